@@ -1,0 +1,56 @@
+# make lab    installs thplab in .venv and opens JupyterLab in the notebooks folder
+# make test   installs what the tests need, then lints, type checks and tests everything
+# make clean  removes .venv and all caches
+#
+# PYTHON=python3.12         the Python that .venv is made from (3.11 or newer)
+# ARGS="--no-browser"       more arguments for JupyterLab (make lab) or pytest (make test)
+# CHROMIUM=/path/to/chrome  the browser of the tests, where none is on PATH
+
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+ifdef CHROMIUM
+export CHROMIUM
+endif
+
+.PHONY: help lab test check chromium clean
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
+
+lab: $(VENV)/.has-thplab
+	$(BIN)/thplab lab $(ARGS)
+
+test: check chromium
+	$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 tests notebooks $(ARGS)
+
+check: $(VENV)/.has-tests
+	$(BIN)/ruff check .
+	$(BIN)/mypy thplab
+
+chromium:
+	@.ci/chromium
+
+clean:
+	rm -rf $(VENV) dist build .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Stamps: each is newer than pyproject.toml once the step is done, so that a second run has nothing to do.
+# The first one is an order-only prerequisite: installing must not make the environment look older than its stamps.
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo 'thplab needs Python 3.11 or newer: make PYTHON=/path/to/python3' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.has-thplab: pyproject.toml | $(VENV)/.made
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.has-tests: pyproject.toml | $(VENV)/.made
+	$(PIP) --editable '.[test]'
+	@touch $(VENV)/.has-thplab $@

@@ -1,0 +1,215 @@
+"""A private JupyterLab on loopback, and a page of a real Chromium that looks at it.
+
+    with lab("notebooks") as server, page() as pg:
+        open_and_run(pg, server.base, server.token, "01-first.ipynb")
+        pg.get_by_role("button", name="Next step").click()
+
+Nothing here sleeps for a fixed time where something can be waited for, and nothing leaves this machine: each server has its own port,
+token, settings and workspaces and serves a copy of the notebooks; the browser is refused whatever is not on loopback.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlsplit
+
+from playwright.sync_api import Page, Route, WebSocketRoute, sync_playwright
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")  # .ci/chromium looks for the same names
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+INSIDE_THE_PAGE = ("about", "blob", "data", "file")  # schemes that open no connection
+
+# What keeps Chromium from calling home at every start. Names are not looked up at all; pages are fetched by address.
+CHROMIUM_FLAGS = (
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
+    "--no-first-run",
+)
+
+# No question about news, no look for updates: a pop-up would lie over what the tests click.
+SETTINGS = {"@jupyterlab/apputils-extension:notification": {"checkForUpdates": False, "doNotDisturbMode": True, "fetchNews": "false"}}
+
+READY = """() => {
+    const panel = window.jupyterapp?.shell?.currentWidget;
+    return Boolean(panel?.context?.isReady && panel.sessionContext?.session?.kernel?.status === "idle");
+}"""
+RUN_ALL = "() => window.jupyterapp.commands.execute('notebook:run-all-cells')"
+# Read from the notebook's model: cells that are scrolled out of view may not be in the page.
+ERRORS = """() => window.jupyterapp.shell.currentWidget.content.model.sharedModel.cells.flatMap((cell, index) =>
+    (cell.toJSON().outputs ?? []).filter(output => output.output_type === "error")
+        .map(output => `cell ${index}: ${output.ename}: ${output.evalue}`))"""
+
+
+class Server(NamedTuple):
+    """Where a private JupyterLab is: its address without a final slash, its token, and the folder it serves (a copy)."""
+
+    base: str
+    token: str
+    folder: Path
+
+
+class RunFailed(AssertionError):
+    """A notebook did not run to its end without an error."""
+
+
+@contextlib.contextmanager
+def lab(root: str | os.PathLike[str], timeout: float = 60) -> Iterator[Server]:
+    """A JupyterLab of this Python that serves a copy of the folder `root`, ready to answer; gone when the block is left.
+
+    `window.jupyterapp` is there in its pages. Raises RuntimeError with the end of the server's log if it dies or does not answer
+    within `timeout` seconds. Reads and writes no settings of the user's.
+    """
+    with tempfile.TemporaryDirectory(prefix="thplab-lab-", ignore_cleanup_errors=True) as name:
+        home = Path(name)
+        folder = home / "notebooks"
+        shutil.copytree(root, folder, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "__pycache__"))
+        (home / "app-settings").mkdir()
+        (home / "app-settings" / "overrides.json").write_text(json.dumps(SETTINGS))
+        port, token = _free_port(), secrets.token_hex(16)
+        server = Server(f"http://127.0.0.1:{port}", token, folder)
+        log = home / "lab.log"
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                _command(port, token, home), cwd=folder, env=_environment(home), stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            )
+        try:
+            _wait_until_up(server, process, log, timeout)
+            yield server
+        finally:
+            _stop(server, process)
+
+
+@contextlib.contextmanager
+def page(width: int = 1280, height: int = 800, refused: list[str] | None = None, **context: Any) -> Iterator[Page]:
+    """A page of a fresh headless Chromium; `context` goes to Playwright's new_context (color_scheme="dark", ...).
+
+    A request to anything but loopback is aborted and its URL appended to `refused`. Without a list to append to, such a request
+    makes the block fail when it ends: a page of thplab works offline. Raises RuntimeError if there is no Chromium.
+    """
+    urls: list[str] = [] if refused is None else refused
+
+    def refuse(route: Route) -> None:
+        urls.append(route.request.url)
+        route.abort()
+
+    def refuse_socket(route: WebSocketRoute) -> None:
+        urls.append(route.url)
+        route.close()
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=list(CHROMIUM_FLAGS))
+        try:
+            # A service worker would fetch past the routes below.
+            ctx = browser.new_context(viewport={"width": width, "height": height}, service_workers="block", **context)
+            ctx.route(is_foreign, refuse)
+            ctx.route_web_socket(is_foreign, refuse_socket)
+            yield ctx.new_page()
+        finally:
+            browser.close()
+    if refused is None and urls:
+        raise AssertionError(f"the page asked for what is not on this machine: {urls}")
+
+
+def open_and_run(page: Page, base: str, token: str, notebook: str, timeout: float = 120) -> None:
+    """Opens `notebook` (a path below the server's folder) in JupyterLab and runs all its cells; returns when the last one is done.
+
+    Raises RunFailed, which names each failing cell (counted from 0), if there was an error, and Playwright's TimeoutError if the
+    notebook is not open with an idle kernel, or not done, after `timeout` seconds.
+    """
+    limit = timeout * 1000
+    page.goto(f"{base}/lab/tree/{quote(notebook)}?token={token}&reset", timeout=limit)
+    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=limit)
+    page.wait_for_function(READY, timeout=limit)
+    page.evaluate(f"() => {{ window.thplabRun = 'running'; ({RUN_ALL})().then(ok => {{ window.thplabRun = ok ? 'done' : 'failed'; }}); }}")
+    page.wait_for_function("() => window.thplabRun !== 'running'", timeout=limit)
+    errors = page.evaluate(ERRORS)
+    if errors or page.evaluate("() => window.thplabRun") != "done":
+        raise RunFailed(f"{notebook}: " + ("; ".join(errors) or "not all cells were run"))
+
+
+def find_browser() -> str:
+    """The Chromium to drive: $CHROMIUM, else the first of BROWSERS on PATH. Raises RuntimeError if there is none."""
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        raise RuntimeError("no Chromium on PATH: install it (make chromium), or name one in the variable CHROMIUM")
+    return found
+
+
+def is_foreign(url: str) -> bool:
+    """Whether fetching `url` would leave this machine."""
+    parts = urlsplit(url)
+    return parts.scheme not in INSIDE_THE_PAGE and parts.hostname not in LOOPBACK
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _command(port: int, token: str, home: Path) -> list[str]:
+    return [
+        *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"),
+        "--ServerApp.port_retries=0",  # another port than the one asked for would never be found
+        f"--ServerApp.root_dir={home / 'notebooks'}",
+        f"--IdentityProvider.token={token}",
+        "--LabApp.expose_app_in_browser=True",
+        f"--LabApp.app_settings_dir={home / 'app-settings'}",
+        "--LabApp.extension_manager=readonly",  # the default one asks a package index
+        "--LabApp.news_url=",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]
+
+
+def _environment(home: Path) -> dict[str, str]:
+    own = {
+        "IPYTHONDIR": "ipython",
+        "JUPYTER_CONFIG_DIR": "config",
+        "JUPYTER_DATA_DIR": "data",
+        "JUPYTER_RUNTIME_DIR": "runtime",
+        "JUPYTERLAB_SETTINGS_DIR": "user-settings",
+        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+    }
+    return os.environ | {name: str(home / folder) for name, folder in own.items()}
+
+
+def _wait_until_up(server: Server, process: subprocess.Popen[bytes], log: Path, timeout: float) -> None:
+    deadline = time.monotonic() + timeout
+    while process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{server.base}/api?token={server.token}", timeout=1):
+            return
+        time.sleep(0.1)
+    state = "does not answer" if process.poll() is None else f"ended with code {process.returncode}"
+    raise RuntimeError(f"JupyterLab {state}:\n{log.read_text(errors='replace')[-3000:]}")
+
+
+def _stop(server: Server, process: subprocess.Popen[bytes]) -> None:
+    """Ends the server, kernels included: by its own shutdown, else by SIGTERM, else by SIGKILL (its kernels then notice and leave)."""
+    request = urllib.request.Request(f"{server.base}/api/shutdown?token={server.token}", method="POST")
+    with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=5):
+        pass
+    for end in (process.terminate, process.kill):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+            return
+        end()
+    process.wait()

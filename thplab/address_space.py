@@ -1,0 +1,139 @@
+"""Virtual memory areas, their reverse map (anon_vma), and the address space that holds them (mm).
+
+VMAs split and merge, and may begin or end inside a compound page.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from thplab.errors import KernelBug
+from thplab.geometry import Geometry
+
+VM_HUGEPAGE = "hugepage"
+VM_NOHUGEPAGE = "nohugepage"
+
+
+@dataclass(eq=False)
+class AnonVma:
+    """The reverse map of anonymous pages: all VMAs in which a page with this `mapping` may be mapped.
+
+    `vmas` is in the order in which they were added: parents before children, which fork relies on. `root` is the number
+    of the anon_vma of the first ancestor: one lock serves the whole family.
+    """
+
+    number: int
+    root: int
+    vmas: list[Vma] = field(default_factory=list)
+
+    @property
+    def key(self) -> str:
+        return f"anon_vma {self.number}"
+
+
+@dataclass(eq=False)
+class Vma:
+    """A virtual memory area [start, end) in bytes: private anonymous memory with one protection.
+
+    `pgoff` is the index that the page at `start` has in the reverse map; `chain` are all the anon_vmas that the VMA is
+    in, its own (for new pages) first, or empty before the first fault.
+    """
+
+    mm: AddressSpace
+    start: int
+    end: int
+    prot: int
+    advice: str
+    pgoff: int
+    chain: list[AnonVma] = field(default_factory=list)
+
+    @property
+    def anon_vma(self) -> AnonVma | None:
+        """Where pages that are faulted in here are registered; None before the first fault."""
+        return self.chain[0] if self.chain else None
+
+    @property
+    def key(self) -> str:
+        return f"vma {self.mm.name} {self.start:#x}-{self.end:#x} {self.prot} {self in self.mm.vmas}"
+
+    def index(self, address: int, page_size: int) -> int:
+        """The reverse-map index of the page at `address` (linear_page_index)."""
+        return self.pgoff + (address - self.start) // page_size
+
+    def address(self, index: int, page_size: int) -> int | None:
+        """Where the page with that index is mapped in this VMA; None if outside (vma_address)."""
+        address = self.start + (index - self.pgoff) * page_size
+        return address if self.start <= address < self.end else None
+
+
+@dataclass(eq=False)
+class AddressSpace:
+    """A process's memory (mm_struct): its VMAs in address order, its top page table, the tables it has deposited.
+
+    `deposited` maps a PMD table to the spare PTE tables that lie under it, oldest first.
+    """
+
+    name: str
+    geometry: Geometry
+    pgd: int
+    vmas: list[Vma] = field(default_factory=list)
+    deposited: dict[int, deque[int]] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        return f"mm {self.name}"
+
+    @property
+    def mmap_sem(self) -> str:
+        """Name of the lock over the list of VMAs."""
+        return f"mmap_sem of {self.name}"
+
+    def find_vma(self, address: int) -> Vma | None:
+        """The VMA that contains `address`, or None."""
+        return next((v for v in self.vmas if v.start <= address < v.end), None)
+
+    def overlapping(self, start: int, end: int) -> tuple[Vma, ...]:
+        """The VMAs that share a byte with [start, end), in address order."""
+        return tuple(v for v in self.vmas if v.start < end and start < v.end)
+
+    def insert(self, vma: Vma) -> None:
+        """Link a VMA into the list and into its anon_vmas. KernelBug if it overlaps another."""
+        if self.overlapping(vma.start, vma.end):
+            raise KernelBug(f"VMAs of {self.name} overlap at {vma.start:#x}")
+        self.vmas.append(vma)
+        self.vmas.sort(key=lambda v: v.start)
+        for anon_vma in vma.chain:
+            anon_vma.vmas.append(vma)
+
+    def remove(self, vma: Vma) -> None:
+        """Unlink a VMA from the list and from its anon_vmas."""
+        self.vmas.remove(vma)
+        for anon_vma in vma.chain:
+            anon_vma.vmas.remove(vma)
+
+    def split(self, vma: Vma, address: int) -> Vma:
+        """Cut `vma` at `address`, which lies inside it; returns the new upper part. Page tables are not looked at."""
+        upper = Vma(self, address, vma.end, vma.prot, vma.advice, vma.index(address, self.geometry.page_size), list(vma.chain))
+        vma.end = address
+        self.insert(upper)
+        return upper
+
+    def merge_around(self, start: int, end: int) -> None:
+        """Join neighbours that touch [start, end) and no longer differ in anything (vma_merge)."""
+        at = 0
+        while at + 1 < len(self.vmas):
+            left, right = self.vmas[at], self.vmas[at + 1]
+            if right.start <= end and left.end >= start and self._mergeable(left, right):
+                self.remove(right)
+                left.end = right.end
+            else:
+                at += 1
+
+    def _mergeable(self, left: Vma, right: Vma) -> bool:
+        return (
+            left.end == right.start
+            and (left.prot, left.advice) == (right.prot, right.advice)
+            and left.chain == right.chain
+            and right.pgoff == left.index(right.start, self.geometry.page_size)
+        )

@@ -1,0 +1,75 @@
+"""A small buddy allocator: blocks of 1, 2, 4 ... frames, naturally aligned, lowest address first."""
+
+from __future__ import annotations
+
+import heapq
+
+import numpy as np
+import numpy.typing as npt
+
+from thplab.errors import KernelBug
+
+
+class Buddy:
+    """Free blocks of `nframes` frames, up to blocks of `1 << max_order`.
+
+    The choice among equal blocks is by lowest address and freed blocks always coalesce, so what is free determines
+    what comes next: a machine rebuilt from a state allocates as the original would.
+    """
+
+    def __init__(self, nframes: int, max_order: int) -> None:
+        self.max_order = max_order
+        self.nr_free = nframes
+        self._free: list[set[int]] = [set() for _ in range(max_order + 1)]
+        self._heaps: list[list[int]] = [[] for _ in range(max_order + 1)]
+        top = 1 << max_order
+        self._free[max_order] = set(range(0, nframes, top))
+        self._heaps[max_order] = list(range(0, nframes, top))
+
+    @classmethod
+    def with_used(cls, used: npt.NDArray[np.bool_], max_order: int) -> Buddy:
+        """The allocator in which exactly the frames marked in `used` (bool, one per frame) are taken."""
+        buddy = cls(len(used), max_order)
+        buddy._free = [set() for _ in range(max_order + 1)]
+        buddy._heaps = [[] for _ in range(max_order + 1)]
+        buddy.nr_free = 0
+        for pfn in np.flatnonzero(~used):
+            buddy.free(int(pfn), 0)
+        return buddy
+
+    def alloc(self, order: int) -> int | None:
+        """First pfn of a free block of `1 << order` frames, now taken; None when there is none."""
+        for have in range(order, self.max_order + 1):
+            if self._free[have]:
+                break
+        else:
+            return None
+        pfn = self._pop(have)
+        while have > order:
+            have -= 1
+            self._push(pfn + (1 << have), have)
+        self.nr_free -= 1 << order
+        return pfn
+
+    def free(self, pfn: int, order: int) -> None:
+        """Give back a block that alloc returned, or a whole aligned part of one. KernelBug on a double free."""
+        if any(pfn >> o << o in self._free[o] for o in range(order, self.max_order + 1)):
+            raise KernelBug(f"frame {pfn:#x} is freed twice")
+        self.nr_free += 1 << order
+        while order < self.max_order and pfn ^ (1 << order) in self._free[order]:
+            self._free[order].remove(pfn ^ (1 << order))
+            pfn &= ~(1 << order)
+            order += 1
+        self._push(pfn, order)
+
+    def _push(self, pfn: int, order: int) -> None:
+        self._free[order].add(pfn)
+        heapq.heappush(self._heaps[order], pfn)
+
+    def _pop(self, order: int) -> int:
+        # Entries of the heap whose block was merged away or taken are stale and skipped.
+        while True:
+            pfn = heapq.heappop(self._heaps[order])
+            if pfn in self._free[order]:
+                self._free[order].remove(pfn)
+                return pfn

@@ -1,0 +1,50 @@
+"""The errors that a caller of the library can meet.
+
+Kernel errors are *returned* by the routines, as negative errno values, just as the kernel returns them. Only a caller's
+mistake raises, and it raises before anything has changed.
+"""
+
+from __future__ import annotations
+
+import errno
+
+EAGAIN = errno.EAGAIN
+EBUSY = errno.EBUSY
+EFAULT = errno.EFAULT
+EINVAL = errno.EINVAL
+ENOMEM = errno.ENOMEM
+
+
+class ThplabError(Exception):
+    """Base of everything that thplab raises on purpose."""
+
+
+class BadInput(ThplabError, ValueError):
+    """An argument that makes no sense. Names the argument, what was wrong with it and what would be right.
+
+    >>> raise BadInput("npages", "is -1", "a count of at least 1 page")
+    Traceback (most recent call last):
+    ...
+    thplab.errors.BadInput: npages is -1; expected a count of at least 1 page
+    """
+
+    def __init__(self, argument: str, wrong: str, right: str) -> None:
+        super().__init__(f"{argument} {wrong}; expected {right}")
+        self.argument = argument
+        self.wrong = wrong
+        self.right = right
+
+
+class Deadlock(ThplabError):
+    """No routine in progress can move: each waits for what another one holds."""
+
+
+class KernelBug(ThplabError):
+    """The kernel's own BUG_ON: a routine found the machine in a state that must not occur."""
+
+
+def errname(value: int) -> str:
+    """The errno name of a kernel return value: errname(-16) is "-EBUSY", errname(0) is "0"."""
+    if value >= 0:
+        return str(value)
+    return "-" + errno.errorcode.get(-value, str(-value))

@@ -1,0 +1,167 @@
+"""Physical memory: one struct-of-arrays over all page frames (the kernel's memmap), compound pages, allocation.
+
+A *part* is a slice of pfns that lie next to each other: the unit in which routines change counters.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from thplab.buddy import Buddy
+from thplab.errors import BadInput
+from thplab.geometry import Geometry
+from thplab.steps import Costs
+
+PG_reserved = 1 << 0  # never given back: the zero page
+PG_head = 1 << 1  # first page of a compound page
+PG_tail = 1 << 2  # any other page of a compound page; first_page names its head
+PG_table = 1 << 3  # a page table
+PG_anon = 1 << 4  # anonymous memory: mapping and index are set
+PG_lru = 1 << 5  # on a list of the page reclaim
+PG_used = 1 << 6  # allocated; a frame without it is free
+
+FLAG_NAMES = {
+    PG_reserved: "reserved",
+    PG_head: "head",
+    PG_tail: "tail",
+    PG_table: "table",
+    PG_anon: "anon",
+    PG_lru: "lru",
+}
+
+JUNK = -0x5A5A
+"""Content and links of a freed frame: a stale user of it shows."""
+
+COLUMNS = ("refcount", "mapcount", "flags", "first_page", "mapping", "index", "content")
+
+
+def single(pfn: int) -> slice:
+    """The part that is one page."""
+    return slice(pfn, pfn + 1)
+
+
+def width(part: slice) -> int:
+    """Number of pages in a part."""
+    length: int = part.stop - part.start
+    return length
+
+
+class Frames:
+    """All page frames of the machine, one array per field of struct page (index: pfn).
+
+    refcount    `_count` / `_refcount`; 0 = nobody. Only the head's of a compound page is used.
+    mapcount    the raw field `_mapcount`: -1 = no mapping. What it counts is the scheme's business.
+    flags       PG_* bits
+    first_page  pfn of the head, on tails
+    mapping     number of the anon_vma, 0 = none
+    index       page offset at which the VMAs of that anon_vma map the page
+    content     a small integer that stands for the bytes; 0 = zero-filled
+    """
+
+    def __init__(self, geometry: Geometry, nframes: int, costs: Costs) -> None:
+        if nframes < 2 * geometry.nr or nframes % geometry.nr:
+            right = f"a multiple of {geometry.nr} frames, at least {2 * geometry.nr}"
+            raise BadInput("memory", f"is {nframes} frames", right)
+        self.geometry = geometry
+        self.costs = costs
+        self.refcount: npt.NDArray[np.int32] = np.zeros(nframes, np.int32)
+        self.mapcount: npt.NDArray[np.int32] = np.zeros(nframes, np.int32)
+        self.flags: npt.NDArray[np.int32] = np.zeros(nframes, np.int32)
+        self.first_page: npt.NDArray[np.int32] = np.zeros(nframes, np.int32)
+        self.mapping: npt.NDArray[np.int32] = np.zeros(nframes, np.int32)
+        self.index: npt.NDArray[np.int64] = np.zeros(nframes, np.int64)
+        self.content: npt.NDArray[np.int32] = np.zeros(nframes, np.int32)
+        self.buddy = Buddy(nframes, geometry.order)
+        self.in_use: npt.NDArray[np.int32] = np.zeros(nframes // geometry.nr, np.int32)
+        """Allocated frames in each aligned block of a huge page's size."""
+        self.zero_page = self._reserve()
+
+    def _reserve(self) -> int:
+        pfn = self.alloc_pages(0)
+        assert pfn is not None, "memory of at least two blocks always has a first frame"
+        self.flags[pfn] |= PG_reserved
+        return pfn
+
+    # --- allocation -------------------------------------------------------------------------------------------------
+
+    def alloc_pages(self, order: int) -> int | None:
+        """`1 << order` frames with a refcount of 1 on the first; a compound page if order > 0. None when out of memory.
+
+        Contents are what was there before: whoever maps the page clears or copies it first.
+        """
+        pfn = self.buddy.alloc(order)
+        if pfn is None:
+            return None
+        part = slice(pfn, pfn + (1 << order))
+        self.refcount[part] = 0
+        self.mapcount[part] = -1
+        self.flags[part] = PG_used | PG_tail if order else PG_used
+        self.first_page[part] = pfn
+        self.mapping[part] = 0
+        self.index[part] = 0
+        self.refcount[pfn] = 1
+        if order:
+            self.flags[pfn] = PG_used | PG_head
+        self.in_use[pfn >> self.geometry.order] += 1 << order
+        return pfn
+
+    def free_pages(self, pfn: int, order: int) -> None:
+        """Give back what alloc_pages returned, or one page of a compound page that was split. Fills it with junk."""
+        part = slice(pfn, pfn + (1 << order))
+        self.flags[part] = 0
+        self.mapping[part] = JUNK
+        self.content[part] = JUNK
+        self.in_use[pfn >> self.geometry.order] -= 1 << order
+        self.buddy.free(pfn, order)
+
+    # --- compound pages ---------------------------------------------------------------------------------------------
+
+    def is_compound(self, page: int) -> bool:
+        """PageCompound: head or tail."""
+        return bool(self.flags[page] & (PG_head | PG_tail))
+
+    def is_tail(self, page: int) -> bool:
+        """PageTail."""
+        return bool(self.flags[page] & PG_tail)
+
+    def compound_head(self, page: int) -> int:
+        """The head of the compound page that `page` is part of; `page` itself if it is not a tail."""
+        return int(self.first_page[page]) if self.flags[page] & PG_tail else page
+
+    def compound(self, head: int) -> slice:
+        """All pages of the compound page with this head; one page if it is not compound."""
+        return slice(head, head + self.geometry.nr) if self.flags[head] & PG_head else single(head)
+
+    def tails(self, head: int) -> slice:
+        """The tail pages of the huge page with this head."""
+        return slice(head + 1, head + self.geometry.nr)
+
+    def page_count(self, page: int) -> int:
+        """The reference count that counts for `page`: its head's."""
+        return int(self.refcount[self.compound_head(page)])
+
+    # --- atomic operations: each counts its read-modify-writes ---------------------------------------------------------
+
+    def ref_add(self, part: slice, n: int | npt.NDArray[np.int32]) -> None:
+        """refcount += n on each page of `part`: one read-modify-write each."""
+        self.refcount[part] += n
+        self.costs.rmw += width(part)
+
+    def ref_one_by_one(self, page: int, n: int) -> None:
+        """n references of one page taken (or, negative, dropped) one at a time: as many read-modify-writes."""
+        self.refcount[page] += n
+        self.costs.rmw += abs(n)
+
+    def ref_inc_not_zero(self, page: int) -> bool:
+        """get_page_unless_zero: take a reference unless there is none; False for a tail or a free page."""
+        self.costs.rmw += 1
+        if self.refcount[page] == 0:
+            return False
+        self.refcount[page] += 1
+        return True
+
+    def map_add(self, part: slice, n: int) -> None:
+        """_mapcount += n on each page of `part`: one read-modify-write each."""
+        self.mapcount[part] += n
+        self.costs.rmw += width(part)

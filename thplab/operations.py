@@ -1,0 +1,272 @@
+"""The operations of the scenario vocabulary on a machine: each checks its arguments, then names the routine to run.
+
+A check raises BadInput before anything has changed. The names and fields are those of tests/truth/README.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from thplab import page_tables as pt
+from thplab.address_space import VM_HUGEPAGE, VM_NOHUGEPAGE, AddressSpace, Vma
+from thplab.errors import BadInput
+from thplab.routines.fault import access
+from thplab.routines.fork import dup_mmap
+from thplab.routines.gup import pin_user_pages, unpin_user_pages
+from thplab.routines.protect import do_mprotect
+from thplab.routines.split_huge_pmd import split_huge_pmd
+from thplab.routines.unmap import do_munmap, exit_mmap
+from thplab.routines.vmscan import split_page_direct, swap_out
+from thplab.routines.walk import pmd_at
+from thplab.steps import Routine, change
+
+if TYPE_CHECKING:
+    from thplab.machine import Machine
+
+ADVICE = {"hugepage": VM_HUGEPAGE, "none": VM_NOHUGEPAGE, None: VM_NOHUGEPAGE}
+"""mmap's advise -> what the VMA remembers. Without MADV_HUGEPAGE there are no huge pages (THP mode `madvise`)."""
+
+PIN_WRITES = {"vmsplice": False, "raw": False, "gup": False, "gupw": True}
+"""How a pin is taken -> whether the driver wants to write. All of these take plain references (FOLL_GET)."""
+
+PATTERNS = {"zero": (0, False), "same": (0x77, False), "unique": (0x10000, True)}
+"""fill's pattern -> content of the first page, and whether the following pages count up from it."""
+
+
+class Region(NamedTuple):
+    """A named range of a process's addresses: first byte and number of pages."""
+
+    start: int
+    pages: int
+
+
+def check_range(machine: Machine, proc: str, start: int, npages: int, region: str) -> tuple[AddressSpace, int, int]:
+    """The address space and the addresses [low, high) of pages of a region. BadInput if they are not in it."""
+    mm = machine.mm(proc)
+    regions = machine.regions[proc]
+    if region not in regions:
+        raise BadInput("region", f"{region!r} does not exist in {proc}", f"one of: {', '.join(regions) or 'none yet, mmap first'}")
+    base, pages = regions[region]
+    if not isinstance(npages, int) or npages < 1:
+        raise BadInput("npages", f"is {npages}", "a count of at least 1 page")
+    if not isinstance(start, int) or start < 0 or start + npages > pages:
+        raise BadInput("start", f"is page {start} with npages {npages}", f"pages 0 to {pages - 1} of region {region}")
+    size = machine.system.geometry.page_size
+    return mm, base + start * size, base + (start + npages) * size
+
+
+def check_mapped(machine: Machine, proc: str, start: int, npages: int, region: str) -> tuple[AddressSpace, int, int]:
+    """As check_range; BadInput also if a page lies in no VMA."""
+    mm, low, high = check_range(machine, proc, start, npages, region)
+    size = machine.system.geometry.page_size
+    for page in range(npages):
+        if mm.find_vma(low + page * size) is None:
+            raise BadInput("start", f"page {start + page} of region {region} is in no VMA of {proc}", "a page that is mapped")
+    return mm, low, high
+
+
+def check_new_process(machine: Machine, name: str, argument: str) -> None:
+    """BadInput if a process of that name lives already or the name is empty."""
+    if not name or not name.isidentifier():
+        raise BadInput(argument, f"is {name!r}", "a name of letters, digits and underscores, such as B")
+    if name in machine.system.mms:
+        raise BadInput(argument, f"{name!r} lives already", "a new name")
+
+
+def check_choice(argument: str, value: Any, choices: dict[Any, Any]) -> Any:
+    """What `choices` has for `value`; BadInput if it has nothing."""
+    if value not in choices:
+        raise BadInput(argument, f"{value!r} does not exist", "one of " + ", ".join(str(c) for c in choices if c is not None))
+    return choices[value]
+
+
+def check_huge_page(machine: Machine, proc: str, start: int, region: str) -> int:
+    """The head of the compound page mapped at a page; BadInput if none is."""
+    mm, low, _ = check_mapped(machine, proc, start, 1, region)
+    page = mapped_page(machine, mm, low)
+    if page is None or not machine.system.frames.is_compound(page):
+        what = "is not mapped yet" if page is None else "is not part of a huge page"
+        raise BadInput("start", f"page {start} of region {region} in {proc} {what}", "a page of a huge page")
+    if page == machine.system.huge_zero_page:
+        raise BadInput("start", f"page {start} of region {region} in {proc} is the huge zero page", "a page that was written to")
+    return machine.system.frames.compound_head(page)
+
+
+def mapped_page(machine: Machine, mm: AddressSpace, address: int) -> int | None:
+    """pfn of the page that is mapped at `address`, None if none is."""
+    found = pmd_at(machine.system, mm, address)
+    if found is None or pt.pte_none(found[2]):
+        return None
+    geometry = machine.system.geometry
+    if pt.pmd_trans_huge(found[2]):
+        return pt.pte_pfn(found[2]) + geometry.index(address, 0)
+    pte = machine.system.tables.get(pt.pte_pfn(found[2]), geometry.index(address, 0))
+    return pt.pte_pfn(pte) if pt.pte_present(pte) else None
+
+
+def _spawn(machine: Machine, proc: str) -> Routine[int]:
+    check_new_process(machine, proc, "proc")
+    return _new_process(machine, proc, None)
+
+
+def _new_process(machine: Machine, proc: str, then: Routine[int] | None) -> Routine[int]:
+    system = machine.system
+    pgd = system.tables.alloc(system.geometry.levels - 1)
+    if pgd is None:
+        raise BadInput("memory", "is used up", "a free frame for the page table of a new process")
+    system.mms[proc] = AddressSpace(proc, system.geometry, pgd)
+    machine.regions[proc] = {}
+    yield change(f"process {proc} starts, with an empty page table")
+    return 0 if then is None else (yield from then)
+
+
+def _mmap(machine: Machine, proc: str, pages: int = 0, thps: int = 0, advise: str | None = VM_HUGEPAGE, region: str = "R") -> Routine[int]:
+    """A process that does not exist yet starts here: the first mmap of a scenario makes it."""
+    system = machine.system
+    pages = pages or thps * system.geometry.nr
+    if not isinstance(pages, int) or pages < 1:
+        raise BadInput("pages", f"is {pages}", "a count of at least 1 page")
+    advice = check_choice("advise", advise, ADVICE)
+    regions = machine.regions.get(proc, {}) if proc in system.mms else {}
+    if region in regions:
+        raise BadInput("region", f"{region!r} exists already in {proc}", "a new name")
+    start = _free_address(machine, regions)
+    if start + pages * system.geometry.page_size > system.geometry.address_limit:
+        raise BadInput("pages", f"is {pages}: the address space of {system.geometry.name} is too small", "fewer pages or regions")
+    if proc not in system.mms:
+        check_new_process(machine, proc, "proc")
+        return _new_process(machine, proc, _do_mmap(machine, proc, region, Region(start, pages), advice))
+    return _do_mmap(machine, proc, region, Region(start, pages), advice)
+
+
+def _free_address(machine: Machine, regions: dict[str, Region]) -> int:
+    """Where the next region goes: aligned to a huge page, with one huge page of nothing after the last region."""
+    geometry = machine.system.geometry
+    ends = [r.start + r.pages * geometry.page_size for r in regions.values()]
+    if not ends:
+        return geometry.mmap_base
+    return (max(ends) + 2 * geometry.huge_size - 1) & -geometry.huge_size
+
+
+def _do_mmap(machine: Machine, proc: str, name: str, region: Region, advice: str) -> Routine[int]:
+    mm, size = machine.system.mms[proc], machine.system.geometry.page_size
+    machine.regions[proc][name] = region
+    yield from machine.system.cpus.lock(mm.mmap_sem)
+    end = region.start + region.pages * size
+    mm.insert(Vma(mm, region.start, end, pt.PROTECTIONS["rw"], advice, region.start // size))
+    yield change(f"{proc} gets a VMA of {machine.system.geometry.size_text(region.pages)}", "Only a promise so far: no page is mapped before it is touched.")
+    yield from machine.system.cpus.unlock(mm.mmap_sem)
+    return 0
+
+
+def _write(machine: Machine, proc: str, start: int, npages: int = 1, value: int = 0x55, region: str = "R") -> Routine[int]:
+    if not isinstance(value, int) or not 0 <= value < 1 << 16:
+        raise BadInput("value", f"is {value}", "a content tag from 0 to 65535")
+    return access(machine.system, *check_mapped(machine, proc, start, npages, region), value)
+
+
+def _read(machine: Machine, proc: str, start: int, npages: int = 1, region: str = "R") -> Routine[int]:
+    return access(machine.system, *check_mapped(machine, proc, start, npages, region), None)
+
+
+def _fill(machine: Machine, proc: str, start: int, npages: int = 1, pattern: str = "unique", region: str = "R") -> Routine[int]:
+    value, counts_up = check_choice("pattern", pattern, PATTERNS)
+    mm, low, high = check_mapped(machine, proc, start, npages, region)
+    if counts_up:
+        value += low // machine.system.geometry.page_size  # every page of the address space has its own content
+    return access(machine.system, mm, low, high, value, counts_up)
+
+
+def _fork(machine: Machine, proc: str, child: str) -> Routine[int]:
+    mm = machine.mm(proc)
+    check_new_process(machine, child, "child")
+    return _do_fork(machine, mm, child)
+
+
+def _do_fork(machine: Machine, mm: AddressSpace, child: str) -> Routine[int]:
+    error = yield from dup_mmap(machine.system, mm, child)
+    if not error:
+        machine.regions[child] = dict(machine.regions[mm.name])
+    return error
+
+
+def _exit(machine: Machine, proc: str) -> Routine[int]:
+    mm = machine.mm(proc)
+    return _do_exit(machine, mm)
+
+
+def _do_exit(machine: Machine, mm: AddressSpace) -> Routine[int]:
+    yield from exit_mmap(machine.system, mm)
+    del machine.regions[mm.name]
+    return 0
+
+
+def _mprotect(machine: Machine, proc: str, start: int, npages: int = 1, prot: str = "r", region: str = "R") -> Routine[int]:
+    bits = check_choice("prot", prot, pt.PROTECTIONS)
+    return do_mprotect(machine.system, *check_mapped(machine, proc, start, npages, region), bits)
+
+
+def _munmap(machine: Machine, proc: str, start: int, npages: int = 1, region: str = "R") -> Routine[int]:
+    return do_munmap(machine.system, *check_range(machine, proc, start, npages, region))
+
+
+def _pin(machine: Machine, proc: str, start: int, npages: int = 1, pin: str = "", how: str = "vmsplice", region: str = "R") -> Routine[int]:
+    if how == "io_uring":
+        raise BadInput("how", "'io_uring' takes FOLL_PIN references, which this kernel has not", "one of " + ", ".join(PIN_WRITES))
+    write = check_choice("how", how, PIN_WRITES)
+    mm, low, high = check_mapped(machine, proc, start, npages, region)
+    if not pin:
+        raise BadInput("pin", "has no name", "a name by which it is let go later")
+    if pin in machine.system.pins:
+        raise BadInput("pin", f"{pin!r} is held already", "a new name")
+    return pin_user_pages(machine.system, mm, pin, low, high, write)
+
+
+def _unpin(machine: Machine, pin: str) -> Routine[int]:
+    if pin not in machine.system.pins:
+        raise BadInput("pin", f"{pin!r} is not held", "one of: " + (", ".join(machine.system.pins) or "none is held"))
+    return unpin_user_pages(machine.system, pin)
+
+
+def _split(machine: Machine, proc: str, start: int, npages: int = 1, how: str = "direct", region: str = "R") -> Routine[int]:
+    if how != "direct":
+        raise BadInput("how", f"{how!r} is not built", "direct")
+    return split_page_direct(machine.system, check_huge_page(machine, proc, start, region))
+
+
+def _split_pmd(machine: Machine, proc: str, start: int, region: str = "R") -> Routine[int]:
+    mm, low, _ = check_mapped(machine, proc, start, 1, region)
+    vma = mm.find_vma(low)
+    assert vma is not None, "check_mapped has found it"
+    return _do_split_pmd(machine, vma, low)
+
+
+def _do_split_pmd(machine: Machine, vma: Vma, address: int) -> Routine[int]:
+    yield from machine.system.cpus.lock(vma.mm.mmap_sem, "shared")
+    yield from split_huge_pmd(machine.system, vma, address)
+    yield from machine.system.cpus.unlock(vma.mm.mmap_sem)
+    return 0
+
+
+def _swap_out(machine: Machine, proc: str, start: int, region: str = "R") -> Routine[int]:
+    return swap_out(machine.system, check_huge_page(machine, proc, start, region))
+
+
+OPERATIONS: dict[str, Callable[..., Routine[int]]] = {
+    "spawn": _spawn,
+    "mmap": _mmap,
+    "write": _write,
+    "read": _read,
+    "fill": _fill,
+    "fork": _fork,
+    "exit": _exit,
+    "mprotect": _mprotect,
+    "munmap": _munmap,
+    "pin": _pin,
+    "unpin": _unpin,
+    "split": _split,
+    "split_pmd": _split_pmd,
+    "swap_out": _swap_out,
+}
+"""Operation -> how it is begun. Each takes the machine and the operation's fields, checks them, returns the routine."""

@@ -1,0 +1,272 @@
+"""Page-table entries as the 64-bit words that x86-64 hardware reads, and the frames that hold them.
+
+Entries are plain Python ints when single and numpy uint64 when many; every function here takes both unless it says
+otherwise. Bit positions: Intel SDM vol. 3, 4.5; software's use of them: arch/x86/include/asm/pgtable_types.h.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from thplab.frames import JUNK, PG_head, PG_table, PG_tail, Frames
+from thplab.geometry import LEVEL_NAMES, Geometry
+
+_PAGE_PRESENT = 1 << 0
+_PAGE_RW = 1 << 1
+_PAGE_USER = 1 << 2
+_PAGE_ACCESSED = 1 << 5
+_PAGE_DIRTY = 1 << 6
+_PAGE_PSE = 1 << 7  # in a PMD: maps a huge page instead of pointing to a table
+_PAGE_PROTNONE = 1 << 8  # software: not present for the hardware, present for the kernel (PROT_NONE)
+_PAGE_SPECIAL = 1 << 9  # software: no struct page behind it that counts (the zero page)
+_PAGE_NX = 1 << 63
+
+PTE_PFN_MASK = ((1 << 52) - 1) & ~0xFFF
+_PAGE_TABLE = _PAGE_PRESENT | _PAGE_RW | _PAGE_USER | _PAGE_ACCESSED | _PAGE_DIRTY
+
+_SWP_MIGRATION_READ = 1 << 1  # a non-present entry that names the page under migration; its type in bits 1 and 2
+_SWP_MIGRATION_WRITE = 2 << 1
+_SWP_TYPE = 3 << 1
+
+_PAGE_PROTECTION = _PAGE_PRESENT | _PAGE_RW | _PAGE_USER | _PAGE_PROTNONE | _PAGE_NX  # what a change of protection rewrites
+
+BIT_LETTERS = ((_PAGE_RW, "RW"), (_PAGE_USER, "U"), (_PAGE_ACCESSED, "A"), (_PAGE_DIRTY, "D"), (_PAGE_PSE, "PSE"), (_PAGE_NX, "NX"))
+
+PROT_NONE, PROT_READ, PROT_WRITE = 0, 1, 2
+PROTECTIONS = {"none": PROT_NONE, "r": PROT_READ, "rw": PROT_READ | PROT_WRITE}
+
+Entries = npt.NDArray[np.uint64]
+
+
+def pgprot(prot: int) -> int:
+    """vm_get_page_prot for private memory: never writable from the start, a write fault makes it so."""
+    if prot == PROT_NONE:
+        return _PAGE_PROTNONE | _PAGE_NX
+    return _PAGE_PRESENT | _PAGE_USER | _PAGE_NX
+
+
+def mk_pte(pfn: int, protection: int) -> int:
+    """An entry that maps `pfn` with the bits of `protection`."""
+    return (pfn << 12) | protection
+
+
+def mk_huge_pmd(pfn: int, protection: int) -> int:
+    """A PMD that maps the huge page whose head is `pfn`."""
+    return mk_pte(pfn, protection) | _PAGE_PSE
+
+
+def pte_pfn(entry: int) -> int:
+    """The page frame number in the middle of an entry."""
+    return (entry & PTE_PFN_MASK) >> 12
+
+
+def pte_none(entry: int) -> bool:
+    return entry == 0
+
+
+def pte_present(entry: int) -> bool:
+    """Present for the kernel: mapped, although PROT_NONE may hide it from the hardware."""
+    return bool(entry & (_PAGE_PRESENT | _PAGE_PROTNONE))
+
+
+def pte_write(entry: int) -> bool:
+    return bool(entry & _PAGE_RW)
+
+
+def pte_young(entry: int) -> bool:
+    return bool(entry & _PAGE_ACCESSED)
+
+
+def pte_special(entry: int) -> bool:
+    return bool(entry & _PAGE_SPECIAL)
+
+
+def pmd_trans_huge(entry: int) -> bool:
+    """The PMD maps a huge page. True also while it is marked not present in the middle of a PMD split."""
+    return bool(entry & _PAGE_PSE)
+
+
+def is_migration_entry(entry: int) -> bool:
+    return entry != 0 and not entry & (_PAGE_PRESENT | _PAGE_PROTNONE | _PAGE_PSE) and bool(entry & _SWP_TYPE)
+
+
+def migration_write(entry: int) -> bool:
+    return bool(entry & _SWP_MIGRATION_WRITE)
+
+
+def wrprotect(entry: int) -> int:
+    return entry & ~_PAGE_RW
+
+
+def mkwrite(entry: int) -> int:
+    return entry | _PAGE_RW
+
+
+def mkyoung(entry: int) -> int:
+    return entry | _PAGE_ACCESSED
+
+
+def mkold(entry: int) -> int:
+    return entry & ~_PAGE_ACCESSED
+
+
+def mkdirty(entry: int) -> int:
+    return entry | _PAGE_DIRTY
+
+
+def mkspecial(entry: int) -> int:
+    return entry | _PAGE_SPECIAL
+
+
+def mknotpresent(entry: int) -> int:
+    """Hide a huge PMD from the hardware; PSE still tells the kernel that it is huge (pmd_mknotpresent)."""
+    return entry & ~_PAGE_PRESENT
+
+
+def pte_modify(entry: int, protection: int) -> int:
+    """The entry with a new protection: pfn, young and dirty stay, write is off until a fault (pte_modify)."""
+    return (entry & ~_PAGE_PROTECTION) | protection
+
+
+def entry_text(entry: int) -> str:
+    """The set bits in letters, as a learner reads them: "P·RW·U·A·D·PSE·NX"; "empty" for 0."""
+    if entry == 0:
+        return "empty"
+    if is_migration_entry(entry):
+        return "migration·" + ("RW" if migration_write(entry) else "R")
+    first = "P" if entry & _PAGE_PRESENT else ("none" if entry & _PAGE_PROTNONE else "not present")
+    letters = [name for bit, name in BIT_LETTERS if entry & bit and bit != _PAGE_NX]
+    if entry & _PAGE_PRESENT and not entry & _PAGE_RW:
+        letters.insert(0, "R")
+    return "·".join([first, *letters])
+
+
+class Run(NamedTuple):
+    """Entries [start, stop) of a PTE table that map pages next to each other (or the zero page): a plain value."""
+
+    start: int
+    stop: int
+    pfn: int
+    kind: str  # "page", "zero" or "migration"
+
+    @property
+    def pages(self) -> slice:
+        return slice(self.pfn, self.pfn + self.stop - self.start)
+
+    @property
+    def entries(self) -> slice:
+        return slice(self.start, self.stop)
+
+    def cut(self, start: int, stop: int) -> Run:
+        """The same run, restricted to the entries [start, stop), which lie inside it."""
+        step = start - self.start if self.kind != "zero" else 0
+        return Run(start, stop, self.pfn + step, self.kind)
+
+
+class PageTables:
+    """The contents of the frames that are page tables: pfn -> array of entries (uint64)."""
+
+    def __init__(self, geometry: Geometry, frames: Frames) -> None:
+        self.geometry = geometry
+        self.frames = frames
+        self.table: dict[int, Entries] = {}
+        self.level: dict[int, int] = {}
+
+    def alloc(self, level: int) -> int | None:
+        """A new empty table of `level` (0 = PTE table); None when out of memory."""
+        pfn = self.frames.alloc_pages(0)
+        if pfn is None:
+            return None
+        self.frames.flags[pfn] |= PG_table
+        self.frames.content[pfn] = 0
+        self.table[pfn] = np.zeros(self.geometry.nr, np.uint64)
+        self.level[pfn] = level
+        return pfn
+
+    def free(self, pfn: int) -> None:
+        """Give a table back. Its entries turn to junk for whoever still looks."""
+        self.table.pop(pfn).fill(np.uint64(JUNK & PTE_PFN_MASK))
+        self.level.pop(pfn)
+        self.frames.refcount[pfn] = 0
+        self.frames.free_pages(pfn, 0)
+
+    def get(self, pfn: int, index: int) -> int:
+        """One entry."""
+        return int(self.table[pfn][index])
+
+    def set(self, pfn: int, index: int, entry: int) -> None:
+        """Store one entry."""
+        self.table[pfn][index] = entry
+
+    def fill(self, pfn: int, entries: slice, first_pfn: int, protection: int) -> None:
+        """Store entries that map consecutive pages from `first_pfn` on, all with the same bits."""
+        count = entries.stop - entries.start
+        pfns = np.arange(first_pfn, first_pfn + count, dtype=np.uint64) << np.uint64(12)
+        self.table[pfn][entries] = pfns | np.uint64(protection)
+
+    def change(self, pfn: int, entries: slice, clear: int = 0, set_: int = 0) -> None:
+        """Clear and set bits in many entries at once."""
+        row = self.table[pfn]
+        row[entries] = (row[entries] & np.uint64(~clear & (1 << 64) - 1)) | np.uint64(set_)
+
+    def freeze(self, pfn: int, entries: slice) -> None:
+        """Turn present PTEs into migration entries, which remember whether each was writable."""
+        row = self.table[pfn][entries]
+        kind = np.where(row & np.uint64(_PAGE_RW), np.uint64(_SWP_MIGRATION_WRITE), np.uint64(_SWP_MIGRATION_READ))
+        self.table[pfn][entries] = (row & np.uint64(PTE_PFN_MASK)) | kind
+
+    def unfreeze(self, pfn: int, entries: slice, protection: int) -> None:
+        """Turn migration entries into PTEs with these bits, writable where they were (remove_migration_pte)."""
+        row = self.table[pfn][entries]
+        write = np.where(row & np.uint64(_SWP_MIGRATION_WRITE), np.uint64(_PAGE_RW), np.uint64(0))
+        self.table[pfn][entries] = (row & np.uint64(PTE_PFN_MASK)) | np.uint64(protection) | write
+
+    def link(self, parent: int, index: int, child: int) -> None:
+        """Point an entry of an upper table to a lower table."""
+        self.set(parent, index, mk_pte(child, _PAGE_TABLE))
+
+    def walk(self, root: int, address: int, level: int) -> int | None:
+        """pfn of the table of `level` on the way to `address`, from the table `root` of the top level; None if missing.
+
+        A PMD that maps a huge page has no PTE table below it: None.
+        """
+        pfn = root
+        for at in range(self.geometry.levels - 1, level, -1):
+            entry = self.get(pfn, self.geometry.index(address, at))
+            if entry == 0 or entry & _PAGE_PSE:
+                return None
+            pfn = pte_pfn(entry)
+        return pfn
+
+    def runs(self, pfn: int, start: int, stop: int) -> tuple[Run, ...]:
+        """The mapped entries of [start, stop) in a PTE table, as runs; empty entries are left out.
+
+        A run ends where the page that is mapped next is not the neighbour, belongs to another compound page, or where
+        the kind of entry changes.
+        """
+        return tuple(self._runs(pfn, start, stop))
+
+    def _runs(self, pfn: int, start: int, stop: int) -> Iterator[Run]:
+        row = self.table[pfn][start:stop]
+        if not row.any():
+            return
+        frames = self.frames
+        pfns = (row & np.uint64(PTE_PFN_MASK)).astype(np.int64) >> 12
+        present = (row & np.uint64(_PAGE_PRESENT | _PAGE_PROTNONE)) != 0
+        special = (row & np.uint64(_PAGE_SPECIAL)) != 0
+        kind = np.where(row == 0, 0, np.where(~present, 1, np.where(special, 2, 3)))
+        tail = (frames.flags[pfns] & PG_tail) != 0
+        owner = np.where(tail, frames.first_page[pfns], np.where(frames.flags[pfns] & PG_head, pfns, -1))
+        together = (kind[1:] == kind[:-1]) & ((kind[1:] == 2) | (pfns[1:] == pfns[:-1] + 1) & (owner[1:] == owner[:-1]))
+        borders = [0, *(np.flatnonzero(~together) + 1).tolist(), len(row)]
+        for low, high in zip(borders[:-1], borders[1:], strict=True):
+            if kind[low]:
+                yield Run(start + low, start + high, int(pfns[low]), ("", "migration", "zero", "page")[kind[low]])
+
+    def name(self, pfn: int) -> str:
+        """What kind of table it is: "PMD table"."""
+        return f"{LEVEL_NAMES[self.level[pfn]]} table"

@@ -1,0 +1,5 @@
+"""The kernel's routines as generators of atomic steps: one file per concern, under the kernel's own names.
+
+Each opens with its contract: what it does, under which locks it is called, what it returns on failure, what it leaves
+alone. Errors are returned as the kernel returns them; docs/architecture.md has the rules of the step protocol.
+"""

@@ -1,0 +1,222 @@
+"""Write faults on memory that is mapped read-only: copy-on-write (do_wp_page, do_huge_pmd_wp_page)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from thplab import page_tables as pt
+from thplab.address_space import Vma
+from thplab.frames import single
+from thplab.routines.deposit import pgtable_trans_huge_withdraw
+from thplab.routines.rmap import anon_vma_prepare
+from thplab.routines.split_huge_pmd import split_huge_pmd
+from thplab.steps import Routine, change, read
+from thplab.system import System, routine
+
+VM_FAULT_OOM = 0x0001
+VM_FAULT_FALLBACK = 0x0800
+
+
+@routine
+def set_new_pte(system: System, vma: Vma, address: int, pte_table: int, page: int) -> Routine[None]:
+    """Map a fresh small page at `address`, writable if the VMA is. Called under the lock of `pte_table`."""
+    assert vma.anon_vma is not None, "anon_vma_prepare came first"
+    system.page_add_new(single(page), vma.anon_vma, vma.index(address & -system.geometry.page_size, system.geometry.page_size))
+    yield from system.scheme.new_rmap(system, page)
+    entry = pt.mkyoung(pt.mk_pte(page, pt.pgprot(vma.prot)))
+    entry = pt.mkdirty(pt.mkwrite(entry)) if vma.prot & pt.PROT_WRITE else entry
+    system.tables.set(pte_table, system.geometry.index(address, 0), entry)
+    yield change(f"PTE = {system.page_name(page)}: {pt.entry_text(entry)}")
+
+
+@routine
+def do_wp_page(system: System, vma: Vma, address: int, pte_table: int, pte: int) -> Routine[int]:
+    """A write to a page that a read-only PTE maps: make the PTE writable if the page is this process's alone, else copy.
+
+    Called under mmap_sem (shared). Returns 0 or VM_FAULT_OOM; on failure nothing has changed.
+    """
+    frames, tables = system.frames, system.tables
+    index = system.geometry.index(address, 0)
+    lock = system.ptl(pte_table)
+    yield from system.cpus.lock(lock)
+    if tables.get(pte_table, index) != pte:
+        yield read("the PTE has changed meanwhile: try again")
+        yield from system.cpus.unlock(lock)
+        return 0
+    old = pt.pte_pfn(pte)
+    if pt.pte_special(pte):
+        yield from system.cpus.unlock(lock)
+    else:
+        reuse = may_reuse_page(system, old)
+        yield read(f"may {system.page_name(old)} be reused? {'yes, nobody else maps it' if reuse else 'no'}")
+        if reuse:
+            tables.set(pte_table, index, pt.mkdirty(pt.mkyoung(pt.mkwrite(pte))))
+            yield change("PTE made writable in place")
+            yield from system.cpus.unlock(lock)
+            return 0
+        yield from system.scheme.get_pages(system, single(old))
+        yield from system.cpus.unlock(lock, "The copy is made without the lock; the reference keeps the page.")
+    yield from anon_vma_prepare(system, vma)
+    new = frames.alloc_pages(0)
+    if new is None:
+        if not pt.pte_special(pte):
+            yield from system.scheme.put_pages(system, single(old))
+        return VM_FAULT_OOM
+    yield change(f"allocate a small page, {system.page_name(new)}: _count = 1")
+    frames.content[new] = frames.content[old]
+    yield change(f"copy {system.geometry.size_text(1)}")
+    yield from system.cpus.lock(lock)
+    same = tables.get(pte_table, index) == pte
+    yield read("is the PTE still the same? " + ("yes" if same else "no: the copy is thrown away"))
+    if same:
+        tables.set(pte_table, index, 0)
+        yield change("PTE cleared")
+        yield from system.cpus.flush_tlb(f"one page of {vma.mm.name}")
+        yield from set_new_pte(system, vma, address, pte_table, new)
+        if not pt.pte_special(pte):
+            yield from system.scheme.remove_pte_rmap(system, single(old))
+    yield from system.cpus.unlock(lock)
+    if not same:
+        yield from system.scheme.put_pages(system, single(new))
+    elif not pt.pte_special(pte):
+        yield from system.scheme.put_pages(system, single(old))
+    if not pt.pte_special(pte):
+        yield from system.scheme.put_pages(system, single(old))
+    return 0
+
+
+def may_reuse_page(system: System, page: int) -> bool:
+    """May a write go to `page` in place: a small page that is mapped once. A part of a compound page never.
+
+    docs/KERNEL.md 2.5 (c): a page that is part of a compound page is always copied.
+    """
+    return not system.frames.is_compound(page) and system.scheme.page_mapcount(system.frames, page) == 1
+
+
+@routine
+def do_huge_pmd_wp_page(system: System, vma: Vma, address: int, pmd_table: int, pmd: int) -> Routine[int]:
+    """A write to a huge page that a read-only PMD maps: reuse it if nobody else refers to it, else copy all of it.
+
+    Called under mmap_sem (shared). Returns 0, VM_FAULT_FALLBACK (the PMD was split: go on with the PTE) or VM_FAULT_OOM.
+    """
+    frames, tables, geometry = system.frames, system.tables, system.geometry
+    index = geometry.index(address, 1)
+    lock = system.ptl(pmd_table)
+    zero = pt.pte_pfn(pmd) == system.huge_zero_page
+    page = pt.pte_pfn(pmd)
+    yield from system.cpus.lock(lock)
+    if tables.get(pmd_table, index) != pmd:
+        yield read("the PMD has changed meanwhile: try again")
+        yield from system.cpus.unlock(lock)
+        return 0
+    if not zero:
+        reuse = may_reuse_huge_page(system, page)
+        yield read(
+            f"is the reference count 1? {'yes' if reuse else 'no'}",
+            "Every mapping and every pin holds a reference, so 1 means that this PMD is the only user.",
+        )
+        if reuse:
+            tables.set(pmd_table, index, pt.mkdirty(pt.mkyoung(pt.mkwrite(pmd))))
+            yield change("PMD made writable in place")
+            yield from system.cpus.unlock(lock)
+            return 0
+        yield from system.scheme.get_pages(system, single(page))
+    yield from system.cpus.unlock(lock)
+    new = frames.alloc_pages(geometry.order)
+    if new is None:
+        system.count_vm_event("thp_fault_fallback")
+        yield change("no huge page is free: thp_fault_fallback")
+        return (yield from wp_fallback(system, vma, address, pmd_table, pmd))
+    yield change(f"allocate a compound page, {system.page_name(new)}: _count = 1")
+    system.count_vm_event("thp_fault_alloc")
+    frames.content[frames.compound(new)] = 0 if zero else frames.content[frames.compound(page)]
+    yield change(f"{'clear' if zero else 'copy'} {geometry.size_text(geometry.nr)}", "The writer gets its own huge page.")
+    yield from system.cpus.lock(lock)
+    if not zero:
+        yield from system.scheme.put_pages(system, single(page))
+    same = tables.get(pmd_table, index) == pmd
+    yield read("is the PMD still the same? " + ("yes" if same else "no: the copy is thrown away"))
+    if same:
+        tables.set(pmd_table, index, 0)
+        yield change("PMD cleared")
+        yield from system.cpus.flush_tlb(f"{geometry.size_text(geometry.nr)} of {vma.mm.name}")
+        assert vma.anon_vma is not None
+        system.page_add_new(frames.compound(new), vma.anon_vma, vma.index(address & -geometry.huge_size, geometry.page_size))
+        yield from system.scheme.new_rmap(system, new)
+        tables.set(pmd_table, index, pt.mkdirty(pt.mkyoung(pt.mkwrite(pt.mk_huge_pmd(new, pt.pgprot(vma.prot))))))
+        yield change("PMD = the new huge page, writable")
+        if not zero:
+            yield from system.scheme.remove_pmd_rmap(system, page)
+            yield from system.scheme.put_pages(system, single(page))
+    yield from system.cpus.unlock(lock)
+    if not same:
+        yield from system.scheme.put_pages(system, single(new))
+    return 0
+
+
+def may_reuse_huge_page(system: System, page: int) -> bool:
+    """docs/KERNEL.md 2.5 (b): iff the reference count is 1, so a pin makes the write copy."""
+    return system.frames.page_count(page) == 1
+
+
+@routine
+def wp_fallback(system: System, vma: Vma, address: int, pmd_table: int, pmd: int) -> Routine[int]:
+    """No huge page for a copy (do_huge_pmd_wp_page_fallback): copy into small pages, or split the PMD and copy one.
+
+    Called with a reference on the old page (not on the huge zero page), which it drops. The old page is not split.
+    """
+    frames, tables, geometry = system.frames, system.tables, system.geometry
+    page = pt.pte_pfn(pmd)
+    if page == system.huge_zero_page:
+        yield from split_huge_pmd(system, vma, address)
+        return VM_FAULT_FALLBACK
+    pages = _alloc_small_pages(system, geometry.nr)
+    if not pages:
+        yield read(f"no memory for {geometry.nr} small pages either")
+        yield from split_huge_pmd(system, vma, address)
+        yield from system.scheme.put_pages(system, single(page))
+        return VM_FAULT_FALLBACK
+    yield change(f"allocate {geometry.nr} small pages")
+    frames.content[np.array(pages)] = frames.content[frames.compound(page)]
+    yield change(f"copy {geometry.size_text(geometry.nr)} into them")
+    lock, index, haddr = system.ptl(pmd_table), geometry.index(address, 1), address & -geometry.huge_size
+    yield from system.cpus.lock(lock)
+    same = tables.get(pmd_table, index) == pmd
+    yield read("is the PMD still the same? " + ("yes" if same else "no: the copies are thrown away"))
+    if same:
+        tables.set(pmd_table, index, pt.mknotpresent(pmd))
+        yield change("PMD marked not present")
+        yield from system.cpus.flush_tlb(f"{geometry.size_text(geometry.nr)} of {vma.mm.name}")
+        pgtable = yield from pgtable_trans_huge_withdraw(system, vma.mm, pmd_table)
+        entry = pt.mkdirty(pt.mkyoung(pt.mkwrite(pt.pgprot(vma.prot))))
+        assert vma.anon_vma is not None
+        for offset, new in enumerate(pages):
+            system.page_add_new(single(new), vma.anon_vma, vma.index(haddr, geometry.page_size) + offset)
+        frames.mapcount[np.array(pages)] = 0
+        tables.table[pgtable][:] = (np.array(pages, np.uint64) << np.uint64(12)) | np.uint64(entry)
+        yield change(f"fill {geometry.nr} PTEs with the small pages, _mapcount = 0 each")
+        tables.link(pmd_table, index, pgtable)
+        yield change("PMD = the PTE table")
+        yield from system.scheme.remove_pmd_rmap(system, page)
+    yield from system.cpus.unlock(lock)
+    if same:
+        yield from system.scheme.put_pages(system, single(page))
+    else:
+        for new in pages:
+            yield from system.scheme.put_pages(system, single(new))
+    yield from system.scheme.put_pages(system, single(page))
+    return 0
+
+
+def _alloc_small_pages(system: System, count: int) -> tuple[int, ...]:
+    """pfns of `count` small pages, or none at all when memory does not suffice."""
+    pages: list[int] = []
+    for _ in range(count):
+        page = system.frames.alloc_pages(0)
+        if page is None:
+            for pfn in pages:
+                system.frames.refcount[pfn] = 0
+                system.frames.free_pages(pfn, 0)
+            return ()
+        pages.append(page)
+    return tuple(pages)

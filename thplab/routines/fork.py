@@ -1,0 +1,151 @@
+"""fork: the child gets the parent's page tables with everything write-protected (kernel/fork.c, copy_* in mm/)."""
+
+from __future__ import annotations
+
+from thplab import page_tables as pt
+from thplab.address_space import AddressSpace, Vma
+from thplab.errors import ENOMEM
+from thplab.frames import single
+from thplab.routines.deposit import pgtable_trans_huge_deposit
+from thplab.routines.fault import pmd_alloc, pte_alloc
+from thplab.routines.rmap import anon_vma_lock
+from thplab.routines.unmap import exit_mmap
+from thplab.routines.walk import entry_range, pmd_at, pmd_ranges
+from thplab.steps import Routine, change, read
+from thplab.system import System, routine
+
+
+@routine
+def dup_mmap(system: System, parent: AddressSpace, name: str) -> Routine[int]:
+    """Make the address space `name` as a copy of `parent`. Returns 0, or -ENOMEM with the child taken down again.
+
+    After a failure the parent keeps entries that became read-only: its next write finds them to be its own again.
+    """
+    yield from system.cpus.lock(parent.mmap_sem)
+    pgd = system.tables.alloc(system.geometry.levels - 1)
+    if pgd is None:
+        yield from system.cpus.unlock(parent.mmap_sem)
+        return -ENOMEM
+    child = AddressSpace(name, system.geometry, pgd)
+    system.mms[name] = child
+    yield change(f"a new process {name} with an empty page table")
+    error = 0
+    vmas = tuple(parent.vmas)
+    for source in vmas:
+        vma = yield from dup_vma(system, source, child)
+        error = yield from copy_page_range(system, vma, source)
+        if error:
+            break
+    yield from system.cpus.flush_tlb(f"all of {parent.name}", f"{parent.name}'s entries have become read-only.")
+    yield from system.cpus.unlock(parent.mmap_sem)
+    if error:
+        yield from exit_mmap(system, child)
+    return error
+
+
+@routine
+def dup_vma(system: System, source: Vma, child: AddressSpace) -> Routine[Vma]:
+    """Copy a VMA into the child and put the copy into every anon_vma of the parent's, behind it (anon_vma_fork)."""
+    vma = Vma(child, source.start, source.end, source.prot, source.advice, source.pgoff)
+    if not source.chain:
+        child.insert(vma)
+        yield change("copy the VMA")
+        return vma
+    lock = anon_vma_lock(source.chain[0])
+    yield from system.cpus.lock(lock)
+    vma.chain = [system.new_anon_vma(source.chain[0].root), *source.chain]
+    child.insert(vma)
+    yield change("copy the VMA and link it into the reverse map", "From the pages of the parent the kernel must find the child, too.")
+    yield from system.cpus.unlock(lock)
+    return vma
+
+
+@routine
+def copy_page_range(system: System, vma: Vma, source: Vma) -> Routine[int]:
+    """Copy the page-table entries under `source` to the child's `vma`. Called under the parent's mmap_sem (exclusive).
+
+    Returns 0 or -ENOMEM. A VMA without an anon_vma has no pages of its own and is left to be faulted in.
+    """
+    if not source.chain:
+        return 0
+    ranges = pmd_ranges(system.geometry, source.start, source.end)
+    for address, stop in ranges:
+        found = pmd_at(system, source.mm, address)
+        if found is None or pt.pte_none(found[2]):
+            continue
+        yield read(f"read the parent's PMD: {pt.entry_text(found[2])}")
+        pmd_table = yield from pmd_alloc(system, vma.mm, address)
+        if pmd_table is None:
+            return -ENOMEM
+        if pt.pmd_trans_huge(found[2]):
+            error = yield from copy_huge_pmd(system, vma, pmd_table, source, address)
+            if error:
+                return error
+            continue
+        pte_table = yield from pte_alloc(system, vma.mm, pmd_table, found[1])
+        if not pte_table:
+            return -ENOMEM
+        low, high = entry_range(system.geometry, address, stop)
+        yield from copy_pte_range(system, pte_table, pt.pte_pfn(found[2]), low, high)
+    return 0
+
+
+@routine
+def copy_huge_pmd(system: System, vma: Vma, pmd_table: int, source: Vma, address: int) -> Routine[int]:
+    """Let the child map the parent's huge page with a PMD of its own; both PMDs become read-only.
+
+    Called under the parent's mmap_sem (exclusive). Returns 0 or -ENOMEM (no table to deposit; nothing has changed).
+    """
+    tables, index = system.tables, system.geometry.index(address, 1)
+    pgtable = tables.alloc(0)
+    if pgtable is None:
+        return -ENOMEM
+    yield change("allocate a PTE table to deposit for the child", "Each huge PMD has its own spare table.")
+    source_table = tables.walk(source.mm.pgd, address, 1)
+    assert source_table is not None
+    child_lock, parent_lock = system.ptl(pmd_table), system.ptl(source_table)
+    yield from system.cpus.lock(child_lock)
+    yield from system.cpus.lock(parent_lock)
+    pmd = tables.get(source_table, index)
+    page = pt.pte_pfn(pmd)
+    yield read(f"read the parent's PMD: {pt.entry_text(pmd)}")
+    if page != system.huge_zero_page:
+        yield from system.scheme.get_pages(system, single(page))
+        yield from system.scheme.dup_pmd_rmap(system, page)
+        tables.set(source_table, index, pt.wrprotect(pmd))
+        yield change("the parent's PMD becomes read-only", "The memory is shared now: whoever writes first must copy.")
+    yield from pgtable_trans_huge_deposit(system, vma.mm, pmd_table, pgtable)
+    tables.set(pmd_table, index, pt.mkold(pt.wrprotect(pmd)) if page != system.huge_zero_page else pmd)
+    yield change("the child's PMD = the same huge page, read-only")
+    yield from system.cpus.unlock(parent_lock)
+    yield from system.cpus.unlock(child_lock)
+    return 0
+
+
+@routine
+def copy_pte_range(system: System, pte_table: int, source_table: int, low: int, high: int) -> Routine[None]:
+    """Copy the PTEs [low, high): each page gets one more reference and mapping, both PTEs become read-only."""
+    tables = system.tables
+    child_lock, parent_lock = system.ptl(pte_table), system.ptl(source_table)
+    yield from system.cpus.lock(child_lock)
+    yield from system.cpus.lock(parent_lock)
+    runs = tables.runs(source_table, low, high)
+    yield read("read the parent's PTEs")
+    for run in runs:
+        parts = system.each(run.entries)
+        for part in parts:
+            if run.kind == "migration":
+                tables.change(source_table, part, clear=pt._SWP_TYPE, set_=pt._SWP_MIGRATION_READ)
+                yield change("the parent's migration entry becomes read-only")
+            if run.kind == "page":
+                tables.change(source_table, part, clear=pt._PAGE_RW)
+                yield change("the parent's PTEs become read-only")
+                pages = run.cut(part.start, part.stop).pages
+                yield from system.scheme.get_pages(system, pages)
+                yield from system.scheme.add_pte_rmap(system, pages)
+            tables.table[pte_table][part] = tables.table[source_table][part]
+            if run.kind == "page":
+                tables.change(pte_table, part, clear=pt._PAGE_ACCESSED)
+            yield change("the child's PTEs = the same entries, not yet accessed")
+    yield from system.cpus.unlock(parent_lock)
+    yield from system.cpus.unlock(child_lock)

@@ -1,0 +1,152 @@
+"""get_user_pages: how a driver gets hold of a process's pages (mm/gup.c, arch/x86/mm/gup.c), and how it lets go."""
+
+from __future__ import annotations
+
+from thplab import page_tables as pt
+from thplab.address_space import AddressSpace
+from thplab.errors import EFAULT
+from thplab.frames import single
+from thplab.routines.fault import do_page_fault
+from thplab.routines.walk import pmd_at
+from thplab.steps import Routine, change, read
+from thplab.system import Pin, System, routine
+
+
+@routine
+def pin_user_pages(system: System, mm: AddressSpace, name: str, start: int, end: int, write: bool) -> Routine[int]:
+    """A driver takes one reference on each page of [start, end) and remembers them under `name`.
+
+    Returns 0, or -EFAULT / -ENOMEM where a page cannot be faulted in; then the references taken so far are dropped.
+    """
+    pages = yield from get_user_pages_fast(system, mm, start, end, write)
+    address = start + len(pages) * system.geometry.page_size
+    error = 0
+    while address < end and not error:
+        page = yield from get_user_page(system, mm, address, write)
+        if page >= 0:
+            pages += (page,)
+            address += system.geometry.page_size
+        else:
+            error = page
+    if error:
+        yield from put_user_pages(system, pages)
+        return error
+    system.pins[name] = Pin(name, mm.name, pages)
+    yield change(f"the driver holds {len(pages)} {'pages' if len(pages) > 1 else 'page'} as {name!r}", "It may read or write them at any time.")
+    return 0
+
+
+@routine
+def get_user_pages_fast(system: System, mm: AddressSpace, start: int, end: int, write: bool) -> Routine[tuple[int, ...]]:
+    """Pin pages from `start` on by reading the page tables without a lock; returns the pfns of as many as it could.
+
+    Interrupts are off, so the tables cannot go away below it: whoever takes entries away flushes the TLB, and that
+    flush waits for this CPU.
+    """
+    geometry = system.geometry
+    pages: tuple[int, ...] = ()
+    yield from system.cpus.local_irq_disable("No lock is taken: a TLB flush cannot finish while this CPU is deaf to it.")
+    address = start
+    while address < end:
+        found = pmd_at(system, mm, address)
+        pmd = found[2] if found else 0
+        yield read(f"read the PMD: {pt.entry_text(pmd)}")
+        if not _usable(pmd, write):
+            break
+        if pt.pmd_trans_huge(pmd):
+            stop = min(end, (address & -geometry.huge_size) + geometry.huge_size)
+            count = (stop - address) // geometry.page_size
+            system.frames.ref_add(single(pt.pte_pfn(pmd)), count)
+            yield change(f"head _count += {count}", "One add for all pages of this huge page: a pin of a tail is a reference on the head.")
+            first = pt.pte_pfn(pmd) + geometry.index(address, 0)
+            pages += tuple(range(first, first + count))
+            address = stop
+            continue
+        pte = system.tables.get(pt.pte_pfn(pmd), geometry.index(address, 0))
+        yield read(f"read the PTE: {pt.entry_text(pte)}")
+        if not _usable(pte, write) or pt.pte_special(pte):
+            break
+        yield from system.scheme.get_pages(system, single(pt.pte_pfn(pte)))
+        pages += (pt.pte_pfn(pte),)
+        address += geometry.page_size
+    yield from system.cpus.local_irq_enable()
+    return pages
+
+
+def _usable(entry: int, write: bool) -> bool:
+    """Does the entry let a user read (or write) through it."""
+    need = pt._PAGE_PRESENT | pt._PAGE_USER | (pt._PAGE_RW if write else 0)
+    return entry & need == need
+
+
+@routine
+def get_user_page(system: System, mm: AddressSpace, address: int, write: bool) -> Routine[int]:
+    """The slow way for one page: fault it in, then take the reference under the page table lock (follow_page).
+
+    Returns the pfn, or -EFAULT / -ENOMEM.
+    """
+    while True:
+        vma = mm.find_vma(address)
+        if vma is None:
+            yield read("no VMA here")
+            return -EFAULT
+        page = yield from follow_page(system, mm, address, write)
+        if page is not None:
+            return page
+        error = yield from do_page_fault(system, mm, address, write)
+        if error:
+            return error
+
+
+@routine
+def follow_page(system: System, mm: AddressSpace, address: int, write: bool) -> Routine[int | None]:
+    """Take a reference on the page that is mapped at `address`; returns its pfn, or None if it must be faulted in."""
+    geometry = system.geometry
+    found = pmd_at(system, mm, address)
+    pmd = found[2] if found else 0
+    yield read(f"read the PMD: {pt.entry_text(pmd)}")
+    if found is None or pt.pte_none(pmd):
+        return None
+    huge = pt.pmd_trans_huge(pmd)
+    table = found[0] if huge else pt.pte_pfn(pmd)
+    index = found[1] if huge else geometry.index(address, 0)
+    lock = system.ptl(table)
+    yield from system.cpus.lock(lock)
+    entry = system.tables.get(table, index)
+    yield read(f"read the entry: {pt.entry_text(entry)}")
+    page: int | None = None
+    if _usable(entry, write) and pt.pmd_trans_huge(entry) == huge:
+        page = pt.pte_pfn(entry) + (geometry.index(address, 0) if huge else 0)
+        yield from system.scheme.get_pages(system, single(page))
+    yield from system.cpus.unlock(lock)
+    return page
+
+
+@routine
+def unpin_user_pages(system: System, name: str) -> Routine[int]:
+    """The driver lets go of the pages that it holds as `name`, which exists. Returns 0."""
+    pages = system.pins.pop(name).pages
+    yield from put_user_pages(system, pages)
+    return 0
+
+
+@routine
+def put_user_pages(system: System, pages: tuple[int, ...]) -> Routine[None]:
+    """Drop one reference on each of `pages`."""
+    done = 0
+    while done < len(pages):
+        part = _neighbours(system, pages, done)
+        yield from system.scheme.put_pages(system, part)
+        done += part.stop - part.start
+
+
+def _neighbours(system: System, pages: tuple[int, ...], first: int) -> slice:
+    """The longest part from `pages[first]` on: consecutive pfns inside one compound page, or one small page."""
+    page = pages[first]
+    if not system.frames.is_compound(page):
+        return single(page)
+    end = system.frames.compound(system.frames.compound_head(page)).stop
+    count = 1
+    while first + count < len(pages) and pages[first + count] == page + count < end:
+        count += 1
+    return slice(page, page + count)

@@ -1,0 +1,106 @@
+"""mprotect, and the cutting of VMAs that it shares with munmap (mm/mprotect.c, mm/mmap.c)."""
+
+from __future__ import annotations
+
+from thplab import page_tables as pt
+from thplab.address_space import AddressSpace, Vma
+from thplab.routines.split_huge_pmd import split_huge_pmd
+from thplab.routines.walk import entry_range, pmd_at, pmd_ranges
+from thplab.steps import Routine, change, read
+from thplab.system import System, routine
+
+
+@routine
+def split_vma(system: System, mm: AddressSpace, address: int) -> Routine[None]:
+    """Make `address` a border between VMAs if it lies inside one. Called under mmap_sem (exclusive).
+
+    A huge PMD across the new border is split first (vma_adjust_trans_huge): one PMD maps memory of one VMA only.
+    """
+    vma = mm.find_vma(address)
+    if vma is None or vma.start == address:
+        return
+    if address % system.geometry.huge_size:
+        yield from split_huge_pmd(system, vma, address)
+    mm.split(vma, address)
+    yield change("split the VMA in two", "Both parts are about the same memory; they may differ in rights from now on.")
+
+
+@routine
+def do_mprotect(system: System, mm: AddressSpace, start: int, end: int, prot: int) -> Routine[int]:
+    """Give [start, end), all of it mapped, the protection `prot`. Returns 0."""
+    yield from system.cpus.lock(mm.mmap_sem)
+    old = mm.overlapping(start, end)
+    for vma in old:
+        if vma.prot != prot:
+            yield from mprotect_fixup(system, vma, max(start, vma.start), min(end, vma.end), prot)
+    mm.merge_around(start, end)
+    yield from system.cpus.unlock(mm.mmap_sem)
+    return 0
+
+
+@routine
+def mprotect_fixup(system: System, vma: Vma, start: int, end: int, prot: int) -> Routine[None]:
+    """Change the protection of [start, end), which lies inside `vma`: cut the VMA, then change the entries."""
+    mm = vma.mm
+    borders = (start, end)
+    for border in borders:
+        yield from split_vma(system, mm, border)
+    target = mm.find_vma(start)
+    assert target is not None
+    target.prot = prot
+    yield change(f"the VMA of {(end - start) // system.geometry.page_size} pages gets its new protection")
+    ranges = pmd_ranges(system.geometry, start, end)
+    for address, stop in ranges:
+        yield from change_pmd(system, target, address, stop)
+    yield from system.cpus.flush_tlb(f"the changed range of {mm.name}", "Old rights must not survive in any CPU.")
+
+
+@routine
+def change_pmd(system: System, vma: Vma, address: int, stop: int) -> Routine[None]:
+    """Give the entries of [address, stop), which lies under one PMD, the protection of `vma`."""
+    found = pmd_at(system, vma.mm, address)
+    if found is None:
+        return
+    pmd_table, index, pmd = found
+    yield read(f"read the PMD: {pt.entry_text(pmd)}")
+    if pt.pmd_trans_huge(pmd):
+        if stop - address == system.geometry.huge_size:
+            yield from change_huge_pmd(system, vma, pmd_table, index)
+            return
+        yield from split_huge_pmd(system, vma, address)
+        pmd = system.tables.get(pmd_table, index)
+    if not pt.pte_none(pmd):
+        low, high = entry_range(system.geometry, address, stop)
+        yield from change_pte_range(system, vma, pt.pte_pfn(pmd), low, high)
+
+
+@routine
+def change_huge_pmd(system: System, vma: Vma, pmd_table: int, index: int) -> Routine[None]:
+    """Give a huge PMD the protection of `vma`; it becomes writable again only by a write fault."""
+    lock = system.ptl(pmd_table)
+    yield from system.cpus.lock(lock)
+    pmd = system.tables.get(pmd_table, index)
+    if pt.pmd_trans_huge(pmd):
+        system.tables.set(pmd_table, index, pt.pte_modify(pmd, pt.pgprot(vma.prot)))
+        yield change(f"PMD: {pt.entry_text(pt.pte_modify(pmd, pt.pgprot(vma.prot)))}", "The whole huge page changes: no split is needed.")
+    yield from system.cpus.unlock(lock)
+
+
+@routine
+def change_pte_range(system: System, vma: Vma, pte_table: int, low: int, high: int) -> Routine[None]:
+    """Give the PTEs [low, high) the protection of `vma`; they become writable again only by write faults."""
+    lock = system.ptl(pte_table)
+    yield from system.cpus.lock(lock)
+    runs = system.tables.runs(pte_table, low, high)
+    yield read("read the PTEs")
+    bits = pt.pgprot(vma.prot)
+    for run in runs:
+        parts = system.each(run.entries)
+        for part in parts:
+            if run.kind == "migration":
+                system.tables.change(pte_table, part, clear=pt._SWP_TYPE, set_=pt._SWP_MIGRATION_READ)
+            else:
+                system.tables.change(pte_table, part, clear=pt._PAGE_PROTECTION, set_=bits)
+            count = part.stop - part.start
+            yield change(f"{'PTE ' + str(part.start) if count == 1 else str(count) + ' PTEs'} with the new protection")
+    yield from system.cpus.unlock(lock)

@@ -1,0 +1,55 @@
+"""The reverse map: from a page to the page-table entries that may map it (mm/rmap.c)."""
+
+from __future__ import annotations
+
+from thplab.address_space import AnonVma, Vma
+from thplab.steps import Routine, change, read
+from thplab.system import System, routine
+
+
+@routine
+def anon_vma_prepare(system: System, vma: Vma) -> Routine[None]:
+    """Give `vma` an anon_vma for its new pages if it has none: a neighbour's if they could merge, else a new one.
+
+    Called under mmap_sem (shared).
+    """
+    if vma.chain:
+        return
+    neighbours = (v for v in vma.mm.vmas if vma.start in (v.end, v.start) or vma.end == v.start)
+    anon_vma = next((v.chain[0] for v in neighbours if len(v.chain) == 1), None) or system.new_anon_vma()
+    vma.chain.append(anon_vma)
+    anon_vma.vmas.append(vma)
+    yield change(f"{anon_vma.key} for the VMA", "Through it the kernel finds every process that may map a page of this VMA.")
+
+
+@routine
+def page_get_anon_vma(system: System, page: int) -> Routine[AnonVma | None]:
+    """The anon_vma of an anonymous page that is mapped; None if nobody maps it any more. Takes no lock."""
+    frames = system.frames
+    mapped = system.scheme.total_mapcount(frames, page) > 0
+    anon_vma = system.anon_vmas.get(int(frames.mapping[page])) if mapped else None
+    yield read(f"the page's reverse map: {anon_vma.key if anon_vma else 'none, the page is not mapped'}")
+    return anon_vma
+
+
+def anon_vma_lock(anon_vma: AnonVma) -> str:
+    """Name of the lock over the VMAs of an anon_vma and of its family. Whoever splits a page takes it exclusively."""
+    return f"anon_vma_lock {anon_vma.root}"
+
+
+def rmap_walk(system: System, anon_vma: AnonVma, page: int) -> tuple[tuple[Vma, int], ...]:
+    """Every (VMA, address) at which `page`, a small page or a head, may be mapped, in the order of the reverse map.
+
+    For a head the address is that of its first page, even if only a later page of it lies inside the VMA.
+    Called under the anon_vma lock.
+    """
+    page_size = system.geometry.page_size
+    pages = system.frames.compound(page)
+    first = int(system.frames.index[page])
+    last = first + pages.stop - pages.start - 1
+    found = []
+    for vma in anon_vma.vmas:
+        low, high = vma.pgoff, vma.pgoff + (vma.end - vma.start) // page_size - 1
+        if low <= last and first <= high:
+            found.append((vma, vma.start + (first - vma.pgoff) * page_size))
+    return tuple(found)

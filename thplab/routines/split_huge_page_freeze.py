@@ -1,0 +1,152 @@
+"""Splitting a compound page by freezing it first: every mapping becomes a migration entry (docs/KERNEL.md 3.3, 6.6).
+
+It came five months after the RFC, as patch 18 of its second version, and closes the window that the RFC leaves open.
+"""
+
+from __future__ import annotations
+
+from thplab import page_tables as pt
+from thplab.address_space import AnonVma, Vma
+from thplab.errors import EBUSY
+from thplab.frames import PG_head, PG_lru, PG_tail, single
+from thplab.routines.rmap import anon_vma_lock, page_get_anon_vma, rmap_walk
+from thplab.routines.split_huge_pmd import split_huge_pmd
+from thplab.routines.walk import entry_range, pmd_at, pmd_ranges
+from thplab.steps import Routine, change, read
+from thplab.system import System, routine
+
+
+@routine
+def split_huge_page_freeze(system: System, page: int) -> Routine[int]:
+    """Check, freeze every mapping, check again, hand the references out, map again.
+
+    Called with the page lock and one reference on the head `page`. Returns 0 or the errno of a refused split: refused
+    at the first check nothing has changed but the event; refused after the freeze, PMDs stay split.
+    """
+    frames = system.frames
+    anon_vma = yield from page_get_anon_vma(system, page)
+    if anon_vma is None:
+        system.count_vm_event("thp_split_page_failed")
+        yield change("thp_split_page_failed: the page is not mapped")
+        return -EBUSY
+    lock = anon_vma_lock(anon_vma)
+    yield from system.cpus.lock(lock)
+    mapcount = system.scheme.total_mapcount(frames, page)
+    yield read(f"all mappings of the page: {mapcount}")
+    pinned = mapcount != frames.page_count(page) - 1
+    yield read("does every reference but our own belong to a mapping? " + ("no" if pinned else "yes"))
+    if not pinned:
+        yield from freeze_page(system, anon_vma, page)
+        yield from system.cpus.lock("lru_lock")
+        pinned = frames.page_count(page) != 1
+        yield read(
+            f"frozen: is our reference the only one? {'no: pinned' if pinned else 'yes'}",
+            "No mapping is left and none can come, so this answer cannot change any more.",
+        )
+        if not pinned:
+            yield from split_frozen(system, page)
+        yield from system.cpus.unlock("lru_lock")
+        yield from unfreeze_page(system, anon_vma, page)
+    if pinned:
+        system.count_vm_event("thp_split_page_failed")
+        yield from system.cpus.unlock(lock)
+        return -system.kernel.split_refused
+    yield from system.scheme.put_pages(system, slice(page + 1, page + system.geometry.nr))
+    system.count_vm_event("thp_split_page")
+    yield from system.cpus.unlock(lock)
+    return 0
+
+
+@routine
+def freeze_page(system: System, anon_vma: AnonVma, page: int) -> Routine[None]:
+    """Replace every mapping of the compound page by a migration entry. Called under the anon_vma and the page lock."""
+    places = rmap_walk(system, anon_vma, page)
+    yield read("who maps the page? The reverse map tells")
+    for vma, address in places:
+        low = max(address, vma.start)
+        ranges = pmd_ranges(system.geometry, low, min(address + system.geometry.huge_size, vma.end))
+        found = pmd_at(system, vma.mm, low)
+        if found is not None and pt.pmd_trans_huge(found[2]) and pt.pte_pfn(found[2]) == page:
+            yield from split_huge_pmd(system, vma, low)
+        for start, stop in ranges:
+            pte_table = system.tables.walk(vma.mm.pgd, start, 0)
+            if pte_table is not None:
+                first, last = entry_range(system.geometry, start, stop)
+                yield from freeze_ptes(system, vma.mm.name, pte_table, first, last, page)
+
+
+@routine
+def freeze_ptes(system: System, name: str, pte_table: int, low: int, high: int, page: int) -> Routine[None]:
+    """Freeze the PTEs of [low, high) that map the compound page; their references and map counts go."""
+    tables, frames = system.tables, system.frames
+    lock = system.ptl(pte_table)
+    yield from system.cpus.lock(lock)
+    runs = tuple(r for r in tables.runs(pte_table, low, high) if r.kind == "page" and frames.compound_head(r.pfn) == page)
+    yield read("read the PTEs")
+    for run in runs:
+        parts = system.each(run.entries)
+        for part in parts:
+            pages = run.cut(part.start, part.stop).pages
+            tables.freeze(pte_table, part)
+            yield change("PTE = migration entry", "Whoever touches the page now has to wait.")
+            yield from system.cpus.flush_tlb(f"the frozen pages of {name}", "A GUP-fast that has read the old entry finishes first: its pin will be seen.")
+            yield from system.scheme.remove_pte_rmap(system, pages)
+            yield from system.scheme.put_pages(system, pages)
+    yield from system.cpus.unlock(lock)
+
+
+@routine
+def split_frozen(system: System, page: int) -> Routine[None]:
+    """Make every tail a page of its own, with one reference to begin with. Nobody maps or holds any of them."""
+    frames = system.frames
+    parts = system.each(frames.tails(page))
+    for part in parts:
+        frames.ref_add(part, 1)
+        yield change(f"{system.pages_text(part)} _count = 1")
+        frames.flags[part] = (frames.flags[part] & ~PG_tail) | (frames.flags[page] & ~PG_head) | PG_lru
+        yield change(f"{part.stop - part.start} of the tails are pages of their own")
+    frames.flags[page] &= ~PG_head
+    yield change("the compound page is no more")
+
+
+@routine
+def unfreeze_page(system: System, anon_vma: AnonVma, page: int) -> Routine[None]:
+    """Turn the migration entries of these pages back into PTEs, split or not. Called under the anon_vma lock."""
+    places = rmap_walk_pages(system, anon_vma, page)
+    yield read("who mapped the page? The reverse map tells")
+    for vma, pte_table, low, high in places:
+        yield from unfreeze_ptes(system, vma, pte_table, low, high, page)
+
+
+def rmap_walk_pages(system: System, anon_vma: AnonVma, page: int) -> tuple[tuple[Vma, int, int, int], ...]:
+    """Every (VMA, PTE table, low, high) under which one of the pages from `page` on was mapped before the freeze."""
+    geometry = system.geometry
+    first = int(system.frames.index[page])
+    found = []
+    for vma in anon_vma.vmas:
+        address = vma.start + (first - vma.pgoff) * geometry.page_size
+        ranges = pmd_ranges(geometry, max(address, vma.start), min(address + geometry.huge_size, vma.end))
+        for start, stop in ranges:
+            table = system.tables.walk(vma.mm.pgd, start, 0)
+            if table is not None:
+                found.append((vma, table, *entry_range(geometry, start, stop)))
+    return tuple(found)
+
+
+@routine
+def unfreeze_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, page: int) -> Routine[None]:
+    """Map again what was frozen in [low, high) of this table: a reference, the PTE, the map count."""
+    tables, nr = system.tables, system.geometry.nr
+    lock = system.ptl(pte_table)
+    yield from system.cpus.lock(lock)
+    runs = tuple(r for r in tables.runs(pte_table, low, high) if r.kind == "migration" and page <= r.pfn < page + nr)
+    yield read("read the migration entries")
+    for run in runs:
+        parts = system.each(run.entries)
+        for part in parts:
+            pages = run.cut(part.start, part.stop).pages
+            yield from system.scheme.get_pages(system, pages)
+            tables.unfreeze(pte_table, part, pt.pgprot(vma.prot))
+            yield change("PTE = the page again")
+            yield from system.scheme.add_pte_rmap(system, pages)
+    yield from system.cpus.unlock(lock)

@@ -1,0 +1,110 @@
+"""Splitting one PMD into a table of PTEs: the routine that the RFC introduces (patch 04; docs/KERNEL.md 2.6)."""
+
+from __future__ import annotations
+
+from thplab import page_tables as pt
+from thplab.address_space import Vma
+from thplab.frames import single
+from thplab.routines.deposit import pgtable_trans_huge_withdraw
+from thplab.routines.walk import pmd_at
+from thplab.steps import Routine, change, read
+from thplab.system import System, routine
+
+
+@routine
+def split_huge_pmd(system: System, vma: Vma, address: int) -> Routine[None]:
+    """Replace the huge PMD at `address` by a table of PTEs that map the same memory with the same rights.
+
+    Touches this one PMD: neither the PMDs of other processes nor the compound page, which stays whole. Never fails:
+    the table it needs was deposited when the huge page was mapped. Does nothing if the PMD is not huge (any more).
+    Called under mmap_sem, or under the anon_vma lock of the page.
+    """
+    geometry, tables, mm = system.geometry, system.tables, vma.mm
+    found = pmd_at(system, mm, address)
+    if found is None:
+        return
+    pmd_table, index, pmd = found
+    lock = system.ptl(pmd_table)
+    yield from system.cpus.lock(lock, why="Whoever else reads or changes this PMD takes the same lock and looks again.")
+    pmd = tables.get(pmd_table, index)
+    yield read(f"is the PMD still huge? {'yes' if pt.pmd_trans_huge(pmd) else 'no'}", "Somebody else may have split it already.")
+    if not pt.pmd_trans_huge(pmd):
+        yield from system.cpus.unlock(lock)
+        return
+    page = pt.pte_pfn(pmd)
+    pgtable = yield from pgtable_trans_huge_withdraw(system, mm, pmd_table)
+    if page == system.huge_zero_page:
+        yield from fill_zero_ptes(system, vma, pgtable)
+    else:
+        yield from split_pmd_refs(system, page)
+        yield from fill_ptes(system, pgtable, page, pmd)
+        yield from split_pmd_mapcounts(system, page)
+    tables.set(pmd_table, index, pt.mknotpresent(pmd))
+    yield change("PMD marked not present", "The hardware must never see a huge entry and small ones for the same address at once.")
+    yield from system.cpus.flush_tlb(f"{geometry.size_text(geometry.nr)} of {mm.name}", "No CPU may keep using the old huge entry.")
+    tables.link(pmd_table, index, pgtable)
+    yield change("PMD = the PTE table", "The same memory, now mapped in pieces. The compound page has not changed.")
+    system.count_vm_event("thp_split_pmd")
+    yield from system.cpus.unlock(lock, "thp_split_pmd counts one split mapping. thp_split_page stays: no page was split.")
+
+
+@routine
+def split_pmd_refs(system: System, page: int) -> Routine[None]:
+    """Take the references of the PTEs to come: one for each subpage, of which the PMD's own is already there."""
+    more = system.geometry.nr - 1
+    system.frames.ref_add(single(page), more)
+    yield change(f"head _count += {more}", "Each PTE holds a reference. The one that the PMD held serves the first of them.")
+
+
+@routine
+def split_pmd_mapcounts(system: System, page: int) -> Routine[None]:
+    """Count the new PTE mappings and the PMD mapping that goes, in the scheme's own way."""
+    yield from system.scheme.split_pmd_rmap(system, page)
+
+
+@routine
+def fill_ptes(system: System, pgtable: int, page: int, pmd: int) -> Routine[None]:
+    """Fill the withdrawn table, which nobody else sees yet, with PTEs for all subpages under the PMD's own bits."""
+    bits = pmd & ~pt.PTE_PFN_MASK & ~pt._PAGE_PSE
+    system.tables.fill(pgtable, slice(0, system.geometry.nr), page, bits)
+    yield change(f"fill {system.geometry.nr} PTEs: {pt.entry_text(bits)}", "Same protection, same dirty and young bits as the PMD had.")
+
+
+@routine
+def fill_zero_ptes(system: System, vma: Vma, pgtable: int) -> Routine[None]:
+    """Fill the withdrawn table for a split of the huge zero page: every PTE maps the shared small zero page."""
+    nr = system.geometry.nr
+    entry = pt.mkspecial(pt.mkyoung(pt.mk_pte(system.frames.zero_page, pt.pgprot(vma.prot))))
+    system.tables.change(pgtable, slice(0, nr), set_=entry)
+    yield change(f"fill {nr} PTEs with the zero page")
+
+
+# --- mutants: the same routines, each wrong in one way ----------------------------------------------------------------
+
+
+def forgets_the_references(system: System, page: int) -> Routine[None]:
+    """split_pmd_refs that takes no reference for the new PTEs."""
+    yield read("head _count stays")
+
+
+def forgets_the_tails(system: System, page: int) -> Routine[None]:
+    """split_pmd_mapcounts that leaves the tails as they are."""
+    yield read("the tails' _mapcount stays")
+
+
+def moves_the_head(system: System, page: int) -> Routine[None]:
+    """split_pmd_mapcounts that counts all subpages, the head with them."""
+    pages = system.frames.compound(page)
+    system.frames.map_add(pages, 1)
+    yield change("each subpage _mapcount += 1")
+
+
+def splits_every_pmd(system: System, vma: Vma, address: int) -> Routine[None]:
+    """split_huge_pmd that behaves as before the RFC: it splits the PMD of every process that maps the page."""
+    found = pmd_at(system, vma.mm, address)
+    page = pt.pte_pfn(found[2]) if found and pt.pmd_trans_huge(found[2]) else 0
+    others = system.anon_vmas[int(system.frames.mapping[page])].vmas if page and page != system.huge_zero_page else [vma]
+    right = split_huge_pmd.__wrapped__  # type: ignore[attr-defined]
+    every = tuple(others)
+    for other in every:
+        yield from right(system, other, address)

@@ -1,0 +1,49 @@
+"""Reclaim's side of a page split (mm/vmscan.c, mm/swap_state.c), and the direct request to split a page."""
+
+from __future__ import annotations
+
+from thplab.frames import PG_lru, single
+from thplab.routines.split_huge_page import split_huge_page
+from thplab.steps import Routine, change, read
+from thplab.system import System, routine
+
+
+@routine
+def swap_out(system: System, page: int) -> Routine[int]:
+    """Reclaim picks the huge page with head `page` and tries to make it swappable: it takes it off the LRU and splits it.
+
+    Returns 0: ordinary pages remain, back on the LRU, which the next round may write out one by one; or the errno of a
+    refused split: the page goes back to the LRU as an active one. Writing to a swap device is not part of it.
+    """
+    frames = system.frames
+    frames.ref_add(single(page), 1)
+    frames.flags[page] &= ~PG_lru
+    yield change("reclaim takes the page off the LRU: head _count += 1", "Reclaim's own reference keeps the page while it works on it.")
+    error = yield from split_locked(system, page)
+    frames.flags[page] |= PG_lru
+    yield change("the page goes back to the LRU" + (", as active" if error else ""), "Swap-out copes with a refusal: it will come back." if error else "")
+    yield from system.scheme.put_pages(system, single(page))
+    return error
+
+
+@routine
+def split_page_direct(system: System, page: int) -> Routine[int]:
+    """Take a reference on the head `page`, lock it, split it, let go. Returns what split_huge_page returns."""
+    yield from system.scheme.get_pages(system, single(page))
+    error = yield from split_locked(system, page)
+    yield from system.scheme.put_pages(system, single(page))
+    return error
+
+
+@routine
+def split_locked(system: System, page: int) -> Routine[int]:
+    """Split the compound page under its page lock. Called with a reference on the head `page`."""
+    lock = system.page_lock(page)
+    yield from system.cpus.lock(lock)
+    if not system.frames.is_compound(page):
+        yield read("somebody else has split it: nothing to do")
+        yield from system.cpus.unlock(lock)
+        return 0
+    error = yield from split_huge_page(system, page)
+    yield from system.cpus.unlock(lock)
+    return error

@@ -1,0 +1,29 @@
+"""How routines go over a range of addresses: one PMD after the other (the kernel's pmd_addr_end loops)."""
+
+from __future__ import annotations
+
+from thplab.address_space import AddressSpace
+from thplab.geometry import Geometry
+from thplab.system import System
+
+
+def pmd_ranges(geometry: Geometry, start: int, end: int) -> tuple[tuple[int, int], ...]:
+    """[start, end) cut at the borders between PMDs."""
+    size = geometry.huge_size
+    borders = [start, *range((start // size + 1) * size, end, size), end]
+    return tuple(zip(borders[:-1], borders[1:], strict=True)) if start < end else ()
+
+
+def entry_range(geometry: Geometry, start: int, end: int) -> tuple[int, int]:
+    """The indexes in a PTE table of [start, end), which lies under one PMD."""
+    low = geometry.index(start, 0)
+    return low, low + (end - start) // geometry.page_size
+
+
+def pmd_at(system: System, mm: AddressSpace, address: int) -> tuple[int, int, int] | None:
+    """(PMD table, index, PMD) for `address`; None if there is no PMD table. The upper tables of a live VMA never change."""
+    table = system.tables.walk(mm.pgd, address, 1)
+    if table is None:
+        return None
+    index = system.geometry.index(address, 1)
+    return table, index, system.tables.get(table, index)

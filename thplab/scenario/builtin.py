@@ -1,0 +1,156 @@
+"""The built-in scenarios, as text, and how a scenario is found by name, by file or by its own text."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from thplab.errors import BadInput
+from thplab.scenario.scenario import Scenario
+from thplab.scenario.vocabulary import near
+
+# The story follows the RFC's cover letter (9 June 2014) phase by phase.
+_TEXTS = {
+    "story": """
+scenario story: the RFC's own story: one huge page, two processes, two kinds of split
+phase A maps a huge page
+why The first write makes the kernel put one huge page under the whole range. One PMD entry maps it, so the head page has one
+why reference and one mapping; the tails have none of their own.
+mmap A
+write A 0
+phase A forks B
+why B gets a huge PMD entry for the same page. The head counts one reference and one mapping more; the tails do not change.
+fork A B
+phase B splits one PMD
+why B protects a single small page in the middle, so its VMA falls into three and one huge entry no longer fits. split_huge_pmd()
+why turns B's PMD into a table of PTEs and leaves A's PMD and the page itself alone; it cannot fail.
+mprotect B 1/2thp 1 r
+phase Look at the counters
+why Each tail now counts one mapping, B's PTE. The head's mapcount has not moved, because B's PMD mapping became its PTE mapping of
+why the first small page; A and B still read the same memory through two kinds of entry.
+read B 1/2thp
+read A 1/2thp
+phase A pin makes the split fail
+why A driver pins one small page of A; only the head counts it, so nobody can tell any more which small page it was. Swap-out has to
+why split the page itself, finds a reference that no mapping explains, and gives up with -EBUSY.
+pin A 1/2thp 1 dma
+swap_out A 0
+phase Without the pin the split succeeds
+why The driver is done. Now every reference is explained by a mapping, and split_huge_page() turns the huge page into small ones:
+why first A's PMD is split, then each small page gets a count of its own.
+unpin dma
+split A 0
+phase The memory comes back
+why B unmaps one small page and only that page loses a reference, for A still maps it. When B and then A exit, the last references go
+why and the memory is free.
+munmap B 1/2thp 1
+exit B
+exit A
+""",
+    "cow": """
+scenario cow: parent and child both write to the page they share after fork
+mmap A
+write A 0
+fork A B
+write B 1/2thp
+write A 1/2thp
+exit B
+exit A
+""",
+    "partial_munmap": """
+scenario partial_munmap: one small page in the middle is unmapped; does its memory come back?
+mmap A
+write A 0
+munmap A 1/2thp 1
+exit A
+""",
+    "last_pmd": """
+scenario last_pmd: B splits its PMD and exits; A's PMD is the last mapping, and what B left in the counters shows
+mmap A
+write A 0
+fork A B
+mprotect B 1/2thp 1 r
+exit B
+exit A
+""",
+    "small_pages": """
+scenario small_pages: no huge page anywhere: each small page is counted on its own
+mmap A advise=none
+write A 0 1/2thp
+fork A B
+write B 0
+exit B
+exit A
+""",
+    "zero_page": """
+scenario zero_page: reading untouched memory maps the shared huge zero page; the first write replaces it
+mmap A
+read A 1/2thp
+write A 0
+exit A
+""",
+    "pinned_munmap": """
+scenario pinned_munmap: the whole region is unmapped while one small page is pinned; the pin keeps all of it
+mmap A
+write A 0
+pin A 1/2thp 1 dma
+munmap A 0 1thp
+unpin dma
+exit A
+""",
+}
+
+
+def builtin() -> tuple[str, ...]:
+    """The names of the built-in scenarios, the story first."""
+    return tuple(_TEXTS)
+
+
+def load(source: str) -> Scenario:
+    """The scenario that `source` names.
+
+    It is, in this order: a built-in name; FILE.jsonl:NAME, a record of a truth file; the path of a file that holds the text form;
+    the text itself, if it contains a space, a line break or a ';'. Raises BadInput if it is none of these, or cannot be read.
+    """
+    if source in _TEXTS:
+        return Scenario.parse(_TEXTS[source])
+    record = re.fullmatch(r"(.+\.jsonl):([^:\s]+)", source)
+    if record is not None:
+        return _load_record(Path(record.group(1)), record.group(2))
+    # A text is no path, and may be longer than one can be.
+    if re.search(r"\s|;", source) and not _is_file(source):
+        return Scenario.parse(source)
+    if _is_file(source):
+        return Scenario.parse(_read(Path(source)))
+    raise BadInput("scenario", f"{source!r} is neither built in nor a file nor operations", f"{near(source, _TEXTS)}, a file or operations")
+
+
+def _is_file(source: str) -> bool:
+    try:
+        return Path(source).is_file()
+    except (OSError, ValueError):  # a name too long, or with a NUL
+        return False
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise BadInput("file", f"{str(path)!r} cannot be read ({error})", "a text file in UTF-8") from None
+
+
+def _load_record(path: Path, name: str) -> Scenario:
+    names: list[str] = []
+    for number, line in enumerate(_read(path).split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError:
+            raise BadInput(f"{path}, line {number}", "is not JSON", "one record a line") from None
+        found = record.get("name") if isinstance(record, dict) else None
+        if found == name:
+            return Scenario.from_record(record)
+        names.append(str(found))
+    raise BadInput("scenario", f"{name!r} is not in {path}", near(name, names))

@@ -1,0 +1,104 @@
+"""A scenario: what is done to memory, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from thplab.errors import BadInput
+from thplab.scenario import text
+from thplab.scenario.operation import Operation, Phase
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A name, a line about it, and operations in phases; `env` names the swap of a recording. A scenario without phases is one
+    phase without a title.
+
+    parse() and format() are inverses, from_json() and to_json() too. Raises BadInput for a name, about or env that the text form
+    cannot hold, and for a phase without a title that is not the first or is empty beside others.
+    """
+
+    name: str = ""
+    about: str = ""
+    phases: tuple[Phase, ...] = (Phase(),)
+    env: str = ""
+
+    def __post_init__(self) -> None:
+        text.check_header(self.name, self.about, self.env)
+        object.__setattr__(self, "phases", tuple(self.phases) or (Phase(),))
+        if any(not phase.title for phase in self.phases[1:]):
+            raise BadInput("phases", "have no title", "a title for each phase but the first")
+        if len(self.phases) > 1 and not self.phases[0].title and not self.phases[0].ops:
+            raise BadInput("phases", "begin with one that has neither title nor operations", "to leave it out")
+
+    @property
+    def ops(self) -> tuple[Operation, ...]:
+        """All operations in order."""
+        return tuple(op for phase in self.phases for op in phase.ops)
+
+    def phase_of(self, index: int) -> int:
+        """The index of the phase that operation number `index` belongs to. Raises BadInput if there is no such operation."""
+        end = 0
+        for number, phase in enumerate(self.phases):
+            end += len(phase.ops)
+            if 0 <= index < end:
+                return number
+        raise BadInput("index", f"is {index}", f"an operation's number, from 0 to below {end}")
+
+    @classmethod
+    def parse(cls, source: str) -> Scenario:
+        """The scenario that `source` writes; the form is described in thplab.scenario.text. Raises BadInput naming the line."""
+        parts = text.read(source)
+        return cls(parts.name, parts.about, tuple(parts.phases), parts.env)
+
+    def format(self) -> str:
+        """The text form, one operation a line. Inverse of parse()."""
+        return text.write(text.Parts(self.name, self.about, self.env, list(self.phases)))
+
+    def line(self) -> str:
+        """The operations alone, on one line. parse() reads them back as a scenario without phases."""
+        return text.write_line(self.ops)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Scenario:
+        """The scenario of a record of tests/truth/*.jsonl: its name, about, env and ops. What was recorded is left aside.
+
+        Raises BadInput if the record does not fit.
+        """
+        return cls(*_header(record), (Phase(ops=_ops(record)),), _text(record, "env"))
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Scenario:
+        """The scenario that to_json() wrote. Raises BadInput if `data` does not fit."""
+        phases = _list(data, "phases")
+        made = tuple(Phase(_text(phase, "title"), _text(phase, "why"), _ops(phase)) for phase in phases)
+        return cls(*_header(data), made, _text(data, "env"))
+
+    def to_json(self) -> dict[str, Any]:
+        """The scenario as a dict that JSON can hold; operations as the recorder writes them."""
+        phases = [{"title": phase.title, "why": phase.why, "ops": [op.to_json() for op in phase.ops]} for phase in self.phases]
+        return {"name": self.name, "about": self.about, "env": self.env, "phases": phases}
+
+
+def _header(data: Mapping[str, Any]) -> tuple[str, str]:
+    return _text(data, "name"), _text(data, "about")
+
+
+def _ops(data: Mapping[str, Any]) -> tuple[Operation, ...]:
+    return tuple(map(Operation.from_json, _list(data, "ops")))
+
+
+def _text(data: Mapping[str, Any], key: str) -> str:
+    value = data.get(key, "") if isinstance(data, Mapping) else None
+    if not isinstance(value, str):
+        raise BadInput(key, f"is {value!r}", "a text")
+    return value
+
+
+def _list(data: Mapping[str, Any], key: str) -> list[Any]:
+    value = data.get(key) if isinstance(data, Mapping) else None
+    if not isinstance(value, list):
+        raise BadInput(key, f"is {value!r}", "a list")
+    return value

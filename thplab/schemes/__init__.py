@@ -1,0 +1,6 @@
+"""Refcounting schemes: what the counters of a compound page mean, and only that."""
+
+from thplab.schemes.base import Expected, Scheme
+from thplab.schemes.rfc import Rfc
+
+__all__ = ["Expected", "Rfc", "Scheme"]

@@ -1,0 +1,87 @@
+"""What a refcounting scheme has to say.
+
+A scheme is a class with the methods below; a kernel record names one. The routines call these methods and never look
+at the meaning of a counter themselves. Methods that change counters are routines: they yield a step for each word, or
+for each part of a compound page (see docs/architecture.md), and the caller holds the locks that the kernel holds there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from thplab.steps import Routine
+
+if TYPE_CHECKING:  # a scheme works on the system, which names its kernel, which names its scheme
+    from thplab.frames import Frames
+    from thplab.system import System
+
+
+class Expected(NamedTuple):
+    """What the fields of a huge page must be, given who really maps and pins it. Arrays have one entry per subpage."""
+
+    refcount: npt.NDArray[np.int64]
+    mapcount: npt.NDArray[np.int64]  # raw, as stored: -1 = none
+
+
+class Scheme(Protocol):
+    """The meaning of the head's and the tails' counters."""
+
+    name: str
+    page_split: str
+    """Which of the page splits in thplab/routines this scheme needs."""
+    pmd_split_is_local: bool
+    """True if splitting one process's PMD leaves every other process's page tables alone."""
+
+    def new_rmap(self, system: System, page: int) -> Routine[None]:
+        """Count the first mapping of a fresh page, huge or small, that nobody else can see yet (page_add_new_anon_rmap)."""
+        ...
+
+    def dup_pmd_rmap(self, system: System, head: int) -> Routine[None]:
+        """Count one more PMD mapping (page_dup_rmap at fork)."""
+        ...
+
+    def remove_pmd_rmap(self, system: System, head: int) -> Routine[None]:
+        """Count one PMD mapping less (page_remove_rmap)."""
+        ...
+
+    def add_pte_rmap(self, system: System, pages: slice) -> Routine[None]:
+        """Count one more PTE mapping of each page of one compound page, or of small pages that lie together."""
+        ...
+
+    def remove_pte_rmap(self, system: System, pages: slice) -> Routine[None]:
+        """Count one PTE mapping less of each of `pages`."""
+        ...
+
+    def split_pmd_rmap(self, system: System, head: int) -> Routine[None]:
+        """One PMD mapping of the huge page becomes one PTE mapping of each subpage."""
+        ...
+
+    def get_pages(self, system: System, pages: slice) -> Routine[None]:
+        """Take one reference through each of `pages`, which the caller knows to be in use (get_page)."""
+        ...
+
+    def put_pages(self, system: System, pages: slice) -> Routine[None]:
+        """Drop one reference through each of `pages`; whoever drops the last one frees the page (put_page)."""
+        ...
+
+    def page_mapcount(self, frames: Frames, page: int) -> int:
+        """The logical map count of one page, as the scheme knows it (page_mapcount)."""
+        ...
+
+    def total_mapcount(self, frames: Frames, head: int) -> int:
+        """All mappings of a compound page (or of a small one), as the page split compares them with the references."""
+        ...
+
+    def pmd_mapped(self, frames: Frames, head: int) -> bool | None:
+        """Is the page mapped by a PMD at all? None where the counters cannot tell."""
+        ...
+
+    def expected(self, pmds: int, ptes: npt.NDArray[np.int64], pins: npt.NDArray[np.int64]) -> Expected:
+        """The fields that a huge page at rest must show, from ground truth.
+
+        `pmds`: PMDs that map it. `ptes`, `pins`: per subpage (shape [nr]), PTEs that map it and pins taken through it.
+        """
+        ...

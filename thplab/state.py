@@ -1,0 +1,326 @@
+"""A state: everything about a machine between two steps, as read-only data, and a machine rebuilt from it.
+
+Views, invariants and tests work on states only. What did not change since the state before is shared with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from thplab import page_tables as pt
+from thplab.address_space import AddressSpace, AnonVma, Vma
+from thplab.buddy import Buddy
+from thplab.errors import BadInput
+from thplab.frames import COLUMNS, PG_used, PG_head, PG_reserved, PG_tail
+from thplab.geometry import Geometry
+from thplab.kernels import Kernel
+from thplab.machine import Machine
+from thplab.operations import Region
+from thplab.steps import Costs
+from thplab.system import Pin
+
+Array = npt.NDArray[np.int64]
+
+
+class VmaState(NamedTuple):
+    """A VMA: bytes [start, end), protection bits, advice, reverse-map index of its first page, numbers of its anon_vmas."""
+
+    start: int
+    end: int
+    prot: int
+    advice: str
+    pgoff: int
+    chain: tuple[int, ...]
+
+
+class ProcessState(NamedTuple):
+    """A process: its top page table, its VMAs in address order, the tables it has deposited, its named regions."""
+
+    name: str
+    pgd: int
+    vmas: tuple[VmaState, ...]
+    deposited: tuple[tuple[int, tuple[int, ...]], ...]
+    regions: tuple[tuple[str, Region], ...]
+
+
+class AnonVmaState(NamedTuple):
+    """An anon_vma: its family's root, and its VMAs in order as (process, start)."""
+
+    root: int
+    vmas: tuple[tuple[str, int], ...]
+
+
+class Mapped(NamedTuple):
+    """Entries [index, index + count) of one page table that map `count` pages from `pfn` on, all with the same bits.
+
+    A huge PMD is one entry (`level` 1) that maps a whole compound page. `kind` is "page", "zero" or "migration".
+    """
+
+    process: str
+    address: int
+    level: int
+    table: int
+    index: int
+    count: int
+    pfn: int
+    kind: str
+    entry: int
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """One state of a machine. All arrays are read-only; frames are grouped in blocks of a huge page's size.
+
+    `blocks` holds the blocks in which any frame is allocated: block number -> array [7, nr] (int64, rows as COLUMNS).
+    `in_progress` is False when no routine is under way.
+    """
+
+    kernel: Kernel
+    geometry: Geometry
+    nframes: int
+    blocks: Mapping[int, Array]
+    tables: Mapping[int, pt.Entries]
+    levels: Mapping[int, int]
+    processes: tuple[ProcessState, ...]
+    anon_vmas: Mapping[int, AnonVmaState]
+    pins: Mapping[str, Pin]
+    held: Mapping[str, tuple[str, tuple[int, ...]]]
+    irqs_off: frozenset[int]
+    vmstat: Mapping[str, int]
+    costs: Mapping[str, int]
+    huge_zero_page: int
+    zero_page: int
+    in_progress: bool
+
+    # --- single frames --------------------------------------------------------------------------------------------------
+
+    def column(self, name: str, pfn: int, count: int = 1) -> Array:
+        """One field of struct page for `count` frames from `pfn` on, all in one block. Free blocks read as free frames."""
+        block = self.blocks.get(pfn >> self.geometry.order)
+        if block is None:
+            return np.zeros(count, np.int64)
+        first = pfn & (self.geometry.nr - 1)
+        return block[COLUMNS.index(name), first : first + count]
+
+    def field(self, name: str, pfn: int) -> int:
+        """One field of one struct page."""
+        return int(self.column(name, pfn)[0])
+
+    def is_free(self, pfn: int) -> bool:
+        """No allocation covers the frame."""
+        return not self.field("flags", pfn) & PG_used
+
+    def head(self, pfn: int) -> int:
+        """The head of the compound page that `pfn` is part of; `pfn` itself if it is in none."""
+        return self.field("first_page", pfn) if self.field("flags", pfn) & PG_tail else pfn
+
+    def compound_pages(self) -> tuple[int, ...]:
+        """The heads of all compound pages, in address order, without the huge zero page."""
+        nr = self.geometry.nr
+        flags = {block * nr: self.field("flags", block * nr) for block in self.blocks}
+        return tuple(pfn for pfn, f in sorted(flags.items()) if f & PG_head and not f & PG_reserved)
+
+    def process(self, name: str) -> ProcessState:
+        """The process of that name. Raises BadInput if it does not live in this state."""
+        for process in self.processes:
+            if process.name == name:
+                return process
+        raise BadInput("process", f"{name!r} does not live in this state", "one of: " + ", ".join(p.name for p in self.processes))
+
+    # --- recounted from the page tables -----------------------------------------------------------------------------------
+
+    @cached_property
+    def mapped(self) -> tuple[Mapped, ...]:
+        """Every mapping, read from the page tables of all processes in the order of names and addresses."""
+        return tuple(m for process in self.processes for m in self._walk(process.name, process.pgd, self.geometry.levels - 1, 0))
+
+    def _walk(self, process: str, table: int, level: int, base: int) -> Iterator[Mapped]:
+        row = self.tables.get(table)
+        if row is None:
+            return  # a table that was freed under its user: an invariant says so
+        span = 1 << self.geometry.shift(level)
+        if level == 0:
+            yield from self._walk_ptes(process, table, row, base)
+            return
+        for index in np.flatnonzero(row):
+            entry, address = int(row[index]), base + int(index) * span
+            if level == 1 and pt.pmd_trans_huge(entry):
+                kind = "zero" if pt.pte_pfn(entry) == self.huge_zero_page else "page"
+                yield Mapped(process, address, 1, table, int(index), 1, pt.pte_pfn(entry), kind, entry)
+            else:
+                yield from self._walk(process, pt.pte_pfn(entry), level - 1, address)
+
+    def _walk_ptes(self, process: str, table: int, row: pt.Entries, base: int) -> Iterator[Mapped]:
+        size = self.geometry.page_size
+        bits = row & np.uint64(~pt.PTE_PFN_MASK & (1 << 64) - 1)
+        pfns = (row & np.uint64(pt.PTE_PFN_MASK)).astype(np.int64) >> 12
+        heads = self._heads(pfns)
+        special = (row & np.uint64(pt._PAGE_SPECIAL)) != 0
+        together = (bits[1:] == bits[:-1]) & ((row[1:] == 0) == (row[:-1] == 0))
+        neighbours = (pfns[1:] == pfns[:-1] + 1) & ((heads[1:] == heads[:-1]) | ((heads[1:] == pfns[1:]) & (heads[:-1] == pfns[:-1])))
+        together &= (row[1:] == 0) | special[1:] | neighbours
+        borders = [0, *(np.flatnonzero(~together) + 1).tolist(), len(row)]
+        for low, high in zip(borders[:-1], borders[1:], strict=True):
+            entry = int(row[low])
+            if entry:
+                kind = "zero" if pt.pte_special(entry) else "migration" if pt.is_migration_entry(entry) else "page"
+                yield Mapped(process, base + low * size, 0, table, low, high - low, int(pfns[low]), kind, entry)
+
+    def _heads(self, pfns: Array) -> Array:
+        heads = pfns.copy()
+        order = self.geometry.order
+        for number in np.unique(pfns >> order):
+            block = self.blocks.get(int(number))
+            if block is not None:
+                inside = np.flatnonzero(pfns >> order == number)
+                rows = pfns[inside] & (self.geometry.nr - 1)
+                tail = (block[COLUMNS.index("flags"), rows] & PG_tail) != 0
+                heads[inside] = np.where(tail, block[COLUMNS.index("first_page"), rows], pfns[inside])
+        return heads
+
+    @cached_property
+    def pmd_maps(self) -> Mapping[int, tuple[str, ...]]:
+        """Head -> the processes that map it by a PMD, one name for each PMD."""
+        found: dict[int, list[str]] = {}
+        for m in self.mapped:
+            if m.level == 1 and m.kind == "page":
+                found.setdefault(m.pfn, []).append(m.process)
+        return {pfn: tuple(names) for pfn, names in found.items()}
+
+    @cached_property
+    def pte_maps(self) -> Array:
+        """Number of PTEs that map each frame; shape [frames]."""
+        maps = np.zeros(self.nframes, np.int64)
+        for m in self.mapped:
+            if m.level == 0 and m.kind == "page":
+                maps[m.pfn : m.pfn + m.count] += 1
+        return maps
+
+    @cached_property
+    def pinned(self) -> Array:
+        """Number of references that drivers hold through each frame; shape [frames]."""
+        pins = np.zeros(self.nframes, np.int64)
+        for pin in self.pins.values():
+            np.add.at(pins, np.array(pin.pages, np.int64), 1)
+        return pins
+
+    def contents(self, process: str, region: str = "R") -> tuple[int | None, ...]:
+        """What the process would read from each page of a region: content tags; None where nothing is mapped yet."""
+        base, pages = dict(self.process(process).regions)[region]
+        size = self.geometry.page_size
+        seen: list[int | None] = [None] * pages
+        for m in self.mapped:
+            if m.process != process or m.kind == "migration":
+                continue
+            count = self.geometry.nr if m.level else m.count
+            for i in range(count):
+                page = (m.address - base) // size + i
+                if 0 <= page < pages:
+                    seen[page] = 0 if m.kind == "zero" else self.field("content", m.pfn + i)
+        return tuple(seen)
+
+    # --- identity -----------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def exact(self) -> bytes:
+        """A digest of everything but events and costs, real pfns included."""
+        digest = hashlib.blake2b(digest_size=16)
+        for number in sorted(self.blocks):
+            digest.update(number.to_bytes(4, "little") + self.blocks[number].tobytes())
+        for pfn in sorted(self.tables):
+            digest.update(pfn.to_bytes(4, "little") + self.tables[pfn].tobytes())
+        rest = (self.processes, sorted(self.anon_vmas.items()), sorted(self.pins.items()), sorted(self.held.items()), sorted(self.irqs_off))
+        digest.update(repr((rest, self.huge_zero_page)).encode())
+        return digest.digest()
+
+
+def capture(machine: Machine, previous: State | None = None, in_progress: bool = False) -> State:
+    """The state of `machine` now. Arrays that are equal to those of `previous` are shared with it."""
+    system = machine.system
+    nr = system.geometry.nr
+    blocks: dict[int, Array] = {}
+    for number in np.flatnonzero(system.frames.in_use):
+        part = slice(int(number) * nr, (int(number) + 1) * nr)
+        now = np.stack([getattr(system.frames, column)[part] for column in COLUMNS]).astype(np.int64)
+        blocks[int(number)] = _share(now, previous.blocks.get(int(number)) if previous else None)
+    tables = {pfn: _share(row.copy(), previous.tables.get(pfn) if previous else None) for pfn, row in system.tables.table.items()}
+    return State(
+        kernel=system.kernel,
+        geometry=system.geometry,
+        nframes=len(system.frames.refcount),
+        blocks=blocks,
+        tables=tables,
+        levels=dict(system.tables.level),
+        processes=tuple(_process(mm, machine.regions.get(name, {})) for name, mm in sorted(system.mms.items())),
+        anon_vmas={n: AnonVmaState(a.root, tuple((v.mm.name, v.start) for v in a.vmas)) for n, a in system.anon_vmas.items()},
+        pins=dict(system.pins),
+        held=dict(system.cpus.held),
+        irqs_off=frozenset(system.cpus.irqs_off),
+        vmstat=dict(system.vmstat),
+        costs=system.costs.as_dict(),
+        huge_zero_page=system.huge_zero_page,
+        zero_page=system.frames.zero_page,
+        in_progress=in_progress,
+    )
+
+
+A = TypeVar("A", bound=npt.NDArray[np.generic])
+
+
+def _share(now: A, before: A | None) -> A:
+    if before is not None and np.array_equal(now, before):
+        return before
+    now.setflags(write=False)
+    return now
+
+
+def _process(mm: AddressSpace, regions: Mapping[str, Region]) -> ProcessState:
+    vmas = tuple(VmaState(v.start, v.end, v.prot, v.advice, v.pgoff, tuple(a.number for a in v.chain)) for v in mm.vmas)
+    deposited = tuple((table, tuple(waiting)) for table, waiting in sorted(mm.deposited.items()))
+    return ProcessState(mm.name, mm.pgd, vmas, deposited, tuple(regions.items()))
+
+
+def restore(state: State, variants: dict[str, Callable[..., Any]] | None = None) -> Machine:
+    """A machine in `state`, which must be at rest: it goes on exactly as the one that the state was taken from.
+
+    Raises BadInput for a state in the middle of a routine, whose position a state does not hold.
+    """
+    if state.in_progress:
+        raise BadInput("state", "is in the middle of a routine", "a state between two operations")
+    machine = Machine(state.kernel, state.geometry, state.nframes, variants)
+    system = machine.system
+    frames, nr = system.frames, state.geometry.nr
+    frames.flags[:] = 0
+    frames.in_use[:] = 0
+    for number, block in state.blocks.items():
+        for row, column in enumerate(COLUMNS):
+            getattr(frames, column)[number * nr : (number + 1) * nr] = block[row]
+        frames.in_use[number] = np.count_nonzero(block[COLUMNS.index("flags")] & PG_used)
+    frames.buddy = Buddy.with_used((frames.flags & PG_used) != 0, state.geometry.order)
+    frames.zero_page = state.zero_page
+    system.huge_zero_page = state.huge_zero_page
+    system.tables.table = {pfn: row.copy() for pfn, row in state.tables.items()}
+    system.tables.level = dict(state.levels)
+    system.anon_vmas = {n: AnonVma(n, a.root) for n, a in state.anon_vmas.items()}
+    for process in state.processes:
+        mm = AddressSpace(process.name, state.geometry, process.pgd)
+        mm.vmas = [Vma(mm, *v[:5], [system.anon_vmas[n] for n in v.chain]) for v in process.vmas]
+        mm.deposited = {table: deque(waiting) for table, waiting in process.deposited}
+        system.mms[process.name] = mm
+        machine.regions[process.name] = dict(process.regions)
+    for number, anon_vma in state.anon_vmas.items():
+        found = (system.mms[name].find_vma(start) for name, start in anon_vma.vmas)
+        system.anon_vmas[number].vmas = [vma for vma in found if vma is not None]
+    system.pins.update(state.pins)
+    system.vmstat.update(state.vmstat)
+    costs = Costs.from_dict(dict(state.costs))
+    system.costs.__dict__.update(costs.__dict__)
+    return machine

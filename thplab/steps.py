@@ -1,0 +1,177 @@
+"""The step protocol: what a kernel routine yields, and how locks, flushes and the grain of a change look as steps.
+
+A routine is a generator. Advancing it once does *one* atomic access and yields a `Step` that says what was done. The
+rules that make a routine steppable, raceable and drainable with the same code are in docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
+
+from thplab.errors import Deadlock
+
+READ, CHANGE, LOCK, UNLOCK, FLUSH, WAIT = "read", "change", "lock", "unlock", "flush", "wait"
+
+
+class Step(NamedTuple):
+    """One atomic step of a routine: its kind, what was done, and why (one sentence, may be empty)."""
+
+    kind: str
+    text: str
+    why: str = ""
+
+
+T = TypeVar("T")
+Routine = Generator[Step, None, T]
+"""A kernel routine in progress: yields steps, returns what the kernel's function returns."""
+
+
+def read(text: str, why: str = "") -> Step:
+    return Step(READ, text, why)
+
+
+def change(text: str, why: str = "") -> Step:
+    return Step(CHANGE, text, why)
+
+
+def wait(text: str, why: str = "") -> Step:
+    """Nothing was changed: the routine cannot go on until the condition named by `text` holds, and tests it again."""
+    return Step(WAIT, text, why)
+
+
+def drain(routine: Routine[T]) -> T:
+    """Exhaust `routine` at full speed and return what it returns.
+
+    Raises Deadlock at the first wait: alone on the machine, what it waits for can never come.
+    """
+    try:
+        while True:
+            step = next(routine)
+            if step[0] == WAIT:
+                raise Deadlock(f"{step.text}: nobody else is running, so this never ends")
+    except StopIteration as end:
+        result: T = end.value
+        return result
+
+
+@dataclass
+class Costs:
+    """What routines spend: counted as they run, in the terms of the cost tables of docs/KERNEL.md."""
+
+    rmw: int = 0
+    """Locked read-modify-writes on counters and flags of struct pages."""
+    bit_rmw: int = 0
+    """Locked read-modify-writes of bit locks: one to take, one to release."""
+    locks: dict[str, int] = field(default_factory=dict)
+    """Acquisitions by class of lock: "ptl", "mmap_sem", "anon_vma", "lru_lock", ..."""
+    flushes: int = 0
+    """TLB flushes."""
+    irqs_off: int = 0
+    """Sections with interrupts off."""
+
+    def as_dict(self) -> dict[str, int]:
+        """All counters flat, locks as "lock:ptl"."""
+        flat = {"rmw": self.rmw, "bit_rmw": self.bit_rmw, "flushes": self.flushes, "irqs_off": self.irqs_off}
+        return flat | {f"lock:{name}": n for name, n in self.locks.items()}
+
+    @classmethod
+    def from_dict(cls, flat: dict[str, int]) -> Costs:
+        """The inverse of as_dict."""
+        locks = {name[5:]: n for name, n in flat.items() if name.startswith("lock:")}
+        return cls(flat["rmw"], flat["bit_rmw"], locks, flat["flushes"], flat["irqs_off"])
+
+
+class Cpus:
+    """The CPUs and what they exclude each other with: locks by name, and sections with interrupts off.
+
+    `cpu` is the one that is running now; whoever advances a routine sets it first. A lock is a plain string whose
+    first word is its class ("ptl 0x5"), so that routines may keep one in a local.
+    """
+
+    def __init__(self, costs: Costs) -> None:
+        self.cpu = 0
+        self.costs = costs
+        self.held: dict[str, tuple[str, tuple[int, ...]]] = {}
+        """Lock -> (mode "exclusive" or "shared", CPUs that hold it)."""
+        self.irqs_off: set[int] = set()
+
+    def _blocked(self, lock: str, mode: str) -> bool:
+        held = self.held.get(lock)
+        return held is not None and not (mode == held[0] == "shared")
+
+    def _take(self, lock: str, mode: str) -> None:
+        holders = self.held.get(lock, (mode, ()))[1]
+        self.held[lock] = (mode, (*holders, self.cpu))
+        kind = lock.split()[0]
+        self.costs.locks[kind] = self.costs.locks.get(kind, 0) + 1
+
+    def _drop(self, lock: str) -> None:
+        mode, holders = self.held.pop(lock)
+        rest = list(holders)
+        rest.remove(self.cpu)
+        if rest:
+            self.held[lock] = (mode, tuple(rest))
+
+    def lock(self, lock: str, mode: str = "exclusive", why: str = "") -> Routine[None]:
+        """Take `lock`; waits while it is held in a mode that excludes `mode`."""
+        while self._blocked(lock, mode):
+            yield wait(f"waits for {lock}, held by CPU {self._holder(lock)}")
+        self._take(lock, mode)
+        yield Step(LOCK, f"lock {lock}" + (" (shared)" if mode == "shared" else ""), why)
+
+    def unlock(self, lock: str, why: str = "") -> Routine[None]:
+        """Release `lock`, which this CPU holds."""
+        self._drop(lock)
+        yield Step(UNLOCK, f"unlock {lock}", why)
+
+    def trylock(self, lock: str, why: str = "") -> Routine[bool]:
+        """Take `lock` if it is free; returns whether it was taken. Never waits."""
+        if self._blocked(lock, "exclusive"):
+            yield read(f"trylock {lock}: busy")
+            return False
+        self._take(lock, "exclusive")
+        yield Step(LOCK, f"trylock {lock}: taken", why)
+        return True
+
+    def bit_lock_irqsave(self, lock: str, times: int = 1, why: str = "") -> Routine[None]:
+        """Take a bit lock with interrupts off. `times` counts the takes that a vectorised step stands for."""
+        while self._blocked(lock, "exclusive"):
+            yield wait(f"spins on {lock}, held by CPU {self._holder(lock)}")
+        self._take(lock, "exclusive")
+        self.irqs_off.add(self.cpu)
+        self.costs.locks[lock.split()[0]] += times - 1
+        self.costs.bit_rmw += times
+        self.costs.irqs_off += times
+        yield Step(LOCK, f"interrupts off, lock {lock}", why)
+
+    def bit_unlock_irqrestore(self, lock: str, times: int = 1) -> Routine[None]:
+        """Release a bit lock taken by bit_lock_irqsave and turn interrupts on again."""
+        self._drop(lock)
+        self.irqs_off.discard(self.cpu)
+        self.costs.bit_rmw += times
+        yield Step(UNLOCK, f"unlock {lock}, interrupts on")
+
+    def local_irq_disable(self, why: str = "") -> Routine[None]:
+        """Interrupts off on this CPU: until they are on again it answers no IPI, so no TLB flush completes."""
+        self.irqs_off.add(self.cpu)
+        self.costs.irqs_off += 1
+        yield Step(LOCK, "interrupts off", why)
+
+    def local_irq_enable(self) -> Routine[None]:
+        """Interrupts on again on this CPU."""
+        self.irqs_off.discard(self.cpu)
+        yield Step(UNLOCK, "interrupts on")
+
+    def flush_tlb(self, what: str, why: str = "") -> Routine[None]:
+        """Flush `what` from every TLB. Waits for CPUs with interrupts off: they must answer the IPI first."""
+        others = tuple(sorted(self.irqs_off - {self.cpu}))
+        while others:
+            yield wait(f"TLB flush waits for CPU {others[0]}, which has interrupts off")
+            others = tuple(sorted(self.irqs_off - {self.cpu}))
+        self.costs.flushes += 1
+        yield Step(FLUSH, f"flush the TLB: {what}", why)
+
+    def _holder(self, lock: str) -> str:
+        return ", ".join(map(str, self.held[lock][1]))

@@ -1,0 +1,173 @@
+"""What the kernel's routines act on: frames, page tables, address spaces, CPUs, counters of events.
+
+`System` holds data and the few operations that every room above needs; the routines hold the algorithms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import numpy as np
+
+from thplab.address_space import AddressSpace, AnonVma
+from thplab.errors import KernelBug
+from thplab.frames import PG_anon, PG_head, PG_lru, PG_tail, Frames, single, width
+from thplab.geometry import Geometry
+from thplab.kernels import Kernel
+from thplab.page_tables import PageTables
+from thplab.steps import Costs, Cpus, Routine, change
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def routine(right: Callable[Concatenate[System, P], Routine[T]]) -> Callable[Concatenate[System, P], Routine[T]]:
+    """Mark a kernel routine. A system may run a variant of it instead, by name: that is how mutants are put in."""
+
+    @wraps(right)
+    def call(system: System, *args: P.args, **kwargs: P.kwargs) -> Routine[T]:
+        variant: Callable[Concatenate[System, P], Routine[T]] = system.variants.get(right.__name__, right)
+        return variant(system, *args, **kwargs)
+
+    return call
+
+
+EVENTS = (
+    "thp_fault_alloc",
+    "thp_fault_fallback",
+    "thp_split_page",
+    "thp_split_page_failed",
+    "thp_split_pmd",
+    "thp_zero_page_alloc",
+)
+"""The events of the RFC (patch 05 splits `thp_split` into three) plus those of its base; docs/KERNEL.md 2.1."""
+
+
+@dataclass(frozen=True)
+class Pin:
+    """References that a driver took with get_user_pages: the pages it was given, in order (may repeat)."""
+
+    name: str
+    proc: str
+    pages: tuple[int, ...]
+
+
+class System:
+    """The whole machine as the kernel sees it.
+
+    `variants` replaces routines by name (mutants). `whole` is the grain: True changes all subpages in one step.
+    """
+
+    def __init__(self, kernel: Kernel, geometry: Geometry, nframes: int, variants: Mapping[str, Callable[..., Any]]) -> None:
+        self.kernel = kernel
+        self.scheme = kernel.scheme
+        self.variants = variants
+        self.geometry = geometry
+        self.costs = Costs()
+        self.cpus = Cpus(self.costs)
+        self.frames = Frames(geometry, nframes, self.costs)
+        self.tables = PageTables(geometry, self.frames)
+        self.mms: dict[str, AddressSpace] = {}
+        self.anon_vmas: dict[int, AnonVma] = {}
+        self.pins: dict[str, Pin] = {}
+        self.vmstat: dict[str, int] = dict.fromkeys(EVENTS, 0)
+        self.huge_zero_page = 0
+        """pfn of the huge zero page; 0 before its first use."""
+        self.whole = True
+
+    # --- grain --------------------------------------------------------------------------------------------------------
+
+    def each(self, pages: slice) -> tuple[slice, ...]:
+        """`pages` at the machine's grain: one part when stepped or drained, page by page when raced."""
+        if self.whole:
+            return (pages,)
+        return tuple(single(i) for i in range(pages.start, pages.stop))
+
+    # --- names --------------------------------------------------------------------------------------------------------
+
+    def ptl(self, table: int) -> str:
+        """Name of the page table lock of a PMD or PTE table."""
+        return f"ptl {table:#x}"
+
+    def compound_lock(self, head: int) -> str:
+        return f"compound_lock {head:#x}"
+
+    def page_lock(self, page: int) -> str:
+        """The page lock of a page: that of its head."""
+        return f"page_lock {self.frames.compound_head(page):#x}"
+
+    def page_name(self, page: int) -> str:
+        """How texts name a page: by its pfn."""
+        return f"pfn {page:#x}"
+
+    def pages_text(self, part: slice) -> str:
+        """How texts name pages that change together: "head", "each tail", "tail 3", "pages 2-4", "pfn 0x9"."""
+        frames = self.frames
+        if not frames.is_compound(part.stop - 1):
+            return f"pfn {part.start:#x}" if width(part) == 1 else f"{width(part)} small pages:"
+        head = frames.compound_head(part.stop - 1)
+        low, high = part.start - head, part.stop - 1 - head
+        if low == high:
+            return f"tail {low}" if low else "head"
+        if high == self.geometry.nr - 1 and low <= 1:
+            return "each tail" if low else "each subpage"
+        return f"subpages {low}-{high}"
+
+    # --- events -------------------------------------------------------------------------------------------------------
+
+    def count_vm_event(self, event: str) -> None:
+        """One more in /proc/vmstat. Per-CPU and nobody's decision depends on it: part of the step beside it."""
+        self.vmstat[event] += 1
+
+    # --- pages --------------------------------------------------------------------------------------------------------
+
+    def page_add_new(self, pages: slice, anon_vma: AnonVma, index: int) -> None:
+        """Register fresh anonymous pages in the reverse map and on the LRU; nobody else sees them yet (plain stores)."""
+        frames = self.frames
+        frames.mapping[pages] = anon_vma.number
+        frames.index[pages] = np.arange(index, index + width(pages))
+        frames.flags[pages] |= PG_anon
+        frames.flags[pages.start] |= PG_lru
+        if not frames.is_compound(pages.start):
+            frames.flags[pages] |= PG_lru
+
+    def put_small_pages(self, pages: slice) -> Routine[None]:
+        """Drop one reference of each of these pages that are not compound; free those that had no other."""
+        parts = self.each(pages)
+        frames = self.frames
+        for part in parts:
+            frames.ref_add(part, -1)
+            freed = tuple(part.start + int(i) for i in np.flatnonzero(frames.refcount[part] == 0))
+            yield change(f"{self.pages_text(part)} {self.kernel.refcount_name} -= 1")
+            if freed:
+                for pfn in freed:
+                    frames.free_pages(pfn, 0)
+                yield change("free " + (f"{len(freed)} pages" if len(freed) > 1 else self.page_name(freed[0])))
+
+    def free_page(self, page: int) -> Routine[None]:
+        """Give back a page, or a whole compound page by its head, whose last reference was just dropped."""
+        frames = self.frames
+        if frames.flags[page] & PG_tail:
+            raise KernelBug(f"free of a tail, {self.page_name(page)}")
+        huge = bool(frames.flags[page] & PG_head)
+        frames.free_pages(page, self.geometry.order if huge else 0)
+        yield change(
+            f"free the compound page, {self.geometry.nr} frames" if huge else f"free {self.page_name(page)}",
+            "The last reference is gone." if not huge else "A compound page is freed as one: only when nobody holds any part of it.",
+        )
+
+    # --- anon_vma -----------------------------------------------------------------------------------------------------
+
+    def new_anon_vma(self, root: int = 0) -> AnonVma:
+        """A fresh, empty anon_vma with the lowest free number, in the family of `root` (0: its own)."""
+        taken = self.anon_vmas.keys() | {a.root for a in self.anon_vmas.values()}
+        number = next(n for n in range(1, len(taken) + 2) if n not in taken)
+        self.anon_vmas[number] = AnonVma(number, root or number)
+        return self.anon_vmas[number]
+
+    def drop_empty_anon_vmas(self) -> None:
+        """Forget the anon_vmas that no VMA is in any more."""
+        self.anon_vmas = {n: a for n, a in self.anon_vmas.items() if a.vmas}
