@@ -21,9 +21,9 @@ FLOORS = {
     "errors geometry frames buddy page_tables address_space steps": 0,
     "schemes kernels system": 1,
     "routines": 2,
-    "machine operations": 3,
-    "state scenario trace invariants explore live": 4,
-    "diagrams describe plots": 5,
+    "machine operations mutants": 3,
+    "state scenario trace invariants explore live observe": 4,
+    "diagrams describe ledger plots": 5,
     "widgets export": 6,
     "cli __main__": 7,
 }

@@ -1,11 +1,10 @@
-"""Scenarios: the text form, JSON, the vocabulary against the truth files, the built-ins, and page numbers."""
+"""Scenarios: the text form, JSON, and the vocabulary against the truth files."""
 
 from __future__ import annotations
 
 import copy
 import json
 import pickle
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thplab.errors import BadInput
-from thplab.scenario import VOCABULARY, Operation, OpSpec, Pages, Phase, Scenario, builtin, load
+from thplab.scenario import VOCABULARY, Operation, OpSpec, Pages, Phase, Scenario
 from thplab.scenario.kinds import Choice, Flag, HugePages, Kind, Number, PageNumber, Value, Word
 from thplab.scenario.text import read_operation, write_operation
 
@@ -410,145 +409,3 @@ def test_resolve_gives_plain_numbers_in_each_geometry() -> None:
 )
 def test_label(text: str, nr: int, label: str) -> None:
     assert read_operation(text).label(nr) == label
-
-
-# ---------------------------------------------------------------------------------------------- load and the built-ins
-
-
-def test_the_built_ins() -> None:
-    assert builtin() == ("story", "cow", "partial_munmap", "last_pmd", "small_pages", "zero_page", "pinned_munmap")
-    for name in builtin():
-        scenario = load(name)
-        assert scenario.name == name and scenario.about and scenario.ops
-        assert Scenario.parse(scenario.format()) == scenario
-        for nr in (4, TOY, 512):
-            assert all(operation.label(nr) for operation in scenario.ops)
-
-
-@pytest.mark.parametrize("name", builtin())
-def test_a_built_in_names_only_what_exists(name: str) -> None:
-    """Each process lives when it acts and has ended at the end; each pin is taken before it is given back, and is given back."""
-    alive, pins = {"A"}, set[Value]()
-    for operation in load(name).ops:
-        proc = operation.fields.get("proc")
-        assert proc is None or proc in alive
-        match operation.op:
-            case "fork":
-                alive.add(str(operation.fields["child"]))
-            case "exit":
-                alive.remove(str(proc))
-            case "pin":
-                pins.add(operation.fields["pin"])
-            case "unpin":
-                pins.remove(operation.fields["pin"])
-    assert not alive and not pins
-
-
-def test_the_story_is_the_rfcs() -> None:
-    story = load("story")
-    assert len(story.phases) == 7
-    assert all(phase.title and phase.why.endswith(".") for phase in story.phases)
-    assert [phase.ops and "; ".join(map(write_operation, phase.ops)) for phase in story.phases] == [
-        "mmap A; write A 0",
-        "fork A B",
-        "mprotect B 1/2thp 1 r",
-        "read B 1/2thp; read A 1/2thp",
-        "pin A 1/2thp 1 dma; swap_out A 0",
-        "unpin dma; split A 0",
-        "munmap B 1/2thp 1; exit B; exit A",
-    ]
-
-
-def test_load_takes_text_a_file_and_a_record(tmp_path: Path) -> None:
-    assert load(STORY) == Scenario.parse(STORY)
-    assert load("memcg_force_empty;").ops == (read_operation("memcg_force_empty"),)
-    for name in ("plain", "with space;.txt"):
-        path = tmp_path / name
-        path.write_text("\ufeffscenario s\n" + STORY, encoding="utf-8")
-        assert load(str(path)) == Scenario("s", phases=Scenario.parse(STORY).phases)
-    lived = load(f"{TRUTH[0]}:l_pin_tail")
-    assert (lived.name, lived.about) == ("l_pin_tail", "one pin of tail 77")
-    assert write_operation(lived.ops[2]) == "pin A 77 1 p raw"
-
-
-def test_load_says_what_there_is(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="'stroy' is neither built in nor a file nor operations; expected story, a file or operations"):
-        load("stroy")
-    with pytest.raises(BadInput, match="expected one of cow, last_pmd, partial_munmap, pinned_munmap, small_pages, story, zero_page, a"):
-        load("")
-    with pytest.raises(BadInput, match="is neither built in"):
-        load("x" * 10_000)
-    with pytest.raises(BadInput, match="is neither built in"):
-        load("x\0")
-    with pytest.raises(BadInput, match=r"'l_pin_tale' is not in .*; expected .*l_pin_tail"):
-        load(f"{TRUTH[0]}:l_pin_tale")
-    with pytest.raises(BadInput, match=r"file .*none.jsonl' cannot be read .*; expected a text file"):
-        load(f"{tmp_path}/none.jsonl:x")
-    bad = tmp_path / "bad.jsonl"
-    bad.write_text('[]\n\n{"name": "y", "ops": []}\nnot json\n')
-    assert load(f"{bad}:y") == Scenario("y")
-    with pytest.raises(BadInput, match="line 4 is not JSON; expected one record a line"):
-        load(f"{bad}:x")
-    bad.write_bytes(b"\xff\xfe mmap")
-    with pytest.raises(BadInput, match="cannot be read"):
-        load(str(bad))
-
-
-# ---------------------------------------------------------------------------------------------- page numbers
-
-
-@given(page_numbers())
-def test_page_numbers_are_written_and_read_alike(pages: Pages) -> None:
-    assert Pages.parse(str(pages)) == pages
-    assert Pages.of(str(pages)) == Pages.of(pages) == pages
-
-
-@given(fractions, st.integers(0, 999), st.integers(1, 512))
-def test_resolve_is_arithmetic(thp: Fraction, pages: int, nr: int) -> None:
-    exact = thp * nr + pages
-    if exact.denominator == 1:
-        assert Pages(thp, pages).resolve(nr) == exact
-    else:
-        with pytest.raises(BadInput, match="is not a whole number of pages"):
-            Pages(thp, pages).resolve(nr)
-
-
-@pytest.mark.parametrize(
-    ("text", "canonical", "toy", "x86"),
-    [
-        ("5", "5", 5, 5),
-        ("0", "0", 0, 0),
-        ("007", "7", 7, 7),
-        ("1thp", "1thp", 8, 512),
-        ("1/2thp", "1/2thp", 4, 256),
-        ("2/4thp", "1/2thp", 4, 256),
-        ("4/2thp", "2thp", 16, 1024),
-        ("1/2thp+1", "1/2thp+1", 5, 257),
-        ("1thp-1", "1thp-1", 7, 511),
-        ("1thp-0", "1thp", 8, 512),
-        ("3/8thp", "3/8thp", 3, 192),
-        ("0thp+3", "3", 3, 3),
-    ],
-)
-def test_page_numbers_in_toy_and_x86(text: str, canonical: str, toy: int, x86: int) -> None:
-    pages = Pages.parse(text)
-    assert (str(pages), pages.resolve(TOY), pages.resolve(512)) == (canonical, toy, x86)
-
-
-@pytest.mark.parametrize(
-    "text", ["", "thp", "+5", "-1", "1thp5", "1/2", "1/0thp", "0thp-1", "1.5thp", "1 thp", "\u0665", "1thp+", "1" * 10]
-)
-def test_texts_that_are_no_page_number(text: str) -> None:
-    with pytest.raises(BadInput, match="page number"):
-        Pages.parse(text)
-
-
-def test_page_numbers_refuse_what_they_cannot_hold() -> None:
-    for thp, pages in ((0, -1), (Fraction(-1, 2), 0), (0, 10**9), (Fraction(1, 10**9), 0), (10**9, 0), (1, -(10**9))):
-        with pytest.raises(BadInput, match=r"page number .* is (below zero|too large)"):
-            Pages(Fraction(thp), pages)
-    with pytest.raises(BadInput, match="page number 1/2thp-5 is -1 where a huge page has 8 subpages"):
-        Pages.parse("1/2thp-5").resolve(TOY)
-    with pytest.raises(BadInput, match="nr is 0"):
-        Pages.parse("1thp").resolve(0)
-    assert Pages.of(4) == Pages(Fraction(0), 4) == Pages.parse("4")

@@ -89,6 +89,20 @@ class AddressSpace:
         """Name of the lock over the list of VMAs."""
         return f"mmap_sem of {self.name}"
 
+    def deposit(self, pmd_table: int, pgtable: int) -> None:
+        """Put a spare PTE table aside under a PMD table."""
+        self.deposited.setdefault(pmd_table, deque()).append(pgtable)
+
+    def withdraw(self, pmd_table: int) -> int:
+        """Take back the PTE table that was put aside first under a PMD table. KernelBug if there is none."""
+        waiting = self.deposited.get(pmd_table)
+        if not waiting:
+            raise KernelBug(f"no PTE table was deposited under PMD table {pmd_table:#x} of {self.name}")
+        pgtable = waiting.popleft()
+        if not waiting:
+            del self.deposited[pmd_table]
+        return pgtable
+
     def find_vma(self, address: int) -> Vma | None:
         """The VMA that contains `address`, or None."""
         return next((v for v in self.vmas if v.start <= address < v.end), None)

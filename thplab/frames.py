@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thplab.buddy import Buddy
-from thplab.errors import BadInput
+from thplab.errors import BadInput, KernelBug
 from thplab.geometry import Geometry
 from thplab.steps import Costs
 
@@ -107,8 +107,13 @@ class Frames:
         return pfn
 
     def free_pages(self, pfn: int, order: int) -> None:
-        """Give back what alloc_pages returned, or one page of a compound page that was split. Fills it with junk."""
+        """Give back what alloc_pages returned, or one page of a compound page that was split. Fills it with junk.
+
+        KernelBug if somebody still has a reference ("bad page").
+        """
         part = slice(pfn, pfn + (1 << order))
+        if self.refcount[part].any():
+            raise KernelBug(f"pfn {pfn:#x} is freed with reference count {self.refcount[pfn]}")
         self.flags[part] = 0
         self.mapping[part] = JUNK
         self.content[part] = JUNK

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from inspect import signature
 from typing import Any
 
 from thplab import kernels
@@ -16,7 +15,7 @@ from thplab.address_space import VM_HUGEPAGE, AddressSpace
 from thplab.errors import ENOMEM, BadInput, ThplabError
 from thplab.geometry import TOY, Geometry, geometry
 from thplab.kernels import Kernel
-from thplab.operations import OPERATIONS, Region
+from thplab.operations import FIELDS, OPERATIONS, Region
 from thplab.steps import Routine, drain
 from thplab.system import System
 
@@ -54,10 +53,8 @@ class Machine:
         """
         if op not in OPERATIONS:
             raise BadInput("operation", f"{op!r} is not built", "one of " + ", ".join(sorted(OPERATIONS)))
-        known = list(signature(OPERATIONS[op]).parameters)[1:]
-        for name in fields:
-            if name not in known:
-                raise BadInput(name, f"is not built for {op}", "only " + ", ".join(known))
+        for name in fields.keys() - FIELDS[op]:
+            raise BadInput(name, f"is not built for {op}", "only " + ", ".join(FIELDS[op]))
         return OPERATIONS[op](self, **fields)
 
     def call(self, op: str, **fields: Any) -> int:

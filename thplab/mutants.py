@@ -15,11 +15,12 @@ from thplab.routines import split_huge_page, split_huge_pmd, unmap
 
 @dataclass(frozen=True)
 class Mutant:
-    """One way to be wrong: what it gets wrong, the routines it replaces, the invariant that it breaks."""
+    """One way to be wrong: what it gets wrong, the routines it replaces, the invariant it breaks, a scenario that shows it."""
 
     about: str
     variants: dict[str, Callable[..., Any]]
     killed_by: str
+    scenario: str = "story"
 
 
 MUTANTS = {
@@ -52,6 +53,7 @@ MUTANTS = {
         "munmap of one page gives it back at once although it is part of a compound page",
         {"zap_pte_range": unmap.frees_the_subpage_at_once},
         "a_compound_page_is_whole",
+        scenario="partial_munmap",
     ),
 }
 

@@ -6,6 +6,7 @@ A check raises BadInput before anything has changed. The names and fields are th
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from thplab import page_tables as pt
@@ -155,7 +156,10 @@ def _do_mmap(machine: Machine, proc: str, name: str, region: Region, advice: str
     yield from machine.system.cpus.lock(mm.mmap_sem)
     end = region.start + region.pages * size
     mm.insert(Vma(mm, region.start, end, pt.PROTECTIONS["rw"], advice, region.start // size))
-    yield change(f"{proc} gets a VMA of {machine.system.geometry.size_text(region.pages)}", "Only a promise so far: no page is mapped before it is touched.")
+    yield change(
+        f"{proc} gets a VMA of {machine.system.geometry.size_text(region.pages)}",
+        "Only a promise so far: no page is mapped before it is touched.",
+    )
     yield from machine.system.cpus.unlock(mm.mmap_sem)
     return 0
 
@@ -185,9 +189,10 @@ def _fork(machine: Machine, proc: str, child: str) -> Routine[int]:
 
 
 def _do_fork(machine: Machine, mm: AddressSpace, child: str) -> Routine[int]:
+    machine.regions[child] = dict(machine.regions[mm.name])
     error = yield from dup_mmap(machine.system, mm, child)
-    if not error:
-        machine.regions[child] = dict(machine.regions[mm.name])
+    if error:
+        del machine.regions[child]
     return error
 
 
@@ -223,7 +228,8 @@ def _pin(machine: Machine, proc: str, start: int, npages: int = 1, pin: str = ""
     return pin_user_pages(machine.system, mm, pin, low, high, write)
 
 
-def _unpin(machine: Machine, pin: str) -> Routine[int]:
+def _unpin(machine: Machine, pin: str, proc: str = "") -> Routine[int]:
+    """`proc`, which recordings name, is who set the driver to work: the driver needs it no more."""
     if pin not in machine.system.pins:
         raise BadInput("pin", f"{pin!r} is not held", "one of: " + (", ".join(machine.system.pins) or "none is held"))
     return unpin_user_pages(machine.system, pin)
@@ -270,3 +276,6 @@ OPERATIONS: dict[str, Callable[..., Routine[int]]] = {
     "swap_out": _swap_out,
 }
 """Operation -> how it is begun. Each takes the machine and the operation's fields, checks them, returns the routine."""
+
+FIELDS = {op: tuple(signature(start).parameters)[1:] for op, start in OPERATIONS.items()}
+"""Operation -> the fields that it takes."""

@@ -6,13 +6,15 @@ otherwise. Bit positions: Intel SDM vol. 3, 4.5; software's use of them: arch/x8
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from thplab.frames import JUNK, PG_head, PG_table, PG_tail, Frames
+from thplab.errors import KernelBug
+from thplab.frames import JUNK, Frames, PG_head, PG_table, PG_tail
 from thplab.geometry import LEVEL_NAMES, Geometry
 
 _PAGE_PRESENT = 1 << 0
@@ -167,13 +169,20 @@ class Run(NamedTuple):
         return Run(start, stop, self.pfn + step, self.kind)
 
 
+class _Rows(dict[int, Entries]):
+    """The tables by pfn. Whoever looks into one that was freed has found a bug of the kernel, not of Python."""
+
+    def __missing__(self, pfn: int) -> Entries:
+        raise KernelBug(f"pfn {pfn:#x} is used as a page table, but is none")
+
+
 class PageTables:
     """The contents of the frames that are page tables: pfn -> array of entries (uint64)."""
 
     def __init__(self, geometry: Geometry, frames: Frames) -> None:
         self.geometry = geometry
         self.frames = frames
-        self.table: dict[int, Entries] = {}
+        self.table: dict[int, Entries] = _Rows()
         self.level: dict[int, int] = {}
 
     def alloc(self, level: int) -> int | None:
@@ -263,7 +272,7 @@ class PageTables:
         owner = np.where(tail, frames.first_page[pfns], np.where(frames.flags[pfns] & PG_head, pfns, -1))
         together = (kind[1:] == kind[:-1]) & ((kind[1:] == 2) | (pfns[1:] == pfns[:-1] + 1) & (owner[1:] == owner[:-1]))
         borders = [0, *(np.flatnonzero(~together) + 1).tolist(), len(row)]
-        for low, high in zip(borders[:-1], borders[1:], strict=True):
+        for low, high in itertools.pairwise(borders):
             if kind[low]:
                 yield Run(start + low, start + high, int(pfns[low]), ("", "migration", "zero", "page")[kind[low]])
 

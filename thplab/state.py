@@ -6,6 +6,7 @@ Views, invariants and tests work on states only. What did not change since the s
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from thplab import page_tables as pt
 from thplab.address_space import AddressSpace, AnonVma, Vma
 from thplab.buddy import Buddy
 from thplab.errors import BadInput
-from thplab.frames import COLUMNS, PG_used, PG_head, PG_reserved, PG_tail
+from thplab.frames import COLUMNS, PG_head, PG_reserved, PG_tail, PG_used
 from thplab.geometry import Geometry
 from thplab.kernels import Kernel
 from thplab.machine import Machine
@@ -58,7 +59,8 @@ class AnonVmaState(NamedTuple):
     vmas: tuple[tuple[str, int], ...]
 
 
-class Mapped(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Mapped:
     """Entries [index, index + count) of one page table that map `count` pages from `pfn` on, all with the same bits.
 
     A huge PMD is one entry (`level` 1) that maps a whole compound page. `kind` is "page", "zero" or "migration".
@@ -73,6 +75,8 @@ class Mapped(NamedTuple):
     pfn: int
     kind: str
     entry: int
+    pages: range
+    """The pfns that are mapped: one after the other, or just one for a run of entries over the small zero page."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +84,7 @@ class State:
     """One state of a machine. All arrays are read-only; frames are grouped in blocks of a huge page's size.
 
     `blocks` holds the blocks in which any frame is allocated: block number -> array [7, nr] (int64, rows as COLUMNS).
+    Of a free frame only the reference count is kept.
     `in_progress` is False when no routine is under way.
     """
 
@@ -154,7 +159,8 @@ class State:
             entry, address = int(row[index]), base + int(index) * span
             if level == 1 and pt.pmd_trans_huge(entry):
                 kind = "zero" if pt.pte_pfn(entry) == self.huge_zero_page else "page"
-                yield Mapped(process, address, 1, table, int(index), 1, pt.pte_pfn(entry), kind, entry)
+                pfn = pt.pte_pfn(entry)
+                yield Mapped(process, address, 1, table, int(index), 1, pfn, kind, entry, range(pfn, pfn + self.geometry.nr))
             else:
                 yield from self._walk(process, pt.pte_pfn(entry), level - 1, address)
 
@@ -168,11 +174,13 @@ class State:
         neighbours = (pfns[1:] == pfns[:-1] + 1) & ((heads[1:] == heads[:-1]) | ((heads[1:] == pfns[1:]) & (heads[:-1] == pfns[:-1])))
         together &= (row[1:] == 0) | special[1:] | neighbours
         borders = [0, *(np.flatnonzero(~together) + 1).tolist(), len(row)]
-        for low, high in zip(borders[:-1], borders[1:], strict=True):
+        for low, high in itertools.pairwise(borders):
             entry = int(row[low])
             if entry:
                 kind = "zero" if pt.pte_special(entry) else "migration" if pt.is_migration_entry(entry) else "page"
-                yield Mapped(process, base + low * size, 0, table, low, high - low, int(pfns[low]), kind, entry)
+                pfn, count = int(pfns[low]), high - low
+                pages = range(pfn, pfn + (1 if kind == "zero" else count))
+                yield Mapped(process, base + low * size, 0, table, low, count, pfn, kind, entry, pages)
 
     def _heads(self, pfns: Array) -> Array:
         heads = pfns.copy()
@@ -247,9 +255,12 @@ def capture(machine: Machine, previous: State | None = None, in_progress: bool =
     system = machine.system
     nr = system.geometry.nr
     blocks: dict[int, Array] = {}
-    for number in np.flatnonzero(system.frames.in_use):
+    # A free frame shows nothing but its count, which a stale user may still drop below 0.
+    shown = (system.frames.in_use > 0) | (system.frames.refcount != 0).reshape(-1, nr).any(axis=1)
+    for number in np.flatnonzero(shown):
         part = slice(int(number) * nr, (int(number) + 1) * nr)
-        now = np.stack([getattr(system.frames, column)[part] for column in COLUMNS]).astype(np.int64)
+        now = np.array([getattr(system.frames, column)[part] for column in COLUMNS], np.int64)
+        now[1:, (now[COLUMNS.index("flags")] & PG_used) == 0] = 0
         blocks[int(number)] = _share(now, previous.blocks.get(int(number)) if previous else None)
     tables = {pfn: _share(row.copy(), previous.tables.get(pfn) if previous else None) for pfn, row in system.tables.table.items()}
     return State(
@@ -307,7 +318,7 @@ def restore(state: State, variants: dict[str, Callable[..., Any]] | None = None)
     frames.buddy = Buddy.with_used((frames.flags & PG_used) != 0, state.geometry.order)
     frames.zero_page = state.zero_page
     system.huge_zero_page = state.huge_zero_page
-    system.tables.table = {pfn: row.copy() for pfn, row in state.tables.items()}
+    system.tables.table.update((pfn, row.copy()) for pfn, row in state.tables.items())
     system.tables.level = dict(state.levels)
     system.anon_vmas = {n: AnonVma(n, a.root) for n, a in state.anon_vmas.items()}
     for process in state.processes:

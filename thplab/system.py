@@ -14,7 +14,7 @@ import numpy as np
 
 from thplab.address_space import AddressSpace, AnonVma
 from thplab.errors import KernelBug
-from thplab.frames import PG_anon, PG_head, PG_lru, PG_tail, Frames, single, width
+from thplab.frames import Frames, PG_anon, PG_head, PG_lru, PG_tail, single, width
 from thplab.geometry import Geometry
 from thplab.kernels import Kernel
 from thplab.page_tables import PageTables
@@ -28,7 +28,7 @@ def routine(right: Callable[Concatenate[System, P], Routine[T]]) -> Callable[Con
     """Mark a kernel routine. A system may run a variant of it instead, by name: that is how mutants are put in."""
 
     @wraps(right)
-    def call(system: System, *args: P.args, **kwargs: P.kwargs) -> Routine[T]:
+    def call(system: System, /, *args: P.args, **kwargs: P.kwargs) -> Routine[T]:
         variant: Callable[Concatenate[System, P], Routine[T]] = system.variants.get(right.__name__, right)
         return variant(system, *args, **kwargs)
 
@@ -64,6 +64,8 @@ class System:
     def __init__(self, kernel: Kernel, geometry: Geometry, nframes: int, variants: Mapping[str, Callable[..., Any]]) -> None:
         self.kernel = kernel
         self.scheme = kernel.scheme
+        self.count = kernel.refcount_name
+        """What texts call the reference count."""
         self.variants = variants
         self.geometry = geometry
         self.costs = Costs()
@@ -141,7 +143,7 @@ class System:
         for part in parts:
             frames.ref_add(part, -1)
             freed = tuple(part.start + int(i) for i in np.flatnonzero(frames.refcount[part] == 0))
-            yield change(f"{self.pages_text(part)} {self.kernel.refcount_name} -= 1")
+            yield change(f"{self.pages_text(part)} {self.count} -= 1")
             if freed:
                 for pfn in freed:
                     frames.free_pages(pfn, 0)

@@ -9,12 +9,11 @@ from typing import Any
 
 from thplab import kernels
 from thplab.errors import BadInput, Deadlock, ThplabError
-from thplab.geometry import GEOMETRIES, geometry
 from thplab.machine import Machine
 from thplab.mutants import variants
 from thplab.scenario import Operation, Scenario
 from thplab.state import State, capture, restore
-from thplab.steps import WAIT, Routine, Step
+from thplab.steps import WAIT, Routine, Step, read
 
 
 @dataclass(frozen=True)
@@ -252,9 +251,8 @@ class _Recorder:
             phase = self.trace.frames[-1].phase
             inserted = _Current(op, -1, phase, begin(self.machine, op), cpu=1)
             while self._advance(inserted, under_way):
-                if self._waits():
-                    if under_way is None or not self._advance(under_way, under_way) or self._waits():
-                        raise Deadlock(f"{op.op} waits for ever: {self.trace.frames[-1].step}")
+                if self._waits() and (under_way is None or not self._advance(under_way, under_way) or self._waits()):
+                    raise Deadlock(f"{op.op} waits for ever: {self.trace.frames[-1].step}")
 
     def _waits(self) -> bool:
         step = self.trace.frames[-1].step
@@ -268,6 +266,8 @@ class _Recorder:
             step = next(current.routine)
         except StopIteration as end:
             resting = under_way is None or under_way is current
+            if frames[-1].op is not current.op:  # it had nothing to do; its result needs a frame of its own
+                frames.append(replace(frames[-1], number=len(frames), step=read("nothing to do"), op=current.op, result=None))
             state = capture(self.machine, frames[-1].state, in_progress=not resting)
             frames[-1] = replace(frames[-1], state=state, result=end.value)
             return False
@@ -275,8 +275,3 @@ class _Recorder:
         stack = stack_of(current.routine)
         frames.append(Frame(len(frames), step, state, current.op, current.index, current.phase, stack, current.cpu))
         return True
-
-
-def known_geometry(name: str) -> str:
-    """The canonical name of a geometry. Raises BadInput for an unknown one."""
-    return next(n for n, g in GEOMETRIES.items() if g == geometry(name))

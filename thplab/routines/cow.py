@@ -62,7 +62,7 @@ def do_wp_page(system: System, vma: Vma, address: int, pte_table: int, pte: int)
         if not pt.pte_special(pte):
             yield from system.scheme.put_pages(system, single(old))
         return VM_FAULT_OOM
-    yield change(f"allocate a small page, {system.page_name(new)}: _count = 1")
+    yield change(f"allocate a small page, {system.page_name(new)}: {system.count} = 1")
     frames.content[new] = frames.content[old]
     yield change(f"copy {system.geometry.size_text(1)}")
     yield from system.cpus.lock(lock)
@@ -127,7 +127,7 @@ def do_huge_pmd_wp_page(system: System, vma: Vma, address: int, pmd_table: int, 
         system.count_vm_event("thp_fault_fallback")
         yield change("no huge page is free: thp_fault_fallback")
         return (yield from wp_fallback(system, vma, address, pmd_table, pmd))
-    yield change(f"allocate a compound page, {system.page_name(new)}: _count = 1")
+    yield change(f"allocate a compound page, {system.page_name(new)}: {system.count} = 1")
     system.count_vm_event("thp_fault_alloc")
     frames.content[frames.compound(new)] = 0 if zero else frames.content[frames.compound(page)]
     yield change(f"{'clear' if zero else 'copy'} {geometry.size_text(geometry.nr)}", "The writer gets its own huge page.")
@@ -172,7 +172,7 @@ def wp_fallback(system: System, vma: Vma, address: int, pmd_table: int, pmd: int
         return VM_FAULT_FALLBACK
     pages = _alloc_small_pages(system, geometry.nr)
     if not pages:
-        yield read(f"no memory for {geometry.nr} small pages either")
+        yield change(f"no memory for {geometry.nr} small pages either", "Those that were found are given back.")
         yield from split_huge_pmd(system, vma, address)
         yield from system.scheme.put_pages(system, single(page))
         return VM_FAULT_FALLBACK

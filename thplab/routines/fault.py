@@ -200,11 +200,13 @@ def do_huge_pmd_anonymous_page(system: System, vma: Vma, address: int, pmd_table
         system.count_vm_event("thp_fault_fallback")
         yield change("no huge page is free", "The fault falls back to small pages and counts thp_fault_fallback.")
         return VM_FAULT_FALLBACK
-    yield change(f"allocate a compound page of order {geometry.order}: _count = 1", "One reference from the start: this fault's, soon the mapping's.")
+    yield change(
+        f"allocate a compound page of order {geometry.order}: _count = 1", "One reference from the start: this fault's, soon the mapping's."
+    )
     pgtable = tables.alloc(0)
     if pgtable is None:
-        frames.free_pages(page, geometry.order)
-        yield change("no memory for a PTE table: free the huge page again")
+        yield read("no memory for a PTE table to deposit")
+        yield from system.scheme.put_pages(system, slice(page, page + 1))
         return VM_FAULT_OOM
     yield change("allocate a PTE table to deposit", "It will be there when the PMD is split, so the split never has to allocate.")
     frames.content[frames.compound(page)] = 0
@@ -303,7 +305,7 @@ def do_anonymous_page(system: System, vma: Vma, address: int, pte_table: int, wr
     if page is None:
         return VM_FAULT_OOM
     frames.content[page] = 0
-    yield change(f"allocate and clear a small page, {system.page_name(page)}: _count = 1")
+    yield change(f"allocate and clear a small page, {system.page_name(page)}: {system.count} = 1")
     yield from system.cpus.lock(lock)
     if not pt.pte_none(tables.get(pte_table, index)):
         yield from system.cpus.unlock(lock)

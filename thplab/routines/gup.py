@@ -32,7 +32,9 @@ def pin_user_pages(system: System, mm: AddressSpace, name: str, start: int, end:
         yield from put_user_pages(system, pages)
         return error
     system.pins[name] = Pin(name, mm.name, pages)
-    yield change(f"the driver holds {len(pages)} {'pages' if len(pages) > 1 else 'page'} as {name!r}", "It may read or write them at any time.")
+    yield change(
+        f"the driver holds {len(pages)} {'pages' if len(pages) > 1 else 'page'} as {name!r}", "It may read or write them at any time."
+    )
     return 0
 
 
@@ -57,7 +59,9 @@ def get_user_pages_fast(system: System, mm: AddressSpace, start: int, end: int, 
             stop = min(end, (address & -geometry.huge_size) + geometry.huge_size)
             count = (stop - address) // geometry.page_size
             system.frames.ref_add(single(pt.pte_pfn(pmd)), count)
-            yield change(f"head _count += {count}", "One add for all pages of this huge page: a pin of a tail is a reference on the head.")
+            yield change(
+                f"head {system.count} += {count}", "One add for all pages of this huge page: a pin of a tail is a reference on the head."
+            )
             first = pt.pte_pfn(pmd) + geometry.index(address, 0)
             pages += tuple(range(first, first + count))
             address = stop

@@ -48,7 +48,7 @@ def mprotect_fixup(system: System, vma: Vma, start: int, end: int, prot: int) ->
     target = mm.find_vma(start)
     assert target is not None
     target.prot = prot
-    yield change(f"the VMA of {(end - start) // system.geometry.page_size} pages gets its new protection")
+    yield change(f"the VMA of {system.geometry.size_text((end - start) // system.geometry.page_size)} gets its new protection")
     ranges = pmd_ranges(system.geometry, start, end)
     for address, stop in ranges:
         yield from change_pmd(system, target, address, stop)

@@ -15,7 +15,7 @@ def anon_vma_prepare(system: System, vma: Vma) -> Routine[None]:
     """
     if vma.chain:
         return
-    neighbours = (v for v in vma.mm.vmas if vma.start in (v.end, v.start) or vma.end == v.start)
+    neighbours = tuple(v for v in vma.mm.vmas if v.end == vma.start or v.start == vma.end)
     anon_vma = next((v.chain[0] for v in neighbours if len(v.chain) == 1), None) or system.new_anon_vma()
     vma.chain.append(anon_vma)
     anon_vma.vmas.append(vma)

@@ -23,8 +23,7 @@ def split_huge_page(system: System, page: int) -> Routine[int]:
 
     The caller holds the page lock and one reference. Returns 0, or a negative errno if the page is pinned.
     """
-    splits = {"compound_lock": split_huge_page_compound_lock, "freeze": split_huge_page_freeze}
-    return (yield from splits[system.scheme.page_split](system, page))
+    return (yield from PAGE_SPLITS[system.scheme.page_split](system, page))
 
 
 @routine
@@ -34,7 +33,6 @@ def split_huge_page_compound_lock(system: System, page: int) -> Routine[int]:
     Called with a reference on the head `page`, which the caller keeps. Returns 0, or -EBUSY: refused at the first check
     nothing has changed but the event thp_split_page_failed; refused at the second, PMDs stay split.
     """
-    frames = system.frames
     anon_vma = yield from page_get_anon_vma(system, page)
     if anon_vma is None:
         system.count_vm_event("thp_split_page_failed")
@@ -120,9 +118,15 @@ def split_refcount(system: System, page: int) -> Routine[None]:
         yield change(f"{len(mappings)} {'tails become pages' if len(mappings) > 1 else 'tail becomes a page'} of their own")
         moved += sum(mappings)
     frames.ref_add(single(page), -moved)
-    yield change(f"head _count -= {moved}", "What went to the tails leaves the head. Its own mappings and the caller's reference stay.")
+    yield change(
+        f"head {system.count} -= {moved}", "What went to the tails leaves the head. Its own mappings and the caller's reference stay."
+    )
     frames.flags[page] &= ~PG_head
     yield change("the compound page is no more", f"{system.geometry.nr} ordinary pages remain, mapped where they were.")
+
+
+PAGE_SPLITS = {"compound_lock": split_huge_page_compound_lock, "freeze": split_huge_page_freeze}
+"""Scheme.page_split -> the routine."""
 
 
 # --- mutants and wrong variants -----------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 from thplab import page_tables as pt
 from thplab.address_space import AnonVma, Vma
 from thplab.errors import EBUSY
-from thplab.frames import PG_head, PG_lru, PG_tail, single
+from thplab.frames import PG_head, PG_lru, PG_tail
 from thplab.routines.rmap import anon_vma_lock, page_get_anon_vma, rmap_walk
 from thplab.routines.split_huge_pmd import split_huge_pmd
 from thplab.routines.walk import entry_range, pmd_at, pmd_ranges
@@ -89,7 +89,9 @@ def freeze_ptes(system: System, name: str, pte_table: int, low: int, high: int, 
             pages = run.cut(part.start, part.stop).pages
             tables.freeze(pte_table, part)
             yield change("PTE = migration entry", "Whoever touches the page now has to wait.")
-            yield from system.cpus.flush_tlb(f"the frozen pages of {name}", "A GUP-fast that has read the old entry finishes first: its pin will be seen.")
+            yield from system.cpus.flush_tlb(
+                f"the frozen pages of {name}", "A GUP-fast that has read the old entry finishes first: its pin will be seen."
+            )
             yield from system.scheme.remove_pte_rmap(system, pages)
             yield from system.scheme.put_pages(system, pages)
     yield from system.cpus.unlock(lock)
@@ -102,7 +104,7 @@ def split_frozen(system: System, page: int) -> Routine[None]:
     parts = system.each(frames.tails(page))
     for part in parts:
         frames.ref_add(part, 1)
-        yield change(f"{system.pages_text(part)} _count = 1")
+        yield change(f"{system.pages_text(part)} {system.count} = 1")
         frames.flags[part] = (frames.flags[part] & ~PG_tail) | (frames.flags[page] & ~PG_head) | PG_lru
         yield change(f"{part.stop - part.start} of the tails are pages of their own")
     frames.flags[page] &= ~PG_head

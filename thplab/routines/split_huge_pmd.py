@@ -53,7 +53,7 @@ def split_pmd_refs(system: System, page: int) -> Routine[None]:
     """Take the references of the PTEs to come: one for each subpage, of which the PMD's own is already there."""
     more = system.geometry.nr - 1
     system.frames.ref_add(single(page), more)
-    yield change(f"head _count += {more}", "Each PTE holds a reference. The one that the PMD held serves the first of them.")
+    yield change(f"head {system.count} += {more}", "Each PTE holds a reference. The one that the PMD held serves the first of them.")
 
 
 @routine
@@ -84,7 +84,7 @@ def fill_zero_ptes(system: System, vma: Vma, pgtable: int) -> Routine[None]:
 
 def forgets_the_references(system: System, page: int) -> Routine[None]:
     """split_pmd_refs that takes no reference for the new PTEs."""
-    yield read("head _count stays")
+    yield read(f"head {system.count} stays")
 
 
 def forgets_the_tails(system: System, page: int) -> Routine[None]:

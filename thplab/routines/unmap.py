@@ -9,6 +9,7 @@ from __future__ import annotations
 from thplab import page_tables as pt
 from thplab.address_space import AddressSpace, Vma
 from thplab.frames import PG_tail, single
+from thplab.geometry import LEVEL_NAMES
 from thplab.routines.deposit import pgtable_trans_huge_withdraw
 from thplab.routines.protect import split_vma
 from thplab.routines.split_huge_pmd import split_huge_pmd
@@ -138,7 +139,7 @@ def free_pgtables(system: System, mm: AddressSpace, start: int, end: int) -> Rou
     for level in levels:
         freed = _free_empty_tables(system, mm, level, start, end)
         if freed:
-            yield change(f"free {freed} {'tables' if freed > 1 else 'table'} of level {level + 1}", "No VMA is left above it.")
+            yield change(f"free {freed} {LEVEL_NAMES[level]} {'tables' if freed > 1 else 'table'}", "No VMA needs them any more.")
 
 
 def _free_empty_tables(system: System, mm: AddressSpace, level: int, start: int, end: int) -> int:

@@ -18,10 +18,15 @@ def swap_out(system: System, page: int) -> Routine[int]:
     frames = system.frames
     frames.ref_add(single(page), 1)
     frames.flags[page] &= ~PG_lru
-    yield change("reclaim takes the page off the LRU: head _count += 1", "Reclaim's own reference keeps the page while it works on it.")
+    yield change(
+        f"reclaim takes the page off the LRU: head {system.count} += 1", "Reclaim's own reference keeps the page while it works on it."
+    )
     error = yield from split_locked(system, page)
     frames.flags[page] |= PG_lru
-    yield change("the page goes back to the LRU" + (", as active" if error else ""), "Swap-out copes with a refusal: it will come back." if error else "")
+    yield change(
+        "the page goes back to the LRU" + (", as active" if error else ""),
+        "Swap-out copes with a refusal: it will come back." if error else "",
+    )
     yield from system.scheme.put_pages(system, single(page))
     return error
 

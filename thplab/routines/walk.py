@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from thplab.address_space import AddressSpace
 from thplab.geometry import Geometry
 from thplab.system import System
@@ -11,7 +13,7 @@ def pmd_ranges(geometry: Geometry, start: int, end: int) -> tuple[tuple[int, int
     """[start, end) cut at the borders between PMDs."""
     size = geometry.huge_size
     borders = [start, *range((start // size + 1) * size, end, size), end]
-    return tuple(zip(borders[:-1], borders[1:], strict=True)) if start < end else ()
+    return tuple(itertools.pairwise(borders)) if start < end else ()
 
 
 def entry_range(geometry: Geometry, start: int, end: int) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from thplab.frames import width
 from thplab.schemes.base import Expected
 from thplab.steps import Routine, change, read
 
@@ -31,7 +32,9 @@ class Rfc:
 
     def new_rmap(self, system: System, page: int) -> Routine[None]:
         system.frames.mapcount[page] = 0  # a plain store: the page is not visible to anybody yet
-        yield change(f"{system.pages_text(slice(page, page + 1))} _mapcount = 0 (one mapping)", "The field starts at -1, so 0 means one mapping.")
+        yield change(
+            f"{system.pages_text(slice(page, page + 1))} _mapcount = 0 (one mapping)", "The field starts at -1, so 0 means one mapping."
+        )
 
     def dup_pmd_rmap(self, system: System, head: int) -> Routine[None]:
         system.frames.map_add(slice(head, head + 1), 1)
@@ -141,7 +144,7 @@ class Rfc:
 
     def total_mapcount(self, frames: Frames, head: int) -> int:
         pages = frames.compound(head)
-        return int(frames.mapcount[pages].sum()) + pages.stop - pages.start
+        return int(frames.mapcount[pages].sum()) + width(pages)
 
     def pmd_mapped(self, frames: Frames, head: int) -> bool | None:
         return None  # the cover letter says so: there is no cheap way to tell

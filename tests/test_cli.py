@@ -1,0 +1,204 @@
+"""The command `thplab`, as its users meet it."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from thplab import cli
+from thplab.describe import narrate
+from thplab.errors import BadInput
+from thplab.scenario import builtin, load
+from thplab.trace import Setup, record
+
+ROOT = Path(__file__).parent.parent
+
+
+def thplab(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own."""
+    command = [sys.executable, "-c", "import sys; from thplab.cli import main; sys.exit(main())", *words]
+    return subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=False)
+
+
+# --- run ----------------------------------------------------------------------------------------------------------------
+
+
+def test_run_tells_a_built_in_scenario(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "story"]) == 0
+    assert capsys.readouterr().out == narrate(record(load("story")))
+
+
+def test_run_takes_a_kernel_a_geometry_a_memory_and_a_mutant(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--kernel", "rfc-2014", "--geometry", "mini", "--memory", "64", "--mutant", "moves_the_head", "--all"]
+    assert cli.main(["run", "last_pmd", *words]) == 0
+    setup = Setup("rfc-2014", "mini", 64, "moves_the_head")
+    assert capsys.readouterr().out == narrate(record(load("last_pmd"), setup), every_step=True)
+
+
+@pytest.mark.parametrize("form", ["line", "file", "record"])
+def test_a_scenario_comes_from_a_line_a_file_or_a_record(form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = "mmap A; write A 0; exit A"
+    (tmp_path / "mine.txt").write_text(line)
+    truth = ROOT / "tests" / "truth" / "linux-4.5.jsonl"
+    source = {"line": line, "file": str(tmp_path / "mine.txt"), "record": f"{truth}:fault_write_mid"}[form]
+    assert cli.main(["run", source, "--geometry", "X86_64"]) == 0
+    assert "exit(A) -> 0" in capsys.readouterr().out
+
+
+def test_list_names_the_built_in_scenarios(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(builtin())
+    assert all(load(name).about in line for name, line in zip(builtin(), lines, strict=True))
+
+
+def test_a_scenario_that_stops_early_is_told_and_exits_with_1(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "mmap A; write B 0"]) == 1
+    out, err = capsys.readouterr()
+    assert "mmap(A, 1 THP) -> 0" in out and "STOPPED at 'write B 0'" in out and err == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "right"),
+    [
+        (["stroy"], "expected story"),
+        (["mmap A; wrote A 0"], "expected write"),
+        (["story", "--kernel", "v9.9"], "expected one of rfc-2014"),
+        (["story", "--geometry", "tiny"], "expected one of X86_64, TOY, MINI"),
+        (["story", "--memory", "5"], "expected a multiple of 8 frames"),
+        (["story", "--mutant", "x"], "expected one of forgets_the_tails"),
+    ],
+)
+def test_bad_input_is_one_line_and_exits_with_2(words: list[str], right: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", *words]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("thplab: ") and right in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [[], ["run"], ["run", "story", "--list"], ["run", "story", "--memory", "much"], ["walk"]])
+def test_a_wrong_command_line_exits_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(words)
+    assert exit_.value.code == 2 and "usage: thplab" in capsys.readouterr().err
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["--version"])
+    assert exit_.value.code == 0 and capsys.readouterr().out == f"thplab {version('thplab')}\n"
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    command = [sys.executable, "-c", "from thplab.cli import main; raise SystemExit(main(['run', 'story', '--all']))"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()  # before the first byte
+        assert process.stderr.read() == b""
+        assert process.wait() == 0
+
+
+def test_a_terminal_that_knows_only_ascii_gets_readable_text() -> None:
+    told = thplab("run", "story", PYTHONIOENCODING="ascii")
+    assert told.returncode == 0 and "head _count += 7 [_count 2 ? 9]" in told.stdout
+
+
+class Terminal(io.StringIO):
+    """A standard output that says that it is a terminal."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_numbers_that_changed_are_bold_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert cli.main(["run", "story"]) == 0
+    text = terminal.getvalue()
+    assert "[_count \033[1m2 → 9\033[0m]" in text
+    assert re.sub("\033\\[[01]m", "", text) == narrate(record(load("story")))
+
+
+# --- lab ----------------------------------------------------------------------------------------------------------------
+
+
+class Became(Exception):
+    """What os.execv was asked to become."""
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package folder without notebooks, in which the command believes to be; os.execv only says what it was asked."""
+
+    def execv(path: str, command: list[str]) -> None:
+        raise Became(command)
+
+    folder = tmp_path / "thplab"
+    folder.mkdir()
+    monkeypatch.setattr(cli, "_PACKAGE", folder)
+    monkeypatch.setattr(os, "execv", execv)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    return folder
+
+
+def lab(*words: str) -> list[str]:
+    with pytest.raises(Became) as became:
+        cli.main(["lab", *words])
+    command: list[str] = became.value.args[0]
+    assert command[:3] == [sys.executable, "-m", "jupyterlab"]
+    return command[3:]
+
+
+def test_lab_serves_the_notebooks_of_a_checkout_on_loopback(package: Path) -> None:
+    folder = package.parent / "notebooks"
+    folder.mkdir()
+    assert lab() == ["--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={folder}"]
+
+
+def test_lab_prefers_the_notebooks_inside_an_installed_package(package: Path) -> None:
+    (package.parent / "notebooks").mkdir()
+    (package / "notebooks").mkdir()
+    assert f"--ServerApp.root_dir={package / 'notebooks'}" in lab()
+
+
+@pytest.mark.parametrize(
+    ("names", "opened"), [(["00_start.ipynb", "01_more.ipynb"], True), (["00_a.ipynb", "00_b.ipynb"], False), ([], False)]
+)
+def test_lab_opens_the_first_notebook_if_there_is_one(package: Path, names: list[str], opened: bool) -> None:
+    (package / "notebooks").mkdir()
+    for name in names:
+        (package / "notebooks" / name).touch()
+    assert ("--LabApp.default_url=/lab/tree/00_start.ipynb" in lab()) == opened
+
+
+def test_lab_passes_on_what_follows_two_dashes(package: Path) -> None:
+    (package / "notebooks").mkdir()
+    assert lab("--", "--port", "9999", "--", "x")[-4:] == ["--port", "9999", "--", "x"]
+
+
+def test_lab_allows_root_only_to_root(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (package / "notebooks").mkdir()
+    assert "--allow-root" not in lab()
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert "--allow-root" in lab()
+
+
+def test_lab_without_notebooks_says_so(package: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["lab"]) == 2
+    assert re.fullmatch("thplab: notebooks are neither in .* nor beside it; expected .*\n", capsys.readouterr().err)
+    with pytest.raises(BadInput):
+        cli.notebook_folder()
+
+
+def test_lab_really_starts_jupyterlab() -> None:
+    told = thplab("lab", "--", "--version")
+    assert told.returncode == 0 and told.stdout.strip() == version("jupyterlab")

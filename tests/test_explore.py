@@ -1,0 +1,171 @@
+"""The explorer: every interleaving of a pair, the schedule that loses a page, and the pruning."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from thplab.explore import PAIRS, Pair, explore, play
+from thplab.explore.interleavings import parse_schedule
+from thplab.explore.pairs import pin_and_munmap, pin_and_unpin, split
+from thplab.explore.position import ProtocolError, position
+from thplab.frames import single
+from thplab.invariants import check_state
+from thplab.machine import Machine
+from thplab.scenario import builtin, load
+from thplab.steps import Routine, change, read
+from thplab.trace import begin
+
+
+@pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS.keys())
+def test_each_pair_loses_or_holds_as_it_says(pair: Pair) -> None:
+    found = explore(pair)
+    assert found.complete
+    assert found.states > 100 and found.schedules is not None and found.schedules > found.states
+    assert (found.failure is not None) == pair.loses, str(found)
+
+
+def test_the_naive_split_loses_a_page_as_the_book_says() -> None:
+    # docs/KERNEL.md 6.4: check; a pin through a tail; distribute; the unpin drops the mapping's reference.
+    pair = PAIRS["naive split and pin"]
+    failure = explore(pair).failure
+    assert failure is not None
+    assert failure.invariant == "nothing_in_use_is_free" and "A maps it" in failure.problem
+    frames = play(pair, failure.schedule)
+    order = [(f.cpu, f.step.text) for f in frames if f.step]
+    checked = next(i for i, (cpu, text) in enumerate(order) if cpu == 0 and "equal" in text)
+    pinned = order.index((1, "head _count += 1"))
+    handed_out = order.index((0, "the compound page is no more"))
+    freed = order.index((1, "free pfn 0x5"))
+    assert checked < pinned < handed_out < freed == len(order) - 1
+    assert failure.switches == 3
+    assert [v.invariant for v in check_state(frames[-1].state)] == [failure.invariant]
+    assert all(check_state(f.state) == [] for f in frames[:-1])
+
+
+def test_an_unmap_makes_it_a_page_that_is_free_while_the_driver_uses_it() -> None:
+    failure = explore(PAIRS["naive split, pin and munmap"]).failure
+    assert failure is not None and "free, but the driver holds it" in failure.problem
+    assert parse_schedule(failure.text()) == failure.schedule
+
+
+def test_the_explored_routine_is_the_one_that_runs_everywhere() -> None:
+    machine = Machine()
+    a = machine.spawn("A")
+    a.mmap(8)
+    a.write(0)
+    names = []
+    routine = split(machine)
+    while True:
+        try:
+            next(routine)
+        except StopIteration:
+            break
+        names += [where[0] for where in position(routine)]  # type: ignore[union-attr, attr-defined]
+    assert "split_huge_page_compound_lock" in names
+
+
+def both_write(machine: Machine) -> Routine[int]:
+    """A read whose value is used later: the classic lost update."""
+    count = int(machine.system.frames.content[0])
+    yield read("read")
+    machine.system.frames.content[0] = count + 1
+    yield change("write")
+    return 0
+
+
+def small_pairs() -> list[Pair]:
+    def touch(machine: Machine) -> Routine[int]:
+        machine.system.frames.ref_add(single(0), 1)
+        yield change("+1")
+        machine.system.frames.ref_add(single(0), -1)
+        yield change("-1")
+        return 0
+
+    def locked(machine: Machine) -> Routine[int]:
+        yield from machine.system.cpus.lock("lock 1")
+        yield from machine.system.cpus.unlock("lock 1")
+        return 0
+
+    def crossed(first: str, second: str) -> Pair:
+        def one(machine: Machine) -> Routine[int]:
+            yield from machine.system.cpus.lock(first)
+            yield from machine.system.cpus.lock(second)
+            yield from machine.system.cpus.unlock(second)
+            yield from machine.system.cpus.unlock(first)
+            return 0
+
+        def other(machine: Machine) -> Routine[int]:
+            yield from machine.system.cpus.lock(second)
+            yield from machine.system.cpus.lock(first)
+            yield from machine.system.cpus.unlock(first)
+            yield from machine.system.cpus.unlock(second)
+            return 0
+
+        return Pair("crossed", "", "", "mmap A", (one, other), loses=True)
+
+    return [
+        Pair("lost update", "", "", "mmap A", (both_write, both_write), loses=False),
+        Pair("plus and minus", "", "", "mmap A", (touch, touch), loses=False),
+        Pair("lock", "", "", "mmap A", (locked, locked, touch), loses=False),
+        crossed("lock 1", "lock 2"),
+    ]
+
+
+@pytest.mark.parametrize("pair", small_pairs(), ids=lambda p: p.name)
+def test_pruning_changes_nothing_but_the_work(pair: Pair) -> None:
+    pruned, whole = explore(pair), explore(pair, prune=False)
+    assert pruned.complete and whole.complete
+    assert pruned.ends == whole.ends
+    assert pruned.failing == whole.failing
+    assert pruned.schedules == whole.schedules
+    assert pruned.states == whole.states
+
+
+def test_schedules_are_counted_right() -> None:
+    pair = small_pairs()[1]
+    assert explore(pair).schedules == 6  # two routines of two steps: 4 over 2
+
+
+def test_a_deadlock_is_found_and_named() -> None:
+    found = explore(small_pairs()[3])
+    assert found.failure is not None
+    assert (found.failure.invariant, found.failure.schedule) == ("no_deadlock", (0, 1))
+
+
+def test_a_bound_that_is_hit_is_reported() -> None:
+    found = explore(PAIRS["RFC split and pin"], limit=50)
+    assert not found.complete and found.schedules is None
+    assert "stopped at the bound" in str(found)
+
+
+def test_a_flush_waits_for_a_cpu_that_is_deaf_to_it() -> None:
+    pair = replace(PAIRS["frozen split, pin and munmap"], cpus=(split, pin_and_unpin))
+    deaf_to_flush = explore(pair)
+    assert deaf_to_flush.failure is None and deaf_to_flush.complete
+
+
+def test_every_routine_keeps_the_step_protocol() -> None:
+    # What outlives a yield is a plain value or a named object, in all operations of the built-in scenarios.
+    for name in builtin():
+        machine = Machine()
+        machine.system.whole = False
+        for op in load(name).ops:
+            routine = begin(machine, op)
+            for _ in routine:
+                position(routine)
+    for cpu in (pin_and_munmap, pin_and_unpin, split):
+        assert cpu.__doc__
+
+
+def test_a_breach_of_the_protocol_is_named() -> None:
+    def careless() -> Routine[None]:
+        pages = [1, 2, 3]
+        for page in pages:
+            yield read(f"{page}")
+
+    routine = careless()
+    next(routine)
+    with pytest.raises(ProtocolError, match=r"careless local 'pages' is a list"):
+        position(routine)

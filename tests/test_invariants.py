@@ -1,0 +1,114 @@
+"""The invariants hold over the built-in and random scenarios; each mutant breaks the invariant that is named for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from random_scenarios import Model, operations
+
+from thplab.invariants import INVARIANTS, check, check_state
+from thplab.machine import Machine
+from thplab.mutants import MUTANTS
+from thplab.scenario import builtin, load
+from thplab.state import State, capture
+from thplab.steps import CHANGE
+from thplab.trace import Frame, Setup, Trace, begin, record
+
+
+def violations(trace: Trace) -> list[tuple[int, str]]:
+    before = [None, *trace.frames]
+    return [(f.number, v.invariant) for b, f in zip(before, trace.frames, strict=False) for v in check(f, b)]
+
+
+@pytest.mark.parametrize("geometry", ["TOY", "X86_64"])
+@pytest.mark.parametrize("name", builtin())
+def test_invariants_hold_after_every_step(name: str, geometry: str) -> None:
+    trace = record(load(name), Setup(geometry=geometry))
+    assert trace.problem == ""
+    assert violations(trace) == []
+    end = trace[-1].state
+    assert end.tables == {} and end.mapped == () and end.pins == {}
+    free = end.nframes - sum(int((b[2] != 0).sum()) for b in end.blocks.values())
+    boot = 1 + (end.geometry.nr if end.huge_zero_page else 0)  # the zero pages are never given back
+    assert free == end.nframes - boot
+
+
+def run_checked(seed: int, memory: int | None) -> tuple[Machine, int]:
+    """A random scenario in TOY, every step checked, contents compared with the model after every operation."""
+    machine = Machine(memory=memory)
+    model, steps = Model(), 0
+    frame = Frame(0, None, capture(machine))
+    for op in operations(seed, machine):
+        routine = begin(machine, op)
+        while True:
+            try:
+                step = next(routine)
+            except StopIteration as end:
+                result = end.value
+                break
+            steps += 1
+            after = Frame(steps, step, capture(machine, frame.state, in_progress=True), op)
+            if step.kind == CHANGE:
+                assert check(after, frame) == [], f"seed {seed}, {op}, step {step}"
+            else:
+                assert unchanged(frame.state, after.state), f"seed {seed}, {op}: {step} has changed something"
+            frame = after
+        frame = Frame(steps, None, capture(machine, frame.state), op)
+        assert check(frame) == [], f"seed {seed}, after {op}"
+        if result == -12:
+            break  # the model does not say how far an access came before memory ran out
+        model.apply(op, machine.system.geometry.nr, result)
+        compare(model, frame.state, f"seed {seed}, after {op}")
+    return machine, steps
+
+
+def unchanged(before: State, after: State) -> bool:
+    """Page frames and page tables are the very same arrays: what does not change is shared."""
+    same_blocks = before.blocks.keys() == after.blocks.keys() and all(before.blocks[k] is after.blocks[k] for k in before.blocks)
+    return same_blocks and before.tables.keys() == after.tables.keys() and all(before.tables[k] is after.tables[k] for k in before.tables)
+
+
+def compare(model: Model, state: State, where: str) -> None:
+    assert {p.name for p in state.processes} == set(model.contents), where
+    for process, pages in model.contents.items():
+        seen = state.contents(process)
+        for page, content in pages.items():
+            if content != -1:
+                assert seen[page] in ((content, None) if content == 0 else (content,)), f"{where}: {process} page {page}"
+        unique = [seen[page] for page, content in pages.items() if content == -1]
+        assert all(v is not None and v >= 0x10000 for v in unique), where
+
+
+def test_invariants_hold_over_a_thousand_random_scenarios() -> None:
+    split, refused, copied = 0, 0, 0
+    for seed in range(1000):
+        machine, _ = run_checked(seed, None)
+        split += machine.vmstat["thp_split_page"]
+        refused += machine.vmstat["thp_split_page_failed"]
+        copied += machine.vmstat["thp_fault_alloc"] > 1
+    assert min(split, refused, copied) > 100, "the scenarios must reach what they are about"
+
+
+def test_invariants_hold_when_memory_is_short() -> None:
+    fallbacks = 0
+    for seed in range(300):
+        machine, _ = run_checked(seed, 8 * 4)
+        fallbacks += machine.vmstat["thp_fault_fallback"]
+    assert fallbacks > 20
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_each_mutant_breaks_its_invariant(name: str) -> None:
+    mutant = MUTANTS[name]
+    assert mutant.killed_by in {i.name for i in INVARIANTS}
+    assert violations(record(load(mutant.scenario))) == []
+    assert mutant.killed_by in {invariant for _, invariant in violations(record(load(mutant.scenario), Setup(mutant=name)))}
+
+
+def test_a_state_is_checked_for_rest_only_at_rest() -> None:
+    trace = record("mmap A; write A 0; fork A B; mprotect B 1 1 r")
+    middle = next(f for f in trace if f.step and f.step.text == "head _count += 7")
+    assert check_state(middle.state) == []  # seven references without a mapping yet
+    resting = replace(middle.state, in_progress=False)
+    assert "references_are_mappings_and_pins" in {v.invariant for v in check_state(resting)}

@@ -1,0 +1,125 @@
+"""The command `thplab`: tell a scenario as text, or open the notebooks."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from thplab import kernels
+from thplab.describe import narrate
+from thplab.errors import BadInput
+from thplab.geometry import GEOMETRIES, TOY
+from thplab.mutants import MUTANTS
+from thplab.scenario import builtin, load
+from thplab.trace import Setup, record
+
+_PACKAGE = Path(__file__).parent
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Carry out a command line and return its exit status: 0; 1 if the scenario stopped early; 2 for bad input."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    # What follows "--" is JupyterLab's, whatever it is.
+    cut = words.index("--") if words[:1] == ["lab"] and "--" in words else len(words)
+    options = _parser().parse_args(words[:cut])
+    try:
+        if options.command == "lab":
+            return _lab(words[cut + 1 :])
+        return _list() if options.list else _run(options)
+    except BadInput as error:
+        print(f"thplab: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="thplab", description="Learn how Linux counts references to transparent huge pages.")
+    parser.add_argument("--version", action="version", version=f"thplab {version('thplab')}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="tell a scenario step by step", description="Carry out a scenario and tell what the kernel does.")
+    what = run.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "scenario", nargs="?", metavar="SCENARIO", help="a built-in name, a file, FILE.jsonl:NAME or operations ('mmap A; write A 0')"
+    )
+    what.add_argument("--list", action="store_true", help="name the built-in scenarios")
+    run.add_argument("--kernel", metavar="K", default=kernels.DEFAULT, help=f"{', '.join(kernels.KERNELS)} (default: %(default)s)")
+    run.add_argument("--geometry", metavar="G", default=TOY.name, help=f"{', '.join(GEOMETRIES)} (default: %(default)s)")
+    run.add_argument("--memory", metavar="N", type=int, help="number of page frames (default: 32 huge pages' worth)")
+    run.add_argument("--mutant", metavar="M", default="", help=f"a kernel that is wrong in one way: {', '.join(MUTANTS)}")
+    run.add_argument("--all", action="store_true", help="show every step, also plain reads, locks and what was explained before")
+
+    commands.add_parser(
+        "lab",
+        help="open the notebooks in JupyterLab",
+        description="Open the notebooks in JupyterLab, reachable from this computer only.",
+        epilog="What follows -- goes to JupyterLab: thplab lab -- --port 9999",
+    )
+    return parser
+
+
+# --- run ----------------------------------------------------------------------------------------------------------------
+
+
+def _list() -> int:
+    width = max(map(len, builtin()))
+    _print("".join(f"{name:{width}}  {load(name).about}\n" for name in builtin()))
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    setup = Setup(options.kernel, options.geometry, options.memory, options.mutant)
+    trace = record(load(options.scenario), setup)
+    _print(narrate(trace, options.all))
+    return 1 if trace.problem else 0
+
+
+def _print(text: str) -> None:
+    """Write to standard output: numbers that changed bold on a terminal, characters that it cannot show as '?', quietly if nobody reads."""
+    if sys.stdout.isatty() and "NO_COLOR" not in os.environ:
+        text = re.sub(r"-?\d+ → -?\d+", "\033[1m\\g<0>\033[0m", text)
+    encoding = sys.stdout.encoding
+    try:
+        sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter would try to flush once more at its end, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+# --- lab ----------------------------------------------------------------------------------------------------------------
+
+
+def _lab(extra: Sequence[str]) -> int:
+    """Become JupyterLab where the system can do that, so that its signals and its exit status are JupyterLab's own."""
+    command = lab_command(notebook_folder(), extra)
+    if os.name == "posix":
+        os.execv(command[0], command)
+    return subprocess.call(command)
+
+
+def notebook_folder() -> Path:
+    """Where the notebooks are: in the package if it was installed from a wheel, else beside it in the checkout.
+
+    Raises BadInput if they are in neither place.
+    """
+    for folder in (_PACKAGE / "notebooks", _PACKAGE.parent / "notebooks"):
+        if folder.is_dir():
+            return folder
+    raise BadInput("notebooks", f"are neither in {_PACKAGE} nor beside it", "thplab as installed from its wheel or from a checkout")
+
+
+def lab_command(folder: Path, extra: Sequence[str]) -> list[str]:
+    """The command that starts JupyterLab in `folder` on loopback, at the notebook that comes first if there is just one."""
+    command = [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={folder}"]
+    first = sorted(folder.glob("00_*.ipynb"))
+    if len(first) == 1:
+        command.append(f"--LabApp.default_url=/lab/tree/{first[0].name}")
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command.append("--allow-root")  # JupyterLab refuses to run as root unless told so
+    return [*command, *extra]

@@ -1,0 +1,243 @@
+"""Which rows a picture has, and what has a place in it. All frames of a trace are cut alike, so that nothing moves between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from thplab import page_tables as pt
+from thplab.diagrams.arrows import HUGE_ZERO_PAGE, ZERO_PAGE, Arrow, Ends, arrows
+from thplab.diagrams.places import Homes, Place, Stood, find_tables, huge_places, linked_tables
+from thplab.diagrams.rows import Image, Rows, cut_at, entry_borders, frame_borders, images, limited
+from thplab.errors import BadInput
+from thplab.frames import COLUMNS, PG_anon, PG_head, PG_reserved, PG_used
+from thplab.geometry import Geometry
+from thplab.state import Array, State
+
+MAX_BLOCKS = 4
+"""Blocks of frames. What is beyond is a note that counts them; so are tables and pins."""
+MAX_TABLES = 4
+"""PTE tables of one process."""
+MAX_PINS = 4
+
+
+class Table(NamedTuple):
+    """The node of a page table: its id, such as "A-pmd0" or "A-pte0-5" (PMD index 5 of A's first PMD table), and its rows."""
+
+    id: str
+    rows: tuple[Rows, ...]
+
+    def row_id(self, rows: Rows) -> str:
+        return f"{self.id}-r{rows.start}"
+
+
+class Block(NamedTuple):
+    """The node of a block of frames of a huge page's size, number `number` in memory.
+
+    `whole`: it was a compound page in some state, all its frames have rows. Else only the small pages in it have.
+    """
+
+    id: str
+    number: int
+    whole: bool
+    rows: tuple[Rows, ...]
+
+    def row_id(self, rows: Rows) -> str:
+        return f"{self.id}-r{rows.start}"
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The nodes, rows and arrows of all pictures that belong together.
+
+    `arrows` has each arrow of any state, with the most pages that it stands for in any. `homes` and `known` serve to
+    find the place of a table. `more_tables` (process -> count), `more_blocks`, `more_pins`: what there was no room for.
+    """
+
+    geometry: Geometry
+    processes: tuple[str, ...]
+    tables: Mapping[Place, Table]
+    blocks: tuple[Block, ...]
+    pins: tuple[str, ...]
+    homes: Homes
+    known: tuple[Place, ...]
+    more_tables: Mapping[str, int]
+    more_blocks: int
+    more_pins: int
+    arrows: Mapping[Ends, Arrow] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, states: Sequence[State]) -> Cut:
+        """The cut that fits all `states`, which are of one machine. Raises BadInput if there are none or their geometries differ."""
+        if not states:
+            raise BadInput("states", "is empty", "at least one state")
+        if len({s.geometry for s in states}) > 1:
+            raise BadInput("states", "have different geometries", "states of one machine")
+        cut = _Cutter(states).cut()
+        every: dict[Ends, Arrow] = {}
+        for state in states:
+            for ends, arrow in arrows(state, cut).items():
+                every[ends] = max(arrow, every.get(ends, arrow), key=lambda a: a.pages)
+        return replace(cut, arrows=dict(sorted(every.items())))
+
+    def find(self, state: State) -> dict[Place, Stood]:
+        """The tables of `state` that have a place in this cut."""
+        return {place: stood for place, stood in find_tables(state, self.homes, self.known).items() if place in self.tables}
+
+    def block_at(self, pfn: int) -> Block | None:
+        """The block that shows a frame; None if there was no room for it."""
+        return next((b for b in self.blocks if b.number == pfn // self.geometry.nr), None)
+
+    @property
+    def zero_pages(self) -> tuple[str, ...]:
+        """The ids of the zero pages that anything points to."""
+        heads = {ends.head for ends in self.arrows}
+        return tuple(name for name in (ZERO_PAGE, HUGE_ZERO_PAGE) if name in heads)
+
+
+class _Cutter:
+    """Collects what all states need. States share the arrays that did not change, so each array is looked at once."""
+
+    def __init__(self, states: Sequence[State]) -> None:
+        self.states = states
+        self.geometry = states[0].geometry
+        self.nr = self.geometry.nr
+        self.borders: dict[Place, set[int]] = {}
+        self.images: dict[tuple[Place, Image], None] = {}
+        self.frames: dict[int, set[int]] = {}  # block -> borders of its rows
+        self.whole: set[int] = set()
+        self.small: dict[int, set[int]] = {}  # block -> small pages in it
+        self.homes: dict[int, list[Place]] = {}
+        self.seen: set[tuple[object, int]] = set()
+
+    def cut(self) -> Cut:
+        known = self._find_homes()
+        for state in self.states:
+            for place, stood in find_tables(state, self.homes, known).items():
+                self._see_table(place, state.tables[stood.pfn])
+            for number, block in state.blocks.items():
+                self._see_block(number, block)
+            for pfn in (pfn for pin in state.pins.values() for pfn in pin.pages):
+                if pfn != state.zero_page:
+                    self._see_pages(pfn, 1)
+        self._match()
+        processes = tuple(dict.fromkeys(p.name for s in self.states for p in s.processes))
+        pins = tuple(dict.fromkeys(name for s in self.states for name in s.pins))
+        tables, more_tables = self._tables(processes)
+        blocks = self._blocks()
+        return Cut(
+            geometry=self.geometry,
+            processes=processes,
+            tables=tables,
+            blocks=blocks[:MAX_BLOCKS],
+            pins=pins[:MAX_PINS],
+            homes=self.homes,
+            known=known,
+            more_tables=more_tables,
+            more_blocks=max(0, len(blocks) - MAX_BLOCKS),
+            more_pins=max(0, len(pins) - MAX_PINS),
+        )
+
+    # --- looking at states ----------------------------------------------------------------------------------------------
+
+    def _is_new(self, owner: object, data: npt.NDArray[np.generic]) -> bool:
+        key = (owner, id(data))
+        new = key not in self.seen
+        self.seen.add(key)
+        return new
+
+    def _find_homes(self) -> tuple[Place, ...]:
+        """Note where each frame is linked as a PTE table. Returns all places where one is or could be put aside."""
+        known: set[Place] = set()
+        for state in self.states:
+            if any(process.deposited for process in state.processes):
+                known.update(huge_places(state))
+            for place, pfn in linked_tables(state).items():
+                if place.level == 0:
+                    known.add(place)
+                    homes = self.homes.setdefault(pfn, [])
+                    homes += [place] if place not in homes else []
+        return tuple(sorted(known))
+
+    def _see_table(self, place: Place, row: pt.Entries) -> None:
+        if not self._is_new(place, row):
+            return
+        borders = self.borders.setdefault(place, {0, self.nr})
+        if place.level == 1:  # each PMD that is ever used has its own row
+            borders.update(i for used in np.flatnonzero(row).tolist() for i in (used, used + 1))
+            return
+        borders.update(entry_borders(row))
+        for image in images(row, self.nr):
+            self.images[place, image] = None
+            if image.kind != "zero":
+                self._see_pages(image.pfn, image.stop - image.start)
+
+    def _see_pages(self, pfn: int, count: int) -> None:
+        number, first = divmod(pfn, self.nr)
+        self.frames.setdefault(number, set()).update((first, first + count))
+        self.small.setdefault(number, set()).update(range(first, first + count))
+
+    def _see_block(self, number: int, block: Array) -> None:
+        if not self._is_new(number, block):
+            return
+        flags = block[COLUMNS.index("flags")]
+        if flags[0] & PG_head and flags[0] & PG_reserved:
+            return  # the huge zero page has a node of its own
+        self.frames.setdefault(number, set()).update(frame_borders(block))
+        if flags[0] & PG_head:
+            self.whole.add(number)
+        for pfn in np.flatnonzero(flags & (PG_used | PG_anon) == PG_used | PG_anon).tolist():
+            self.small.setdefault(number, set()).add(pfn)
+
+    def _match(self) -> None:
+        """Cut tables and blocks at each other's borders, until every row of a table names frames of one row of a block."""
+        grown = True
+        while grown:
+            grown = False
+            for place, image in self.images:
+                if image.kind == "zero":
+                    continue
+                number, first = divmod(image.pfn, self.nr)
+                table, block, shift = self.borders[place], self.frames[number], image.start - first
+                up = {b + shift for b in block if first <= b <= image.stop - shift} - table
+                down = {b - shift for b in table if image.start <= b <= image.stop} - block
+                table |= up
+                block |= down
+                grown |= bool(up or down)
+
+    # --- the result -----------------------------------------------------------------------------------------------------
+
+    def _tables(self, processes: tuple[str, ...]) -> tuple[dict[Place, Table], dict[str, int]]:
+        kept: dict[Place, Table] = {}
+        more: dict[str, int] = {}
+        for process in processes:
+            mine = [place for place in sorted(self.borders) if place.process == process]
+            pmds = [place for place in mine if place.level == 1]
+            ptes = [place for place in mine if place.level == 0]
+            for place in pmds + ptes[:MAX_TABLES]:
+                name = f"{process}-pmd{pmds.index(place)}" if place.level else self._pte_id(process, pmds, place)
+                kept[place] = Table(name, limited(cut_at(self.borders[place])))
+            if len(ptes) > MAX_TABLES:
+                more[process] = len(ptes) - MAX_TABLES
+        return kept, more
+
+    def _pte_id(self, process: str, pmds: list[Place], place: Place) -> str:
+        return f"{process}-pte{pmds.index(place.upper(self.geometry))}-{self.geometry.index(place.base, 1)}"
+
+    def _blocks(self) -> tuple[Block, ...]:
+        """Blocks that were compound pages first, each kind in the order of first sight."""
+        whole = [n for n in self.frames if n in self.whole]
+        small = [n for n in self.frames if n not in self.whole and self.small.get(n)]
+        return (
+            *(Block(f"page{i}", number, True, limited(cut_at(self.frames[number]))) for i, number in enumerate(whole)),
+            *(Block(f"small{i}", number, False, limited(self._small_rows(number))) for i, number in enumerate(small)),
+        )
+
+    def _small_rows(self, number: int) -> list[Rows]:
+        pages = self.small[number]
+        apart = {i for i in range(self.nr + 1) if (i in pages) != (i - 1 in pages)}
+        return [rows for rows in cut_at(self.frames[number] | apart) if rows.start in pages]

@@ -1,0 +1,64 @@
+"""What a row of a page table says: the kind of entry and its bits, and what changed in them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from thplab import page_tables as pt
+from thplab.diagrams.cells import Span
+from thplab.diagrams.rows import Rows
+
+_SLOTS = (("P", "none", "not present"), ("RW", "R"), ("U",), ("A",), ("D",), ("PSE",))
+"""The bits of an entry in the order in which entry_text writes them; those in one slot exclude each other."""
+
+
+def entry_spans(entries: pt.Entries, old: pt.Entries | None, rows: Rows, level: int) -> tuple[list[Span], bool]:
+    """The text of a row of a table of `level`, and whether it changed. `old` is the table before, None to mark nothing.
+
+    What is new is bold: "empty → huge P·RW", "huge P·RW → R·U·A". A row for many runs says how many entries changed.
+    """
+    changed = old is not None and bool((entries[rows.part] != old[rows.part]).any())
+    if rows.runs > 1:
+        count = int(np.count_nonzero(entries[rows.part] != old[rows.part])) if old is not None else 0
+        return ([Span(f"{count} entries changed", bold=True)] if count else [Span("not drawn one by one", "muted")]), changed
+    new = int(entries[rows.start])
+    before = int(old[rows.start]) if changed and old is not None else new
+    if _word(before, level) != _word(new, level):
+        return [Span(f"{_word(before, level)} → {_word(new, level)}", bold=True), *_bits(new, new, level)], changed
+    if new == 0:
+        return [Span("empty", "muted")], changed
+    word = "" if _word(new, level) == "page" else _word(new, level)
+    spans = [Span(word, bold=True), *_bits(before, new, level)]
+    if pt.pte_pfn(before) != pt.pte_pfn(new):
+        spans.append(Span(" → new page" if level == 0 else " → new frame", bold=True))
+    return spans, changed
+
+
+def _word(entry: int, level: int) -> str:
+    """What an entry is, in a word."""
+    if entry == 0:
+        return "empty"
+    if level:
+        return "huge" if pt.pmd_trans_huge(entry) else "table"
+    if pt.pte_special(entry):
+        return "zero"
+    return "migration" if pt.is_migration_entry(entry) else "page"
+
+
+def _bits(before: int, new: int, level: int) -> list[Span]:
+    """The bits of an entry; where they differ from `before`, which is of the same kind, both."""
+    if new == 0:
+        return []
+    was, now = (pt.entry_text(entry).split("·") for entry in (before, new))
+    if now[0] == "migration":
+        return [Span(" " + now[1])]
+    spans: list[Span] = []
+    for slot in _SLOTS:
+        old, bit = (next((b for b in slot if b in bits), "") for bits in (was, now))
+        if not old and not bit:
+            continue
+        spans.append(Span("·" if spans else " "))
+        # Read-only is what a fork and a protection leave behind: it stands out, as it explains the next write fault.
+        text = bit if old == bit else f"{old} → {bit}" if old and bit else f"+{bit}" if bit else f"−{old}"
+        spans.append(Span(text, bold=old != bit or bit == "R"))
+    return spans

@@ -1,0 +1,278 @@
+"""What must be true of every state, recounted from the page tables and the pins, never from the counters.
+
+*Always*: after each single step. *At rest*: when no routine is in progress; then the equalities of docs/KERNEL.md hold.
+*Between*: of one step and the state before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from thplab import page_tables as pt
+from thplab.frames import COLUMNS, PG_head, PG_reserved, PG_table, PG_used
+from thplab.state import Array, State
+from thplab.trace import Frame
+
+ALWAYS, AT_REST, BETWEEN = "always", "at rest", "between"
+
+
+class Invariant(NamedTuple):
+    """A named predicate: `find` yields one sentence for each violation. `about` says in words what must hold."""
+
+    name: str
+    when: str
+    about: str
+    find: Callable[..., Iterator[str]]
+
+
+class Violation(NamedTuple):
+    """An invariant that does not hold, and the first thing that shows it."""
+
+    invariant: str
+    problem: str
+
+
+INVARIANTS: list[Invariant] = []
+
+
+Find = TypeVar("Find", bound=Callable[..., Iterator[str]])
+
+
+def _invariant(when: str) -> Callable[[Find], Find]:
+    """Register a predicate under its own name, with its docstring as what it says."""
+
+    def register(find: Find) -> Find:
+        INVARIANTS.append(Invariant(find.__name__, when, (find.__doc__ or "").strip(), find))
+        return find
+
+    return register
+
+
+def check_state(state: State) -> list[Violation]:
+    """The invariants that `state` breaks: those for always, and those for rest if no routine is in progress."""
+    due = (i for i in INVARIANTS if i.when == ALWAYS or (i.when == AT_REST and not state.in_progress))
+    return [Violation(i.name, problem) for i in due for problem in _first(i.find(state))]
+
+
+def check(frame: Frame, previous: Frame | None = None) -> list[Violation]:
+    """The invariants that a frame breaks; with the frame before it also those of the step between the two."""
+    found = check_state(frame.state)
+    if previous is not None:
+        between = (i for i in INVARIANTS if i.when == BETWEEN)
+        found += [Violation(i.name, problem) for i in between for problem in _first(i.find(previous, frame))]
+    return found
+
+
+def _first(problems: Iterator[str]) -> list[str]:
+    return [p for p in (next(problems, None),) if p is not None]
+
+
+def _columns(state: State, number: int) -> dict[str, Array]:
+    return dict(zip(COLUMNS, state.blocks[number], strict=True))
+
+
+# --- always -----------------------------------------------------------------------------------------------------------
+
+
+@_invariant(ALWAYS)
+def no_counter_is_negative(state: State) -> Iterator[str]:
+    """No reference count falls below 0 and no raw _mapcount below -1, also not on a free frame."""
+    for number, block in state.blocks.items():
+        column = dict(zip(COLUMNS, block, strict=True))
+        used = (column["flags"] & PG_used) != 0
+        for i in np.flatnonzero((column["refcount"] < 0) | (used & (column["mapcount"] < -1))):
+            pfn = number * state.geometry.nr + int(i)
+            yield f"pfn {pfn:#x}: reference count {column['refcount'][i]}, raw _mapcount {column['mapcount'][i]}"
+
+
+@_invariant(ALWAYS)
+def nothing_in_use_is_free(state: State) -> Iterator[str]:
+    """Whatever a page table maps, a driver pins or a process deposits is allocated, and every page table is one."""
+    for m in state.mapped:
+        for pfn in m.pages:
+            if state.is_free(pfn):
+                yield f"pfn {pfn:#x} is free, but {m.process} maps it at {m.address + (pfn - m.pfn) * state.geometry.page_size:#x}"
+    for pin in state.pins.values():
+        for pfn in pin.pages:
+            if state.is_free(pfn):
+                yield f"pfn {pfn:#x} is free, but the driver holds it as {pin.name!r}"
+    for process in state.processes:
+        for table in (process.pgd, *(t for _, waiting in process.deposited for t in waiting)):
+            if table not in state.tables or not state.field("flags", table) & PG_table:
+                yield f"pfn {table:#x} serves {process.name} as a page table, but is none"
+
+
+@_invariant(ALWAYS)
+def a_huge_pmd_maps_a_compound_page(state: State) -> Iterator[str]:
+    """The page under a huge PMD is the head of a compound page."""
+    for m in state.mapped:
+        if m.level == 1 and not state.field("flags", m.pfn) & PG_head:
+            yield f"{m.process} has a huge PMD over pfn {m.pfn:#x}, which is no head of a compound page"
+
+
+@_invariant(ALWAYS)
+def a_compound_page_is_whole(state: State) -> Iterator[str]:
+    """As long as a head is a head, all pages after it are allocated."""
+    nr = state.geometry.nr
+    for number, block in state.blocks.items():
+        flags = block[COLUMNS.index("flags")]
+        if flags[0] & PG_head and not (flags & PG_used).all():
+            free = int(np.flatnonzero((flags & PG_used) == 0)[0])
+            yield f"subpage {free} of the compound page at pfn {number * nr:#x} is free"
+
+
+# --- at rest ------------------------------------------------------------------------------------------------------------
+
+
+@_invariant(AT_REST)
+def references_are_mappings_and_pins(state: State) -> Iterator[str]:
+    """Every reference is explained: a mapping or a pin holds it. On a compound page they are all on the head."""
+    for number in state.blocks:
+        column, first = _columns(state, number), number * state.geometry.nr
+        expected = _expected_refcount(state, number, column)
+        wrong = np.flatnonzero((column["refcount"] != expected) & ((column["flags"] & (PG_table | PG_reserved)) == 0))
+        for i in wrong:
+            yield f"pfn {first + int(i):#x}: reference count {column['refcount'][i]}, but mappings and pins are {expected[i]}"
+
+
+def _expected_refcount(state: State, number: int, column: dict[str, Array]) -> Array:
+    part = slice(number * state.geometry.nr, (number + 1) * state.geometry.nr)
+    if column["flags"][0] & PG_head:
+        pmds = len(state.pmd_maps.get(part.start, ()))
+        return state.kernel.scheme.expected(pmds, state.pte_maps[part], state.pinned[part]).refcount
+    return state.pte_maps[part] + state.pinned[part]
+
+
+@_invariant(AT_REST)
+def mapcounts_count_mappings(state: State) -> Iterator[str]:
+    """Every _mapcount says what the scheme means it to say about the mappings that the page tables show."""
+    for number in state.blocks:
+        column, first = _columns(state, number), number * state.geometry.nr
+        part = slice(first, first + state.geometry.nr)
+        expected = state.pte_maps[part] - 1
+        if column["flags"][0] & PG_head:
+            pmds = len(state.pmd_maps.get(first, ()))
+            expected = state.kernel.scheme.expected(pmds, state.pte_maps[part], state.pinned[part]).mapcount
+        counted = (column["flags"] & PG_used != 0) & ((column["flags"] & (PG_table | PG_reserved)) == 0)
+        for i in np.flatnonzero((column["mapcount"] != expected) & counted):
+            yield f"pfn {first + int(i):#x}: raw _mapcount {column['mapcount'][i]}, but its mappings make it {expected[i]}"
+
+
+@_invariant(AT_REST)
+def nothing_is_lost(state: State) -> Iterator[str]:
+    """Every allocated frame is a page table in use, or somebody maps or pins it or a part of its compound page."""
+    reachable = {t for p in state.processes for t in (p.pgd, *(t for _, waiting in p.deposited for t in waiting))}
+    for process in state.processes:
+        reachable |= set(_tables_of(state, process.pgd, state.geometry.levels - 1))
+    for pfn in state.tables:
+        if pfn not in reachable:
+            yield f"the page table in pfn {pfn:#x} is not reachable from any process"
+    nr = state.geometry.nr
+    for number in state.blocks:
+        column, first = _columns(state, number), number * nr
+        users = state.pte_maps[first : first + nr] + state.pinned[first : first + nr]
+        users[0] += len(state.pmd_maps.get(first, ()))
+        if column["flags"][0] & PG_head:
+            users = np.full(nr, users.sum())
+        lost = (column["flags"] & PG_used != 0) & ((column["flags"] & (PG_table | PG_reserved)) == 0) & (users == 0)
+        for i in np.flatnonzero(lost):
+            yield f"pfn {first + int(i):#x} is allocated, but nobody maps or pins it"
+
+
+def _tables_of(state: State, table: int, level: int) -> Iterator[int]:
+    yield table
+    row = state.tables.get(table)
+    if row is None or level == 0:
+        return
+    for entry in map(int, row[np.flatnonzero(row)]):
+        if not pt.pmd_trans_huge(entry):
+            yield from _tables_of(state, pt.pte_pfn(entry), level - 1)
+
+
+@_invariant(AT_REST)
+def a_table_is_deposited_for_each_huge_pmd(state: State) -> Iterator[str]:
+    """Under each PMD table lie as many spare PTE tables as it has huge PMDs, so splitting them cannot fail."""
+    for process in state.processes:
+        huge: dict[int, int] = {}
+        for m in state.mapped:
+            if m.process == process.name and m.level == 1:
+                huge[m.table] = huge.get(m.table, 0) + 1
+        deposited = {table: len(waiting) for table, waiting in process.deposited}
+        if huge != deposited:
+            yield f"{process.name} has huge PMDs {huge} and deposited tables {deposited} (by PMD table)"
+
+
+@_invariant(AT_REST)
+def writable_memory_is_private(state: State) -> Iterator[str]:
+    """A page that one process can write is mapped by no other: that is what copy-on-write is for."""
+    for m in state.mapped:
+        if not pt.pte_write(m.entry) or m.kind == "migration":
+            continue
+        for pfn in m.pages:
+            block = pfn & -state.geometry.nr
+            others = [name for name in state.pmd_maps.get(block, ()) if name != m.process]
+            mine = 0 if m.level else 1
+            if others or state.pte_maps[pfn] > mine:
+                yield f"{m.process} can write pfn {pfn:#x}, which somebody else maps as well"
+
+
+@_invariant(AT_REST)
+def mappings_lie_in_vmas(state: State) -> Iterator[str]:
+    """Every mapping lies in a VMA, and no entry allows a write that its VMA forbids."""
+    size = state.geometry.page_size
+    for process in state.processes:
+        for m in (m for m in state.mapped if m.process == process.name):
+            length = (state.geometry.nr if m.level else m.count) * size
+            inside = [v for v in process.vmas if v.start <= m.address and m.address + length <= v.end]
+            together = [v for v in process.vmas if v.start < m.address + length and m.address < v.end]
+            covered = sum(min(v.end, m.address + length) - max(v.start, m.address) for v in together)
+            if covered != length or (m.level == 1 and not inside):
+                yield f"{process.name} maps {length} bytes at {m.address:#x} outside of its VMAs"
+            elif pt.pte_write(m.entry) and not all(v.prot & pt.PROT_WRITE for v in together):
+                yield f"{process.name} can write at {m.address:#x}, which its VMA forbids"
+
+
+@_invariant(AT_REST)
+def the_reverse_map_finds_every_mapping(state: State) -> Iterator[str]:
+    """From each mapped page its anon_vma leads to the VMA that maps it, at the right address."""
+    size = state.geometry.page_size
+    where = {(p.name, v.start): v for p in state.processes for v in p.vmas}
+    for m in state.mapped:
+        if m.kind != "page":
+            continue
+        anon_vma = state.anon_vmas.get(state.field("mapping", m.pfn))
+        index = state.field("index", m.pfn)
+        vmas = [where[key] for key in anon_vma.vmas if key[0] == m.process and key in where] if anon_vma else []
+        if not any(v.start + (index - v.pgoff) * size == m.address and v.start <= m.address < v.end for v in vmas):
+            yield f"the reverse map of pfn {m.pfn:#x} does not lead to {m.process} at {m.address:#x}"
+
+
+@_invariant(AT_REST)
+def no_lock_is_held(state: State) -> Iterator[str]:
+    """Nothing is locked and no CPU has interrupts off."""
+    for lock, (_, holders) in state.held.items():
+        yield f"{lock} is held by CPU {holders[0]}"
+    for cpu in state.irqs_off:
+        yield f"CPU {cpu} has interrupts off"
+
+
+# --- between two states ---------------------------------------------------------------------------------------------------
+
+_OWN_TABLES = ("mmap", "write", "read", "fill", "mprotect", "munmap", "exit", "pin", "split_pmd")
+
+
+@_invariant(BETWEEN)
+def a_system_call_changes_its_own_tables(before: Frame, after: Frame) -> Iterator[str]:
+    """What one process does to its memory leaves every other process's page tables alone."""
+    if after.op is None or after.op.op not in _OWN_TABLES or not after.state.kernel.scheme.pmd_split_is_local:
+        return
+    caller = after.op.fields["proc"]
+    for process in before.state.processes:
+        if process.name != caller and any(p.name == process.name for p in after.state.processes):
+            old = [m for m in before.state.mapped if m.process == process.name]
+            new = [m for m in after.state.mapped if m.process == process.name]
+            if old != new:
+                yield f"{after.op.op} by {caller} has changed the page tables of {process.name}"

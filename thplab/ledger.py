@@ -1,0 +1,280 @@
+"""Who holds what: every reference and every mapping that a counter counts, and how the counters moved.
+
+Ledgers are recounted from the page tables and the pins; the kernel's scheme says which counter each of them belongs to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from thplab.errors import BadInput
+from thplab.frames import PG_head, PG_reserved, PG_table, PG_tail, PG_used
+from thplab.state import Array, State
+
+NOBODY = "nobody"
+"""The holder of what no mapping and no pin explains although no routine is in progress: an error of the kernel."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One holder's share of a counter. `holder` is a process, a pin, or who has the rest in hand; `what` says how it holds it."""
+
+    holder: str
+    what: str
+    count: int
+
+    @property
+    def text(self) -> str:
+        """The row in words: "B: 8 PTEs"."""
+        return f"{self.holder}: {self.what}"
+
+
+@dataclass(frozen=True)
+class Account:
+    """One counter of a page, or of pages next to each other that agree, and who holds it: `value` is the sum of the rows.
+
+    `name` says which: "head _count", "tails 1–7 mapcount", "page 0xc _count". `first` and `last` are pfns. `old` is the value
+    in the state before, None if there is none or the page was not in use. A mapcount is the logical count: the raw field
+    `_mapcount` plus 1.
+    """
+
+    name: str
+    first: int
+    last: int
+    old: int | None
+    value: int
+    rows: tuple[Row, ...]
+
+    @property
+    def text(self) -> str:
+        """The account in words: "head _count 2 → 9 = A: 1 PMD + B: 8 PTEs"."""
+        value = f"{self.value}" if self.old in (None, self.value) else f"{self.old} → {self.value}"
+        return f"{self.name} {value}" + (" = " + " + ".join(row.text for row in self.rows) if self.rows else "")
+
+
+@dataclass(frozen=True)
+class Counter:
+    """A counter before and after: `name` as in an Account or an event, `where` the page or "vmstat". None: no such page then."""
+
+    name: str
+    where: str
+    old: int | None
+    new: int | None
+
+    @property
+    def changed(self) -> bool:
+        return self.old != self.new
+
+
+def ledger(state: State, page: int, previous: State | None = None, routine: str = "") -> tuple[Account, ...]:
+    """The accounts of a compound page, named by its head, or of a small page: reference counts, then map counts.
+
+    What a routine in progress has in hand is one row of an account; `routine` names it. At rest such a rest is NOBODY's.
+    A tail's reference count is left out while it is 0 and nobody holds it. Raises BadInput for a tail, a page table or a free frame.
+    """
+    flags = state.field("flags", page)
+    if not flags & PG_used or flags & (PG_tail | PG_table):
+        raise BadInput("page", f"is {page:#x}, a tail, a page table or free", "the head of a compound page or a small page")
+    compound = bool(flags & PG_head)
+    return tuple(_Pages(state, previous, page, state.geometry.nr if compound else 1, compound, routine).accounts())
+
+
+def small_pages(state: State, previous: State | None = None, routine: str = "") -> tuple[Account, ...]:
+    """The accounts of all small pages that are in use and no page tables; neighbours that agree are one account.
+
+    Reference counts first, then map counts, each in the order of pfns.
+    """
+    runs = (run for block in sorted(state.blocks) for run in _small_runs(state, block))
+    accounts = (account for low, high in runs for account in _Pages(state, previous, low, high - low, False, routine).accounts())
+    return tuple(sorted(accounts, key=lambda account: (account.name.endswith("mapcount"), account.first)))
+
+
+def counters(state: State, previous: State | None = None) -> tuple[Counter, ...]:
+    """All reference and map counts of pages in use, and the THP events, with what they were in `previous`.
+
+    Neighbours with the same old and new value are one row. A tail's reference count is left out where it was and is 0; so is an
+    event that has not moved (from 0, if there is no `previous`).
+    """
+    blocks = sorted(state.blocks.keys() | (previous.blocks.keys() if previous else set()))
+    pages = [row for block in blocks for row in _block_counters(state, previous, block)]
+    before = previous.vmstat if previous else dict.fromkeys(state.vmstat, 0)
+    events = [Counter(name, "vmstat", before[name], value) for name, value in state.vmstat.items() if value != before[name]]
+    return (*pages, *events)
+
+
+# --- ledgers ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A holder of one kind, and where: `ptes` and `pins` have one entry for each page."""
+
+    holder: str
+    kind: str  # "PMD", "PTE" or "pin"
+    pmds: int
+    ptes: Array
+    pins: Array
+
+
+@dataclass(frozen=True)
+class _Pages:
+    """The pages [first, first + count): a compound page, or small pages next to each other."""
+
+    state: State
+    previous: State | None
+    first: int
+    count: int
+    compound: bool
+    routine: str
+
+    def accounts(self) -> Iterator[Account]:
+        sources = tuple(self._sources())
+        nothing = np.zeros(self.count, np.int64)
+        base = self._counted(0, nothing, nothing)
+        shares = [self._counted(s.pmds, s.ptes, s.pins) - base for s in sources]
+        # In the middle of a page split tails become pages of their own while the head is still a head.
+        flags = self.state.column("flags", self.first, self.count)
+        left = np.where(self.compound, flags & (PG_head | PG_tail) == 0, False)
+        for number, column in enumerate(("refcount", "mapcount")):
+            known, old = _values(self.previous, column, self.first, self.count)
+            _, new = _values(self.state, column, self.first, self.count)
+            table = np.stack([left, known, old, new, *(share[number] for share in shares)])
+            for low, high in _runs(table, self.compound):
+                gone, there, before, value, *parts = table[:, low].tolist()
+                unused_tail = self.compound and low > 0 and column == "refcount" and not any((value, *parts))
+                if gone or unused_tail:
+                    continue
+                rows = [Row(s.holder, self._what(s, part, column, low), part) for s, part in zip(sources, parts, strict=True) if part]
+                if value != sum(parts):
+                    rows.append(self._rest(value - sum(parts)))
+                head = self.first if self.compound else None
+                name = f"{_pages_name(self.first + low, self.first + high, head)} {_counter_name(self.state, column)}"
+                yield Account(name, self.first + low, self.first + high - 1, before if there else None, value, tuple(rows))
+
+    def _counted(self, pmds: int, ptes: Array, pins: Array) -> Array:
+        """What the counters say of such mappings and pins: shape [2, pages], references and raw map counts."""
+        if self.compound:
+            expected = self.state.kernel.scheme.expected(pmds, ptes, pins)
+            return np.stack([expected.refcount, expected.mapcount])
+        return np.stack([ptes + pins, ptes - 1])
+
+    def _sources(self) -> Iterator[_Source]:
+        first, count = self.first, self.count
+        nothing = np.zeros(count, np.int64)
+        for process in self.state.processes:
+            ptes = nothing.copy()
+            for m in self.state.mapped:
+                if m.process == process.name and m.level == 0 and m.kind == "page":
+                    ptes[max(0, m.pfn - first) : max(0, m.pfn + m.count - first)] += 1
+            pmds = self.state.pmd_maps.get(first, ()).count(process.name) if self.compound else 0
+            if pmds:
+                yield _Source(process.name, "PMD", pmds, nothing, nothing)
+            if ptes.any():
+                yield _Source(process.name, "PTE", 0, ptes, nothing)
+        for pin in self.state.pins.values():
+            inside = [page - first for page in pin.pages if first <= page < first + count]
+            if inside:
+                yield _Source(pin.name, "pin", 0, nothing, np.bincount(inside, minlength=count))
+
+    def _what(self, source: _Source, count: int, column: str, page: int) -> str:
+        if self.compound and column == "refcount":
+            return _pin_text(source.pins) if source.kind == "pin" else _many(count, source.kind)
+        several = _many(count, source.kind) if count > 1 else source.kind
+        return f"{several} of page 0" if self.compound and page == 0 and source.kind == "PTE" else several
+
+    def _rest(self, count: int) -> Row:
+        if self.state.in_progress:
+            return Row("in the hands of " + (self.routine or "a routine"), f"{count:+d}", count)
+        return Row(NOBODY, f"{count:+d}, which nothing explains", count)
+
+
+def _many(count: int, thing: str) -> str:
+    return f"{count} {thing}{'s' if count > 1 else ''}"
+
+
+def _pin_text(pins: Array) -> str:
+    held = np.minimum(pins, 1)
+    runs = ", ".join(_range(low, high) for low, high in _runs(held[np.newaxis], False) if held[low])
+    pages, total = int(held.sum()), int(pins.sum())
+    return f"{_many(total, 'pin') if total > pages else 'pin'} of subpage{'s' if pages > 1 else ''} {runs}"
+
+
+# --- before and after ---------------------------------------------------------------------------------------------------
+
+
+def _block_counters(state: State, previous: State | None, block: int) -> Iterator[Counter]:
+    first, nr = block * state.geometry.nr, state.geometry.nr
+    now, then = _kinds(state, first, nr), _kinds(previous, first, nr)
+    kinds = np.where(now == _NONE, then, now)
+    for column in ("refcount", "mapcount"):
+        known, old = _values(previous, column, first, nr)
+        here, new = _values(state, column, first, nr)
+        table = np.stack([kinds, known, old, here, new])
+        for low, high in _runs(table, False):
+            kind, there, before, still, after = table[:, low].tolist()
+            if kind == _NONE or (kind == _TAIL and column == "refcount" and not before and not after):
+                continue
+            head = None if kind == _SMALL else first
+            pages, counter = _pages_name(first + low, first + high, head), _counter_name(state, column)
+            name, where = (counter, pages) if head is None else (f"{pages} {counter}", f"compound page {first:#x}")
+            yield Counter(name, where, before if there else None, after if still else None)
+
+
+# --- runs of pages --------------------------------------------------------------------------------------------------------
+
+_NONE, _SMALL, _HEAD, _TAIL = range(4)
+
+
+def _kinds(state: State | None, first: int, count: int) -> Array:
+    """What frames of one block are. _NONE: free, or nothing that is counted here; so is everything where there is no state."""
+    if state is None:
+        return np.zeros(count, np.int64)
+    flags = state.column("flags", first, count)
+    kinds = np.where(flags & PG_head, _HEAD, np.where(flags & PG_tail, _TAIL, _SMALL))
+    return np.where((flags & PG_used != 0) & (flags & (PG_table | PG_reserved) == 0), kinds, _NONE)
+
+
+def _values(state: State | None, column: str, first: int, count: int) -> tuple[Array, Array]:
+    """Whether there is such a counter, and its value, the logical one of a map count; 0 where there is none."""
+    there = _kinds(state, first, count) != _NONE
+    if state is None:
+        return there.astype(np.int64), np.zeros(count, np.int64)
+    return there.astype(np.int64), np.where(there, state.column(column, first, count) + (column == "mapcount"), 0)
+
+
+def _runs(table: Array, head_apart: bool) -> Iterator[tuple[int, int]]:
+    """[low, high) of columns that agree; the first column stands alone if `head_apart`."""
+    differs = (table[:, 1:] != table[:, :-1]).any(axis=0)
+    if head_apart and len(differs):
+        differs[0] = True
+    borders = [0, *(np.flatnonzero(differs) + 1).tolist(), table.shape[1]]
+    yield from pairwise(borders)
+
+
+def _small_runs(state: State, block: int) -> Iterator[tuple[int, int]]:
+    """[low, high) of pfns of a block that are small pages."""
+    first = block * state.geometry.nr
+    kinds = _kinds(state, first, state.geometry.nr)
+    for low, high in _runs(kinds[np.newaxis], False):
+        if kinds[low] == _SMALL:
+            yield first + low, first + high
+
+
+def _range(low: int, high: int, form: str = "d", first: int = 0) -> str:
+    return f"{low - first:{form}}" if high - low == 1 else f"{low - first:{form}}–{high - 1 - first:{form}}"
+
+
+def _pages_name(low: int, high: int, head: int | None) -> str:
+    """The pages [low, high) of the compound page with that head, or small pages, in words."""
+    plural = "s" if high - low > 1 else ""
+    if head is None:
+        return f"page{plural} {_range(low, high, '#x')}"
+    return "head" if low == head else f"tail{plural} {_range(low, high, 'd', head)}"
+
+
+def _counter_name(state: State, column: str) -> str:
+    return state.kernel.refcount_name if column == "refcount" else "mapcount"

@@ -1,0 +1,74 @@
+"""What a user of a real kernel can observe of a state: /proc/PID/smaps and /proc/kpagecount. (/proc/vmstat is `State.vmstat`.)"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from thplab.frames import COLUMNS, Frames
+from thplab.state import Array, Mapped, State, VmaState
+from thplab.steps import Costs
+
+_PSS_SHIFT = 12
+"""smaps adds up shares of pages in units of 1/4096 byte."""
+
+
+def smaps(state: State, process: str) -> dict[str, int]:
+    """Rss, Pss and AnonHugePages of a process in kB, recounted from the page tables and summed over its VMAs.
+
+    A page's share in Pss is its size divided by the number of entries that map it, PMDs and PTEs alike, which is what every
+    recorded kernel shows. (The RFC as posted would divide by page_mapcount(), which leaves PMDs out on a tail: docs/KERNEL.md 2.1.)
+    A huge PMD counts whole in Rss and AnonHugePages even if it maps the huge zero page, as on 3.16, the RFC's base
+    (docs/KERNEL.md 1.6, number 13). Raises BadInput if the process does not live in this state.
+    """
+    found = state.process(process)
+    mine = [m for m in state.mapped if m.process == process]
+    mappings = _mappings(state)
+    kib = state.geometry.page_size // 1024
+    figures = {"Rss": 0, "Pss": 0, "AnonHugePages": 0}
+    for vma in found.vmas:
+        share = 0
+        for m in mine:
+            pages = _pages_in(state, m, vma)
+            resident = len(pages) if m.level or m.kind != "zero" else 0
+            figures["Rss"] += resident * kib
+            figures["AnonHugePages"] += resident * kib if m.level else 0
+            if resident:
+                users = np.ones(resident, np.int64) if m.kind == "zero" else np.maximum(mappings[pages.start : pages.stop], 1)
+                share += int(((state.geometry.page_size << _PSS_SHIFT) // users).sum())
+        figures["Pss"] += share >> (10 + _PSS_SHIFT)  # the kernel rounds down once in each VMA
+    return figures
+
+
+def kpagecount(state: State, pfn: int) -> int:
+    """What /proc/kpagecount shows for a frame: the scheme's page_mapcount(), 0 for a free frame.
+
+    Under the RFC that is the field of this very page, so a tail of a page that only PMDs map shows 0 (docs/KERNEL.md 2.1).
+    """
+    return 0 if state.is_free(pfn) else state.kernel.scheme.page_mapcount(_frames(state), pfn)
+
+
+def _mappings(state: State) -> Array:
+    """Number of entries that map each frame; shape [frames]."""
+    mappings = state.pte_maps.copy()
+    for head, processes in state.pmd_maps.items():
+        mappings[head : head + state.geometry.nr] += len(processes)
+    return mappings
+
+
+def _pages_in(state: State, m: Mapped, vma: VmaState) -> range:
+    """The frames that `m` maps inside a VMA."""
+    size = state.geometry.page_size
+    count = state.geometry.nr if m.level else m.count
+    low = max(0, (vma.start - m.address) // size)
+    high = min(count, (vma.end - m.address) // size)
+    return range(m.pfn + low, m.pfn + max(low, high))
+
+
+def _frames(state: State) -> Frames:
+    """The page frames of a state, as schemes read them."""
+    frames = Frames(state.geometry, state.nframes, Costs())
+    for number, block in state.blocks.items():
+        part = slice(number * state.geometry.nr, (number + 1) * state.geometry.nr)
+        for row, column in enumerate(COLUMNS):
+            getattr(frames, column)[part] = block[row]
+    return frames
