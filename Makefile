@@ -1,5 +1,6 @@
 # make lab    installs thplab in .venv and opens JupyterLab in the notebooks folder
 # make test   installs what the tests need, then lints, type checks and tests everything
+# make assets draws the figures of the notebooks
 # make clean  removes .venv and all caches
 #
 # PYTHON=python3.12         the Python that .venv is made from (3.11 or newer)
@@ -16,13 +17,13 @@ ifdef CHROMIUM
 export CHROMIUM
 endif
 
-.PHONY: help lab test check chromium clean
+.PHONY: help lab test check chromium assets clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
 lab: $(VENV)/.has-thplab
-	$(BIN)/thplab lab $(ARGS)
+	$(BIN)/thplab lab -- $(ARGS)
 
 test: check chromium
 	$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 tests notebooks $(ARGS)
@@ -33,6 +34,9 @@ check: $(VENV)/.has-tests
 
 chromium:
 	@.ci/chromium
+
+assets: $(VENV)/.has-thplab
+	$(BIN)/python -m thplab.lessons.figures assets
 
 clean:
 	rm -rf $(VENV) dist build .hypothesis .mypy_cache .pytest_cache .ruff_cache

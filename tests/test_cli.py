@@ -161,13 +161,14 @@ def lab(*words: str) -> list[str]:
 def test_lab_serves_the_notebooks_of_a_checkout_on_loopback(package: Path) -> None:
     folder = package.parent / "notebooks"
     folder.mkdir()
-    assert lab() == ["--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={folder}"]
+    # The folder above is served, so that a notebook can show ../assets.
+    assert lab() == ["--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={folder.parent}", "--LabApp.default_url=/lab/tree/notebooks"]
 
 
 def test_lab_prefers_the_notebooks_inside_an_installed_package(package: Path) -> None:
     (package.parent / "notebooks").mkdir()
     (package / "notebooks").mkdir()
-    assert f"--ServerApp.root_dir={package / 'notebooks'}" in lab()
+    assert f"--ServerApp.root_dir={package}" in lab()
 
 
 @pytest.mark.parametrize(
@@ -177,7 +178,7 @@ def test_lab_opens_the_first_notebook_if_there_is_one(package: Path, names: list
     (package / "notebooks").mkdir()
     for name in names:
         (package / "notebooks" / name).touch()
-    assert ("--LabApp.default_url=/lab/tree/00_start.ipynb" in lab()) == opened
+    assert ("--LabApp.default_url=/lab/tree/notebooks/00_start.ipynb" in lab()) == opened
 
 
 def test_lab_passes_on_what_follows_two_dashes(package: Path) -> None:

@@ -24,7 +24,7 @@ FLOORS = {
     "machine operations mutants": 3,
     "state scenario trace invariants explore live observe": 4,
     "diagrams describe ledger plots": 5,
-    "widgets export": 6,
+    "widgets export lessons": 6,
     "cli __main__": 7,
 }
 FLOOR = {module: floor for modules, floor in FLOORS.items() for module in modules.split()}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+from dataclasses import FrozenInstanceError
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +111,15 @@ def test_an_operation_survives_text_json_and_pickle_and_hashes_alike(operation: 
         assert hash(other) == hash(operation)
 
 
+@pytest.mark.parametrize("value", [Scenario(), Phase(), read_operation("exit A")], ids=["scenario", "phase", "operation"])
+def test_a_scenario_does_not_change(value: object) -> None:
+    for name in vars(value):
+        with pytest.raises(FrozenInstanceError):
+            setattr(value, name, None)
+    with pytest.raises(TypeError):
+        read_operation("exit A").fields["proc"] = "B"  # type: ignore[index]
+
+
 # Texts near the grammar: its words and marks in any order.
 scraps = st.sampled_from(
     [*VOCABULARY, "scenario", "env", "phase", "why", "swap", "A", "0", "1thp", "r", "=", "region=S", "pin=p", ";", "\n", "#", ":"]
@@ -139,6 +150,8 @@ def test_the_text_form_leaves_defaults_out_and_goes_by_position() -> None:
         "unpin dma proc=A": "unpin dma proc=A",
         "sys /proc/sys/vm/drop_caches 2 restore=no": "sys /proc/sys/vm/drop_caches 2 restore=no",
         "mprotect prot=r npages=1 start=0 proc=A": "mprotect A 0 1 r",
+        "sys /x 1 restore=yes": "sys /x 1",
+        "mmap A 9999thp": "mmap A 9999thp",
         "memcg_force_empty": "memcg_force_empty",
     }
     for text, canonical in written.items():
@@ -239,6 +252,7 @@ def test_defaults_are_those_of_the_recorder() -> None:
     assert len(read_operation("sys /x 1").fields) == 3 and repr(read_operation("exit A").fields) == "{'proc': 'A'}"
     with pytest.raises(KeyError, match="start"):
         read_operation("exit A").fields["start"]
+    assert read_operation("read A 1thp").fields["start"] == Pages(Fraction(1))
     assert "proc" not in read_operation("unpin p").to_json()
 
 
@@ -269,7 +283,8 @@ def test_defaults_are_those_of_the_recorder() -> None:
         ("write A 0 value=256", "write value is '256'; expected a whole number from 0 to 255"),
         ("ksm_scan 0x3", "ksm_scan scans is '0x3'; expected a whole number"),
         ("sys /x 1 restore=1", "sys restore is '1'; expected yes or no"),
-        ("sys /x=y 1", "sys has no field '/x'"),
+        ("sys /x=y 1", "sys has no field '/x'; expected one of path, restore, value"),
+        ("memcg_force_empty proc=A", "memcg_force_empty has no field 'proc'; expected memcg_force_empty"),
         ("split A", "split has neither; expected exactly one of start and pin"),
         ("split A 0 pin=p", "split has start and pin; expected exactly one of start and pin"),
         ("mmap A\nscenario x: y", "line 2, 'scenario x: y': scenario is not the first line"),
@@ -307,6 +322,7 @@ def test_a_parse_error_names_the_line_what_is_wrong_and_what_would_be_right(text
         ("write", {"proc": "A", "start": -1}, "write start is -1"),
         ("mmap", {"proc": "A", "thps": True}, "mmap thps is True"),
         ("mmap", {"proc": "A", "thps": 0}, "mmap thps is 0"),
+        ("mmap", {"proc": "A", "thps": 10_000}, "mmap thps is 10000"),
         ("mmap", {"proc": "A", "advise": "huge"}, "mmap advise is 'huge'; expected one of hugepage, none"),
         ("mprotect", {"proc": "A", "start": 0, "npages": 1, "prot": None}, "mprotect prot is None"),
         ("sys", {"path": "a b", "value": "1"}, "sys path is 'a b'; expected a text without spaces"),

@@ -137,3 +137,8 @@ def test_phases_are_on_the_frames() -> None:
     assert [p.title for p in story.phases] == [story.phases[f].title for f in dict.fromkeys(f.phase for f in trace.frames[1:])]
     assert isinstance(story.phases[0], Phase)
     assert isinstance(story, Scenario)
+
+
+def test_a_lock_that_is_never_released_ends_the_trace() -> None:
+    trace = record("mmap A; write A 0; pin A 0 1 dma; split A 0; fork A B", Setup(mutant="posted_early_return"))
+    assert "fork waits for anon_vma_lock 1, held by CPU 0: nobody else is running" in trace.problem

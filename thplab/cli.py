@@ -115,11 +115,14 @@ def notebook_folder() -> Path:
 
 
 def lab_command(folder: Path, extra: Sequence[str]) -> list[str]:
-    """The command that starts JupyterLab in `folder` on loopback, at the notebook that comes first if there is just one."""
-    command = [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={folder}"]
+    """The command that starts JupyterLab in `folder` on loopback, at the notebook that comes first if there is just one.
+
+    The folder above is what is served: the notebooks show figures from `../assets`.
+    """
     first = sorted(folder.glob("00_*.ipynb"))
-    if len(first) == 1:
-        command.append(f"--LabApp.default_url=/lab/tree/{first[0].name}")
+    at = f"{folder.name}/{first[0].name}" if len(first) == 1 else folder.name
+    command = [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={folder.parent}"]
+    command.append(f"--LabApp.default_url=/lab/tree/{at}")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")  # JupyterLab refuses to run as root unless told so
     return [*command, *extra]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from thplab.errors import BadInput
-from thplab.routines import split_huge_page, split_huge_pmd, unmap
+from thplab.routines import cow, split_huge_page, split_huge_pmd, unmap
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,23 @@ MUTANTS = {
         {"zap_pte_range": unmap.frees_the_subpage_at_once},
         "a_compound_page_is_whole",
         scenario="partial_munmap",
+    ),
+    "posted_early_return": Mutant(
+        "as the RFC was posted: a split that is refused at its first check keeps the anon_vma lock and counts no event",
+        {"split_refused_at_once": split_huge_page.returns_with_the_lock},
+        "no_lock_is_held",
+    ),
+    "posted_pmd_reuse": Mutant(
+        "as the RFC was posted: a write to a huge page goes in place if the head's map count is 1",
+        {"may_reuse_huge_page": cow.reuses_a_mapped_once_head},
+        "writable_memory_is_private",
+        scenario="mmap A; write A 0; fork A B; munmap B 0 1; write A 1; exit B; exit A",
+    ),
+    "posted_pte_reuse": Mutant(
+        "as the RFC was posted: a write to a PTE of a huge page goes in place if that page's map count is 1",
+        {"may_reuse_page": cow.reuses_a_mapped_once_page},
+        "writable_memory_is_private",
+        scenario="mmap A; write A 0; fork A B; split_pmd B 0; write B 1; exit B; exit A",
     ),
 }
 

@@ -242,6 +242,8 @@ class _Recorder:
 
     def _operation(self, current: _Current) -> None:
         while self._advance(current, current):
+            if self._waits():
+                raise Deadlock(f"{current.op.op} {self._last_step().text}: nobody else is running, so this never ends")
             self._inserted(len(self.trace.frames) - 1, current)
         self._inserted(len(self.trace.frames) - 1, None)
 
@@ -252,11 +254,15 @@ class _Recorder:
             inserted = _Current(op, -1, phase, begin(self.machine, op), cpu=1)
             while self._advance(inserted, under_way):
                 if self._waits() and (under_way is None or not self._advance(under_way, under_way) or self._waits()):
-                    raise Deadlock(f"{op.op} waits for ever: {self.trace.frames[-1].step}")
+                    raise Deadlock(f"{op.op} waits for ever: {self._last_step().text}")
 
     def _waits(self) -> bool:
+        return self._last_step().kind == WAIT
+
+    def _last_step(self) -> Step:
         step = self.trace.frames[-1].step
-        return step is not None and step.kind == WAIT
+        assert step is not None, "only frame 0 has none, and it comes before any operation"
+        return step
 
     def _advance(self, current: _Current, under_way: _Current | None) -> bool:
         """One step of an operation, as a new frame. At its end the last frame gets the result; returns False then."""

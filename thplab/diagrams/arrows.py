@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from thplab import page_tables as pt
-from thplab.diagrams.places import DEPOSITED, LINKED, Place, Stood
+from thplab.diagrams.places import IN_HAND, LINKED, Place, Stood
 from thplab.diagrams.rows import images
 from thplab.state import State
 
 if TYPE_CHECKING:  # a cut knows all arrows of its states
     from thplab.diagrams.cut import Cut, Table
 
-MORE_PAGES, ZERO_PAGE, HUGE_ZERO_PAGE = "more-pages", "zero-page", "huge-zero-page"
+MORE_PAGES, MORE_PINS, ZERO_PAGE, HUGE_ZERO_PAGE = "more-pages", "more-pins", "zero-page", "huge-zero-page"
 HUGE, TABLE, SPARE, PTE, MIGRATION, PIN = "huge", "table", "spare", "pte", "migration", "pin"
 
 
@@ -28,11 +30,6 @@ class Ends(NamedTuple):
     @property
     def id(self) -> str:
         return f"{self.tail_row}--{self.head_row}"
-
-    @property
-    def size_id(self) -> str:
-        """The id of the note that a thick arrow passes through: it tells the size of what is mapped."""
-        return f"{self.tail_row}-size"
 
 
 class Arrow(NamedTuple):
@@ -68,20 +65,21 @@ def _all(state: State, cut: Cut) -> Iterator[tuple[Ends, Arrow]]:
 
 
 def _from_pmds(state: State, cut: Cut, place: Place, table: Table, tables: Mapping[Place, Stood]) -> Iterator[tuple[Ends, Arrow]]:
-    row = state.tables[tables[place].pfn]
-    for rows in table.rows:
-        start = (table.id, table.row_id(rows))
-        for index in range(rows.start, rows.stop):
-            entry, below = int(row[index]), Place(place.process, 0, place.base + (index << state.geometry.shift(1)))
-            if pt.pmd_trans_huge(entry):
-                yield Ends(*start, *_compound(state, cut, pt.pte_pfn(entry))), Arrow(HUGE, state.geometry.nr, place.process)
-            if below in cut.tables and below in tables and tables[below].status in (LINKED, DEPOSITED):
-                node = cut.tables[below].id
-                kind = TABLE if tables[below].status == LINKED else SPARE
-                yield Ends(*start, node, f"{node}-head"), Arrow(kind, 1, place.process)
-            elif entry and not pt.pmd_trans_huge(entry):
+    row, geometry = state.tables[tables[place].pfn], state.geometry
+    below = {geometry.index(p.base, 1): p for p in tables if p.level == 0 and p.upper(geometry) == place}
+    for index in sorted({*np.flatnonzero(row).tolist(), *below}):
+        entry = int(row[index])
+        start = (table.id, next(table.row_id(rows) for rows in table.rows if rows.start <= index < rows.stop))
+        if pt.pmd_trans_huge(entry):
+            yield Ends(*start, *_compound(state, cut, pt.pte_pfn(entry))), Arrow(HUGE, geometry.nr, place.process)
+        if index not in below:
+            if entry and not pt.pmd_trans_huge(entry):
                 node = more_tables_id(place.process)
                 yield Ends(*start, node, node), Arrow(TABLE, 1, place.process)
+        elif tables[below[index]].status != IN_HAND:
+            node = cut.tables[below[index]].id
+            kind = TABLE if tables[below[index]].status == LINKED else SPARE
+            yield Ends(*start, node, f"{node}-head"), Arrow(kind, 1, place.process)
 
 
 def _from_ptes(state: State, cut: Cut, place: Place, table: Table, row: pt.Entries) -> Iterator[tuple[Ends, Arrow]]:

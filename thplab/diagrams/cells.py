@@ -17,6 +17,7 @@ SIZE, SMALL = 11.0, 9.5
 HEIGHT = 20
 PAD = 6
 """Points between the edge of a cell and its text."""
+STRIP_WIDTH, THICK = 60, 4
 
 
 class Span(NamedTuple):
@@ -41,11 +42,13 @@ class Cell(NamedTuple):
     def html(self, line: bool) -> str:
         """The <TD>, with a thin line below it if `line`. A text that is too long for the cell is set in smaller letters."""
         scale = min(1.0, (self.width - 2 * PAD) / (text_width(self.spans) or 1.0))
-        spans = [span._replace(size=span.size * scale) for span in self.spans]
+        strong = self.ground in ("changed", "pointed")  # only these inks are legible there
+        inks = [span.ink if not strong or span.ink == "muted" else "ink" for span in self.spans]
+        spans = [span._replace(size=span.size * scale, ink=ink) for span, ink in zip(self.spans, inks, strict=True)]
         border = f'BORDER="1" SIDES="B" COLOR="{light("line")}"' if line else 'BORDER="0"'
         return (
             f'<TD ID="{self.id}" HREF="#{self.id}" TITLE="{self.align}" {border} BGCOLOR="{light(self.ground)}" CELLPADDING="0" '
-            f'FIXEDSIZE="TRUE" WIDTH="{self.width}" HEIGHT="{self.height}">{"".join(map(_font, spans)) or " "}</TD>'
+            f'FIXEDSIZE="TRUE" WIDTH="{self.width}" HEIGHT="{self.height}">{"".join(map(_font, spans))}</TD>'
         )
 
 
@@ -64,23 +67,58 @@ class Row(NamedTuple):
     line: bool = True
 
     def html(self) -> str:
-        inner = "".join(cell.html(self.line) for cell in self.cells)
+        cells = list(self.cells)
+        first = next((i for i, cell in enumerate(cells) if cell.ground == "pointed"), None)
+        if first is not None:  # never by colour alone
+            cells[first] = cells[first]._replace(spans=[Span("▸ ", bold=True), *cells[first].spans])
+        inner = "".join(cell.html(self.line) for cell in cells)
         nested = f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0"><TR>{inner}</TR></TABLE>'
         name = f'PORT="{self.id}" ID="{self.id}" HREF="#{self.id}" TITLE="row" ' if self.id else ""
         return f'<TR><TD {name}BORDER="0" CELLPADDING="0">{nested}</TD></TR>'
 
 
-def table(rows: Sequence[Row], frame: str = "", dashed: bool = False) -> str:
+class Strip(NamedTuple):
+    """A thick line across, with a text in its middle; nothing but paper if `text` is empty. `id` is its port."""
+
+    id: str
+    text: str
+    ink: str
+    width: int
+
+    def html(self) -> str:
+        side = (self.width + 2 - STRIP_WIDTH) // 2  # as wide as a table with its frame
+        ground = light(self.ink if self.text else "paper")
+        line = "".join(
+            f'<TR><TD BORDER="0" CELLPADDING="0" FIXEDSIZE="TRUE" WIDTH="{side}" HEIGHT="{height}" BGCOLOR="{colour}"></TD></TR>'
+            for height, colour in ((8, light("paper")), (THICK, ground), (8, light("paper")))
+        )
+        part = f'<TD BORDER="0" CELLPADDING="0"><TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0">{line}</TABLE></TD>'
+        text = Cell(f"{self.id}-text", [Span(self.text, self.ink, bold=True)], STRIP_WIDTH, align="middle").html(line=False)
+        inner = f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0"><TR>{part}{text}{part}</TR></TABLE>'
+        return f'<TR><TD PORT="{self.id}" ID="{self.id}" HREF="#{self.id}" TITLE="row" BORDER="0" CELLPADDING="0">{inner}</TD></TR>'
+
+
+def table(rows: Sequence[Row | Strip], frame: str = "", dashed: bool = False) -> str:
     """A label of rows below each other; `frame` is the role of a line around it, "" for none that shows."""
+    return f"<{_table(rows, frame, dashed)}>"
+
+
+def table_below(strip: Strip, id: str, rows: Sequence[Row], frame: str, dashed: bool) -> str:
+    """As table(), with a strip above the frame. `id` names what is in the frame."""
+    inner = _table(rows, frame, dashed).replace("<TABLE ", f'<TABLE ID="{id}" HREF="#{id}" TITLE="row" ', 1)
+    return f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0">{strip.html()}<TR><TD>{inner}</TD></TR></TABLE>>'
+
+
+def _table(rows: Sequence[Row | Strip], frame: str, dashed: bool) -> str:
     style = ' STYLE="dashed"' if dashed else ""
     inner = "".join(row.html() for row in rows)
-    return f'<<TABLE BORDER="1" COLOR="{light(frame or "paper")}"{style} CELLBORDER="0" CELLSPACING="0" CELLPADDING="0">{inner}</TABLE>>'
+    return f'<TABLE BORDER="1" COLOR="{light(frame or "paper")}"{style} CELLBORDER="0" CELLSPACING="0" CELLPADDING="0">{inner}</TABLE>'
 
 
-def label(id: str, spans: Sequence[Span], width: int, height: int = HEIGHT) -> str:
-    """A label of one cell, without a frame: titles and the texts of arrows."""
-    cell = Cell(id, spans, width, align="middle", height=height)
-    return f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0"><TR>{cell.html(line=False)}</TR></TABLE>>'
+def more(id: str, count: int, what: str, width: int) -> str:
+    """The label of a note that says what there was no room for: "… 3 more blocks"."""
+    text = f"… {count} more {what}" + "s" * (count != 1)
+    return table([Row(id, [Cell(f"{id}-text", [Span(text, "muted")], width)], line=False)], "line", dashed=True)
 
 
 def old_new(old: str | None, new: str, ink: str = "ink") -> list[Span]:

@@ -106,11 +106,13 @@ class _Cutter:
         self.states = states
         self.geometry = states[0].geometry
         self.nr = self.geometry.nr
+        self.processes = tuple(dict.fromkeys(p.name for s in states for p in s.processes))
         self.borders: dict[Place, set[int]] = {}
         self.images: dict[tuple[Place, Image], None] = {}
         self.frames: dict[int, set[int]] = {}  # block -> borders of its rows
         self.whole: set[int] = set()
         self.small: dict[int, set[int]] = {}  # block -> small pages in it
+        self.owner: dict[int, int] = {}  # block -> number of the process that mapped it first
         self.homes: dict[int, list[Place]] = {}
         self.seen: set[tuple[object, int]] = set()
 
@@ -121,24 +123,21 @@ class _Cutter:
                 self._see_table(place, state.tables[stood.pfn])
             for number, block in state.blocks.items():
                 self._see_block(number, block)
-            for pfn in (pfn for pin in state.pins.values() for pfn in pin.pages):
-                if pfn != state.zero_page:
-                    self._see_pages(pfn, 1)
+            for pin in state.pins.values():
+                self._see_pin(sorted(p for p in set(pin.pages) if not state.field("flags", state.head(p)) & PG_reserved))
         self._match()
-        processes = tuple(dict.fromkeys(p.name for s in self.states for p in s.processes))
         pins = tuple(dict.fromkeys(name for s in self.states for name in s.pins))
-        tables, more_tables = self._tables(processes)
-        blocks = self._blocks()
+        tables, more_tables = self._tables()
         return Cut(
             geometry=self.geometry,
-            processes=processes,
+            processes=self.processes,
             tables=tables,
-            blocks=blocks[:MAX_BLOCKS],
+            blocks=self._blocks(),
             pins=pins[:MAX_PINS],
             homes=self.homes,
             known=known,
             more_tables=more_tables,
-            more_blocks=max(0, len(blocks) - MAX_BLOCKS),
+            more_blocks=max(0, len(self._block_numbers()) - MAX_BLOCKS),
             more_pins=max(0, len(pins) - MAX_PINS),
         )
 
@@ -167,14 +166,26 @@ class _Cutter:
         if not self._is_new(place, row):
             return
         borders = self.borders.setdefault(place, {0, self.nr})
-        if place.level == 1:  # each PMD that is ever used has its own row
-            borders.update(i for used in np.flatnonzero(row).tolist() for i in (used, used + 1))
+        process = self.processes.index(place.process)
+        if place.level == 1:
+            for index in np.flatnonzero(row).tolist():
+                borders.update((index, index + 1))  # each PMD that is ever used has its own row
+                if pt.pmd_trans_huge(int(row[index])):
+                    self.owner.setdefault(pt.pte_pfn(int(row[index])) // self.nr, process)
             return
         borders.update(entry_borders(row))
         for image in images(row, self.nr):
             self.images[place, image] = None
             if image.kind != "zero":
+                self.owner.setdefault(image.pfn // self.nr, process)
                 self._see_pages(image.pfn, image.stop - image.start)
+
+    def _see_pin(self, pages: list[int]) -> None:
+        first = 0
+        for i in range(1, len(pages) + 1):
+            if i == len(pages) or pages[i] != pages[i - 1] + 1 or pages[i] % self.nr == 0:
+                self._see_pages(pages[first], i - first)
+                first = i
 
     def _see_pages(self, pfn: int, count: int) -> None:
         number, first = divmod(pfn, self.nr)
@@ -211,10 +222,10 @@ class _Cutter:
 
     # --- the result -----------------------------------------------------------------------------------------------------
 
-    def _tables(self, processes: tuple[str, ...]) -> tuple[dict[Place, Table], dict[str, int]]:
+    def _tables(self) -> tuple[dict[Place, Table], dict[str, int]]:
         kept: dict[Place, Table] = {}
         more: dict[str, int] = {}
-        for process in processes:
+        for process in self.processes:
             mine = [place for place in sorted(self.borders) if place.process == process]
             pmds = [place for place in mine if place.level == 1]
             ptes = [place for place in mine if place.level == 0]
@@ -228,13 +239,19 @@ class _Cutter:
     def _pte_id(self, process: str, pmds: list[Place], place: Place) -> str:
         return f"{process}-pte{pmds.index(place.upper(self.geometry))}-{self.geometry.index(place.base, 1)}"
 
+    def _block_numbers(self) -> list[int]:
+        return [n for n in self.frames if n in self.whole or self.small.get(n)]
+
     def _blocks(self) -> tuple[Block, ...]:
-        """Blocks that were compound pages first, each kind in the order of first sight."""
-        whole = [n for n in self.frames if n in self.whole]
-        small = [n for n in self.frames if n not in self.whole and self.small.get(n)]
-        return (
-            *(Block(f"page{i}", number, True, limited(cut_at(self.frames[number]))) for i, number in enumerate(whole)),
-            *(Block(f"small{i}", number, False, limited(self._small_rows(number))) for i, number in enumerate(small)),
+        """What was seen first comes first, but blocks stand beside the processes that mapped them first: fewer arrows cross."""
+        shown = sorted(self._block_numbers()[:MAX_BLOCKS], key=lambda n: self.owner.get(n, len(self.processes)))
+        whole = [n for n in shown if n in self.whole]
+        small = [n for n in shown if n not in self.whole]
+        return tuple(
+            Block(f"page{whole.index(n)}", n, True, limited(cut_at(self.frames[n])))
+            if n in self.whole
+            else Block(f"small{small.index(n)}", n, False, limited(self._small_rows(n)))
+            for n in shown
         )
 
     def _small_rows(self, number: int) -> list[Rows]:

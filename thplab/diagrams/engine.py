@@ -63,7 +63,10 @@ def render(sources: Sequence[str]) -> list[str]:
 def _pygraphviz(sources: list[str]) -> list[str]:
     from pygraphviz import AGraph
 
-    return [AGraph(string=source).draw(format="svg", prog="dot").decode() for source in sources]
+    try:
+        return [AGraph(string=source).draw(format="svg", prog="dot").decode() for source in sources]
+    except ValueError as error:
+        raise BadInput("source", f"cannot be drawn: {error}", "DOT text") from None
 
 
 def _dot(sources: list[str]) -> list[str]:
@@ -85,6 +88,7 @@ _TEXT = re.compile(r"<text (.*?)>(.*)</text>")
 def _clean(svg: str) -> str:
     """The SVG without prolog, comments, tooltips and fixed size, with a stylesheet, and with each cell as `<g id class="cell">`."""
     svg = re.sub(r"<!--.*?-->\n?", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    svg = re.sub(r'<g id="[^"]*" class="graph"', '<g class="graph"', svg)  # numbers the graphs of one process
     svg = re.sub(r"<title>.*?</title>\n?", "", svg, flags=re.DOTALL).replace(' xml:space="preserve"', "").replace("&#45;", "-")
     box = re.search(r'viewBox="([^"]+)"', svg)
     assert box is not None, "Graphviz writes a viewBox"

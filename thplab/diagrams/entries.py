@@ -19,8 +19,10 @@ def entry_spans(entries: pt.Entries, old: pt.Entries | None, rows: Rows, level: 
     """
     changed = old is not None and bool((entries[rows.part] != old[rows.part]).any())
     if rows.runs > 1:
-        count = int(np.count_nonzero(entries[rows.part] != old[rows.part])) if old is not None else 0
-        return ([Span(f"{count} entries changed", bold=True)] if count else [Span("not drawn one by one", "muted")]), changed
+        spans = [Span(rows.more, "muted")]
+        if changed and old is not None:
+            spans.append(Span(f", {np.count_nonzero(entries[rows.part] != old[rows.part])} entries changed", bold=True))
+        return spans, changed
     new = int(entries[rows.start])
     before = int(old[rows.start]) if changed and old is not None else new
     if _word(before, level) != _word(new, level):
@@ -55,7 +57,7 @@ def _bits(before: int, new: int, level: int) -> list[Span]:
     spans: list[Span] = []
     for slot in _SLOTS:
         old, bit = (next((b for b in slot if b in bits), "") for bits in (was, now))
-        if not old and not bit:
+        if not bit and old in ("", "R"):  # "R" is the absence of RW, not a bit
             continue
         spans.append(Span("·" if spans else " "))
         # Read-only is what a fork and a protection leave behind: it stands out, as it explains the next write fault.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import graphviz
 import numpy as np
 
-from thplab.diagrams.arrows import HUGE_ZERO_PAGE, MORE_PAGES, pin_id
-from thplab.diagrams.cells import SMALL, Cell, Row, Span, old_new, table
+from thplab.diagrams.arrows import HUGE_ZERO_PAGE, MORE_PAGES, MORE_PINS, pin_id
+from thplab.diagrams.cells import SMALL, Cell, Row, Span, more, old_new, table
 from thplab.diagrams.cut import Block
 from thplab.diagrams.roles import light
 from thplab.diagrams.rows import Rows
@@ -15,7 +15,7 @@ from thplab.frames import COLUMNS, FLAG_NAMES, PG_head, PG_table, PG_tail, PG_us
 from thplab.state import Array, State
 from thplab.system import Pin
 
-PAGE_WIDTH, COUNT_WIDTH, MAP_WIDTH = 112, 104, 128
+PAGE_WIDTH, COUNT_WIDTH, MAP_WIDTH = 100, 104, 146
 WIDTH = PAGE_WIDTH + COUNT_WIDTH + MAP_WIDTH
 NOTE_WIDTH = 168
 
@@ -37,15 +37,11 @@ def add_memory(graph: graphviz.Digraph, view: View) -> None:
         hidden = name == HUGE_ZERO_PAGE and not view.state.huge_zero_page
         graph.node(name, table([row], "line"), id=f"{name}-node", style="invis" if hidden else "", **{"class": "zero"})
     if view.cut.more_blocks:
-        text = [Span(f"… {view.cut.more_blocks} more blocks of frames", "muted")]
-        row = Row(MORE_PAGES, [Cell(f"{MORE_PAGES}-text", text, WIDTH)], line=False)
-        graph.node(MORE_PAGES, table([row], "line", dashed=True), id=f"{MORE_PAGES}-node", **{"class": "more"})
+        graph.node(MORE_PAGES, more(MORE_PAGES, view.cut.more_blocks, "block", WIDTH), id=f"{MORE_PAGES}-node", **{"class": "more"})
     for name in view.cut.pins:
         _add_pin(graph, view, name)
     if view.cut.more_pins:
-        text = [Span(f"… {view.cut.more_pins} more pins", "pin")]
-        row = Row("more-pins", [Cell("more-pins-text", text, NOTE_WIDTH)], line=False)
-        graph.node("more-pins", table([row]), id="more-pins-node", **{"class": "more"})
+        graph.node(MORE_PINS, more(MORE_PINS, view.cut.more_pins, "pin", NOTE_WIDTH), id=f"{MORE_PINS}-node", **{"class": "more"})
 
 
 # --- blocks ---------------------------------------------------------------------------------------------------------------
@@ -97,8 +93,6 @@ def _header(view: View, block: Block, frames: Array, old: Array | None) -> Row:
     changed = before != name
     if changed and before.endswith(ORDINARY) and status == ORDINARY:
         before = before.split()[0]
-    if changed:
-        ink = "ink"
     id = f"{block.id}-head"
     spans = [Span(f"{before} → {name}" if changed else name, ink, bold=True), Span(f" · {where}", ink, size=SMALL)]
     return Row(id, [Cell(f"{id}-title", spans, WIDTH, view.ground(id, changed, ground))], line=False)
@@ -155,6 +149,11 @@ def _row(view: View, block: Block, run: Rows, frames: Array, old: Array | None) 
     changed = [was != text and ABOVE not in (was, text) for was, text in zip(before, texts, strict=True)]
     olds = [was if new else None for was, new in zip(before, changed, strict=True)]
     spans = [old_new(was, text, "freed" if free else "ink") for was, text in zip(olds, texts, strict=True)]
+    if run.runs > 1 and old is not None:  # a change may hide in the range
+        for i, name in enumerate(("refcount", "mapcount")):
+            if not changed[i] and (_column(old, name)[run.part] != _column(frames, name)[run.part]).any():
+                changed[i] = True
+                spans[i] = [Span(f"{texts[i]}, changed", bold=True)]
     # The references of a compound page are on its head, in the row above: nothing new in the zeroes of the tails.
     if texts[0] in ("0", ABOVE) and not changed[0]:
         spans[0] = [Span(texts[0], "muted")]
@@ -168,12 +167,12 @@ def _row(view: View, block: Block, run: Rows, frames: Array, old: Array | None) 
 
 def _label(view: View, block: Block, run: Rows, frames: Array) -> str:
     if run.runs > 1:
-        return run.text
+        return run.more
     if not block.whole:
         first = block.number * view.state.geometry.nr
         return f"{first + run.start:#x}" + (f"…{first + run.stop - 1:#x}" if run.stop - run.start > 1 else "")
     flags = int(_column(frames, "flags")[run.start])
-    return run.text + (" head" if flags & PG_head else "")
+    return run.span + (" head" if flags & PG_head else "")
 
 
 def _count(frames: Array, run: Rows) -> str:
@@ -205,11 +204,11 @@ def _range(values: Array) -> str:
 def _add_pin(graph: graphviz.Digraph, view: View, name: str) -> None:
     pin, id = view.state.pins.get(name), pin_id(name)
     new = view.previous is not None and name not in view.previous.pins
-    ground, ink = view.ground(id, new, "pin-ground"), "ink" if new else "pin"
+    ground = view.ground(id, new, "pin-ground")
     texts = (_pages(view.state, pin), _counted(view.state, pin)) if pin else ("", "")
     rows = [
-        Row("", [Cell(f"{id}-pages", [Span(f"{name}: ", ink, bold=True), Span(texts[0], ink)], NOTE_WIDTH, ground)], line=False),
-        Row("", [Cell(f"{id}-counted", [Span(texts[1], ink, size=SMALL)], NOTE_WIDTH, ground)], line=False),
+        Row("", [Cell(f"{id}-pages", [Span(f"{name}: ", "pin", bold=True), Span(texts[0], "pin")], NOTE_WIDTH, ground)], line=False),
+        Row("", [Cell(f"{id}-counted", [Span(texts[1], "pin", size=SMALL)], NOTE_WIDTH, ground)], line=False),
     ]
     graph.node(
         id,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
+from itertools import pairwise
 
 import graphviz
 
-from thplab.diagrams.arrows import HUGE, MIGRATION, MORE_PAGES, PIN, SPARE, TABLE, Arrow, Ends
-from thplab.diagrams.cells import FONT
+from thplab.diagrams.arrows import HUGE, MIGRATION, MORE_PAGES, MORE_PINS, PIN, SPARE, TABLE, Arrow
+from thplab.diagrams.cells import FONT, Cell, Row, Span, table
 from thplab.diagrams.cut import Cut
 from thplab.diagrams.memory import add_memory
 from thplab.diagrams.process import add_process
 from thplab.diagrams.roles import light, process_role
+from thplab.diagrams.tables import WIDTH, lanes
 from thplab.diagrams.view import View
 from thplab.errors import BadInput
 from thplab.state import State
@@ -31,8 +34,9 @@ def page_table_diagram(
     """The picture of `state` as DOT; what differs from `previous` is marked.
 
     Pictures of several states stay still if they share the cut, Cut.of(all states); None cuts for `state` and `previous`
-    alone. `mark` holds ids of rows and nodes to point to: ids are the same in DOT, in the SVG and in every frame.
-    Raises BadInput if the cut is of another geometry.
+    alone. The cut must be of states among which these two are: it has a place for nothing else. `mark` holds ids of rows,
+    cells and nodes to point to; ids are the same in DOT, in the SVG and in every frame.
+    Raises BadInput if the cut is of another geometry, or for a mark that is not in the picture.
     """
     if cut is None:
         cut = Cut.of((previous, state) if previous else (state,))
@@ -46,49 +50,49 @@ def page_table_diagram(
     for name in cut.processes:
         add_process(graph, view, name)
     add_memory(graph, view)
+    if not cut.processes and not cut.blocks:
+        cell = Cell("nothing-text", [Span("no process yet", "muted")], WIDTH)
+        graph.node("nothing", table([Row("nothing", [cell], line=False)]), id="nothing-node")
     _keep_columns(graph, cut)
     _add_arrows(graph, view)
+    for id in sorted(view.mark - set(re.findall(r'\bid="?([\w-]+)', graph.source, re.IGNORECASE))):
+        raise BadInput("mark", f"{id!r} is not in this picture", "ids of rows and nodes, such as A-pmd0-r0 or page0")
     return graph
 
 
 def _keep_columns(graph: graphviz.Digraph, cut: Cut) -> None:
-    """Memory is one column, right of all tables, whether or not an arrow leads there."""
+    """Memory is one column in a fixed order, right of all tables, whether or not an arrow leads there."""
     memory = [*(block.id for block in cut.blocks), *cut.zero_pages, *([MORE_PAGES] if cut.more_blocks else [])]
     if not memory:
         return
     with graph.subgraph() as column:
         column.attr(rank="same")
-        for node in memory:
-            column.node(node)
-    for table in cut.tables.values():
-        graph.edge(table.id, memory[0], style="invis", weight="0")
+        column.node(memory[0])
+        for above, below in pairwise(memory):
+            column.edge(above, below, style="invis")
+    for node in cut.tables.values():
+        graph.edge(node.id, memory[0], style="invis", weight="0")
+    if cut.more_pins:
+        graph.edge(memory[0], MORE_PINS, style="invis")
 
 
 def _add_arrows(graph: graphviz.Digraph, view: View) -> None:
     """Add every arrow that the cut knows, so that the layout is the same in all frames; those of other frames do not show."""
     now, before = view.arrows, view.arrows_before
     looks = {ends: _look(view, now[ends], before.get(ends)) if ends in now else {"style": "invis"} for ends in view.cut.arrows}
+    through = lanes(view.cut)
     for ends, ever in view.cut.arrows.items():
         tail, head = f"{ends.tail}:{ends.tail_row}:e", f"{ends.head}:{ends.head_row}:w"
-        if ever.kind == HUGE:  # goes on from the note with its size
-            tail = f"{ends.size_id}:e"
+        if ever.kind == HUGE:
+            tail = f"{through[ends.tail_row]}:{ends.tail_row}-size:e"
         if ever.kind == PIN:  # drawn backwards, so that the notes stand on the far side of the pages
             tail, head = f"{ends.head}:{ends.head_row}:e", f"{ends.tail}:w"
             looks[ends]["dir"] = "back"
         graph.edge(tail, head, id=ends.id, **looks[ends])
-    for row, all_ends in _by_row(view.cut).items():
-        shown = next((ends for ends in all_ends if ends in now), all_ends[0])
-        look = looks[shown] | {"arrowhead": "none"}
-        graph.edge(f"{shown.tail}:{row}:e", f"{shown.size_id}:w", id=f"{row}--{shown.size_id}", **look)
-
-
-def _by_row(cut: Cut) -> dict[str, list[Ends]]:
-    """The thick arrows that begin at each row."""
-    found: dict[str, list[Ends]] = {}
-    for ends, arrow in cut.arrows.items():
-        if arrow.kind == HUGE:
-            found.setdefault(ends.tail_row, []).append(ends)
-    return found
+    for row, node in through.items():
+        mine = [ends for ends in looks if ends.tail_row == row and view.cut.arrows[ends].kind == HUGE]
+        shown = next((ends for ends in mine if ends in now), mine[0])
+        graph.edge(f"{shown.tail}:{row}:e", f"{node}:{row}-size:w", id=f"{row}--{row}-size", **looks[shown] | {"arrowhead": "none"})
 
 
 def _look(view: View, arrow: Arrow, before: Arrow | None) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import graphviz
 
 from thplab import page_tables as pt
-from thplab.diagrams.cells import SMALL, Cell, Row, Span, label, old_new, table
+from thplab.diagrams.cells import SMALL, Cell, Row, Span, old_new, table
 from thplab.diagrams.roles import light, process_role
 from thplab.diagrams.tables import add_tables
 from thplab.diagrams.view import View
@@ -36,19 +36,22 @@ def _find(state: State | None, name: str) -> ProcessState | None:
 
 def _title(view: View, name: str, role: str) -> str:
     process, before = _find(view.state, name), _find(view.previous, name)
+    id, vmas = f"process-{name}-title", f"process-{name}-vmas"
     if process is None:
-        return label(f"process-{name}-title", [], TITLE_WIDTH, 36)
+        return _title_of(Cell(id, [], TITLE_WIDTH), Cell(vmas, [], TITLE_WIDTH))
     geometry = view.state.geometry
     count, where = _count(process.vmas), _where(process.vmas, geometry)
     started = view.previous is not None and before is None
     rights, changed = _rights(process.vmas, before.vmas if before else process.vmas)
     counts = old_new(_count(before.vmas) if before else None, count)
-    id, vmas = f"process-{name}-title", f"process-{name}-vmas"
     moved = before is not None and where != _where(before.vmas, geometry)
-    spans = [Span(f"Process {name}  ", "ink" if started else role, bold=True), *counts, *rights]
-    head = Cell(id, spans, TITLE_WIDTH, view.ground(id, started or changed), height=18)
-    below = Cell(vmas, [Span(where, "muted", size=SMALL)], TITLE_WIDTH, view.ground(vmas, moved), height=16)
-    return table([Row("", [head], line=False), Row("", [below], line=False)])
+    spans = [Span(f"Process {name}  ", role, bold=True), *counts, *rights]
+    head = Cell(id, spans, TITLE_WIDTH, view.ground(id, started or changed))
+    return _title_of(head, Cell(vmas, [Span(where, "muted", size=SMALL)], TITLE_WIDTH, view.ground(vmas, moved)))
+
+
+def _title_of(head: Cell, below: Cell) -> str:
+    return table([Row("", [head._replace(height=18)], line=False), Row("", [below._replace(height=16)], line=False)])
 
 
 def _count(vmas: tuple[VmaState, ...]) -> str:

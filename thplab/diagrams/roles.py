@@ -19,7 +19,7 @@ class Role(NamedTuple):
 ROLES = {
     "paper": Role("#ffffff", "#14171c"),  # behind everything, so that a picture is legible wherever it is put
     "ink": Role("#1b1f24", "#e8eaed"),
-    "muted": Role("#5c636d", "#a5adb8"),  # what is there but does not matter now: empty entries, units
+    "muted": Role("#5c636d", "#b4bbc5"),  # what is there but does not matter now: empty entries, units
     "line": Role("#d9dde2", "#3a414b"),  # between rows
     # Lines and headers of processes: Okabe-Ito hues, darker on light ground and lighter on dark, for 4.5:1.
     "process-0": Role("#0072b2", "#56b4e9"),
@@ -31,7 +31,7 @@ ROLES = {
     "on-page": Role("#fffffd", "#f5f7fa"),
     "page-row": Role("#f1f3f6", "#232931"),
     "split": Role("#d4dae3", "#39424f"),  # header of what was a compound page
-    "changed": Role("#fff0a8", "#5c4a00"),  # the last step did this
+    "changed": Role("#fff0a8", "#4f4000"),  # the last step did this
     "pointed": Role("#cfe8fb", "#12405e"),  # somebody asks to look here
     "pin": Role("#b00020", "#ff9c9c"),
     "pin-ground": Role("#fdeceb", "#3a1719"),
@@ -55,7 +55,9 @@ def light(role: str) -> str:
 
 
 TEXT_ON_GROUND = (
-    *((ink, ground) for ink in ("ink", "muted") for ground in ("paper", "page-row", "changed", "pointed", "split", "zero")),
+    *((ink, ground) for ink in ("ink", "muted") for ground in ("paper", "page-row", "changed", "pointed")),
+    ("ink", "split"),
+    ("ink", "zero"),
     *((f"process-{n}", "paper") for n in range(PROCESSES)),
     *(("on-process", f"process-{n}") for n in range(PROCESSES)),
     ("on-page", "page"),

@@ -28,11 +28,14 @@ class Rows(NamedTuple):
         return slice(self.start, self.stop)
 
     @property
-    def text(self) -> str:
-        """How the row is labelled: "4", "2…511", "… 37 more runs"."""
-        if self.runs > 1:
-            return f"… {self.runs} more runs"
+    def span(self) -> str:
+        """ "4" or "2…511"."""
         return str(self.start) if self.stop - self.start == 1 else f"{self.start}…{self.stop - 1}"
+
+    @property
+    def more(self) -> str:
+        """What a row for many runs says of itself: "… 37 more runs"."""
+        return f"… {self.runs} more runs"
 
 
 def cut_at(borders: Iterable[int]) -> list[Rows]:

@@ -1,14 +1,12 @@
-"""Page tables in a picture: a header, rows of index and entry, and beside them the notes that thick arrows pass through."""
+"""Page tables in a picture: a header, rows of index and entry, and lanes in which thick arrows pass them."""
 
 from __future__ import annotations
-
-from itertools import pairwise
 
 import graphviz
 
 from thplab.diagrams.arrows import HUGE, more_tables_id
-from thplab.diagrams.cells import SMALL, Cell, Row, Span, table
-from thplab.diagrams.cut import Table
+from thplab.diagrams.cells import SMALL, Cell, Row, Span, Strip, more, table, table_below
+from thplab.diagrams.cut import Cut, Table
 from thplab.diagrams.entries import entry_spans
 from thplab.diagrams.places import IN_HAND, LINKED, Place, Stood
 from thplab.diagrams.roles import process_role
@@ -16,70 +14,79 @@ from thplab.diagrams.rows import Rows
 from thplab.diagrams.view import View
 from thplab.geometry import LEVEL_NAMES
 
-INDEX_WIDTH, ENTRY_WIDTH, TIMES_WIDTH, SIZE_WIDTH = 80, 192, 42, 54
+INDEX_WIDTH, ENTRY_WIDTH, TIMES_WIDTH = 80, 192, 42
 WIDTH = INDEX_WIDTH + ENTRY_WIDTH + TIMES_WIDTH
 
 
 def add_tables(box: graphviz.Digraph, view: View, process: str) -> None:
     """Add the tables of a process. One that is not there in this state keeps its place."""
-    sizes = _size_notes(view, process)
-    lane: list[tuple[int, str]] = []
+    strips = _strips(view, process)
     for place, node in view.cut.tables.items():
-        if place.process != process:
-            continue
-        _add_table(box, view, place, node, view.tables.get(place), view.tables_before.get(place))
-        if place.level == 0:
-            lane.append((place.base + 1, node.id))  # below the note for the same PMD
-        for run in node.rows:
-            if node.row_id(run) in sizes:
-                lane.append((place.base + (run.start << view.state.geometry.shift(1)), f"{node.row_id(run)}-size"))
-    for id, (size, there) in sizes.items():
-        role = process_role(view.cut.processes.index(process))
-        row = Row("", [Cell(f"{id}-size-text", [Span(size, role, bold=True)], SIZE_WIDTH, align="middle")], line=False)
-        box.node(f"{id}-size", table([row]), id=f"{id}-size", style="" if there else "invis", **{"class": "size"})
+        if place.process == process:
+            pmd = lane(view.cut, place)
+            _add_table(box, view, place, node, strips.pop(pmd) if pmd in strips else None)
+    for id, strip in strips.items():  # huge PMDs for whose PTE tables there was no room
+        box.node(f"{id}-lane", table([strip]), id=f"{id}-lane", style="" if strip.text else "invis", **{"class": "size"})
     if process in view.cut.more_tables:
         id = more_tables_id(process)
-        text = [Span(f"… {view.cut.more_tables[process]} more PTE tables", "muted")]
-        row = Row(id, [Cell(f"{id}-text", text, WIDTH)], line=False)
         there = any(p.name == process for p in view.state.processes)
-        box.node(id, table([row], "line", dashed=True), id=f"{id}-node", style="" if there else "invis", **{"class": "more"})
-    with box.subgraph() as column:
-        column.attr(rank="same")
-        ordered = [node for _, node in sorted(lane)]
-        for above, below in pairwise(ordered):
-            column.edge(above, below, style="invis")
+        label = more(id, view.cut.more_tables[process], "PTE table", WIDTH)
+        box.node(id, label, id=f"{id}-node", style="" if there else "invis", **{"class": "more"})
+        box.edge(next(t.id for place, t in view.cut.tables.items() if place.process == process), id, style="invis")
 
 
-def _size_notes(view: View, process: str) -> dict[str, tuple[str, bool]]:
-    """For each row where thick arrows begin in any state: the size they map, and whether they do so now."""
-    notes: dict[str, tuple[str, bool]] = {}
+def lane(cut: Cut, place: Place) -> str:
+    """The id of the row of the PMD table that a PTE table hangs under; "" for other tables and for rows of many runs."""
+    upper = cut.tables.get(place.upper(cut.geometry)) if place.level == 0 else None
+    index = cut.geometry.index(place.base, 1)
+    return next((upper.row_id(rows) for rows in upper.rows if rows.part == slice(index, index + 1)), "") if upper else ""
+
+
+def lanes(cut: Cut) -> dict[str, str]:
+    """For each row of a PMD table where thick arrows begin in any state, the node with the lane that they take."""
+    rows = dict.fromkeys(ends.tail_row for ends, arrow in cut.arrows.items() if arrow.kind == HUGE)
+    beside = {lane(cut, place): table.id for place, table in cut.tables.items()}
+    return {row: beside.get(row, f"{row}-lane") for row in rows}
+
+
+def _strips(view: View, process: str) -> dict[str, Strip]:
+    """For each row where thick arrows begin in any state: a strip that says what they map now."""
+    role = process_role(view.cut.processes.index(process))
+    strips: dict[str, Strip] = {}
     for ends, ever in view.cut.arrows.items():
         if ever.kind == HUGE and ever.process == process:
             now = view.arrows.get(ends)
-            text, there = notes.get(ends.tail_row, ("", False))
-            notes[ends.tail_row] = (view.state.geometry.size_text(now.pages) if now else text, there or now is not None)
-    return notes
+            before = strips[ends.tail_row].text if ends.tail_row in strips else ""
+            text = view.state.geometry.size_text(now.pages) if now else before
+            strips[ends.tail_row] = Strip(f"{ends.tail_row}-size", text, role, WIDTH)
+    return strips
 
 
-def _add_table(box: graphviz.Digraph, view: View, place: Place, node: Table, stood: Stood | None, before: Stood | None) -> None:
+def _add_table(box: graphviz.Digraph, view: View, place: Place, node: Table, strip: Strip | None) -> None:
+    stood, before = view.tables.get(place), view.tables_before.get(place)
     role = process_role(view.cut.processes.index(place.process))
     live = stood is not None and stood.status == LINKED
     ghost = "in-hand" if stood and stood.status == IN_HAND else "muted"
-    rows = [_header(view, place, node, stood, before, role if live else ghost), *_rows(view, place, node, stood, before)]
-    style = "" if stood else "invis"
+    frame = (role if live else ghost) if stood else "paper"
+    rows = [_header(view, place, node, stood, before, frame), *_rows(view, place, node, stood, before)]
     kind = f"table {stood.status}" if stood else "table"
-    box.node(node.id, table(rows, role if live else ghost, dashed=not live), id=node.id, style=style, **{"class": kind})
+    if strip is None:
+        style = "" if stood else "invis"
+        box.node(node.id, table(rows, frame, not live), id=node.id, style=style, **{"class": kind})
+    else:
+        style = "" if stood or strip.text else "invis"
+        box.node(node.id, table_below(strip, node.id, rows, frame, not live), id=f"{node.id}-lane", style=style, **{"class": kind})
 
 
 def _header(view: View, place: Place, node: Table, stood: Stood | None, before: Stood | None, role: str) -> Row:
     id = f"{node.id}-head"
     live = stood is not None and stood.status == LINKED
-    changed = view.previous is not None and (before.status if before else "") != (stood.status if stood else "")
+    changed = stood is not None and view.previous is not None and (before is None or before.status != stood.status)
     ground, ink = (role, "on-process") if live else ("paper", role)
-    title = Span(f"{LEVEL_NAMES[place.level]} table", ink, bold=True)
-    status = Span(_status(view, place, stood, before) if stood else "", "ink" if changed else ink, changed, SMALL)
+    title = Span(f"{LEVEL_NAMES[place.level]} table" if stood else "", ink, bold=True)
+    status = Span(_status(view, place, stood, before) if stood else "", ink, changed, SMALL)
     cells = [
-        Cell(f"{id}-title", [title], INDEX_WIDTH, ground),
+        Cell(f"{id}-title", [title], INDEX_WIDTH, view.ground(id, plain=ground)),
         Cell(f"{id}-status", [status], WIDTH - INDEX_WIDTH, view.ground(id, changed, ground)),
     ]
     return Row(id, cells, line=False)
@@ -104,11 +111,11 @@ def _rows(view: View, place: Place, node: Table, stood: Stood | None, before: St
         times = f"×{run.stop - run.start}" if there and place.level == 0 and run.runs == 1 and run.stop - run.start > 1 else ""
         ground = view.ground(id, changed)
         cells = [
-            Cell(f"{id}-index", [Span(run.text, "muted")], INDEX_WIDTH, ground, "end" if run.runs == 1 else "start"),
+            Cell(f"{id}-index", [Span(run.span if stood else "", "muted")], INDEX_WIDTH, ground, "end"),
             Cell(f"{id}-entry", spans, ENTRY_WIDTH, ground),
             Cell(f"{id}-times", [Span(times, "muted", size=SMALL)], TIMES_WIDTH, ground, "end"),
         ]
-        rows.append(Row(id, cells))
+        rows.append(Row(id, cells, line=stood is not None))
     return rows
 
 

@@ -21,8 +21,8 @@ class View:
     mark: frozenset[str]
 
     def ground(self, id: str, changed: bool = False, plain: str = "paper") -> str:
-        """The role of the ground of a cell: that of a row or node counts if the cell has none of its own."""
-        return "pointed" if id in self.mark else "changed" if changed else plain
+        """The role of the ground of the row or cell with this id; a mark on a node is one on its header."""
+        return "pointed" if id in self.mark or id.removesuffix("-head") in self.mark else "changed" if changed else plain
 
     @cached_property
     def tables(self) -> dict[Place, Stood]:

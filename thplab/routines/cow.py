@@ -47,8 +47,7 @@ def do_wp_page(system: System, vma: Vma, address: int, pte_table: int, pte: int)
     if pt.pte_special(pte):
         yield from system.cpus.unlock(lock)
     else:
-        reuse = may_reuse_page(system, old)
-        yield read(f"may {system.page_name(old)} be reused? {'yes, nobody else maps it' if reuse else 'no'}")
+        reuse = yield from may_reuse_page(system, old)
         if reuse:
             tables.set(pte_table, index, pt.mkdirty(pt.mkyoung(pt.mkwrite(pte))))
             yield change("PTE made writable in place")
@@ -85,12 +84,19 @@ def do_wp_page(system: System, vma: Vma, address: int, pte_table: int, pte: int)
     return 0
 
 
-def may_reuse_page(system: System, page: int) -> bool:
-    """May a write go to `page` in place: a small page that is mapped once. A part of a compound page never.
+@routine
+def may_reuse_page(system: System, page: int) -> Routine[bool]:
+    """May a write go to `page` in place? A small page that is mapped once; a part of a compound page never.
 
-    docs/KERNEL.md 2.5 (c): a page that is part of a compound page is always copied.
+    docs/KERNEL.md 2.5 (c), as intended.
     """
-    return not system.frames.is_compound(page) and system.scheme.page_mapcount(system.frames, page) == 1
+    compound = system.frames.is_compound(page)
+    reuse = not compound and system.scheme.page_mapcount(system.frames, page) == 1
+    yield read(
+        f"may {system.page_name(page)} be written in place? {'yes: mapped once' if reuse else 'no'}",
+        "A part of a compound page is always copied: its map count does not tell about PMDs." if compound else "",
+    )
+    return reuse
 
 
 @routine
@@ -110,11 +116,7 @@ def do_huge_pmd_wp_page(system: System, vma: Vma, address: int, pmd_table: int, 
         yield from system.cpus.unlock(lock)
         return 0
     if not zero:
-        reuse = may_reuse_huge_page(system, page)
-        yield read(
-            f"is the reference count 1? {'yes' if reuse else 'no'}",
-            "Every mapping and every pin holds a reference, so 1 means that this PMD is the only user.",
-        )
+        reuse = yield from may_reuse_huge_page(system, page)
         if reuse:
             tables.set(pmd_table, index, pt.mkdirty(pt.mkyoung(pt.mkwrite(pmd))))
             yield change("PMD made writable in place")
@@ -154,9 +156,18 @@ def do_huge_pmd_wp_page(system: System, vma: Vma, address: int, pmd_table: int, 
     return 0
 
 
-def may_reuse_huge_page(system: System, page: int) -> bool:
-    """docs/KERNEL.md 2.5 (b): iff the reference count is 1, so a pin makes the write copy."""
-    return system.frames.page_count(page) == 1
+@routine
+def may_reuse_huge_page(system: System, page: int) -> Routine[bool]:
+    """May a write go to the huge page in place? Iff its reference count is 1; so a pin makes the write copy.
+
+    docs/KERNEL.md 2.5 (b), as intended.
+    """
+    reuse = system.frames.page_count(page) == 1
+    yield read(
+        f"is the reference count 1? {'yes' if reuse else 'no'}",
+        "Every mapping and every pin holds a reference, so 1 means that this PMD is the only user.",
+    )
+    return reuse
 
 
 @routine
@@ -220,3 +231,20 @@ def _alloc_small_pages(system: System, count: int) -> tuple[int, ...]:
             return ()
         pages.append(page)
     return tuple(pages)
+
+
+# --- mutants: the RFC as it was posted ------------------------------------------------------------------------------------
+
+
+def reuses_a_mapped_once_page(system: System, page: int) -> Routine[bool]:
+    """may_reuse_page with the ordinary test, also for a part of a compound page (docs/KERNEL.md 2.5 (c), as posted)."""
+    reuse = system.scheme.page_mapcount(system.frames, page) == 1
+    yield read(f"is {system.page_name(page)} mapped once? {'yes' if reuse else 'no'}")
+    return reuse
+
+
+def reuses_a_mapped_once_head(system: System, page: int) -> Routine[bool]:
+    """may_reuse_huge_page that asks the head's map count, which does not know of the tails' PTEs (2.5 (b), as posted)."""
+    reuse = system.scheme.page_mapcount(system.frames, page) == 1
+    yield read(f"is the head mapped once? {'yes' if reuse else 'no'}")
+    return reuse

@@ -42,7 +42,7 @@ def split_huge_page_compound_lock(system: System, page: int) -> Routine[int]:
     yield from system.cpus.lock(lock, why="No fork, no other split: the list of those who map the page must not change.")
     error = yield from check_pins(system, page)
     if error:
-        return (yield from split_refused(system, lock, error))
+        return (yield from split_refused_at_once(system, lock, error))
     yield from split_all_pmds(system, anon_vma, page)
     compound_lock = system.compound_lock(page)
     yield from system.cpus.lock("lru_lock", why="The pages that come out go onto the lists of reclaim.")
@@ -82,6 +82,12 @@ def split_refused(system: System, lock: str, error: int) -> Routine[int]:
     system.count_vm_event("thp_split_page_failed")
     yield from system.cpus.unlock(lock, "Refused, and thp_split_page_failed counts it. The caller must cope: it tries again later.")
     return error
+
+
+@routine
+def split_refused_at_once(system: System, lock: str, error: int) -> Routine[int]:
+    """The same after the first check, when nothing has been touched yet (docs/KERNEL.md 2.5 (a), as intended)."""
+    return (yield from split_refused(system, lock, error))
 
 
 @routine
@@ -136,6 +142,12 @@ def skips_the_check(system: System, page: int) -> Routine[int]:
     """check_pins that believes that nobody has pinned the page."""
     yield read("no check")
     return 0
+
+
+def returns_with_the_lock(system: System, lock: str, error: int) -> Routine[int]:
+    """split_refused_at_once that just returns: no unlock, no event (docs/KERNEL.md 2.5 (a), as posted)."""
+    yield read("return at once")
+    return error
 
 
 def split_huge_page_naive(system: System, page: int) -> Routine[int]:

@@ -79,11 +79,11 @@ class Choice(Kind):
 
 @dataclass(frozen=True)
 class Number(Kind):
-    """A whole number from `low` to `high`; `base` 16 writes it as 0x55 (and reads decimal, too)."""
+    """A whole number from `low` to `high`; `hexadecimal` writes it as 0x55 (and reads decimal, too)."""
 
     low: int
     high: int
-    base: int = 10
+    hexadecimal: bool = False
 
     def right(self) -> str:
         return f"a whole number from {self.low} to {self.high}"
@@ -96,12 +96,12 @@ class Number(Kind):
     def read(self, text: str) -> Value:
         if re.fullmatch("[0-9]{1,18}", text):
             return self.accept(int(text))
-        if self.base == 16 and re.fullmatch("0x[0-9a-fA-F]{1,16}", text):
+        if self.hexadecimal and re.fullmatch("0x[0-9a-fA-F]{1,16}", text):
             return self.accept(int(text, 16))
         return None
 
     def show(self, value: Value) -> str:
-        return f"{value:#x}" if self.base == 16 else str(value)
+        return f"{value:#x}" if self.hexadecimal else str(value)
 
 
 @dataclass(frozen=True)

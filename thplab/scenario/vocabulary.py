@@ -19,7 +19,7 @@ PAGE = PageNumber(0)
 COUNT = PageNumber(1)
 THPS = HugePages()
 FLAG = Flag()
-BYTE = Number(0, 255, base=16)
+BYTE = Number(0, 255, hexadecimal=True)
 NUMBER = Number(0, 10**15)
 ORDER = Number(0, 20)
 ADVISE = Choice(("hugepage", "none"), null="none")
@@ -69,7 +69,7 @@ class OpSpec:
         for field in self.fields:
             if field.name == name:
                 return field
-        raise BadInput(op, f"has no field {name!r}", near(name, [field.name for field in self.fields]))
+        raise BadInput(op, f"has no field {name!r}", near(name, [field.name for field in self.fields]) if self.fields else op)
 
 
 def spec_of(op: str) -> OpSpec:

@@ -1,0 +1,314 @@
+"""The pictures: what they say and what they mark, which rows they have, and that nothing moves between them.
+
+Facts are tested on ids, texts and classes; never on the bytes of an SVG.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from pictures import GEOMETRIES, NS, Box, Picture, after, last_of, mid, pictures, step, story
+from random_scenarios import operations
+
+from thplab.diagrams import Cut, page_table_diagram, render, svg
+from thplab.diagrams.places import IN_HAND, LINKED, find_tables
+from thplab.errors import BadInput
+from thplab.machine import Machine
+from thplab.page_tables import PTE_PFN_MASK
+from thplab.scenario import load
+from thplab.state import State, capture
+from thplab.trace import Setup, begin, record
+
+# --- what the story shows ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("geometry", "size"), [("TOY", "32 KiB"), ("X86_64", "2 MiB")])
+def test_after_fork_two_thick_arrows_lead_to_the_page(geometry: str, size: str) -> None:
+    trace, drawn = story(geometry)
+    picture = drawn[after(trace, "fork")]
+    assert picture.arrows("huge") == ["A-pmd0-r0--page0-head", "B-pmd0-r0--page0-head"]
+    assert picture.arrows("pte") == []
+    assert picture.says("A-pmd0-r0-size") == picture.says("B-pmd0-r0-size") == size
+    for name in "AB":
+        assert picture.says(f"{name}-pte0-0-head") == "PTE tabledeposited"
+        assert picture.says(f"{name}-pte0-0-r{mid(geometry)}-entry") == ""
+    assert picture.says("page0-count") == "_count 2"
+    order = trace[0].state.geometry.order
+    assert picture.says("page0-head").startswith(f"compound page · order {order} · pfn 0x")
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_after_the_pmd_split_b_has_pte_rows_and_a_keeps_its_thick_arrow(geometry: str) -> None:
+    trace, drawn = story(geometry)
+    nr = trace[0].state.geometry.nr
+    picture = drawn[after(trace, "mprotect")]
+    assert picture.arrows("huge") == ["A-pmd0-r0--page0-head"]
+    assert picture.arrows("table") == ["B-pmd0-r0--B-pte0-0-head"]
+    middle = mid(geometry)
+    rows = [0, 1, middle, middle + 1]
+    assert picture.arrows("pte") == sorted(f"B-pte0-0-r{i}--page0-r{i}" for i in rows)
+    assert [picture.says(f"B-pte0-0-r{i}-index") for i in rows] == ["0", f"1…{middle - 1}", str(middle), f"{middle + 1}…{nr - 1}"]
+    assert [picture.says(f"B-pte0-0-r{i}-times") for i in rows] == ["", f"×{middle - 1}", "", f"×{nr - middle - 1}"]
+    assert picture.says("B-pte0-0-r0-entry") == "P·R·U·D"
+    assert picture.says("A-pmd0-r0-entry") == "huge P·R·U·A·D·PSE"
+    assert picture.says("process-B-title") == "Process B  3 vmas: rw | r | rw"
+
+
+@pytest.mark.parametrize(("geometry", "counts"), [("TOY", "2 → 9"), ("X86_64", "2 → 513")])
+def test_the_count_of_the_head_is_marked_in_its_frame_only(geometry: str, counts: str) -> None:
+    trace, drawn = story(geometry)
+    number = step(trace, "head _count +=", "mprotect")
+    assert drawn[number].says("page0-count") == f"_count {counts}"
+    assert drawn[number].marked("page0-count")
+    assert not drawn[number].marked("page0-flags") and not drawn[number].marked("page0-r1")
+    for other in (number - 1, number + 1):
+        assert "→" not in drawn[other].says("page0-count") and not drawn[other].marked("page0-count")
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_the_tails_change_from_0_to_1_and_the_head_does_not(geometry: str) -> None:
+    trace, drawn = story(geometry)
+    picture = drawn[step(trace, "each tail _mapcount", "mprotect")]
+    for i in (1, mid(geometry), mid(geometry) + 1):
+        assert picture.says(f"page0-r{i}-mapcount") == "0 → 1" and picture.marked(f"page0-r{i}-mapcount")
+        assert picture.says(f"page0-r{i}-count") == "0" and not picture.marked(f"page0-r{i}-count")
+    assert picture.says("page0-r0-mapcount") == "2" and not picture.marked("page0-r0")
+    assert picture.says("page0-r0-page") == "0 head"
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_a_pte_table_is_the_same_node_from_its_deposit_to_its_end(geometry: str) -> None:
+    trace, drawn = story(geometry)
+    assert drawn[step(trace, "allocate a PTE table", "write")].says("A-pte0-0-head") == "PTE tablenew, in hand"
+    assert drawn[step(trace, "deposit", "write")].says("A-pte0-0-head") == "PTE tablein hand → deposited"
+    withdrawn = step(trace, "withdraw", "mprotect")
+    assert drawn[withdrawn].says("B-pte0-0-head") == "PTE tabledeposited → in hand"
+    filled = drawn[step(trace, "fill", "mprotect")]
+    assert filled.says("B-pte0-0-r0-entry") == "empty → page P·R·U·D" and filled.arrows("pte") == []  # not live yet
+    linked = drawn[step(trace, "PMD = the PTE table", "mprotect")]
+    assert linked.says("B-pte0-0-head") == "PTE tablein hand → linked" and linked.marked("B-pte0-0-head")
+    assert linked.says("B-pmd0-r0-entry") == "huge → table P·RW·U·A·D" and linked.marked("B-pmd0-r0")
+    assert not linked.marked("A-pmd0")
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_changed_bits_are_written_as_old_and_new(geometry: str) -> None:
+    trace, drawn = story(geometry)
+    picture = drawn[step(trace, "the parent's PMD becomes read-only", "fork")]
+    assert picture.says("A-pmd0-r0-entry") == "huge P·RW → R·U·A·D·PSE" and picture.marked("A-pmd0-r0")
+    picture = drawn[step(trace, "PMD marked not present", "mprotect")]
+    assert picture.says("B-pmd0-r0-entry") == "huge P → not present·U·D·PSE"
+    assert drawn[step(trace, "PTE cleared", "munmap")].says(f"B-pte0-0-r{mid(geometry)}-entry") == "page → empty"
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_a_pin_names_its_holder_and_where_it_is_counted(geometry: str) -> None:
+    trace, drawn = story(geometry)
+    number, i = after(trace, "pin"), mid(geometry)
+    assert drawn[number].says("pin-dma") == f"dma: page {i}(counted on the head)"
+    assert drawn[number].arrows("pin") == [f"pin-dma--page0-r{i}"]
+    assert drawn[number].marked("pin-dma") and not drawn[number + 1].marked("pin-dma")
+    assert drawn[number - 1].says("pin-dma") == drawn[after(trace, "unpin")].says("pin-dma") == ""
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_after_the_page_split_each_page_has_its_own_counts_and_then_is_freed(geometry: str) -> None:
+    trace, drawn = story(geometry)
+    nr, i = trace[0].state.geometry.nr, mid(geometry)
+    gone = drawn[step(trace, "the compound page is no more", "split")]
+    assert gone.says("page0-head").startswith(f"compound page → {nr} ordinary pages") and gone.marked("page0-head")
+    split = drawn[after(trace, "split")]
+    assert split.says("page0-head").startswith(f"{nr} ordinary pages")
+    assert [split.says(f"page0-r{n}-count") for n in (1, i)] == ["2", "2"]
+    assert split.says("page0-r0-count") == "3 → 2"
+    unmapped = drawn[after(trace, "munmap")]
+    assert unmapped.says(f"page0-r{i}-count") == "2 → 1" and unmapped.says(f"page0-r{i}-mapcount") == "1"
+    freed = drawn[step(trace, "free ", "exit")]  # B's tables; A still holds the pages
+    assert freed.says("page0-head").startswith(f"{nr} ordinary pages")
+    number = next(f.number for f in trace if f.step and f.step.text == f"free {nr} pages")
+    assert drawn[number].says("page0-head").startswith(f"{nr} ordinary pages → free memory")
+    assert drawn[number].says("page0-r1-count") == "0 → free"
+    last = drawn[-1]
+    assert last.says("page0-head").startswith("free memory") and last.says("page0-r1-count") == "free"
+    assert last.says("A-pmd0") == last.says("process-A-title") == ""
+    assert not any(last.marked(id) for id in last.groups if id.startswith("page0"))
+
+
+def test_nothing_is_marked_without_a_state_before() -> None:
+    trace, _ = story("TOY")
+    for frame in trace:
+        picture = Picture(svg(frame.state))
+        assert "→ " not in picture.text.replace("PGD 2 → PUD", "") and picture.unchanged, frame.number
+
+
+def test_every_change_is_marked_by_colour_and_by_words() -> None:
+    trace, drawn = story("TOY")
+    for (before, frame), picture in zip(pairwise(trace), drawn[1:], strict=True):
+        if frame.state.exact == before.state.exact:
+            assert picture.unchanged, frame.step
+    shown = [p for p in drawn if not p.unchanged]
+    assert len(shown) > 30
+    for picture in shown:
+        ids = [id for id, g in picture.groups.items() if g.get("class") == "cell" and picture.marked(id)]
+        assert any("→" in picture.says(id) or re.search(r"new|[+−]PG_|Process|dma|\+", picture.says(id)) for id in ids), ids
+
+
+# --- other scenarios ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_copied_small_page_is_a_small_page_of_its_own() -> None:
+    picture = last_of("mmap A 1thp; write A 0; fork A B; mprotect B 1/2thp 1 r; write B 1", "write")
+    assert picture.says("small0-head") == "small pages"
+    arrows = [id for id in picture.arrows("pte") if "--small0-r" in id]
+    assert [id.split("--")[0] for id in arrows] == ["B-pte0-0-r1"]
+    assert "P·RW" in picture.says("B-pte0-0-r1-entry")
+
+
+def test_zero_pages_are_one_small_node() -> None:
+    assert last_of("mmap A; read A 0", "read").arrows("huge") == ["A-pmd0-r0--huge-zero-page"]
+    picture = last_of("mmap A advise=none; read A 0 2", "read")
+    assert "A-pte0-0-r0--zero-page" in picture.arrows("pte") and picture.says("zero-page").startswith("zero page")
+
+
+def test_a_migration_entry_has_a_dotted_arrow() -> None:
+    setup = Setup(kernel="rfc-2014", geometry="TOY")
+    machine = setup.machine()
+    machine.spawn("A").mmap(machine.system.geometry.nr)
+    machine["A"].write(0)
+    machine.call("split_pmd", proc="A", start=0)
+    table = next(pfn for pfn, level in machine.system.tables.level.items() if level == 0)
+    machine.system.tables.freeze(table, slice(0, 8))
+    picture = Picture(svg(capture(machine)))
+    assert picture.arrows("migration") and not picture.arrows("pte")
+    arrow = picture.groups[picture.arrows("migration")[0]]
+    assert any(path.get("stroke-dasharray") for path in arrow.iter(f"{NS}path"))
+    assert picture.says("A-pte0-0-r0-entry").startswith("migration")
+
+
+def test_a_pin_of_a_small_page_is_counted_on_it() -> None:
+    assert last_of("mmap A advise=none; write A 0; pin A 0 1 nic", "pin").says("pin-nic").endswith("(counted on the page itself)")
+
+
+def test_a_hole_in_memory_is_told() -> None:
+    picture = last_of("mmap A; write A 0; munmap A 2 1", "munmap")
+    assert picture.says("process-A-vmas") == "0x50_0000 + 8 KiB | hole 4 KiB | 20 KiB"
+
+
+def test_two_tables_that_are_split_in_turn_do_not_change_places() -> None:
+    trace = record(load("mmap A 2thp; write A 0; write A 1thp; split_pmd A 0; split_pmd A 1thp"), Setup(geometry="TOY"))
+    cut = Cut.of([f.state for f in trace])
+    for frame in trace:
+        seen = {cut.tables[place].id: stood.status for place, stood in cut.find(frame.state).items()}
+        if frame.step and frame.step.text.startswith(("withdraw", "fill")):
+            first = frame.op_index == 3
+            assert seen["A-pte0-0"] == (IN_HAND if first else LINKED)
+            assert seen["A-pte0-1"] == ("deposited" if first else IN_HAND)
+
+
+# --- the cut ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+@pytest.mark.parametrize("scenario", ["story", "cow", "zero_page", "mmap A 2thp; write A 0; pin A 1 2 x; split A 0; fork A B; write B 3"])
+def test_nothing_moves(scenario: str, geometry: str) -> None:
+    _, drawn = story(geometry) if scenario == "story" else pictures(scenario, geometry)
+    places: dict[str, Box] = {}
+    for picture in drawn:
+        assert picture.root.get("viewBox") == drawn[0].root.get("viewBox")
+        for id, box in picture.boxes().items():
+            if id.startswith("process-") and picture.groups[id].get("class", "").startswith("cluster") and picture.says(id) == "":
+                continue  # a process that is not there has no frame around it
+            assert all(abs(a - b) <= 1 for a, b in zip(box, places.setdefault(id, box), strict=True)), id
+    assert len(places) > 30
+
+
+def test_the_same_story_has_pictures_of_one_size_class() -> None:
+    small, large = (story(geometry)[1][0].root for geometry in GEOMETRIES)
+    for name in ("width", "height"):
+        assert 1 / 1.6 <= float(small.get(name, "0")) / float(large.get(name, "0")) <= 1.6
+    tallest = max(float(p.root.get("height", "0")) for g in GEOMETRIES for p in story(g)[1])
+    assert tallest < 600
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_every_row_of_a_cut_is_one_run_in_every_state(geometry: str) -> None:
+    trace, _ = story(geometry)
+    states = [f.state for f in trace]
+    cut = Cut.of(states)
+    for state in states:
+        for block in cut.blocks:
+            for rows in block.rows:
+                pfn = block.number * cut.geometry.nr + rows.start
+                for field in ("refcount", "mapcount") if not state.is_free(pfn) else ():
+                    assert len(set(state.column(field, pfn, rows.stop - rows.start).tolist())) == 1
+        for place, stood in cut.find(state).items():
+            for rows in cut.tables[place].rows:
+                entries = state.tables[stood.pfn][rows.part] & np.uint64(~PTE_PFN_MASK & (1 << 64) - 1)
+                assert len(set(entries.tolist())) == 1
+
+
+MANY = "mmap A; write A 0; " + "; ".join(f"mprotect A {i} 1 r" for i in range(1, 20, 2)) + "; munmap A 19 1"
+"""More runs than a table has rows."""
+
+
+def drawn_under(scenario: str, geometry: str, numbers: tuple[int, ...]) -> list[Picture]:
+    """The pictures of some frames, under the cut of the whole trace."""
+    states = [f.state for f in record(load(scenario), Setup(geometry=geometry))]
+    cut = Cut.of(states)
+    return [Picture(text) for text in render([page_table_diagram(states[n], states[n - 1], cut).source for n in numbers])]
+
+
+def test_what_is_cut_off_is_announced() -> None:
+    last = drawn_under(MANY, "X86_64", (-1,))[0]
+    rows = [id for id in last.groups if re.fullmatch(r"A-pte0-0-r\d+", id)]
+    assert len(rows) == 12
+    assert all(re.match(r"… \d+ more runs", last.says(id)) for id in ("A-pte0-0-r11-entry", "page0-r11-page"))
+    assert last.says("process-A-title").endswith("more")
+    pins = "; ".join(f"pin A {i} 1 p{i}" for i in range(6))
+    last = Picture(svg(record(load(f"mmap A 6thp; write A 0 6thp; fork A B; {pins}"))[-1].state))
+    assert last.says("more-pages") == "… 2 more blocks" and last.says("A-more") == "… 2 more PTE tables"
+    assert last.says("more-pins") == "… 2 more pins"
+    assert last.arrows("huge")[-1].endswith("--more-pages")
+
+
+def test_a_change_in_a_row_for_many_runs_is_marked() -> None:
+    trace = record(load(MANY), Setup(geometry="X86_64"))
+    cleared, dropped = drawn_under(MANY, "X86_64", (step(trace, "PTE cleared", "munmap"), step(trace, "tail 19 _mapcount", "munmap")))
+    assert cleared.says("A-pte0-0-r11-entry").endswith("1 entries changed") and cleared.marked("A-pte0-0-r11")
+    assert dropped.says("page0-r11-mapcount") == "1 → 0…1" and dropped.marked("page0-r11-mapcount")
+
+
+def test_a_cut_wants_states_of_one_machine() -> None:
+    with pytest.raises(BadInput, match="states"):
+        Cut.of([])
+    states = [record(load("mmap A"), Setup(geometry=g))[-1].state for g in GEOMETRIES]
+    with pytest.raises(BadInput, match="geometries"):
+        Cut.of(states)
+    with pytest.raises(BadInput, match="X86_64"):
+        page_table_diagram(states[0], cut=Cut.of(states[1:]))
+
+
+def test_random_scenarios_can_be_drawn() -> None:
+    for seed in range(6):
+        states = _random_states(seed)
+        cut = Cut.of(states)
+        picked = random.Random(seed).sample(list(pairwise(states)), 12)
+        for text in render([page_table_diagram(now, before, cut).source for before, now in picked]):
+            Picture(text)
+        for state in states:  # each table is at one place, and each place is of a living process
+            found = find_tables(state, cut.homes, cut.known)
+            assert len({stood.pfn for stood in found.values()}) == len(found)
+            assert {place.process for place in found} <= {p.name for p in state.processes}
+
+
+def _random_states(seed: int) -> list[State]:
+    machine = Machine(geometry="TOY")
+    states = [capture(machine)]
+    for op in operations(seed, machine):
+        for _ in begin(machine, op):
+            states.append(capture(machine, states[-1], in_progress=True))
+    return states
