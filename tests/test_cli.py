@@ -10,6 +10,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from thplab import cli
@@ -203,3 +204,23 @@ def test_lab_without_notebooks_says_so(package: Path, capsys: pytest.CaptureFixt
 def test_lab_really_starts_jupyterlab() -> None:
     told = thplab("lab", "--", "--version")
     assert told.returncode == 0 and told.stdout.strip() == version("jupyterlab")
+
+
+# --- export -------------------------------------------------------------------------------------------------------------
+
+
+def test_export_writes_a_page_and_says_where(tmp_path: Path) -> None:
+    source = tmp_path / "small.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("print(6 * 7)")]), source)
+    told = thplab("export", str(source), "-o", str(tmp_path / "page.html"))
+    assert (told.returncode, told.stdout.strip()) == (0, str(tmp_path / "page.html"))
+    assert "42" in (tmp_path / "page.html").read_text()
+
+
+def test_export_of_what_cannot_be_read_or_run_says_so(tmp_path: Path) -> None:
+    assert thplab("export", str(tmp_path / "none.ipynb")).returncode == 2
+    source = tmp_path / "broken.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 / 0")]), source)
+    told = thplab("export", str(source))
+    assert told.returncode == 1 and "ZeroDivisionError" in told.stderr
+    assert not source.with_suffix(".html").exists()

@@ -15,6 +15,7 @@ from pictures import GEOMETRIES, NS, Box, Picture, after, last_of, mid, pictures
 from random_scenarios import operations
 
 from thplab.diagrams import Cut, page_table_diagram, render, svg
+from thplab.diagrams.arrows import arrows
 from thplab.diagrams.places import IN_HAND, LINKED, find_tables
 from thplab.errors import BadInput
 from thplab.machine import Machine
@@ -249,6 +250,18 @@ def test_every_row_of_a_cut_is_one_run_in_every_state(geometry: str) -> None:
             for rows in cut.tables[place].rows:
                 entries = state.tables[stood.pfn][rows.part] & np.uint64(~PTE_PFN_MASK & (1 << 64) - 1)
                 assert len(set(entries.tolist())) == 1
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_tables_and_blocks_are_cut_alike(geometry: str) -> None:
+    """A is split first, at no border; B and a pin cut the page later, and so the table of A too."""
+    trace = record(load("mmap A; write A 0; fork A B; split_pmd A 0; mprotect B 2 1 none; pin A 5 1 x"), Setup(geometry=geometry))
+    cut = Cut.of([f.state for f in trace])
+    for frame in trace:
+        rows = [ends.tail_row for ends, arrow in arrows(frame.state, cut).items() if arrow.kind == "pte"]
+        assert len(set(rows)) == len(rows), "one row, one arrow"
+    by_id = {table.id: [rows.start for rows in table.rows] for table in cut.tables.values()}
+    assert by_id["A-pte0-0"] == by_id["B-pte0-0"] == [rows.start for rows in cut.blocks[0].rows] == [0, 1, 2, 3, 5, 6]
 
 
 MANY = "mmap A; write A 0; " + "; ".join(f"mprotect A {i} 1 r" for i in range(1, 20, 2)) + "; munmap A 19 1"

@@ -162,3 +162,10 @@ def test_graphviz_has_nothing_to_complain_about() -> None:
 
 def test_a_scenario_without_processes_has_a_picture() -> None:
     assert Picture(svg(record(Scenario())[0].state)).says("nothing") == "no process yet"
+
+
+def test_drawing_says_nothing_about_the_systems_fonts() -> None:
+    # The process's own stderr is what a notebook shows under the cell.
+    script = "from thplab.diagrams import render; render(['digraph { a [label=\"x\"] }'])"
+    drawn = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert drawn.stderr == ""

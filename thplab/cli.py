@@ -18,6 +18,7 @@ from thplab.geometry import GEOMETRIES, TOY
 from thplab.mutants import MUTANTS
 from thplab.scenario import builtin, load
 from thplab.trace import Setup, record
+from thplab.verify import verify
 
 _PACKAGE = Path(__file__).parent
 
@@ -31,6 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if options.command == "lab":
             return _lab(words[cut + 1 :])
+        if options.command == "export":
+            return _export(options)
+        if options.command == "verify":
+            return _verify(options)
         return _list() if options.list else _run(options)
     except BadInput as error:
         print(f"thplab: {error}", file=sys.stderr)
@@ -53,6 +58,22 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--memory", metavar="N", type=int, help="number of page frames (default: 32 huge pages' worth)")
     run.add_argument("--mutant", metavar="M", default="", help=f"a kernel that is wrong in one way: {', '.join(MUTANTS)}")
     run.add_argument("--all", action="store_true", help="show every step, also plain reads, locks and what was explained before")
+
+    replay = commands.add_parser(
+        "verify",
+        help="compare a kernel with a recording of the real one",
+        description="Replay a truth file and compare every recorded field. Exit status 0: nothing disagrees; 1: something does.",
+    )
+    replay.add_argument("file", metavar="FILE.jsonl", help="a truth file, such as tests/truth/linux-4.5.jsonl")
+    replay.add_argument("--kernel", metavar="K", default="", help="replay on this kernel (default: the one that each record names)")
+
+    page = commands.add_parser(
+        "export",
+        help="write a notebook as one HTML page",
+        description="Run a notebook and write it as one HTML page that steps without a kernel and without a network.",
+    )
+    page.add_argument("notebook", metavar="NOTEBOOK", type=Path)
+    page.add_argument("-o", "--output", metavar="FILE", type=Path, help="default: beside the notebook, with the ending .html")
 
     commands.add_parser(
         "lab",
@@ -90,6 +111,29 @@ def _print(text: str) -> None:
     except BrokenPipeError:
         # The interpreter would try to flush once more at its end, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+# --- verify -------------------------------------------------------------------------------------------------------------
+
+
+def _verify(options: argparse.Namespace) -> int:
+    report = verify(options.file, options.kernel)
+    _print(report.text())
+    return report.status
+
+
+# --- export -------------------------------------------------------------------------------------------------------------
+
+
+def _export(options: argparse.Namespace) -> int:
+    from thplab.export import ExportFailed, export  # nbconvert takes a while to load, and the other commands do without
+
+    try:
+        print(export(options.notebook, options.output))
+    except ExportFailed as error:
+        print(f"thplab: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 # --- lab ----------------------------------------------------------------------------------------------------------------

@@ -12,20 +12,20 @@ _PSS_SHIFT = 12
 """smaps adds up shares of pages in units of 1/4096 byte."""
 
 
-def smaps(state: State, process: str) -> dict[str, int]:
-    """Rss, Pss and AnonHugePages of a process in kB, recounted from the page tables and summed over its VMAs.
+def smaps(state: State, process: str, region: str = "") -> dict[str, int]:
+    """Rss, Pss and AnonHugePages of a process in kB, recounted from the page tables and summed over its VMAs, or over those of
+    one region.
 
     A page's share in Pss is its size divided by the number of entries that map it, PMDs and PTEs alike, which is what every
     recorded kernel shows. (The RFC as posted would divide by page_mapcount(), which leaves PMDs out on a tail: docs/KERNEL.md 2.1.)
     A huge PMD counts whole in Rss and AnonHugePages even if it maps the huge zero page, as on 3.16, the RFC's base
-    (docs/KERNEL.md 1.6, number 13). Raises BadInput if the process does not live in this state.
+    (docs/KERNEL.md 1.6, number 13). Raises BadInput if the process does not live in this state or has no such region.
     """
-    found = state.process(process)
     mine = [m for m in state.mapped if m.process == process]
     mappings = _mappings(state)
     kib = state.geometry.page_size // 1024
     figures = {"Rss": 0, "Pss": 0, "AnonHugePages": 0}
-    for vma in found.vmas:
+    for vma in state.vmas(process, region):
         share = 0
         for m in mine:
             pages = _pages_in(state, m, vma)

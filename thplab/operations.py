@@ -218,7 +218,7 @@ def _munmap(machine: Machine, proc: str, start: int, npages: int = 1, region: st
 
 def _pin(machine: Machine, proc: str, start: int, npages: int = 1, pin: str = "", how: str = "vmsplice", region: str = "R") -> Routine[int]:
     if how == "io_uring":
-        raise BadInput("how", "'io_uring' takes FOLL_PIN references, which this kernel has not", "one of " + ", ".join(PIN_WRITES))
+        raise BadInput("how", "'io_uring' is not built: it takes FOLL_PIN references", "one of " + ", ".join(PIN_WRITES))
     write = check_choice("how", how, PIN_WRITES)
     mm, low, high = check_mapped(machine, proc, start, npages, region)
     if not pin:

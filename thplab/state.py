@@ -140,6 +140,17 @@ class State:
                 return process
         raise BadInput("process", f"{name!r} does not live in this state", "one of: " + ", ".join(p.name for p in self.processes))
 
+    def vmas(self, process: str, region: str = "") -> tuple[VmaState, ...]:
+        """The VMAs of a process, or those in one of its regions. Raises BadInput if there is no such process or region."""
+        found = self.process(process)
+        if not region:
+            return found.vmas
+        regions = dict(found.regions)
+        if region not in regions:
+            raise BadInput("region", f"{region!r} does not exist in {process}", "one of: " + ", ".join(regions))
+        base, pages = regions[region]
+        return tuple(v for v in found.vmas if base <= v.start < base + pages * self.geometry.page_size)
+
     # --- recounted from the page tables -----------------------------------------------------------------------------------
 
     @cached_property

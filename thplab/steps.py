@@ -121,10 +121,10 @@ class Cpus:
         self._take(lock, mode)
         yield Step(LOCK, f"lock {lock}" + (" (shared)" if mode == "shared" else ""), why)
 
-    def unlock(self, lock: str, why: str = "") -> Routine[None]:
-        """Release `lock`, which this CPU holds."""
+    def unlock(self, lock: str, why: str = "", event: str = "") -> Routine[None]:
+        """Release `lock`, which this CPU holds. `event` names what the caller has counted in /proc/vmstat beside it."""
         self._drop(lock)
-        yield Step(UNLOCK, f"unlock {lock}", why)
+        yield Step(UNLOCK, f"unlock {lock}" + (f"; {event} += 1" if event else ""), why)
 
     def trylock(self, lock: str, why: str = "") -> Routine[bool]:
         """Take `lock` if it is free; returns whether it was taken. Never waits."""

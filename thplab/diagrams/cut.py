@@ -205,20 +205,12 @@ class _Cutter:
             self.small.setdefault(number, set()).add(pfn)
 
     def _match(self) -> None:
-        """Cut tables and blocks at each other's borders, until every row of a table names frames of one row of a block."""
-        grown = True
-        while grown:
-            grown = False
-            for place, image in self.images:
-                if image.kind == "zero":
-                    continue
+        """Cut tables at the borders of blocks as well, so that every row of a table names frames of one row of a block."""
+        for place, image in self.images:
+            if image.kind != "zero":
                 number, first = divmod(image.pfn, self.nr)
-                table, block, shift = self.borders[place], self.frames[number], image.start - first
-                up = {b + shift for b in block if first <= b <= image.stop - shift} - table
-                down = {b - shift for b in table if image.start <= b <= image.stop} - block
-                table |= up
-                block |= down
-                grown |= bool(up or down)
+                count = image.stop - image.start
+                self.borders[place].update(image.start + b - first for b in self.frames[number] if first <= b <= first + count)
 
     # --- the result -----------------------------------------------------------------------------------------------------
 

@@ -6,11 +6,13 @@ the course of arrows.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 
 from thplab.diagrams.cells import PAD, SIZE
@@ -64,9 +66,28 @@ def _pygraphviz(sources: list[str]) -> list[str]:
     from pygraphviz import AGraph
 
     try:
-        return [AGraph(string=source).draw(format="svg", prog="dot").decode() for source in sources]
+        with _without_font_warnings():
+            return [AGraph(string=source).draw(format="svg", prog="dot").decode() for source in sources]
     except ValueError as error:
         raise BadInput("source", f"cannot be drawn: {error}", "DOT text") from None
+
+
+@contextlib.contextmanager
+def _without_font_warnings() -> Iterator[None]:
+    """Keep back what the wheel's fontconfig says about a system's font files that are newer than itself.
+
+    It writes to the process's stderr, which a notebook shows under the cell. Whatever else is written there is passed on.
+    """
+    with tempfile.TemporaryFile() as heard:
+        stderr = os.dup(2)
+        os.dup2(heard.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            heard.seek(0)
+            os.write(2, b"".join(line for line in heard if not line.startswith(b"Fontconfig")))
 
 
 def _dot(sources: list[str]) -> list[str]:

@@ -231,7 +231,7 @@ def do_huge_pmd_anonymous_page(system: System, vma: Vma, address: int, pmd_table
     tables.set(pmd_table, index, pt.mkdirty(pt.mkwrite(pmd)) if vma.prot & pt.PROT_WRITE else pmd)
     yield change("PMD = the huge page, writable", "One entry of the page table now maps all of it.")
     system.count_vm_event("thp_fault_alloc")
-    yield from system.cpus.unlock(lock)
+    yield from system.cpus.unlock(lock, event="thp_fault_alloc")
     return 0
 
 

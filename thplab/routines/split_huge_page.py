@@ -56,7 +56,7 @@ def split_huge_page_compound_lock(system: System, page: int) -> Routine[int]:
         return (yield from split_refused(system, lock, error))
     yield from system.scheme.put_pages(system, slice(page + 1, page + system.geometry.nr))
     system.count_vm_event("thp_split_page")
-    yield from system.cpus.unlock(lock, "thp_split_page += 1: the compound page is gone.")
+    yield from system.cpus.unlock(lock, "The compound page is gone.", event="thp_split_page")
     return 0
 
 
@@ -80,7 +80,7 @@ def check_pins(system: System, page: int) -> Routine[int]:
 def split_refused(system: System, lock: str, error: int) -> Routine[int]:
     """End of a split that is refused: count it, let the reverse map go. Returns `error`."""
     system.count_vm_event("thp_split_page_failed")
-    yield from system.cpus.unlock(lock, "Refused, and thp_split_page_failed counts it. The caller must cope: it tries again later.")
+    yield from system.cpus.unlock(lock, "Refused. The caller must cope: it tries again later.", event="thp_split_page_failed")
     return error
 
 

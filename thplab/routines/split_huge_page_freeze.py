@@ -49,11 +49,11 @@ def split_huge_page_freeze(system: System, page: int) -> Routine[int]:
         yield from unfreeze_page(system, anon_vma, page)
     if pinned:
         system.count_vm_event("thp_split_page_failed")
-        yield from system.cpus.unlock(lock)
+        yield from system.cpus.unlock(lock, event="thp_split_page_failed")
         return -system.kernel.split_refused
     yield from system.scheme.put_pages(system, slice(page + 1, page + system.geometry.nr))
     system.count_vm_event("thp_split_page")
-    yield from system.cpus.unlock(lock)
+    yield from system.cpus.unlock(lock, event="thp_split_page")
     return 0
 
 

@@ -43,9 +43,9 @@ def split_huge_pmd(system: System, vma: Vma, address: int) -> Routine[None]:
     yield change("PMD marked not present", "The hardware must never see a huge entry and small ones for the same address at once.")
     yield from system.cpus.flush_tlb(f"{geometry.size_text(geometry.nr)} of {mm.name}", "No CPU may keep using the old huge entry.")
     tables.link(pmd_table, index, pgtable)
-    yield change("PMD = the PTE table", "The same memory, now mapped in pieces. The compound page has not changed.")
+    yield change("PMD = the PTE table", "The same memory, now mapped in pieces. The page is still one compound page.")
     system.count_vm_event("thp_split_pmd")
-    yield from system.cpus.unlock(lock, "thp_split_pmd counts one split mapping. thp_split_page stays: no page was split.")
+    yield from system.cpus.unlock(lock, "One mapping was split. thp_split_page stays: no page was.", event="thp_split_pmd")
 
 
 @routine

@@ -15,35 +15,31 @@ _TEXTS = {
     "story": """
 scenario story: the RFC's own story: one huge page, two processes, two kinds of split
 phase A maps a huge page
-why The first write makes the kernel put one huge page under the whole range. One PMD entry maps it, so the head page has one
-why reference and one mapping; the tails have none of their own.
+why A asks for memory and writes one byte. The kernel puts a whole huge page there and maps all of it with one PMD.
 mmap A
 write A 0
 phase A forks B
-why B gets a huge PMD entry for the same page. The head counts one reference and one mapping more; the tails do not change.
+why B gets a page table of its own, over the same memory. Watch what the head counts and what the tails count.
 fork A B
 phase B splits one PMD
-why B protects a single small page in the middle, so its VMA falls into three and one huge entry no longer fits. split_huge_pmd()
-why turns B's PMD into a table of PTEs and leaves A's PMD and the page itself alone; it cannot fail.
+why B makes a single page in the middle read-only. Its VMA falls into three, and one PMD cannot serve all three. split_huge_pmd()
+why turns B's PMD into a table of PTEs. It leaves A's PMD alone and the page in one piece, and it cannot fail.
 mprotect B 1/2thp 1 r
-phase Look at the counters
-why Each tail now counts one mapping, B's PTE. The head's mapcount has not moved, because B's PMD mapping became its PTE mapping of
-why the first small page; A and B still read the same memory through two kinds of entry.
+phase Two ways to the same memory
+why A and B read the same page, A through its PMD and B through a PTE. Look at the counters while nothing changes: each tail counts
+why B's PTE; the head counts A's PMD and B's PTE of its first small page in one field.
 read B 1/2thp
 read A 1/2thp
-phase A pin makes the split fail
-why A driver pins one small page of A; only the head counts it, so nobody can tell any more which small page it was. Swap-out has to
-why split the page itself, finds a reference that no mapping explains, and gives up with -EBUSY.
+phase A pin, then swap-out
+why A driver takes a reference on one small page of A: a pin. Then memory runs short, and reclaim asks for a split of the page itself.
 pin A 1/2thp 1 dma
 swap_out A 0
-phase Without the pin the split succeeds
-why The driver is done. Now every reference is explained by a mapping, and split_huge_page() turns the huge page into small ones:
-why first A's PMD is split, then each small page gets a count of its own.
+phase The pin is gone
+why The driver lets go. Then somebody asks for the split of the page again.
 unpin dma
 split A 0
-phase The memory comes back
-why B unmaps one small page and only that page loses a reference, for A still maps it. When B and then A exit, the last references go
-why and the memory is free.
+phase Unmap and exit
+why B unmaps one small page. Then B exits, and then A.
 munmap B 1/2thp 1
 exit B
 exit A

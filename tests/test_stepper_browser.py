@@ -1,0 +1,515 @@
+"""The stepper in a real JupyterLab and a real Chromium: every control is operated, and nothing moves that should not."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from labserver import Server, lab, open_and_run, page
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from playwright.sync_api import Locator, Page, expect
+
+from thplab.describe import describe
+from thplab.scenario import load
+from thplab.trace import Trace, record
+from thplab.widgets.payload import payload
+
+pytestmark = pytest.mark.browser
+
+PYTHON = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+LONG = new_markdown_cell("\n\n".join(f"line {n}" for n in range(80)))
+STORY = "from thplab.widgets import Stepper\nstory = Stepper('story')\nstory"
+PHASES = [phase.title for phase in load("story").phases]
+ASKING = f"""from thplab.widgets import Prediction, Stepper
+
+def head_count(frame):
+    return frame.state.field("refcount", frame.state.compound_pages()[0])
+
+Stepper("story", predictions=[
+    Prediction({PHASES[2]!r}, "How many references?", head_count, why="Each PTE holds one.", of="PMD = the PTE table"),
+    Prediction({PHASES[4]!r}, "Whose count goes up?", lambda frame: "the head's",
+               answers=["the head's", "page 4's own"], why="A tail has no count of its own."),
+])"""
+LECTURE = "from thplab.widgets import Stepper\nStepper('story', lecture=True)"
+NOTEBOOKS = {
+    "story": [new_markdown_cell("# The story"), new_code_cell(STORY), LONG],
+    "asking": [new_code_cell(ASKING), LONG],
+    "lecture": [new_code_cell(LECTURE)],
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("notebooks")
+    for name, cells in NOTEBOOKS.items():
+        nbformat.write(new_notebook(cells=cells, metadata=PYTHON), folder / f"{name}.ipynb")
+    with lab(folder) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def pg() -> Iterator[Page]:
+    with page(height=900, permissions=["clipboard-read", "clipboard-write"]) as pg:
+        yield pg
+
+
+@pytest.fixture(scope="module")
+def show(server: Server, pg: Page) -> Callable[[str], Locator]:
+    """Opens a notebook, unless it is open already, and answers its stepper, at its first step."""
+    opened: list[str] = []
+
+    def show(name: str) -> Locator:
+        if opened[-1:] != [name]:
+            open_and_run(pg, server.base, server.token, f"{name}.ipynb")
+            opened.append(name)
+        stepper = pg.locator(".thp-stepper")
+        stepper.and_(pg.locator("[data-step]")).wait_for()
+        stepper.locator(".thp-switch input").set_checked(False) if name == "story" else None
+        press(stepper, "Home")
+        at(stepper, 0)
+        return stepper
+
+    return show
+
+
+@pytest.fixture
+def story(show: Callable[[str], Locator]) -> Locator:
+    return show("story")
+
+
+@pytest.fixture(scope="module")
+def trace() -> Trace:
+    return record(load("story"))
+
+
+@pytest.fixture(scope="module")
+def data(trace: Trace) -> dict[str, Any]:
+    return payload(trace)
+
+
+@pytest.fixture(scope="module")
+def shown(data: dict[str, Any]) -> list[int]:
+    """The frames that are shown unless all are."""
+    return [number for number, frame in enumerate(data["frames"]) if not frame["plain"]]
+
+
+def at(stepper: Locator, frame: int) -> None:
+    expect(stepper).to_have_attribute("data-step", str(frame))
+
+
+def press(stepper: Locator, key: str) -> None:
+    stepper.locator(".thp-picture").press(key)
+
+
+def button(stepper: Locator, name: str) -> Locator:
+    return stepper.get_by_role("button", name=name, exact=True)
+
+
+def picture(stepper: Locator) -> str:
+    """The text of the picture that is shown, without its name, which has the number of the step."""
+    return re.sub(r"<title.*?</title>|<desc.*?</desc>", "", stepper.locator(".thp-picture").inner_html())
+
+
+def begins(data: dict[str, Any], shown: list[int]) -> list[int]:
+    return [next(number for number in shown if number >= phase["first"]) for phase in data["phases"]]
+
+
+# --- going ----------------------------------------------------------------------------------------------------------------
+
+
+def test_step_back_first_and_last(story: Locator, data: dict[str, Any], shown: list[int]) -> None:
+    seen = [picture(story)]
+    for number in shown[1:7]:
+        button(story, "Next step").click()
+        at(story, number)
+        assert data["frames"][number]["text"] in story.locator(".thp-caption").inner_text()
+        seen.append(picture(story))
+    assert len(set(seen)) == len({data["frames"][number]["picture"] for number in shown[:7]}) > 3
+    button(story, "Previous step").click()
+    at(story, shown[5])
+    assert picture(story) == seen[5]
+    button(story, "Last step").click()
+    at(story, shown[-1])
+    expect(button(story, "Next step")).to_be_disabled()
+    button(story, "Next step").click(force=True)
+    at(story, shown[-1])
+    expect(story.locator(".thp-position")).to_contain_text(f"phase 7 of 7 · step {len(shown) - 1} / {len(shown) - 1}")
+    button(story, "First step").click()
+    at(story, 0)
+    assert picture(story) == seen[0]
+
+
+def test_every_phase_mark(story: Locator, data: dict[str, Any], shown: list[int]) -> None:
+    for number, (phase, first) in enumerate(zip(data["phases"], begins(data, shown), strict=True), 1):
+        mark = story.get_by_role("button", name=f"Phase {number} of 7: {phase['title']}")
+        mark.click()
+        at(story, first)
+        expect(mark).to_have_attribute("aria-current", "step")
+        assert story.locator(".thp-mark[aria-current]").count() == 1
+        caption = " ".join(story.locator(".thp-caption").inner_text().split())
+        assert caption.startswith(f"{phase['title']}. {phase['why']}")
+        expect(story.locator(".thp-position")).to_contain_text(f"phase {number} of 7")
+
+
+SCROLLED = "() => [...document.querySelectorAll('*')].filter(e => !e.closest('.thp-stepper') && e.scrollTop).map(e => e.scrollTop)"
+
+
+def test_the_keys_step_and_jupyterlab_does_not_get_them(pg: Page, story: Locator, shown: list[int]) -> None:
+    selected = "() => window.jupyterapp.shell.currentWidget.content.activeCellIndex"
+    slider, step = story.get_by_role("slider", name="Step"), button(story, "Next step")
+    step.click()
+    before = pg.evaluate(selected), pg.evaluate(SCROLLED)
+    for target in (step, slider, story.locator(".thp-picture"), story.locator(".thp-mark").nth(2), story.locator(".thp-switch input")):
+        place = 1
+        for key, by in (("ArrowRight", 1), ("ArrowRight", 1), ("ArrowLeft", -1), ("End", 10_000), ("ArrowLeft", -1), ("Home", -10_000)):
+            target.press(key)
+            place = max(0, min(len(shown) - 1, place + by))
+            at(story, shown[place])
+            assert (pg.evaluate(selected), pg.evaluate(SCROLLED)) == before, (target, key)
+        for key, place in ((("ArrowUp", 1), ("ArrowDown", 0)) if target is slider else (("ArrowDown", 1), ("ArrowUp", 0))):
+            target.press(key)
+            at(story, shown[place])
+        target.press("ArrowRight")
+        at(story, shown[1])
+        assert (pg.evaluate(selected), pg.evaluate(SCROLLED)) == before, target
+
+
+def test_the_slider_names_its_step(story: Locator, data: dict[str, Any], shown: list[int]) -> None:
+    slider = story.get_by_role("slider", name="Step")
+    slider.fill("30")
+    at(story, shown[30])
+    text = slider.get_attribute("aria-valuetext")
+    assert text is not None and text.startswith("phase ") and f"step 30 / {len(shown) - 1}: {data['frames'][shown[30]]['text']}" in text
+
+
+WATCH = """([root, count, limit]) => new Promise(done => {
+    const times = [performance.now()];
+    const finish = () => { watch.disconnect(); done(times.slice(1).map((time, i) => time - times[i])); };
+    const watch = new MutationObserver(() => { times.push(performance.now()); if (times.length > count) finish(); });
+    watch.observe(root, { attributes: true, attributeFilter: ["data-step"] });
+    setTimeout(finish, limit);
+})"""
+
+
+def test_play_stops_at_the_next_phase_mark_and_goes_on_from_there(story: Locator, data: dict[str, Any], shown: list[int]) -> None:
+    marks, play = begins(data, shown), story.locator(".thp-play")
+    story.get_by_label("Speed of Play").select_option("fast")
+    story.locator(".thp-mark").nth(3).click()
+    for first in marks[4:6]:
+        play.click()
+        expect(play).to_have_text("Pause")
+        expect(play).to_have_attribute("aria-pressed", "false", timeout=60_000)
+        at(story, first)
+    press(story, "End")
+    press(story, "ArrowLeft")
+    press(story, " ")
+    at(story, shown[-1])
+    expect(play).to_have_attribute("aria-pressed", "false")
+
+
+def test_pause_stops_it_and_speed_is_kept(pg: Page, story: Locator, shown: list[int]) -> None:
+    play, root = story.locator(".thp-play"), story.element_handle()
+    times = {}
+    for speed in ("fast", "medium"):
+        story.get_by_label("Speed of Play").select_option(speed)
+        press(story, "Home")
+        press(story, " ")
+        expect(play).to_have_attribute("aria-pressed", "true")
+        times[speed] = pg.evaluate(WATCH, [root, 3, 20_000])[1:]
+        play.click()
+        expect(play).to_have_text("Play")
+        assert pg.evaluate(WATCH, [root, 1, 1700]) == []
+    assert 500 < min(times["fast"]) < min(times["medium"]) and min(times["medium"]) > 1300
+    press(story, " ")
+    button(story, "Previous step").click()
+    expect(play).to_have_attribute("aria-pressed", "false")
+    assert pg.evaluate(WATCH, [root, 1, 1700]) == []
+
+
+def test_all_steps_shows_what_is_folded(story: Locator, data: dict[str, Any], shown: list[int], trace: Trace) -> None:
+    folded = next(number for number in range(20, len(trace)) if data["frames"][number]["plain"])
+    after = next(number for number in shown if number > folded)
+    switch = story.get_by_role("switch", name="all steps")
+    press(story, "ArrowRight")
+    lines = story.locator(".thp-line")
+    assert lines.filter(visible=True).count() < lines.count()
+    switch.check()
+    expect(story.locator(".thp-position")).to_contain_text(f"step 1 / {len(trace) - 1}")
+    assert lines.filter(visible=True).count() == lines.count()
+    for number in range(2, folded + 1):
+        press(story, "ArrowRight")
+        at(story, number)
+    assert data["frames"][folded]["text"] in story.locator(".thp-caption").inner_text()
+    expect(story.locator(".thp-here")).to_be_visible()
+    switch.uncheck()
+    at(story, after)
+    assert f"before it: {data['frames'][folded]['text']}" in story.locator(".thp-caption").inner_text()
+    expect(story.locator(".thp-position")).to_contain_text(f"/ {len(shown) - 1}")
+
+
+def test_copy_as_code(pg: Page, story: Locator, trace: Trace) -> None:
+    story.locator(".thp-mark").nth(2).click()
+    press(story, "ArrowRight")
+    number = int(story.get_attribute("data-step") or "")
+    story.locator(".thp-copy").click()
+    expect(story.locator(".thp-copy")).to_have_text("copied")
+    text = pg.evaluate("() => navigator.clipboard.readText()")
+    names: dict[str, Any] = {}
+    exec(text, names)
+    assert len(text.splitlines()) == 2 and f"seek({number})" in text
+    assert names["state"].exact == trace[number].state.exact
+    expect(story.locator(".thp-copy")).to_have_text("copy as code")
+
+
+def test_python_knows_the_step_and_can_set_it(pg: Page, story: Locator, shown: list[int]) -> None:
+    ask = """code => new Promise(done => {
+        const run = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({ code });
+        run.onIOPub = message => { if (message.header.msg_type === "stream") done(message.content.text); };
+        run.done.then(() => done(""));
+    })"""
+    pg.evaluate(ask, "story.step = 60")
+    at(story, next(number for number in shown if number >= 60))
+    press(story, "ArrowRight")
+    number = story.get_attribute("data-step")
+    pg.wait_for_function(f"async () => (await ({ask})('print(story.step)')).trim() === '{number}'")
+
+
+# --- what is shown --------------------------------------------------------------------------------------------------------
+
+
+def test_every_step_marks_its_line_in_the_call_tree_and_in_sight(pg: Page, story: Locator, data: dict[str, Any], shown: list[int]) -> None:
+    inside = """() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => {
+        const here = document.querySelector(".thp-here").getBoundingClientRect();
+        const box = document.querySelector(".thp-tree").getBoundingClientRect();
+        done(here.top >= box.top - 1 && here.bottom <= box.bottom + 1);
+    })))"""
+    for number in shown[1:]:
+        press(story, "ArrowRight")
+        at(story, number)
+        assert story.locator(".thp-here").inner_text() == data["frames"][number]["text"]
+        assert pg.evaluate(inside), number
+
+
+def test_the_ledger_shows_before_and_now(story: Locator, data: dict[str, Any]) -> None:
+    number = next(n for n, frame in enumerate(data["frames"]) if frame["text"] == "head _count += 7")
+    story.get_by_role("slider", name="Step").fill("0")
+    story.locator(".thp-mark").nth(2).click()
+    while int(story.get_attribute("data-step") or "") < number:
+        press(story, "ArrowRight")
+    at(story, number)
+    row = story.locator(".thp-ledger tr", has_text="head _count")
+    assert row.locator("td").all_inner_texts()[:2] == ["2", "9"]
+    assert "thp-moved" in (row.get_attribute("class") or "")
+    assert "A: 1 PMD" in row.inner_text() and "in the hands of" in row.inner_text()
+
+
+def test_a_returned_error_is_shown(story: Locator, data: dict[str, Any]) -> None:
+    failed = next(op for op in data["operations"] if op["failed"])
+    story.locator(".thp-mark").nth(5).click()
+    press(story, "ArrowLeft")
+    at(story, failed["last"])
+    assert f"{failed['label']} returns -EBUSY" in story.locator(".thp-caption").inner_text()
+    assert "→ -EBUSY" in story.locator(".thp-tree").inner_text()
+
+
+def test_the_state_in_words_is_a_table_and_follows(story: Locator, trace: Trace, shown: list[int]) -> None:
+    story.get_by_text("The state in words", exact=True).click()
+    for number in shown[1:4]:
+        press(story, "ArrowRight")
+        at(story, number)
+        cells = story.locator(".thp-words :is(th, td)").all_inner_texts()
+        lines = describe(trace[number].state, trace[number - 1].state).splitlines()
+        assert cells == [line.strip() for line in lines if line.strip()]
+    story.get_by_text("The state in words", exact=True).click()
+    expect(story.locator(".thp-text")).to_be_hidden()
+
+
+def test_the_picture_has_a_name_and_the_caption_is_the_one_status(story: Locator, data: dict[str, Any], shown: list[int]) -> None:
+    for number in shown[1:4]:
+        press(story, "ArrowRight")
+        at(story, number)
+        expect(story.locator(".thp-picture svg")).to_have_role("img")
+        text = data["frames"][number]["text"]
+        expect(story.locator(".thp-picture svg")).to_have_accessible_name(f"Step {shown.index(number)} of {len(shown) - 1}: {text}")
+        expect(story.locator(".thp-picture svg")).to_have_accessible_description(re.compile("The state in words is below"))
+    assert story.get_by_role("status").count() == 1
+
+
+BOXES = """() => {
+    const root = document.querySelector(".thp-stepper"), boxes = {};
+    const names = ["head", "bar", "time", "picture", "caption", "side", "tree", "ledger", "words"];
+    const parts = [root, ...names.map(name => root.querySelector(`.thp-${name}`))];
+    const nodes = root.querySelectorAll(".thp-picture g.node, .thp-picture g.cluster, .thp-picture g.row");
+    for (const part of parts) boxes[part.className.split(" ")[0]] = part.getBoundingClientRect();
+    for (const node of nodes) {  // a process that does not live has no frame
+        const shape = node.querySelector(node.classList.contains("cluster") ? ":scope > path" : "polygon");
+        if (shape) boxes[node.id] = shape.getBoundingClientRect();
+    }
+    for (const button of root.querySelectorAll(".thp-bar button")) boxes[button.ariaLabel] = button.getBoundingClientRect();
+    return Object.entries(boxes).map(([id, box]) => [id, ["x", "y", "width", "height"].map(side => Math.round(box[side]))]);
+}"""
+
+
+def test_nothing_moves_but_what_the_kernel_moved(pg: Page, story: Locator, shown: list[int]) -> None:
+    before, places = pg.evaluate(SCROLLED), {}
+    for number in shown:
+        at(story, number)
+        for id, box in pg.evaluate(BOXES):
+            assert places.setdefault(id, box) == box, (id, number)
+        button(story, "Next step").click(force=True)
+    assert len(places) > 40
+    assert pg.evaluate(SCROLLED) == before
+
+
+def test_what_changed_lights_up_unless_the_reader_wants_no_motion(pg: Page, story: Locator) -> None:
+    moving = "() => document.querySelector('.thp-stepper').getAnimations({ subtree: true }).length"
+    press(story, "ArrowRight")
+    press(story, "ArrowRight")
+    assert pg.evaluate(moving) > 0
+    pg.emulate_media(reduced_motion="reduce")
+    press(story, "ArrowRight")
+    assert pg.evaluate(moving) == 0
+    pg.emulate_media(reduced_motion="no-preference")
+
+
+# --- themes and sizes -----------------------------------------------------------------------------------------------------
+
+# Text that stands in a box of its own colour, and the least contrast with it.
+CONTRAST = """() => {
+    const numbers = colour => colour.match(/[\\d.]+/g).map(Number);
+    const light = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+        .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+    const ground = e => { for (; e; e = e.parentElement) {
+        const c = numbers(getComputedStyle(e).backgroundColor); if (c.length === 3 || c[3] > 0) return c; } return [255, 255, 255]; };
+    return [...document.querySelectorAll(".thp-stepper *")]
+        .filter(e => !e.closest("svg") && e.checkVisibility() && [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()))
+        .map(e => { const [a, b] = [light(numbers(getComputedStyle(e).color)), light(ground(e))].sort((x, y) => y - x);
+            return [(a + .05) / (b + .05), e.className + ": " + e.textContent.slice(0, 30)]; })
+        .sort((x, y) => x[0] - y[0]);
+}"""
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
+def test_every_text_can_be_read_in_light_and_in_dark(pg: Page, story: Locator, theme: str) -> None:
+    pg.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", theme)
+    dark = theme.endswith("Dark")
+    pg.locator(f"body[data-jp-theme-light='{str(not dark).lower()}']").wait_for(state="attached")
+    story.locator(".thp-mark").nth(5).click()
+    press(story, "ArrowLeft")
+    press(story, "Escape")
+    found = pg.evaluate(CONTRAST)
+    assert len(found) > 40 and found[0][0] >= 4.5, found[:3]
+    paper = pg.evaluate("() => getComputedStyle(document.querySelector('.thp-stepper')).backgroundColor")
+    fill = pg.evaluate("() => getComputedStyle(document.querySelector(\".thp-picture [fill='#ffffff']\")).fill")
+    assert paper == fill == ("rgb(20, 23, 28)" if dark else "rgb(255, 255, 255)")
+
+
+def test_the_focus_can_be_seen(pg: Page, story: Locator) -> None:
+    button(story, "Next step").focus()
+    for _ in range(6):
+        outline = pg.evaluate("() => [getComputedStyle(document.activeElement).outlineStyle, document.activeElement.className]")
+        assert outline[0] == "solid", outline
+        pg.keyboard.press("Tab")
+
+
+FONTS = """() => [...document.querySelectorAll(".thp-stepper *")]
+    .filter(e => !e.closest("svg") && e.checkVisibility() && [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()))
+    .map(e => [parseFloat(getComputedStyle(e).fontSize), e.className, e.textContent.slice(0, 30)])"""
+
+
+def test_a_lecture_fits_what_can_be_seen_and_is_large(pg: Page, show: Callable[[str], Locator], data: dict[str, Any]) -> None:
+    pg.set_viewport_size({"width": 1280, "height": 720})
+    lecture = show("lecture")
+    for number in range(7):
+        lecture.locator(".thp-mark").nth(number).click()
+        fonts = pg.evaluate(FONTS)
+        assert len(fonts) > 15 and min(fonts)[0] >= 18, min(fonts)
+        clipped = pg.evaluate("() => { const c = document.querySelector('.thp-caption'); return c.scrollHeight - c.clientHeight; }")
+        assert clipped <= 1, number
+    box = lecture.bounding_box()
+    seen = pg.locator(".jp-WindowedPanel-outer").first.bounding_box()
+    assert box is not None and seen is not None
+    assert box["width"] <= 1280 and box["height"] <= seen["height"] <= 720
+    pg.set_viewport_size({"width": 1280, "height": 900})
+
+
+# --- predictions ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_step_is_hidden_until_the_learner_has_answered(
+    pg: Page, show: Callable[[str], Locator], data: dict[str, Any], shown: list[int]
+) -> None:
+    asking = show("asking")
+    split, pin = (data["phases"][number]["first"] for number in (2, 4))
+    before = max(number for number in shown if number < split)
+    field, panel = asking.get_by_label("Your prediction, a whole number"), asking.locator(".thp-questions")
+    texts = asking.locator(".thp-tree")
+    for skip in (lambda: button(asking, "Last step").click(), lambda: asking.locator(".thp-mark").nth(6).click()):
+        press(asking, "Home")
+        skip()
+        at(asking, before)
+        expect(field).to_be_focused()
+    expect(asking.get_by_role("slider")).to_have_value(str(shown.index(before)))
+    button(asking, "Next step").click()
+    at(asking, before)
+    assert "9" not in panel.inner_text() and "lock mmap_sem of B" not in texts.inner_text()
+
+    field.fill("nine")
+    field.press("Enter")
+    expect(panel).to_contain_text("Type a whole number.")
+    at(asking, before)
+    field.fill("8")
+    field.press("Enter")
+    at(asking, split)
+    expect(panel).to_contain_text("You said 8. Step on and see.")
+    expect(button(asking, "Next step")).to_be_focused()
+    told = next(frame for frame in shown if data["frames"][frame]["text"] == "PMD = the PTE table")
+    while int(asking.get_attribute("data-step") or "") < told:
+        assert "actual" not in panel.inner_text()
+        pg.keyboard.press("ArrowRight")
+    at(asking, told)
+    expect(panel.locator(".thp-wrong")).to_contain_text("not so · yours 8 · actual 9 · Each PTE holds one.")
+
+    press(asking, "End")
+    at(asking, max(number for number in shown if number < pin))
+    asking.get_by_role("button", name="the head's", exact=True).click()
+    at(asking, pin)
+    verdict = "as you said · yours the head's · actual the head's · A tail has no count of its own."
+    expect(panel.locator(".thp-right")).to_contain_text(verdict)
+    press(asking, "End")
+    at(asking, shown[-1])
+    expect(asking.locator(".thp-score")).to_have_text("2 of 2 answered")
+
+
+def test_answers_can_be_saved(pg: Page, show: Callable[[str], Locator], tmp_path: Path) -> None:
+    asking = show("asking")
+    with pg.expect_download() as download:
+        button(asking, "save my answers").click()
+    assert download.value.suggested_filename == "answers-story.json"
+    download.value.save_as(tmp_path / "answers.json")
+    saved = json.loads((tmp_path / "answers.json").read_text())
+    assert (saved["name"], saved["kernel"], saved["geometry"]) == ("story", "rfc-2014", "TOY")
+    assert saved["scenario"] == load("story").line()
+    first, second = saved["answers"]
+    assert (first["question"], first["yours"], first["actual"], first["right"]) == ("How many references?", "8", "9", False)
+    assert (second["yours"], second["right"]) == ("the head's", True)
+
+
+def test_answers_outlive_a_second_run_and_can_be_given_again(pg: Page, show: Callable[[str], Locator], data: dict[str, Any]) -> None:
+    asking = show("asking")
+    pg.evaluate("() => { document.querySelector('.thp-stepper').dataset.old = 'yes'; }")
+    pg.evaluate("async () => { await window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
+    pg.locator(".thp-stepper[data-step]:not([data-old])").wait_for()
+    expect(asking.locator(".thp-score")).to_have_text("2 of 2 answered")
+    press(asking, "End")
+    at(asking, len(data["frames"]) - 1)
+    button(asking, "answer again").click()
+    expect(asking.locator(".thp-score")).to_have_text("0 of 2 answered")
+    expect(asking.get_by_label("Your prediction, a whole number")).to_be_visible()
+    press(asking, "End")
+    assert int(asking.get_attribute("data-step") or "") < data["phases"][2]["first"]

@@ -1,0 +1,1 @@
+"""What the notebooks show and ask: steppers with their questions, tasks that the simulator checks, figures."""

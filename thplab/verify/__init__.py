@@ -1,0 +1,8 @@
+"""`thplab verify`: replay a truth file on a simulated kernel and compare every recorded field (docs/verify.md)."""
+
+from thplab.verify.compare import Difference, compare
+from thplab.verify.records import LEFT_OUT, read_records
+from thplab.verify.replay import Report, verify
+from thplab.verify.shown import RawFields
+
+__all__ = ["LEFT_OUT", "Difference", "RawFields", "Report", "compare", "read_records", "verify"]

@@ -1,0 +1,134 @@
+"""Comparing what was recorded after an operation with what the machine shows: one Difference for each field that disagrees."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from thplab.verify.records import GONE, LEFT_OUT, Columns, FrameView, RegionView, View
+
+
+class Difference(NamedTuple):
+    """A field in which the machine disagrees with the record. `field` is e.g. `A.R.rss` or `F0.ref`."""
+
+    field: str
+    expected: str
+    got: str
+
+
+def compare(recorded: View, shown: View, noisy: bool, skipped: Counter[str]) -> Iterator[Difference]:
+    """The differences after one operation; in a noisy one the counts of the system (`ev` and `sz`) are not looked at.
+
+    `skipped` counts the recorded fields that the machine does not show.
+    """
+    if recorded.ret is not None and recorded.ret != shown.ret:
+        yield Difference("ret", recorded.ret, str(shown.ret))
+    if not noisy:
+        yield from _counts(recorded.counts, shown.counts)
+    for name in sorted(recorded.regions.keys() | shown.regions.keys()):
+        here, there = recorded.regions.get(name), shown.regions.get(name)
+        if here is None or there is None:
+            yield Difference(name, _there(here), _there(there))
+        else:
+            yield from _region(name, here, there, skipped)
+    for name in sorted(recorded.frames.keys() | shown.frames.keys()):
+        frame, block = recorded.frames.get(name), shown.frames.get(name)
+        if isinstance(frame, FrameView) and isinstance(block, FrameView):
+            yield from _frame(name, frame, block, skipped)
+        elif frame != block:
+            yield Difference(name, _kept(frame), _kept(block))
+    skipped.update(recorded.extra)
+
+
+def _there(view: RegionView | None) -> str:
+    return "no such region" if view is None else "a region"
+
+
+def _kept(frame: FrameView | str | None) -> str:
+    return "never seen" if frame is None else GONE if isinstance(frame, str) else "kept"
+
+
+def _counts(recorded: dict[str, int], shown: dict[str, int]) -> Iterator[Difference]:
+    """A count that the record does not name did not change; one that the machine does not have cannot change there."""
+    kinds = {name.split(".")[0] for name in recorded} | {"ev"}
+    for name in sorted(recorded.keys() | shown.keys()):
+        expected, got = recorded.get(name, 0), shown.get(name, 0)
+        if expected != got and name not in LEFT_OUT and name.split(".")[0] in kinds:
+            yield Difference(name, str(expected), str(got))
+
+
+def _region(name: str, recorded: RegionView, shown: RegionView, skipped: Counter[str]) -> Iterator[Difference]:
+    """A figure that the record leaves out is 0 there."""
+    for field, got in shown.fields.items():
+        expected = recorded.fields.get(field, got if field in ("pmd", "deposited") else 0)
+        if expected != got:
+            yield Difference(f"{name}.{field}", _text(expected), _text(got))
+    skipped.update(f"proc.{field}" for field in recorded.fields.keys() - shown.fields.keys())
+    yield from _columns(name, "proc", recorded.pages, shown.pages, "runs", skipped)
+
+
+def _frame(name: str, recorded: FrameView, shown: FrameView, skipped: Counter[str]) -> Iterator[Difference]:
+    for field, expected in recorded.fields.items():
+        if f"frames.{field}" in LEFT_OUT:
+            continue
+        if field in shown.fields:
+            if expected != shown.fields[field]:
+                yield Difference(f"{name}.{field}", str(expected), str(shown.fields[field]))
+        elif shown.fields.get("head") == recorded.fields["head"]:
+            skipped[f"frames.{field}"] += 1
+    yield from _columns(name, "frames", recorded.pages, shown.pages, "kind", skipped)
+
+
+def _columns(name: str, where: str, recorded: Columns, shown: Columns, first: str, skipped: Counter[str]) -> Iterator[Difference]:
+    """Differences page by page. A page that only one side has shows in the `first` column."""
+    here, there = recorded.get(first, {}), shown.get(first, {})
+    if here != there:
+        differ = [page for page in sorted(here.keys() | there.keys()) if here.get(page) != there.get(page)]
+        yield Difference(f"{name}.{first}", _runs(here, differ), _runs(there, differ))
+    for column, expected in recorded.items():
+        if column == first:
+            continue
+        got = shown.get(column, {})
+        both = [page for page in expected if here[page] == there.get(page)]
+        missing = [page for page in both if page not in got]
+        if any(expected[page] != "" for page in missing):  # "": the record shows no flag either
+            skipped[f"{where}.{column}"] += 1
+        differ = [page for page in both if page in got and not _same(column, expected[page], got[page])]
+        if differ:
+            yield Difference(f"{name}.{column}", _runs(expected, differ), _runs(got, differ))
+
+
+def _same(column: str, expected: object, got: object) -> bool:
+    if column == "flags" and isinstance(expected, str) and isinstance(got, str):
+        # The recorder could see PROT_NONE (n) only on kernels with NUMA balancing.
+        return expected == (got if "n" in expected else got.replace("n", ""))
+    return expected == got
+
+
+def _text(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _runs(pages: dict[int, object], shown: list[int]) -> str:
+    """The pages `shown` as runs in the form of the truth files: [page, n, value ...]; "nothing" if none of them is there."""
+    runs: list[list[int]] = []
+    for page in shown:
+        if page not in pages:
+            continue
+        if runs and page == sum(runs[-1]) and _follows(pages[runs[-1][0]], pages[page], page - runs[-1][0]):
+            runs[-1][1] += 1
+        else:
+            runs.append([page, 1])
+    return " ".join(f"[{page}, {count}, {_cell(pages[page])}]" for page, count in runs) or "nothing"
+
+
+def _follows(first: object, value: object, distance: int) -> bool:
+    """A page that is `distance` behind the first of a run belongs to it: the same value, of a frame the page at that distance."""
+    if isinstance(first, tuple) and first[2] is not None:
+        first = (*first[:2], first[2] + distance, *first[3:])
+    return first == value
+
+
+def _cell(value: object) -> str:
+    return ", ".join("-" if cell is None else str(cell) for cell in (value if isinstance(value, tuple) else (value,)))

@@ -1,0 +1,222 @@
+"""What a machine shows after an operation, under the names of the truth files."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from thplab import page_tables as pt
+from thplab.errors import errname
+from thplab.frames import PG_head, PG_reserved, PG_table, PG_tail, PG_used
+from thplab.machine import Machine
+from thplab.observe import smaps
+from thplab.operations import Region
+from thplab.state import Array, Mapped, ProcessState, State
+from thplab.verify.records import GONE, Columns, FrameView, Labels, RegionView, View
+
+
+@runtime_checkable
+class RawFields(Protocol):
+    """What a scheme gives so that its counters can be compared. One without it is compared in all but these."""
+
+    def raw_fields(self, state: State, head: int) -> Mapping[str, int]:
+        """The fields of the compound page as stored, by their names in the truth files: compound_mapcount_raw, double_map,
+        deferred, pincount, entire_mapcount_raw, large_mapcount_raw, nr_pages_mapped_raw, partially_mapped, maybe_shared,
+        has_hwpoisoned, head_mapcount_raw, tail_pins, tails_count_nonzero, compound_lock. Only those that it has.
+        """
+        ...
+
+    def anon_exclusive(self, state: State, page: int) -> bool | None:
+        """PG_anon_exclusive of one page (flag x), None if the kernel has no such flag."""
+        ...
+
+
+_SMAPS = {"rss": "Rss", "pss": "Pss", "anonhuge": "AnonHugePages", "swap": "Swap", "lazyfree": "LazyFree", "locked": "Locked", "ksm": "KSM"}
+
+_STATS = {
+    "anon_fault_alloc": "thp_fault_alloc",
+    "split": "thp_split_page",
+    "split_failed": "thp_split_page_failed",
+    "split_deferred": "thp_deferred_split_page",
+    "swpout": "thp_swpout",
+    "swpout_fallback": "thp_swpout_fallback",
+}
+"""Counters of hugepages-2048kB/stats -> the event that counts the same. THPs have one size here."""
+
+_FLAGS = ((pt._PAGE_RW, "w"), (pt._PAGE_DIRTY, "d"), (pt._PAGE_ACCESSED, "y"), (pt._PAGE_PROTNONE, "n"))
+
+
+class _Frame(NamedTuple):
+    """A block that is or was a THP of the scenario: whether it is a compound page, and which pages are ours since then."""
+
+    compound: bool
+    ours: npt.NDArray[np.bool_]
+
+
+class Shown:
+    """Follows a machine from operation to operation; `view` is what it shows after one."""
+
+    def __init__(self, machine: Machine, state: State) -> None:
+        self.machine = machine
+        self.state = state
+        self.labels = Labels()
+        self.frames: dict[int, _Frame] = {}
+        self.counts = self._counts(state)
+
+    def view(self, state: State, result: int) -> View:
+        """What the machine shows in `state`, at rest after an operation that returned `result`."""
+        self.state = state
+        self._follow_frames()
+        counts = self._counts(state)
+        view = View(errname(result), {name: value - self.counts.get(name, 0) for name, value in counts.items()})
+        self.counts = counts
+        for process in state.processes:
+            for name, region in sorted(process.regions):
+                view.regions[f"{process.name}.{name}"] = RegionView(self._region_fields(process, name, region), self._pages(process, region))
+        view.frames = dict.fromkeys(self.labels.gone, GONE)
+        view.frames |= {self.labels.see(block): self._frame(block) for block in self.frames}
+        return view
+
+    # --- counters of the system -------------------------------------------------------------------------------------------
+
+    def _counts(self, state: State) -> dict[str, int]:
+        counts = {f"ev.{name}": value for name, value in state.vmstat.items()}
+        counts |= {f"sz.{name}": state.vmstat[event] for name, event in _STATS.items() if event in state.vmstat}
+        heads = state.compound_pages()
+        counts["ev.nr_anon_transparent_hugepages"] = len(state.pmd_maps)
+        counts["sz.nr_anon"] = len(heads)
+        counts["sz.nr_anon_partially_mapped"] = sum(self._raw_fields(state, head).get("partially_mapped", 0) for head in heads)
+        return counts
+
+    def _raw_fields(self, state: State, head: int) -> Mapping[str, int]:
+        scheme = state.kernel.scheme
+        return scheme.raw_fields(state, head) if isinstance(scheme, RawFields) else {}
+
+    # --- frames -----------------------------------------------------------------------------------------------------------
+
+    def _follow_frames(self) -> None:
+        """Forget pages and blocks that were freed, then name the THPs that are seen for the first time."""
+        state, nr = self.state, self.state.geometry.nr
+        for block, frame in list(self.frames.items()):
+            flags = state.column("flags", block * nr, nr)
+            compound = bool(flags[0] & PG_head)
+            ours = frame.ours & ((flags & (PG_used | PG_table)) == PG_used)
+            if not ours.any() or (compound and not frame.compound):
+                del self.frames[block]
+                self.labels.drop(block)
+            else:
+                self.frames[block] = _Frame(compound, ours)
+        for process in state.processes:
+            for _, region in sorted(process.regions):
+                for m, _, _ in self._mapped(process, region):
+                    block = m.pfn // nr
+                    if m.kind == "page" and block not in self.frames and state.field("flags", m.pfn) & (PG_head | PG_tail):
+                        self.labels.see(block)
+                        self.frames[block] = _Frame(True, np.ones(nr, np.bool_))
+
+    def _frame(self, block: int) -> FrameView:
+        state, nr = self.state, self.state.geometry.nr
+        head = block * nr
+        frame = self.frames[block]
+        columns: Columns = defaultdict(dict)
+        fields = {"head": int(frame.compound)}
+        if frame.compound:
+            fields |= {"ref": state.field("refcount", head), **self._raw_fields(state, head)}
+        for page, ours in enumerate(frame.ours.tolist()):
+            pfn = head + page
+            columns["kind"][page] = ("tail" if page else "head") if frame.compound else "small" if ours else GONE
+            if not ours:
+                continue
+            columns["_refcount"][page] = state.field("refcount", pfn)
+            columns["_mapcount"][page] = state.field("mapcount", pfn)
+            columns["kpagecount"][page] = columns["mapcount"][page] = self._kpagecount(pfn)
+            exclusive = self._exclusive(pfn)
+            if exclusive is not None:
+                columns["flags"][page] = "x" * exclusive
+        return FrameView(fields, dict(columns))
+
+    def _kpagecount(self, pfn: int) -> int:
+        return self.state.kernel.scheme.page_mapcount(self.machine.system.frames, pfn)
+
+    def _exclusive(self, pfn: int) -> bool | None:
+        scheme = self.state.kernel.scheme
+        return scheme.anon_exclusive(self.state, pfn) if isinstance(scheme, RawFields) else None
+
+    # --- regions ----------------------------------------------------------------------------------------------------------
+
+    def _region_fields(self, process: ProcessState, name: str, region: Region) -> dict[str, object]:
+        state = self.state
+        figures = smaps(state, process.name, name)
+        fields: dict[str, object] = {field: figures.get(figure, 0) for field, figure in _SMAPS.items()}
+        fields["vmas"] = len(state.vmas(process.name, name))
+        kinds, tables = [], set()
+        for at in range(region.start, region.start + region.pages * state.geometry.page_size, state.geometry.huge_size):
+            kind, table = self._pmd(process, at)
+            kinds.append(kind)
+            tables.add(table)
+        fields["pmd"] = tuple(kinds)
+        fields["deposited"] = sum(len(waiting) for table, waiting in process.deposited if table in tables)
+        return fields
+
+    def _pmd(self, process: ProcessState, address: int) -> tuple[str, int]:
+        """What the PMD for an address is, and the table that it is in (0 if there is none)."""
+        state, table = self.state, process.pgd
+        for level in range(state.geometry.levels - 1, 1, -1):
+            entry = int(state.tables[table][state.geometry.index(address, level)])
+            if not entry:
+                return "none", 0
+            table = pt.pte_pfn(entry)
+        entry = int(state.tables[table][state.geometry.index(address, 1)])
+        if not entry:
+            return "none", table
+        if pt.pmd_trans_huge(entry):
+            return ("hugezero" if pt.pte_pfn(entry) == state.huge_zero_page else "huge"), table
+        return ("migration" if pt.is_migration_entry(entry) else "table"), table
+
+    def _mapped(self, process: ProcessState, region: Region) -> Iterator[tuple[Mapped, int, int]]:
+        """The mappings in a region, each with its first page and its count of pages; none lies across a border of a region."""
+        size, nr = self.state.geometry.page_size, self.state.geometry.nr
+        for m in self.state.mapped:
+            page = (m.address - region.start) // size
+            if m.process == process.name and 0 <= page < region.pages:
+                yield m, page, nr if m.level else m.count
+
+    def _pages(self, process: ProcessState, region: Region) -> Columns:
+        columns: Columns = defaultdict(dict)
+        for m, page, count in self._mapped(process, region):
+            pages = range(page, page + count)
+            how = "pmd" if m.level else "pte"
+            letters = "".join(letter for bit, letter in _FLAGS if m.entry & bit)
+            columns["flags"].update(dict.fromkeys(pages, "" if m.kind == "migration" else letters))
+            if m.kind == "page":
+                for i in range(count):
+                    self._page(columns, page + i, m.pfn + i, how)
+                continue
+            kind = "migration" if m.kind == "migration" else "hugezero" if m.level else "zero"
+            columns["runs"].update(dict.fromkeys(pages, (kind, None, None, how)))
+            columns["kind"].update(dict.fromkeys(pages, kind))
+            columns["mapcount"].update(dict.fromkeys(pages, 0))
+            columns["excl"].update(dict.fromkeys(pages, 0))
+        return dict(columns)
+
+    def _page(self, columns: Columns, page: int, pfn: int, how: str) -> None:
+        state, nr = self.state, self.state.geometry.nr
+        flags = state.field("flags", pfn)
+        block, index = divmod(pfn, nr)
+        mapcount = self._kpagecount(pfn)
+        if block in self.frames and self.frames[block].ours[index]:
+            columns["runs"][page] = ("present", self.labels.see(block), index, how)
+        else:
+            columns["runs"][page] = ("present", "s", None, how)
+            columns["small page"][page] = f"small ref={state.field('refcount', pfn)} mc={state.field('mapcount', pfn)}"
+        columns["kind"][page] = "head" if flags & PG_head else "tail" if flags & PG_tail else "small"
+        columns["mapcount"][page] = mapcount
+        shared: int | None = mapcount > 1
+        if flags & (PG_head | PG_tail):
+            shared = self._raw_fields(state, state.head(pfn)).get("maybe_shared")
+        if shared is not None:
+            columns["excl"][page] = int(not shared)

@@ -1,0 +1,68 @@
+"""The files that a widget brings into a page, and a widget as HTML that needs neither a kernel nor a network."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import html
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from thplab.diagrams.roles import ROLES, stylesheet
+
+_EXPORT = "export default { render };"
+
+
+@cache
+def script(name: str) -> str:
+    """The ESM of a widget: the base that all of them share, then its own file."""
+    return _read("base.js") + "\n" + _read(f"{name}.js")
+
+
+@cache
+def style() -> str:
+    """The CSS of all widgets, with the colour roles of the pictures. A page may set the variables to colours of its own."""
+    light = "".join(f"--thp-{name}:{role.light};" for name, role in ROLES.items())
+    changed = f".thp-forward .thp-picture [fill='{ROLES['changed'].light}']{{animation:thp-lights-up .35s ease-out}}"
+    motion = f"@media (prefers-reduced-motion:no-preference){{{changed}}}"
+    return f":where(:root){{{light}}}\n{stylesheet()}\n{motion}\n{_read('thplab.css')}"
+
+
+def pack(data: Mapping[str, Any]) -> str:
+    """The data as one text: JSON, gzip, base64. Equal data give equal texts."""
+    raw = json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode()
+    return base64.b64encode(gzip.compress(raw, 9, mtime=0)).decode()
+
+
+def page_id(packed: str) -> str:
+    """A name for an element of a page, made from what it shows."""
+    return "thp-" + hashlib.sha256(packed.encode()).hexdigest()[:12]
+
+
+def standalone(name: str, state: Mapping[str, Any], picture: str, caption: str) -> str:
+    """A widget as HTML: it runs from the page alone. Without script it shows `picture` (SVG text) and `caption` (plain text).
+
+    `state` holds the widget's traits; its "packed" names the element.
+    """
+    code = script(name)
+    assert code.count(_EXPORT) == 1, "a widget's own file ends with its export"
+    traits = json.dumps(dict(state)).replace("</", "<\\/")
+    started = (
+        f"const state = {traits};\n"
+        "const model = { get: key => state[key], set: (key, value) => { state[key] = value; }, save_changes() {}, on() {}, off() {} };\n"
+        f'render({{ model, el: document.querySelector("#{page_id(state["packed"])}:not([data-ready])") }});'
+    )
+    still = f'<figure class="thp-still">{picture}<figcaption>{html.escape(caption)}</figcaption></figure>'
+    return (
+        f"<style>{style()}</style>\n"
+        f'<div id="{page_id(state["packed"])}">{still}</div>\n'
+        f'<script type="module">{code.replace(_EXPORT, started)}</script>'
+    )
+
+
+def _read(name: str) -> str:
+    return files("thplab.widgets").joinpath(name).read_text(encoding="utf-8")
