@@ -252,6 +252,8 @@ def test_defaults_are_those_of_the_recorder() -> None:
     assert len(read_operation("sys /x 1").fields) == 3 and repr(read_operation("exit A").fields) == "{'proc': 'A'}"
     with pytest.raises(KeyError, match="start"):
         read_operation("exit A").fields["start"]
+    assert read_operation("ksm_scan").to_json() == {"op": "ksm_scan", "scans": 3, "timeout": 5}
+    assert read_operation("split A 0 order=0").fields["order"] == read_operation("clear_refs A 0").fields["value"] == 0
     assert read_operation("read A 1thp").fields["start"] == Pages(Fraction(1))
     assert "proc" not in read_operation("unpin p").to_json()
 

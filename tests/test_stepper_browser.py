@@ -40,6 +40,7 @@ NOTEBOOKS = {
     "story": [new_markdown_cell("# The story"), new_code_cell(STORY), LONG],
     "asking": [new_code_cell(ASKING), LONG],
     "lecture": [new_code_cell(LECTURE)],
+    "twice": [new_code_cell(ASKING), new_code_cell(ASKING.replace('"story",', f'"story", start={PHASES[2]!r},'))],
 }
 
 
@@ -513,3 +514,19 @@ def test_answers_outlive_a_second_run_and_can_be_given_again(pg: Page, show: Cal
     expect(asking.get_by_label("Your prediction, a whole number")).to_be_visible()
     press(asking, "End")
     assert int(asking.get_attribute("data-step") or "") < data["phases"][2]["first"]
+
+
+def test_a_stepper_that_starts_at_a_question_asks_it_first_and_an_answer_counts_in_both(
+    pg: Page, server: Server, data: dict[str, Any], shown: list[int]
+) -> None:
+    open_and_run(pg, server.base, server.token, "twice.ipynb")
+    one, other = pg.locator(".thp-stepper").nth(0), pg.locator(".thp-stepper").nth(1)
+    first = data["phases"][2]["first"]
+    at(other, max(number for number in shown if number < first))
+    press(one, "End")
+    one.get_by_label("Your prediction, a whole number").fill("9")
+    pg.keyboard.press("Enter")
+    at(one, first)
+    press(other, "ArrowRight")
+    at(other, first)
+    expect(other.locator(".thp-questions")).to_contain_text("You said 9.")

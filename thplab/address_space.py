@@ -7,12 +7,20 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from thplab.errors import KernelBug
 from thplab.geometry import Geometry
 
 VM_HUGEPAGE = "hugepage"
 VM_NOHUGEPAGE = "nohugepage"
+
+
+class Region(NamedTuple):
+    """A named range of a process's addresses: first byte and number of pages. A name of the user's, not of the kernel's."""
+
+    start: int
+    pages: int
 
 
 @dataclass(eq=False)
@@ -71,7 +79,7 @@ class Vma:
 class AddressSpace:
     """A process's memory (mm_struct): its VMAs in address order, its top page table, the tables it has deposited.
 
-    `deposited` maps a PMD table to the spare PTE tables that lie under it, oldest first.
+    `deposited` maps a PMD table to the spare PTE tables that lie under it, oldest first. `regions` are names for ranges.
     """
 
     name: str
@@ -79,6 +87,7 @@ class AddressSpace:
     pgd: int
     vmas: list[Vma] = field(default_factory=list)
     deposited: dict[int, deque[int]] = field(default_factory=dict)
+    regions: dict[str, Region] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -120,11 +129,11 @@ class AddressSpace:
         for anon_vma in vma.chain:
             anon_vma.vmas.append(vma)
 
-    def remove(self, vma: Vma) -> None:
-        """Unlink a VMA from the list and from its anon_vmas."""
-        self.vmas.remove(vma)
+    def unlink_anon_vmas(self, vma: Vma) -> None:
+        """Take a VMA out of its anon_vmas: the reverse map does not find it any more."""
         for anon_vma in vma.chain:
             anon_vma.vmas.remove(vma)
+        vma.chain = []
 
     def split(self, vma: Vma, address: int) -> Vma:
         """Cut `vma` at `address`, which lies inside it; returns the new upper part. Page tables are not looked at."""
@@ -133,13 +142,19 @@ class AddressSpace:
         self.insert(upper)
         return upper
 
+    def mergeable_around(self, start: int, end: int) -> bool:
+        """Is there anything for merge_around to do?"""
+        pairs = zip(self.vmas, self.vmas[1:], strict=False)
+        return any(right.start <= end and left.end >= start and self._mergeable(left, right) for left, right in pairs)
+
     def merge_around(self, start: int, end: int) -> None:
         """Join neighbours that touch [start, end) and no longer differ in anything (vma_merge)."""
         at = 0
         while at + 1 < len(self.vmas):
             left, right = self.vmas[at], self.vmas[at + 1]
             if right.start <= end and left.end >= start and self._mergeable(left, right):
-                self.remove(right)
+                self.vmas.remove(right)
+                self.unlink_anon_vmas(right)
                 left.end = right.end
             else:
                 at += 1

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import html
 import mimetypes
 import re
-from functools import partial
 from pathlib import Path
+from urllib.parse import unquote
 
 import nbformat
 from nbclient.exceptions import CellExecutionError, CellTimeoutError
@@ -46,12 +47,12 @@ follow();
 {%- endblock -%}
 """
 
-_LOADED = re.compile(
-    r"""<(?:img|script|link|iframe|source|video|audio|object|embed)\b[^>]*?\s(?:src|href|data)=["'](?!data:|#)([^"'>]*)""", re.I
-)
-_IMPORTED = re.compile(r"""@import\s+(?:url\()?["']?([^"');]+)|url\(["']?((?:https?:)?//[^"')]+)""")
-_PICTURE = re.compile(r"!\[([^\]]*)\]\((?![a-z]+:)([^)\s]+)\)")
-_OWN_CODE = re.compile(r"<script\b.*?</script>", re.S)
+_SCRIPT = re.compile(r"(<script\b[^>]*>).*?</script>", re.S | re.I)
+_STYLE = re.compile(r"""<style\b[^>]*>(.*?)</style>|\sstyle=(?:"([^"]*)"|'([^']*)')""", re.S | re.I)
+_IN_STYLE = re.compile(r"""(?:@import\s+(?:url\()?|\burl\()["']?(?!data:|#)([^"')\s;]+)""", re.I)
+_ATTRIBUTE = r"""(<(?:%s)\b[^>]*?\s(?:xlink:href|href|src|data|poster)=)(?:"([^"]*)"|'([^']*)')"""
+_LOADING = re.compile(_ATTRIBUTE % "img|image|use|script|link|iframe|source|video|audio|object|embed|input", re.I)
+_PICTURE = re.compile(_ATTRIBUTE % "img", re.I)
 
 
 class ExportFailed(ThplabError):
@@ -72,8 +73,7 @@ def export(notebook_path: str | Path, output_path: str | Path | None = None, exe
     if execute:
         _run(notebook, path)
     notebook.metadata.pop("widgets", None)
-    _attach_pictures(notebook, path.parent)
-    page = _page(notebook, path)
+    page = _with_pictures(_page(notebook, path), path.parent)
     outside = sorted(set(_loads(page)))
     if outside:
         raise ExportFailed(f"{path}: the page would load {', '.join(outside)}; a picture must be a file that is there")
@@ -97,31 +97,32 @@ def _run(notebook: nbformat.NotebookNode, path: Path) -> None:
         raise ExportFailed(f"{path}: {error}") from None
 
 
-def _attach_pictures(notebook: nbformat.NotebookNode, folder: Path) -> None:
-    """Make attachments of the picture files that texts name: nbconvert puts those in the page, but no file outside the folder."""
-
-    def attach(cell: nbformat.NotebookNode, link: re.Match[str]) -> str:
-        file = folder / link.group(2)
-        if not file.is_file():
-            return link.group()  # reported as what the page would load
-        kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-        cell.setdefault("attachments", {})[file.name] = {kind: base64.b64encode(file.read_bytes()).decode()}
-        return f"![{link.group(1)}](attachment:{file.name})"
-
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            cell.source = _PICTURE.sub(partial(attach, cell), cell.source)
-
-
 def _page(notebook: nbformat.NotebookNode, path: Path) -> str:
     config = Config()
     config.NbConvertBase.display_data_priority = _PRIORITY
-    exporter = HTMLExporter(config=config, embed_images=True, raw_template=_TEMPLATE)  # type: ignore[no-untyped-call]
+    exporter = HTMLExporter(config=config, raw_template=_TEMPLATE)  # type: ignore[no-untyped-call]
     page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": path.stem, "path": str(path.parent)}})
     return str(page)
 
 
+def _with_pictures(page: str, folder: Path) -> str:
+    """The page with the picture files that it names put into it. (nbconvert would leave out those outside the notebook's folder.)"""
+
+    def put(tag: re.Match[str]) -> str:
+        source = tag[2] or tag[3] or ""
+        file = folder / unquote(html.unescape(source))
+        if source.startswith("data:") or not file.is_file():
+            return tag[0]  # what is still to be loaded is reported later
+        kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+        return f'{tag[1]}"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"'
+
+    return _PICTURE.sub(put, page)
+
+
 def _loads(page: str) -> list[str]:
-    """What a browser would fetch to show the page."""
-    texts = _OWN_CODE.sub(lambda script: script.group().split(">", 1)[0] + "></script>", page)
-    return [*_LOADED.findall(texts), *(first or second for first, second in _IMPORTED.findall(texts))]
+    """What a browser would fetch to show the page, as far as its elements and styles say."""
+    page = _SCRIPT.sub(r"\1", page)
+    named = (tag[2] or tag[3] or "" for tag in _LOADING.finditer(page))
+    styles = (style[1] or style[2] or style[3] or "" for style in _STYLE.finditer(page))
+    asked_for = [name for name in named if name and not name.startswith(("data:", "#"))]
+    return asked_for + [url for style in styles for url in _IN_STYLE.findall(style)]

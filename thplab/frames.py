@@ -20,6 +20,7 @@ PG_table = 1 << 3  # a page table
 PG_anon = 1 << 4  # anonymous memory: mapping and index are set
 PG_lru = 1 << 5  # on a list of the page reclaim
 PG_used = 1 << 6  # allocated; a frame without it is free
+PG_locked = 1 << 7  # was a tail of first_page when that was split, and shares its page lock until the split is over
 
 FLAG_NAMES = {
     PG_reserved: "reserved",
@@ -28,6 +29,7 @@ FLAG_NAMES = {
     PG_table: "table",
     PG_anon: "anon",
     PG_lru: "lru",
+    PG_locked: "locked",
 }
 
 JUNK = -0x5A5A

@@ -221,7 +221,7 @@ def writable_memory_is_private(state: State) -> Iterator[str]:
 
 @_invariant(AT_REST)
 def mappings_lie_in_vmas(state: State) -> Iterator[str]:
-    """Every mapping lies in a VMA, and no entry allows a write that its VMA forbids."""
+    """Every mapping lies in a VMA, and no entry allows a read or write that its VMA forbids."""
     size = state.geometry.page_size
     for process in state.processes:
         for m in (m for m in state.mapped if m.process == process.name):
@@ -233,6 +233,8 @@ def mappings_lie_in_vmas(state: State) -> Iterator[str]:
                 yield f"{process.name} maps {length} bytes at {m.address:#x} outside of its VMAs"
             elif pt.pte_write(m.entry) and not all(v.prot & pt.PROT_WRITE for v in together):
                 yield f"{process.name} can write at {m.address:#x}, which its VMA forbids"
+            elif m.entry & pt._PAGE_PRESENT and not all(v.prot for v in together):
+                yield f"{process.name} can read at {m.address:#x}, which its VMA forbids"
 
 
 @_invariant(AT_REST)
@@ -248,6 +250,14 @@ def the_reverse_map_finds_every_mapping(state: State) -> Iterator[str]:
         vmas = [where[key] for key in anon_vma.vmas if key[0] == m.process and key in where] if anon_vma else []
         if not any(v.start + (index - v.pgoff) * size == m.address and v.start <= m.address < v.end for v in vmas):
             yield f"the reverse map of pfn {m.pfn:#x} does not lead to {m.process} at {m.address:#x}"
+
+
+@_invariant(AT_REST)
+def nothing_is_frozen(state: State) -> Iterator[str]:
+    """No migration entry is left: whoever froze a page has mapped it again."""
+    for m in state.mapped:
+        if m.kind == "migration":
+            yield f"{m.process} has a migration entry at {m.address:#x}"
 
 
 @_invariant(AT_REST)

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from thplab import kernels
-from thplab.address_space import VM_HUGEPAGE, AddressSpace
+from thplab.address_space import VM_HUGEPAGE, AddressSpace, Region
 from thplab.errors import ENOMEM, BadInput, ThplabError
 from thplab.geometry import TOY, Geometry, geometry
 from thplab.kernels import Kernel
-from thplab.operations import FIELDS, OPERATIONS, Region
+from thplab.operations import FIELDS, OPERATIONS, check_types
 from thplab.steps import Routine, drain
 from thplab.system import System
 
@@ -41,8 +41,6 @@ class Machine:
         record = kernels.kernel(kernel) if isinstance(kernel, str) else kernel
         shape = _geometry(geometry)
         self.system = System(record, shape, 32 * shape.nr if memory is None else memory, variants or {})
-        self.regions: dict[str, dict[str, Region]] = {}
-        """Process -> name -> the region of its memory that carries this name."""
 
     # --- running ------------------------------------------------------------------------------------------------------
 
@@ -55,6 +53,7 @@ class Machine:
             raise BadInput("operation", f"{op!r} is not built", "one of " + ", ".join(sorted(OPERATIONS)))
         for name in fields.keys() - FIELDS[op]:
             raise BadInput(name, f"is not built for {op}", "only " + ", ".join(FIELDS[op]))
+        check_types(op, fields)
         return OPERATIONS[op](self, **fields)
 
     def call(self, op: str, **fields: Any) -> int:
@@ -158,4 +157,4 @@ class Process:
     @property
     def regions(self) -> Iterator[tuple[str, Region]]:
         """The named regions of the process."""
-        return iter(self.machine.regions[self.name].items())
+        return iter(self.machine.mm(self.name).regions.items())

@@ -6,12 +6,12 @@ A check raises BadInput before anything has changed. The names and fields are th
 from __future__ import annotations
 
 from collections.abc import Callable
-from inspect import signature
-from typing import TYPE_CHECKING, Any, NamedTuple
+from inspect import Parameter, signature
+from typing import TYPE_CHECKING, Any
 
 from thplab import page_tables as pt
-from thplab.address_space import VM_HUGEPAGE, VM_NOHUGEPAGE, AddressSpace, Vma
-from thplab.errors import BadInput
+from thplab.address_space import VM_HUGEPAGE, VM_NOHUGEPAGE, AddressSpace, Region, Vma
+from thplab.errors import ENOMEM, BadInput
 from thplab.routines.fault import access
 from thplab.routines.fork import dup_mmap
 from thplab.routines.gup import pin_user_pages, unpin_user_pages
@@ -35,17 +35,10 @@ PATTERNS = {"zero": (0, False), "same": (0x77, False), "unique": (0x10000, True)
 """fill's pattern -> content of the first page, and whether the following pages count up from it."""
 
 
-class Region(NamedTuple):
-    """A named range of a process's addresses: first byte and number of pages."""
-
-    start: int
-    pages: int
-
-
 def check_range(machine: Machine, proc: str, start: int, npages: int, region: str) -> tuple[AddressSpace, int, int]:
     """The address space and the addresses [low, high) of pages of a region. BadInput if they are not in it."""
     mm = machine.mm(proc)
-    regions = machine.regions[proc]
+    regions = mm.regions
     if region not in regions:
         raise BadInput("region", f"{region!r} does not exist in {proc}", f"one of: {', '.join(regions) or 'none yet, mmap first'}")
     base, pages = regions[region]
@@ -115,9 +108,8 @@ def _new_process(machine: Machine, proc: str, then: Routine[int] | None) -> Rout
     system = machine.system
     pgd = system.tables.alloc(system.geometry.levels - 1)
     if pgd is None:
-        raise BadInput("memory", "is used up", "a free frame for the page table of a new process")
+        return -ENOMEM
     system.mms[proc] = AddressSpace(proc, system.geometry, pgd)
-    machine.regions[proc] = {}
     yield change(f"process {proc} starts, with an empty page table")
     return 0 if then is None else (yield from then)
 
@@ -129,7 +121,7 @@ def _mmap(machine: Machine, proc: str, pages: int = 0, thps: int = 0, advise: st
     if not isinstance(pages, int) or pages < 1:
         raise BadInput("pages", f"is {pages}", "a count of at least 1 page")
     advice = check_choice("advise", advise, ADVICE)
-    regions = machine.regions.get(proc, {}) if proc in system.mms else {}
+    regions = system.mms[proc].regions if proc in system.mms else {}
     if region in regions:
         raise BadInput("region", f"{region!r} exists already in {proc}", "a new name")
     start = _free_address(machine, regions)
@@ -152,8 +144,8 @@ def _free_address(machine: Machine, regions: dict[str, Region]) -> int:
 
 def _do_mmap(machine: Machine, proc: str, name: str, region: Region, advice: str) -> Routine[int]:
     mm, size = machine.system.mms[proc], machine.system.geometry.page_size
-    machine.regions[proc][name] = region
     yield from machine.system.cpus.lock(mm.mmap_sem)
+    mm.regions[name] = region
     end = region.start + region.pages * size
     mm.insert(Vma(mm, region.start, end, pt.PROTECTIONS["rw"], advice, region.start // size))
     yield change(
@@ -178,22 +170,14 @@ def _fill(machine: Machine, proc: str, start: int, npages: int = 1, pattern: str
     value, counts_up = check_choice("pattern", pattern, PATTERNS)
     mm, low, high = check_mapped(machine, proc, start, npages, region)
     if counts_up:
-        value += low // machine.system.geometry.page_size  # every page of the address space has its own content
+        value += start  # every page of a region has a content of its own
     return access(machine.system, mm, low, high, value, counts_up)
 
 
 def _fork(machine: Machine, proc: str, child: str) -> Routine[int]:
     mm = machine.mm(proc)
     check_new_process(machine, child, "child")
-    return _do_fork(machine, mm, child)
-
-
-def _do_fork(machine: Machine, mm: AddressSpace, child: str) -> Routine[int]:
-    machine.regions[child] = dict(machine.regions[mm.name])
-    error = yield from dup_mmap(machine.system, mm, child)
-    if error:
-        del machine.regions[child]
-    return error
+    return dup_mmap(machine.system, mm, child)
 
 
 def _exit(machine: Machine, proc: str) -> Routine[int]:
@@ -203,7 +187,6 @@ def _exit(machine: Machine, proc: str) -> Routine[int]:
 
 def _do_exit(machine: Machine, mm: AddressSpace) -> Routine[int]:
     yield from exit_mmap(machine.system, mm)
-    del machine.regions[mm.name]
     return 0
 
 
@@ -277,5 +260,21 @@ OPERATIONS: dict[str, Callable[..., Routine[int]]] = {
 }
 """Operation -> how it is begun. Each takes the machine and the operation's fields, checks them, returns the routine."""
 
-FIELDS = {op: tuple(signature(start).parameters)[1:] for op, start in OPERATIONS.items()}
-"""Operation -> the fields that it takes."""
+FIELDS = {op: dict(list(signature(start).parameters.items())[1:]) for op, start in OPERATIONS.items()}
+"""Operation -> the fields that it takes, as parameters with their defaults."""
+
+NUMBERS = {"start", "npages", "pages", "thps", "value"}
+
+
+def check_types(op: str, fields: dict[str, Any]) -> None:
+    """BadInput if a field is missing, or is not a whole number or a text as it should be."""
+    for name, parameter in FIELDS[op].items():
+        if name not in fields:
+            if parameter.default is Parameter.empty:
+                raise BadInput(name, f"is missing for {op}", "a value")
+            continue
+        value = fields[name]
+        if name in NUMBERS and (not isinstance(value, int) or isinstance(value, bool)):
+            raise BadInput(name, f"is {value!r}", "a whole number")
+        if name not in NUMBERS and not isinstance(value, str) and not (name == "advise" and value is None):
+            raise BadInput(name, f"is {value!r}", "a text")

@@ -17,14 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from thplab import page_tables as pt
-from thplab.address_space import AddressSpace, AnonVma, Vma
+from thplab.address_space import AddressSpace, AnonVma, Region, Vma
 from thplab.buddy import Buddy
 from thplab.errors import BadInput
 from thplab.frames import COLUMNS, PG_head, PG_reserved, PG_tail, PG_used
 from thplab.geometry import Geometry
 from thplab.kernels import Kernel
 from thplab.machine import Machine
-from thplab.operations import Region
 from thplab.steps import Costs
 from thplab.system import Pin
 
@@ -281,7 +280,7 @@ def capture(machine: Machine, previous: State | None = None, in_progress: bool =
         blocks=blocks,
         tables=tables,
         levels=dict(system.tables.level),
-        processes=tuple(_process(mm, machine.regions.get(name, {})) for name, mm in sorted(system.mms.items())),
+        processes=tuple(_process(mm) for _, mm in sorted(system.mms.items())),
         anon_vmas={n: AnonVmaState(a.root, tuple((v.mm.name, v.start) for v in a.vmas)) for n, a in system.anon_vmas.items()},
         pins=dict(system.pins),
         held=dict(system.cpus.held),
@@ -304,10 +303,10 @@ def _share(now: A, before: A | None) -> A:
     return now
 
 
-def _process(mm: AddressSpace, regions: Mapping[str, Region]) -> ProcessState:
+def _process(mm: AddressSpace) -> ProcessState:
     vmas = tuple(VmaState(v.start, v.end, v.prot, v.advice, v.pgoff, tuple(a.number for a in v.chain)) for v in mm.vmas)
     deposited = tuple((table, tuple(waiting)) for table, waiting in sorted(mm.deposited.items()))
-    return ProcessState(mm.name, mm.pgd, vmas, deposited, tuple(regions.items()))
+    return ProcessState(mm.name, mm.pgd, vmas, deposited, tuple(mm.regions.items()))
 
 
 def restore(state: State, variants: dict[str, Callable[..., Any]] | None = None) -> Machine:
@@ -337,7 +336,7 @@ def restore(state: State, variants: dict[str, Callable[..., Any]] | None = None)
         mm.vmas = [Vma(mm, *v[:5], [system.anon_vmas[n] for n in v.chain]) for v in process.vmas]
         mm.deposited = {table: deque(waiting) for table, waiting in process.deposited}
         system.mms[process.name] = mm
-        machine.regions[process.name] = dict(process.regions)
+        mm.regions = dict(process.regions)
     for number, anon_vma in state.anon_vmas.items():
         found = (system.mms[name].find_vma(start) for name, start in anon_vma.vmas)
         system.anon_vmas[number].vmas = [vma for vma in found if vma is not None]

@@ -65,7 +65,7 @@ class Costs:
     bit_rmw: int = 0
     """Locked read-modify-writes of bit locks: one to take, one to release."""
     locks: dict[str, int] = field(default_factory=dict)
-    """Acquisitions by class of lock: "ptl", "mmap_sem", "anon_vma", "lru_lock", ..."""
+    """Acquisitions by class of lock: "ptl", "mmap_sem", "anon_vma_lock", "lru_lock", ..."""
     flushes: int = 0
     """TLB flushes."""
     irqs_off: int = 0
@@ -95,7 +95,8 @@ class Cpus:
         self.costs = costs
         self.held: dict[str, tuple[str, tuple[int, ...]]] = {}
         """Lock -> (mode "exclusive" or "shared", CPUs that hold it)."""
-        self.irqs_off: set[int] = set()
+        self.irqs_off: dict[int, int] = {}
+        """CPU -> how many times it has turned interrupts off without turning them on again."""
 
     def _blocked(self, lock: str, mode: str) -> bool:
         held = self.held.get(lock)
@@ -140,38 +141,49 @@ class Cpus:
         while self._blocked(lock, "exclusive"):
             yield wait(f"spins on {lock}, held by CPU {self._holder(lock)}")
         self._take(lock, "exclusive")
-        self.irqs_off.add(self.cpu)
+        self._irqs_off()
         self.costs.locks[lock.split()[0]] += times - 1
         self.costs.bit_rmw += times
         self.costs.irqs_off += times
         yield Step(LOCK, f"interrupts off, lock {lock}", why)
 
     def bit_unlock_irqrestore(self, lock: str, times: int = 1) -> Routine[None]:
-        """Release a bit lock taken by bit_lock_irqsave and turn interrupts on again."""
+        """Release a bit lock taken by bit_lock_irqsave; interrupts are on again if they were on before it was taken."""
         self._drop(lock)
-        self.irqs_off.discard(self.cpu)
         self.costs.bit_rmw += times
-        yield Step(UNLOCK, f"unlock {lock}, interrupts on")
+        yield Step(UNLOCK, f"unlock {lock}" + (", interrupts on" if self._irqs_restore() else ""))
 
     def local_irq_disable(self, why: str = "") -> Routine[None]:
         """Interrupts off on this CPU: until they are on again it answers no IPI, so no TLB flush completes."""
-        self.irqs_off.add(self.cpu)
+        self._irqs_off()
         self.costs.irqs_off += 1
         yield Step(LOCK, "interrupts off", why)
 
     def local_irq_enable(self) -> Routine[None]:
         """Interrupts on again on this CPU."""
-        self.irqs_off.discard(self.cpu)
+        self._irqs_restore()
         yield Step(UNLOCK, "interrupts on")
 
     def flush_tlb(self, what: str, why: str = "") -> Routine[None]:
         """Flush `what` from every TLB. Waits for CPUs with interrupts off: they must answer the IPI first."""
-        others = tuple(sorted(self.irqs_off - {self.cpu}))
-        while others:
-            yield wait(f"TLB flush waits for CPU {others[0]}, which has interrupts off")
-            others = tuple(sorted(self.irqs_off - {self.cpu}))
+        while self._deaf():
+            yield wait(f"TLB flush waits for CPU {self._deaf()[0]}, which has interrupts off")
         self.costs.flushes += 1
         yield Step(FLUSH, f"flush the TLB: {what}", why)
+
+    def _irqs_off(self) -> None:
+        self.irqs_off[self.cpu] = self.irqs_off.get(self.cpu, 0) + 1
+
+    def _irqs_restore(self) -> bool:
+        """Undo the last turning off; True if interrupts are on now."""
+        self.irqs_off[self.cpu] -= 1
+        if not self.irqs_off[self.cpu]:
+            del self.irqs_off[self.cpu]
+        return self.cpu not in self.irqs_off
+
+    def _deaf(self) -> tuple[int, ...]:
+        """The other CPUs that cannot answer an IPI now."""
+        return tuple(sorted(self.irqs_off.keys() - {self.cpu}))
 
     def _holder(self, lock: str) -> str:
         return ", ".join(map(str, self.held[lock][1]))

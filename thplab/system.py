@@ -14,7 +14,7 @@ import numpy as np
 
 from thplab.address_space import AddressSpace, AnonVma
 from thplab.errors import KernelBug
-from thplab.frames import Frames, PG_anon, PG_head, PG_lru, PG_tail, single, width
+from thplab.frames import Frames, PG_anon, PG_head, PG_locked, PG_lru, PG_tail, single, width
 from thplab.geometry import Geometry
 from thplab.kernels import Kernel
 from thplab.page_tables import PageTables
@@ -98,8 +98,9 @@ class System:
         return f"compound_lock {head:#x}"
 
     def page_lock(self, page: int) -> str:
-        """The page lock of a page: that of its head."""
-        return f"page_lock {self.frames.compound_head(page):#x}"
+        """The page lock of a page: that of its head, which a tail keeps until the split that made it a page is over."""
+        shared = bool(self.frames.flags[page] & (PG_tail | PG_locked))
+        return f"page_lock {int(self.frames.first_page[page]) if shared else page:#x}"
 
     def page_name(self, page: int) -> str:
         """How texts name a page: by its pfn."""

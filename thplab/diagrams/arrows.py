@@ -53,9 +53,11 @@ def _all(state: State, cut: Cut) -> Iterator[tuple[Ends, Arrow]]:
     tables = cut.find(state)
     for place, stood in tables.items():
         table, row = cut.tables[place], state.tables[stood.pfn]
+        if stood.status != LINKED:
+            continue
         if place.level == 1:
             yield from _from_pmds(state, cut, place, table, tables)
-        elif stood.status == LINKED:
+        else:
             yield from _from_ptes(state, cut, place, table, row)
     for name in cut.pins:
         for pfn in sorted(set(state.pins[name].pages)) if name in state.pins else ():

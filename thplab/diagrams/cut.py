@@ -150,16 +150,15 @@ class _Cutter:
         return new
 
     def _find_homes(self) -> tuple[Place, ...]:
-        """Note where each frame is linked as a PTE table. Returns all places where one is or could be put aside."""
+        """Note where each frame is linked as a table. Returns all places where a PTE table is or could be put aside."""
         known: set[Place] = set()
         for state in self.states:
             if any(process.deposited for process in state.processes):
                 known.update(huge_places(state))
             for place, pfn in linked_tables(state).items():
-                if place.level == 0:
-                    known.add(place)
-                    homes = self.homes.setdefault(pfn, [])
-                    homes += [place] if place not in homes else []
+                known.update([place] if place.level == 0 else [])
+                homes = self.homes.setdefault(pfn, [])
+                homes += [place] if place not in homes else []
         return tuple(sorted(known))
 
     def _see_table(self, place: Place, row: pt.Entries) -> None:

@@ -82,8 +82,8 @@ def find_tables(state: State, homes: Homes, known: Collection[Place]) -> dict[Pl
     lines = {(p.name, table): waiting for p in state.processes for table, waiting in p.deposited}
     taken = {stood.pfn for stood in found.values()}.union(*lines.values())
     alive = {p.name for p in state.processes}
-    in_hand = [pfn for pfn, level in sorted(state.levels.items()) if level == 0 and pfn not in taken]
-    lost = [pfn for pfn in in_hand if not _stand(found, pfn, IN_HAND, [p for p in homes.get(pfn, ()) if p.process in alive])]
+    in_hand = [(pfn, level) for pfn, level in sorted(state.levels.items()) if level <= 1 and pfn not in taken]
+    lost = [pfn for pfn, level in in_hand if not _stand(found, pfn, IN_HAND, _living(homes.get(pfn, ()), level, alive)) and level == 0]
     huge = huge_places(state)
     for place, pfn in linked.items():
         mine = [h for h in huge if h.upper(state.geometry) == place]
@@ -95,6 +95,10 @@ def find_tables(state: State, homes: Homes, known: Collection[Place]) -> dict[Pl
         if len(free) == 1:
             _stand(found, pfn, IN_HAND, free)
     return found
+
+
+def _living(homes: Sequence[Place], level: int, alive: Collection[str]) -> list[Place]:
+    return [place for place in homes if place.level == level and place.process in alive]
 
 
 def _stand(found: dict[Place, Stood], pfn: int, status: str, places: Collection[Place]) -> bool:

@@ -47,7 +47,14 @@ def do_wp_page(system: System, vma: Vma, address: int, pte_table: int, pte: int)
     if pt.pte_special(pte):
         yield from system.cpus.unlock(lock)
     else:
+        page_lock = yield from lock_for_reuse(system, old, lock)
+        if tables.get(pte_table, index) != pte:
+            yield read("the PTE has changed while waiting for the page lock: try again")
+            yield from unlock_after_reuse(system, page_lock, lock)
+            return 0
         reuse = yield from may_reuse_page(system, old)
+        if page_lock:
+            yield from system.cpus.unlock(page_lock)
         if reuse:
             tables.set(pte_table, index, pt.mkdirty(pt.mkyoung(pt.mkwrite(pte))))
             yield change("PTE made writable in place")
@@ -82,6 +89,34 @@ def do_wp_page(system: System, vma: Vma, address: int, pte_table: int, pte: int)
     if not pt.pte_special(pte):
         yield from system.scheme.put_pages(system, single(old))
     return 0
+
+
+@routine
+def lock_for_reuse(system: System, page: int, ptl: str) -> Routine[str]:
+    """Lock a small page before it is looked at for reuse, so that nobody is freezing it. Called and left under `ptl`.
+
+    Returns the lock, or nothing for a part of a compound page, which is never reused. Where the page is locked, `ptl` is
+    released while waiting for it: the entry may have changed afterwards.
+    """
+    if system.frames.is_compound(page):
+        return ""
+    page_lock = system.page_lock(page)
+    locked = yield from system.cpus.trylock(page_lock)
+    if not locked:
+        yield from system.scheme.get_pages(system, single(page))
+        yield from system.cpus.unlock(ptl)
+        yield from system.cpus.lock(page_lock)
+        yield from system.cpus.lock(ptl)
+        yield from system.scheme.put_pages(system, single(page))
+    return page_lock
+
+
+@routine
+def unlock_after_reuse(system: System, page_lock: str, ptl: str) -> Routine[None]:
+    """Give up what lock_for_reuse left locked."""
+    yield from system.cpus.unlock(ptl)
+    if page_lock:
+        yield from system.cpus.unlock(page_lock)
 
 
 @routine

@@ -124,13 +124,25 @@ def handle_mm_fault(system: System, vma: Vma, address: int, write: bool) -> Rout
             if not fault & VM_FAULT_FALLBACK:
                 return fault
         else:
-            return 0  # the split of a PMD was seen half done: by the next try it is finished
+            yield from huge_pmd_set_accessed(system, pmd_table, index, pmd)
+            return 0
     pte_table = yield from pte_alloc(system, vma.mm, pmd_table, index)
     if pte_table is None:
         return VM_FAULT_OOM
     if pte_table == 0:
         return 0  # a huge page has appeared meanwhile
     return (yield from handle_pte_fault(system, vma, address, pte_table, write))
+
+
+@routine
+def huge_pmd_set_accessed(system: System, pmd_table: int, index: int, pmd: int) -> Routine[None]:
+    """A fault met a huge PMD that allows the access: mark it accessed, unless it has changed. Whoever splits it is waited for."""
+    lock = system.ptl(pmd_table)
+    yield from system.cpus.lock(lock)
+    if system.tables.get(pmd_table, index) == pmd:
+        system.tables.set(pmd_table, index, pt.mkyoung(pmd))
+        yield change("PMD marked accessed")
+    yield from system.cpus.unlock(lock)
 
 
 def transparent_hugepage_enabled(system: System, vma: Vma, address: int) -> bool:
@@ -201,13 +213,15 @@ def do_huge_pmd_anonymous_page(system: System, vma: Vma, address: int, pmd_table
         yield change("no huge page is free", "The fault falls back to small pages and counts thp_fault_fallback.")
         return VM_FAULT_FALLBACK
     yield change(
-        f"allocate a compound page of order {geometry.order}: _count = 1", "One reference from the start: this fault's, soon the mapping's."
+        f"allocate a compound page of order {geometry.order}: {system.count} = 1",
+        "One reference from the start: this fault's, soon the mapping's.",
     )
     pgtable = tables.alloc(0)
     if pgtable is None:
-        yield read("no memory for a PTE table to deposit")
+        system.count_vm_event("thp_fault_fallback")
+        yield change("no memory for a PTE table to deposit", "The fault falls back to small pages and counts thp_fault_fallback.")
         yield from system.scheme.put_pages(system, slice(page, page + 1))
-        return VM_FAULT_OOM
+        return VM_FAULT_FALLBACK
     yield change("allocate a PTE table to deposit", "It will be there when the PMD is split, so the split never has to allocate.")
     frames.content[frames.compound(page)] = 0
     yield change(f"clear the {geometry.size_text(geometry.nr)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from thplab import page_tables as pt
 from thplab.address_space import AddressSpace, Vma
-from thplab.errors import ENOMEM
+from thplab.errors import EAGAIN, ENOMEM
 from thplab.frames import single
 from thplab.routines.deposit import pgtable_trans_huge_deposit
 from thplab.routines.fault import pmd_alloc, pte_alloc
@@ -26,7 +26,7 @@ def dup_mmap(system: System, parent: AddressSpace, name: str) -> Routine[int]:
     if pgd is None:
         yield from system.cpus.unlock(parent.mmap_sem)
         return -ENOMEM
-    child = AddressSpace(name, system.geometry, pgd)
+    child = AddressSpace(name, system.geometry, pgd, regions=dict(parent.regions))
     system.mms[name] = child
     yield change(f"a new process {name} with an empty page table")
     error = 0
@@ -79,9 +79,13 @@ def copy_page_range(system: System, vma: Vma, source: Vma) -> Routine[int]:
             return -ENOMEM
         if pt.pmd_trans_huge(found[2]):
             error = yield from copy_huge_pmd(system, vma, pmd_table, source, address)
-            if error:
-                return error
-            continue
+            if error != -EAGAIN:
+                if error:
+                    return error
+                continue
+            found = pmd_at(system, source.mm, address)
+            assert found is not None
+            yield read(f"read the parent's PMD again: {pt.entry_text(found[2])}")
         pte_table = yield from pte_alloc(system, vma.mm, pmd_table, found[1])
         if not pte_table:
             return -ENOMEM
@@ -94,7 +98,8 @@ def copy_page_range(system: System, vma: Vma, source: Vma) -> Routine[int]:
 def copy_huge_pmd(system: System, vma: Vma, pmd_table: int, source: Vma, address: int) -> Routine[int]:
     """Let the child map the parent's huge page with a PMD of its own; both PMDs become read-only.
 
-    Called under the parent's mmap_sem (exclusive). Returns 0 or -ENOMEM (no table to deposit; nothing has changed).
+    Called under the parent's mmap_sem (exclusive). Returns 0; -ENOMEM (no table to deposit) or -EAGAIN (the parent's PMD
+    is not huge any more: a page split was quicker), with nothing changed.
     """
     tables, index = system.tables, system.geometry.index(address, 1)
     pgtable = tables.alloc(0)
@@ -109,6 +114,12 @@ def copy_huge_pmd(system: System, vma: Vma, pmd_table: int, source: Vma, address
     pmd = tables.get(source_table, index)
     page = pt.pte_pfn(pmd)
     yield read(f"read the parent's PMD: {pt.entry_text(pmd)}")
+    if not pt.pmd_trans_huge(pmd):
+        yield from system.cpus.unlock(parent_lock)
+        yield from system.cpus.unlock(child_lock)
+        tables.free(pgtable)
+        yield change("free the PTE table again")
+        return -EAGAIN
     if page != system.huge_zero_page:
         yield from system.scheme.get_pages(system, single(page))
         yield from system.scheme.dup_pmd_rmap(system, page)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from thplab import page_tables as pt
 from thplab.address_space import AddressSpace
-from thplab.errors import EFAULT
+from thplab.errors import EFAULT, ENOMEM
 from thplab.frames import single
-from thplab.routines.fault import do_page_fault
+from thplab.routines.cow import VM_FAULT_OOM
+from thplab.routines.fault import handle_mm_fault
 from thplab.routines.walk import pmd_at
 from thplab.steps import Routine, change, read
 from thplab.system import Pin, System, routine
@@ -87,19 +88,21 @@ def _usable(entry: int, write: bool) -> bool:
 def get_user_page(system: System, mm: AddressSpace, address: int, write: bool) -> Routine[int]:
     """The slow way for one page: fault it in, then take the reference under the page table lock (follow_page).
 
-    Returns the pfn, or -EFAULT / -ENOMEM.
+    Holds mmap_sem (shared) all the while. Returns the pfn, or -EFAULT / -ENOMEM.
     """
-    while True:
-        vma = mm.find_vma(address)
-        if vma is None:
-            yield read("no VMA here")
-            return -EFAULT
-        page = yield from follow_page(system, mm, address, write)
-        if page is not None:
-            return page
-        error = yield from do_page_fault(system, mm, address, write)
-        if error:
-            return error
+    yield from system.cpus.lock(mm.mmap_sem, "shared")
+    vma = mm.find_vma(address)
+    allowed = vma is not None and bool(vma.prot & (pt.PROT_WRITE if write else pt.PROT_READ))
+    yield read("find the VMA: " + ("it allows the access" if allowed else "none that allows the access"))
+    result: int | None = None if allowed else -EFAULT
+    while result is None and vma is not None:
+        result = yield from follow_page(system, mm, address, write)
+        if result is None:
+            fault = yield from handle_mm_fault(system, vma, address, write)
+            result = -ENOMEM if fault & VM_FAULT_OOM else None
+    yield from system.cpus.unlock(mm.mmap_sem)
+    assert result is not None
+    return result
 
 
 @routine

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from thplab import page_tables as pt
 from thplab.address_space import AddressSpace, Vma
+from thplab.routines.rmap import anon_vma_lock
 from thplab.routines.split_huge_pmd import split_huge_pmd
 from thplab.routines.walk import entry_range, pmd_at, pmd_ranges
 from thplab.steps import Routine, change, read
@@ -21,8 +22,28 @@ def split_vma(system: System, mm: AddressSpace, address: int) -> Routine[None]:
         return
     if address % system.geometry.huge_size:
         yield from split_huge_pmd(system, vma, address)
+    lock = anon_vma_lock(vma.chain[0]) if vma.chain else ""
+    if lock:
+        yield from system.cpus.lock(lock)
     mm.split(vma, address)
     yield change("split the VMA in two", "Both parts are about the same memory; they may differ in rights from now on.")
+    if lock:
+        yield from system.cpus.unlock(lock)
+
+
+@routine
+def merge_vmas(system: System, mm: AddressSpace, start: int, end: int) -> Routine[None]:
+    """Join the VMAs around [start, end) that no longer differ in anything. Called under mmap_sem (exclusive)."""
+    if not mm.mergeable_around(start, end):
+        return
+    vma = mm.find_vma(start)
+    lock = anon_vma_lock(vma.chain[0]) if vma is not None and vma.chain else ""
+    if lock:
+        yield from system.cpus.lock(lock)
+    mm.merge_around(start, end)
+    yield change("merge VMAs that no longer differ")
+    if lock:
+        yield from system.cpus.unlock(lock)
 
 
 @routine
@@ -33,7 +54,7 @@ def do_mprotect(system: System, mm: AddressSpace, start: int, end: int, prot: in
     for vma in old:
         if vma.prot != prot:
             yield from mprotect_fixup(system, vma, max(start, vma.start), min(end, vma.end), prot)
-    mm.merge_around(start, end)
+    yield from merge_vmas(system, mm, start, end)
     yield from system.cpus.unlock(mm.mmap_sem)
     return 0
 
@@ -64,26 +85,34 @@ def change_pmd(system: System, vma: Vma, address: int, stop: int) -> Routine[Non
     pmd_table, index, pmd = found
     yield read(f"read the PMD: {pt.entry_text(pmd)}")
     if pt.pmd_trans_huge(pmd):
-        if stop - address == system.geometry.huge_size:
-            yield from change_huge_pmd(system, vma, pmd_table, index)
+        if stop - address < system.geometry.huge_size:
+            yield from split_huge_pmd(system, vma, address)
+        elif (yield from change_huge_pmd(system, vma, pmd_table, index)):
             return
-        yield from split_huge_pmd(system, vma, address)
         pmd = system.tables.get(pmd_table, index)
+        yield read(f"read the PMD again: {pt.entry_text(pmd)}")
     if not pt.pte_none(pmd):
         low, high = entry_range(system.geometry, address, stop)
         yield from change_pte_range(system, vma, pt.pte_pfn(pmd), low, high)
 
 
 @routine
-def change_huge_pmd(system: System, vma: Vma, pmd_table: int, index: int) -> Routine[None]:
-    """Give a huge PMD the protection of `vma`; it becomes writable again only by a write fault."""
+def change_huge_pmd(system: System, vma: Vma, pmd_table: int, index: int) -> Routine[bool]:
+    """Give a huge PMD the protection of `vma`; it becomes writable again only by a write fault.
+
+    Returns False, with nothing changed, if the PMD is not huge any more: a page split was quicker.
+    """
     lock = system.ptl(pmd_table)
     yield from system.cpus.lock(lock)
     pmd = system.tables.get(pmd_table, index)
-    if pt.pmd_trans_huge(pmd):
+    huge = pt.pmd_trans_huge(pmd)
+    if huge:
         system.tables.set(pmd_table, index, pt.pte_modify(pmd, pt.pgprot(vma.prot)))
         yield change(f"PMD: {pt.entry_text(pt.pte_modify(pmd, pt.pgprot(vma.prot)))}", "The whole huge page changes: no split is needed.")
+    else:
+        yield read("the PMD is not huge any more")
     yield from system.cpus.unlock(lock)
+    return huge
 
 
 @routine

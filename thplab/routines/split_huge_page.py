@@ -63,8 +63,11 @@ def split_huge_page_compound_lock(system: System, page: int) -> Routine[int]:
 @routine
 def check_pins(system: System, page: int) -> Routine[int]:
     """Do the mappings explain all references but the caller's? Returns 0, or the errno of a refused split."""
-    mapcount = system.scheme.total_mapcount(system.frames, page)
-    yield read(f"all mappings of the page: {mapcount}", "The sum of page_mapcount over all subpages.")
+    mapcount = 0
+    parts = system.each(system.frames.compound(page))
+    for part in parts:
+        mapcount += system.scheme.page_mapcounts(system.frames, part)
+        yield read(f"{'all' if system.whole else 'so far'} mappings of the page: {mapcount}", "The sum of page_mapcount over all subpages.")
     count = system.frames.page_count(page)
     pinned = mapcount != count - 1
     yield read(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from thplab import page_tables as pt
 from thplab.address_space import AnonVma, Vma
 from thplab.errors import EBUSY
-from thplab.frames import PG_head, PG_lru, PG_tail
+from thplab.frames import PG_head, PG_locked, PG_lru, PG_tail
 from thplab.routines.rmap import anon_vma_lock, page_get_anon_vma, rmap_walk
 from thplab.routines.split_huge_pmd import split_huge_pmd
 from thplab.routines.walk import entry_range, pmd_at, pmd_ranges
@@ -41,12 +41,13 @@ def split_huge_page_freeze(system: System, page: int) -> Routine[int]:
         pinned = frames.page_count(page) != 1
         yield read(
             f"frozen: is our reference the only one? {'no: pinned' if pinned else 'yes'}",
-            "No mapping is left and none can come, so this answer cannot change any more.",
+            "No mapping is left and none can come. Only a waiter may still take a reference, on the head, where it belongs.",
         )
         if not pinned:
             yield from split_frozen(system, page)
         yield from system.cpus.unlock("lru_lock")
         yield from unfreeze_page(system, anon_vma, page)
+        yield from unlock_subpages(system, page)
     if pinned:
         system.count_vm_event("thp_split_page_failed")
         yield from system.cpus.unlock(lock, event="thp_split_page_failed")
@@ -105,10 +106,22 @@ def split_frozen(system: System, page: int) -> Routine[None]:
     for part in parts:
         frames.ref_add(part, 1)
         yield change(f"{system.pages_text(part)} {system.count} = 1")
-        frames.flags[part] = (frames.flags[part] & ~PG_tail) | (frames.flags[page] & ~PG_head) | PG_lru
+        frames.flags[part] = (frames.flags[part] & ~PG_tail) | (frames.flags[page] & ~PG_head) | PG_lru | PG_locked
         yield change(f"{part.stop - part.start} of the tails are pages of their own")
     frames.flags[page] &= ~PG_head
     yield change("the compound page is no more")
+
+
+@routine
+def unlock_subpages(system: System, page: int) -> Routine[None]:
+    """Unlock the pages that were tails; `page` itself stays locked by the caller. Nothing to do if the page was not split."""
+    tails = system.frames.tails(page)
+    if not system.frames.flags[tails.start] & PG_locked:
+        return
+    parts = system.each(tails)
+    for part in parts:
+        system.frames.flags[part] &= ~PG_locked
+        yield change(f"{system.pages_text(part)} unlocked", "All their mappings are back: they may be written to in place again.")
 
 
 @routine

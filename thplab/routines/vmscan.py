@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from thplab.errors import EBUSY
 from thplab.frames import PG_lru, single
 from thplab.routines.split_huge_page import split_huge_page
 from thplab.steps import Routine, change, read
@@ -13,15 +14,21 @@ def swap_out(system: System, page: int) -> Routine[int]:
     """Reclaim picks the huge page with head `page` and tries to make it swappable: it takes it off the LRU and splits it.
 
     Returns 0: ordinary pages remain, back on the LRU, which the next round may write out one by one; or the errno of a
-    refused split: the page goes back to the LRU as an active one. Writing to a swap device is not part of it.
+    refused split: the page goes back to the LRU as an active one; -EBUSY also if the page is gone or somebody else has
+    locked it. Writing to a swap device is not part of it.
     """
     frames = system.frames
-    frames.ref_add(single(page), 1)
+    if not frames.ref_inc_not_zero(page):
+        yield read("get_page_unless_zero: no, the page is being freed")
+        return -EBUSY
     frames.flags[page] &= ~PG_lru
-    yield change(
-        f"reclaim takes the page off the LRU: head {system.count} += 1", "Reclaim's own reference keeps the page while it works on it."
-    )
-    error = yield from split_locked(system, page)
+    yield change(f"reclaim takes the page off the LRU: head {system.count} += 1", "Reclaim's own reference keeps the page while it works.")
+    lock = system.page_lock(page)
+    locked = yield from system.cpus.trylock(lock)
+    error = -EBUSY
+    if locked:
+        error = yield from split_locked(system, page)
+        yield from system.cpus.unlock(lock)
     frames.flags[page] |= PG_lru
     yield change(
         "the page goes back to the LRU" + (", as active" if error else ""),
@@ -33,22 +40,22 @@ def swap_out(system: System, page: int) -> Routine[int]:
 
 @routine
 def split_page_direct(system: System, page: int) -> Routine[int]:
-    """Take a reference on the head `page`, lock it, split it, let go. Returns what split_huge_page returns."""
-    yield from system.scheme.get_pages(system, single(page))
+    """Take a reference on the head `page`, lock it, split it, let go. Returns what split_huge_page returns, -EBUSY if it is gone."""
+    if not system.frames.ref_inc_not_zero(page):
+        yield read("get_page_unless_zero: no, the page is being freed")
+        return -EBUSY
+    yield change(f"head {system.count} += 1", "Whoever splits a page holds a reference of its own.")
+    lock = system.page_lock(page)
+    yield from system.cpus.lock(lock)
     error = yield from split_locked(system, page)
+    yield from system.cpus.unlock(lock)
     yield from system.scheme.put_pages(system, single(page))
     return error
 
 
 @routine
 def split_locked(system: System, page: int) -> Routine[int]:
-    """Split the compound page under its page lock. Called with a reference on the head `page`."""
-    lock = system.page_lock(page)
-    yield from system.cpus.lock(lock)
-    if not system.frames.is_compound(page):
-        yield read("somebody else has split it: nothing to do")
-        yield from system.cpus.unlock(lock)
-        return 0
-    error = yield from split_huge_page(system, page)
-    yield from system.cpus.unlock(lock)
-    return error
+    """Split the compound page with head `page`. Called under its page lock and with a reference. Returns 0 if it is split already."""
+    compound = system.frames.is_compound(page)
+    yield read("is it still a compound page? " + ("yes" if compound else "no"))
+    return (yield from split_huge_page(system, page)) if compound else 0

@@ -71,6 +71,10 @@ class Scheme(Protocol):
         """The logical map count of one page, as the scheme knows it (page_mapcount)."""
         ...
 
+    def page_mapcounts(self, frames: Frames, pages: slice) -> int:
+        """The sum of page_mapcount over `pages`."""
+        ...
+
     def total_mapcount(self, frames: Frames, head: int) -> int:
         """All mappings of a compound page (or of a small one), as the page split compares them with the references."""
         ...

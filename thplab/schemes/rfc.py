@@ -142,9 +142,11 @@ class Rfc:
     def page_mapcount(self, frames: Frames, page: int) -> int:
         return int(frames.mapcount[page]) + 1
 
-    def total_mapcount(self, frames: Frames, head: int) -> int:
-        pages = frames.compound(head)
+    def page_mapcounts(self, frames: Frames, pages: slice) -> int:
         return int(frames.mapcount[pages].sum()) + width(pages)
+
+    def total_mapcount(self, frames: Frames, head: int) -> int:
+        return self.page_mapcounts(frames, frames.compound(head))
 
     def pmd_mapped(self, frames: Frames, head: int) -> bool | None:
         return None  # the cover letter says so: there is no cheap way to tell

@@ -17,15 +17,14 @@ class Difference(NamedTuple):
     got: str
 
 
-def compare(recorded: View, shown: View, noisy: bool, skipped: Counter[str]) -> Iterator[Difference]:
-    """The differences after one operation; in a noisy one the counts of the system (`ev` and `sz`) are not looked at.
+def compare(recorded: View, shown: View, skipped: Counter[str], ignored: tuple[str, ...] = ()) -> Iterator[Difference]:
+    """The differences after one operation. Counts of the system whose names begin with one of `ignored` are not looked at.
 
     `skipped` counts the recorded fields that the machine does not show.
     """
     if recorded.ret is not None and recorded.ret != shown.ret:
         yield Difference("ret", recorded.ret, str(shown.ret))
-    if not noisy:
-        yield from _counts(recorded.counts, shown.counts)
+    yield from _counts(recorded.counts, shown.counts, ignored)
     for name in sorted(recorded.regions.keys() | shown.regions.keys()):
         here, there = recorded.regions.get(name), shown.regions.get(name)
         if here is None or there is None:
@@ -49,12 +48,11 @@ def _kept(frame: FrameView | str | None) -> str:
     return "never seen" if frame is None else GONE if isinstance(frame, str) else "kept"
 
 
-def _counts(recorded: dict[str, int], shown: dict[str, int]) -> Iterator[Difference]:
+def _counts(recorded: dict[str, int], shown: dict[str, int], ignored: tuple[str, ...]) -> Iterator[Difference]:
     """A count that the record does not name did not change; one that the machine does not have cannot change there."""
-    kinds = {name.split(".")[0] for name in recorded} | {"ev"}
     for name in sorted(recorded.keys() | shown.keys()):
         expected, got = recorded.get(name, 0), shown.get(name, 0)
-        if expected != got and name not in LEFT_OUT and name.split(".")[0] in kinds:
+        if expected != got and name not in LEFT_OUT and not name.startswith(ignored):
             yield Difference(name, str(expected), str(got))
 
 
@@ -92,7 +90,7 @@ def _columns(name: str, where: str, recorded: Columns, shown: Columns, first: st
         got = shown.get(column, {})
         both = [page for page in expected if here[page] == there.get(page)]
         missing = [page for page in both if page not in got]
-        if any(expected[page] != "" for page in missing):  # "": the record shows no flag either
+        if any(expected[page] is not False for page in missing):  # where the record does not show the flag either, nothing is lost
             skipped[f"{where}.{column}"] += 1
         differ = [page for page in both if page in got and not _same(column, expected[page], got[page])]
         if differ:
@@ -101,7 +99,7 @@ def _columns(name: str, where: str, recorded: Columns, shown: Columns, first: st
 
 def _same(column: str, expected: object, got: object) -> bool:
     if column == "flags" and isinstance(expected, str) and isinstance(got, str):
-        # The recorder could see PROT_NONE (n) only on kernels with NUMA balancing.
+        # Not every recording shows PROT_NONE (n).
         return expected == (got if "n" in expected else got.replace("n", ""))
     return expected == got
 

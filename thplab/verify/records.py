@@ -16,10 +16,12 @@ from typing import Any
 from thplab.errors import BadInput
 
 LEFT_OUT = {
-    "frames.flags": "LRU and other page flags: the simulator has no LRU lists; the letter x (anon_exclusive) is compared",
+    "frames.flags": "LRU and other page flags, in sub as well: the simulator has no LRU lists; x (anon_exclusive) alone is compared",
     "frames.queue_len": "the list is the system's: other THP users are on it, too; whether this page is on it is compared (deferred)",
     "frames.order": "9 in every record of a compound page: a page of another order would show in head and sub",
     "frames.large_rmappable": "1 in every record",
+    "frames.compound_lock": "0 in every record: on one CPU the bit is never stored",
+    "frames.has_hwpoisoned": "memory failure is not simulated",
     "ev.thp_zero_page_alloc": "noise: counts only if the huge zero page was freed before the scenario",
     "ev.pswpin": "noise: the recorder's own pages are swapped, too",
     "ev.pswpout": "noise: the recorder's own pages are swapped, too",
@@ -109,6 +111,12 @@ def _record(line: str, number: int) -> dict[str, Any]:
     return record
 
 
+def unrecorded(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """The counts of the system, by the beginnings of their names, that this record would not show if they changed."""
+    names = () if any("sz" in after for after in record["after"]) else ("sz.",)
+    return (*names, "ev.nr_anon_transparent_hugepages") if "reps" in record else names  # part B records no gauge in ev
+
+
 def kernel_name(recorded: str) -> str:
     """The kernel record for a recorded kernel: its first two numbers, `v4.5` for 4.5.0. Raises BadInput if it has none."""
     found = re.match(r"\d+\.\d+", recorded)
@@ -167,10 +175,12 @@ def _frame(frame: Any) -> FrameView:
         columns["kind"].update(dict.fromkeys(pages, kind))
         if kind == GONE:
             continue  # whoever has the page now
-        names = ("mapcount",) if isinstance(frame, list) else ("_refcount", "_mapcount", "flags")
-        for name, value in zip(names, values, strict=True):
-            shown = "x" * ("x" in value) if name == "flags" else value
-            columns[name].update(dict.fromkeys(pages, shown))
+        if isinstance(frame, list):
+            found = {"mapcount": values[0]}
+        else:
+            found = {"_refcount": values[0], "_mapcount": values[1], "anon_exclusive": "x" in values[2]}
+        for name, value in found.items():
+            columns[name].update(dict.fromkeys(pages, value))
     if isinstance(frame, list):
         return FrameView({}, dict(columns))
     for first, count, value in frame["kpc"]:

@@ -14,11 +14,11 @@ from thplab.geometry import X86_64
 from thplab.kernels import Kernel, kernel
 from thplab.machine import Machine
 from thplab.scenario import Operation, Scenario
-from thplab.state import State, capture
+from thplab.state import capture
 from thplab.steps import drain
 from thplab.trace import begin
 from thplab.verify.compare import Difference, compare
-from thplab.verify.records import Labels, kernel_name, read_records, recorded_view
+from thplab.verify.records import Labels, kernel_name, read_records, recorded_view, unrecorded
 from thplab.verify.shown import Shown
 
 ENVS = ("", "noswap")
@@ -32,14 +32,14 @@ class Disagreement(NamedTuple):
     """One field of one operation in which the machine disagrees with the record."""
 
     scenario: str
-    index: int
+    number: int
     operation: str
     difference: Difference
 
     @property
     def line(self) -> str:
-        field, expected, got = self.difference
-        return f"{self.scenario} {self.index} {self.operation}: {field}: expected {expected}, got {got}"
+        name, expected, got = self.difference
+        return f"{self.scenario} {self.number} {self.operation}: {name}: expected {expected}, got {got}"
 
 
 class _Unmodelled(Exception):
@@ -79,7 +79,7 @@ class Report:
         """A line for each disagreement, then what was not modelled and not compared; the last line counts."""
         lines = [d.line for d in self.disagreements]
         lines += [f"not modelled: {count} operations: {reason}" for reason, count in self.reasons.most_common()]
-        lines += [f"not compared: {name}, which this kernel does not show, in {count} places" for name, count in sorted(self.skipped.items())]
+        lines += [f"not compared: {name}, {count} times: this kernel does not show it" for name, count in sorted(self.skipped.items())]
         lines.append(f"{self.operations} operations, {self.agree} agree, {self.disagree} disagree, {self.not_modelled} not modelled")
         return "\n".join(lines) + "\n"
 
@@ -107,6 +107,7 @@ class _Replay:
         self.state = capture(self.machine)
         self.shown = Shown(self.machine, self.state)
         self.labels = Labels()
+        self.unrecorded = unrecorded(record)
 
     def run(self) -> None:
         """Replay to the end, or to where the machine cannot go on; the report gets what came out."""
@@ -137,7 +138,8 @@ class _Replay:
             raise _Unmodelled("the recorder's process is dead from here on")
         result = self._perform(op, after["ret"])
         self.state = capture(self.machine, self.state)
-        return compare(recorded_view(after, self.labels), self.shown.view(self.state, result), noisy, self.report.skipped)
+        ignored = ("ev.", "sz.") if noisy else self.unrecorded
+        return compare(recorded_view(after, self.labels), self.shown.view(self.state, result), self.report.skipped, ignored)
 
     def _perform(self, op: Operation, recorded: object) -> int:
         """Carry out an operation; returns what the kernel returns. Raises _Unmodelled or _Stopped if that cannot be."""
@@ -145,7 +147,7 @@ class _Replay:
             return drain(begin(self.machine, op))
         except BadInput as error:
             if "is not built" in error.wrong:
-                raise _Unmodelled(f"{op.op} {error.argument} {error.wrong}") from None
+                raise _Unmodelled(f"{op.op}: {error.argument} {error.wrong}") from None
             if op.op == "split" and recorded == "-ENXIO":
                 return -ENXIO  # the recorder's own answer: it, too, refuses to split what is no huge page
             raise _Stopped(f"refused: {error}") from None

@@ -11,11 +11,10 @@ import numpy.typing as npt
 
 from thplab import page_tables as pt
 from thplab.errors import errname
-from thplab.frames import PG_head, PG_reserved, PG_table, PG_tail, PG_used
+from thplab.frames import PG_head, PG_table, PG_tail, PG_used
 from thplab.machine import Machine
 from thplab.observe import smaps
-from thplab.operations import Region
-from thplab.state import Array, Mapped, ProcessState, State
+from thplab.state import Mapped, ProcessState, State
 from thplab.verify.records import GONE, Columns, FrameView, Labels, RegionView, View
 
 
@@ -24,9 +23,11 @@ class RawFields(Protocol):
     """What a scheme gives so that its counters can be compared. One without it is compared in all but these."""
 
     def raw_fields(self, state: State, head: int) -> Mapping[str, int]:
-        """The fields of the compound page as stored, by their names in the truth files: compound_mapcount_raw, double_map,
-        deferred, pincount, entire_mapcount_raw, large_mapcount_raw, nr_pages_mapped_raw, partially_mapped, maybe_shared,
-        has_hwpoisoned, head_mapcount_raw, tail_pins, tails_count_nonzero, compound_lock. Only those that it has.
+        """The fields of the compound page with this head as stored, by their names in the truth files; only those that it has.
+
+        compound_mapcount_raw, double_map, deferred (4.5 to 6.1); pincount (from 5.10); entire_mapcount_raw, large_mapcount_raw,
+        nr_pages_mapped_raw, partially_mapped, maybe_shared, deferred (6.12, 6.18). What struct pages show by themselves, such as
+        ref and the _mapcount of each page, needs no help.
         """
         ...
 
@@ -76,7 +77,8 @@ class Shown:
         self.counts = counts
         for process in state.processes:
             for name, region in sorted(process.regions):
-                view.regions[f"{process.name}.{name}"] = RegionView(self._region_fields(process, name, region), self._pages(process, region))
+                fields = self._region_fields(process, name, region)
+                view.regions[f"{process.name}.{name}"] = RegionView(fields, self._pages(process, region))
         view.frames = dict.fromkeys(self.labels.gone, GONE)
         view.frames |= {self.labels.see(block): self._frame(block) for block in self.frames}
         return view
@@ -125,7 +127,12 @@ class Shown:
         columns: Columns = defaultdict(dict)
         fields = {"head": int(frame.compound)}
         if frame.compound:
-            fields |= {"ref": state.field("refcount", head), **self._raw_fields(state, head)}
+            tails = state.column("refcount", head, nr)[1:], state.column("mapcount", head, nr)[1:]
+            fields["ref"] = state.field("refcount", head)
+            fields["head_mapcount_raw"] = state.field("mapcount", head)
+            fields["tails_count_nonzero"] = int(np.count_nonzero(tails[0]))
+            fields["tail_pins"] = int((tails[1] + 1).sum())
+            fields |= self._raw_fields(state, head)
         for page, ours in enumerate(frame.ours.tolist()):
             pfn = head + page
             columns["kind"][page] = ("tail" if page else "head") if frame.compound else "small" if ours else GONE
@@ -136,7 +143,7 @@ class Shown:
             columns["kpagecount"][page] = columns["mapcount"][page] = self._kpagecount(pfn)
             exclusive = self._exclusive(pfn)
             if exclusive is not None:
-                columns["flags"][page] = "x" * exclusive
+                columns["anon_exclusive"][page] = exclusive
         return FrameView(fields, dict(columns))
 
     def _kpagecount(self, pfn: int) -> int:
@@ -148,13 +155,13 @@ class Shown:
 
     # --- regions ----------------------------------------------------------------------------------------------------------
 
-    def _region_fields(self, process: ProcessState, name: str, region: Region) -> dict[str, object]:
-        state = self.state
+    def _region_fields(self, process: ProcessState, name: str, region: tuple[int, int]) -> dict[str, object]:
+        state, (start, pages) = self.state, region
         figures = smaps(state, process.name, name)
         fields: dict[str, object] = {field: figures.get(figure, 0) for field, figure in _SMAPS.items()}
         fields["vmas"] = len(state.vmas(process.name, name))
         kinds, tables = [], set()
-        for at in range(region.start, region.start + region.pages * state.geometry.page_size, state.geometry.huge_size):
+        for at in range(start, start + pages * state.geometry.page_size, state.geometry.huge_size):
             kind, table = self._pmd(process, at)
             kinds.append(kind)
             tables.add(table)
@@ -177,15 +184,16 @@ class Shown:
             return ("hugezero" if pt.pte_pfn(entry) == state.huge_zero_page else "huge"), table
         return ("migration" if pt.is_migration_entry(entry) else "table"), table
 
-    def _mapped(self, process: ProcessState, region: Region) -> Iterator[tuple[Mapped, int, int]]:
+    def _mapped(self, process: ProcessState, region: tuple[int, int]) -> Iterator[tuple[Mapped, int, int]]:
         """The mappings in a region, each with its first page and its count of pages; none lies across a border of a region."""
         size, nr = self.state.geometry.page_size, self.state.geometry.nr
+        start, pages = region
         for m in self.state.mapped:
-            page = (m.address - region.start) // size
-            if m.process == process.name and 0 <= page < region.pages:
+            page = (m.address - start) // size
+            if m.process == process.name and 0 <= page < pages:
                 yield m, page, nr if m.level else m.count
 
-    def _pages(self, process: ProcessState, region: Region) -> Columns:
+    def _pages(self, process: ProcessState, region: tuple[int, int]) -> Columns:
         columns: Columns = defaultdict(dict)
         for m, page, count in self._mapped(process, region):
             pages = range(page, page + count)

@@ -30,6 +30,16 @@ function rich(text) {
   return text.split(/(\b[a-z]\w*\(\)|\b_?[a-z0-9]+(?:_[a-z0-9]+)+\b|\b_[a-z]+\b)/).map((part, i) => (i % 2 ? h("code", {}, part) : part));
 }
 
+// Whether an element can be seen in its box, which scrolls and is positioned.
+function isInSight(box, element) {
+  return element.offsetTop >= box.scrollTop && element.offsetTop + element.offsetHeight <= box.scrollTop + box.clientHeight;
+}
+
+// Scroll a box, and nothing else, so that the element stands in its middle; to its top if there is no element.
+function center(box, element) {
+  box.scrollTop = element ? element.offsetTop - (box.clientHeight - element.offsetHeight) / 2 : 0;
+}
+
 // The greatest height that `box` takes with any of these contents. Each is a list of nodes; `box` itself is not touched.
 function greatestHeight(box, contents) {
   const trial = box.cloneNode(false), style = getComputedStyle(box);
@@ -190,20 +200,17 @@ function wordsTable(text) {
 
 // --- questions -----------------------------------------------------------------------------------------------------
 
-// The learner's answers, kept in the browser under each question's id, so that they outlive a re-run of the cell.
+// The learner's answers, kept in the browser under each question's id: they outlive a re-run of the cell, and steppers of the same trace
+// share them.
 class Questions {
   constructor(list) {
     this.list = list;
     this.given = new Map();
-    for (const question of list) {
-      const answer = store.get(question.id);
-      if (answer !== null) this.given.set(question.id, answer);
-    }
   }
 
   // The first question without an answer that stands between two frames: after `from`, at `to` or before.
   between(from, to) {
-    return this.list.find(question => !this.given.has(question.id) && from < question.at && question.at <= to);
+    return this.list.find(question => from < question.at && question.at <= to && this.yours(question) === null);
   }
 
   // From which frame on nothing may be told, seen from frame `from`.
@@ -221,8 +228,13 @@ class Questions {
     this.given.clear();
   }
 
+  // The learner's answer; null if there is none yet.
   yours(question) {
-    return this.given.get(question.id);
+    return store.get(question.id) ?? this.given.get(question.id) ?? null;
+  }
+
+  answered() {
+    return this.list.filter(question => this.yours(question) !== null);
   }
 
   isRight(question) {
@@ -234,8 +246,8 @@ class Questions {
     const answers = this.list.map(question => ({
       question: question.question,
       step: question.at,
-      ...(this.given.has(question.id)
-        ? { yours: this.yours(question), actual: question.actual, right: this.isRight(question) } : { yours: null }),
+      yours: this.yours(question),
+      ...(this.yours(question) === null ? {} : { actual: question.actual, right: this.isRight(question) }),
     }));
     return JSON.stringify({ thplab: 1, ...about, answers }, null, 2) + "\n";
   }
@@ -266,6 +278,6 @@ function questionResult(question, questions) {
   const right = questions.isRight(question);
   return h("div", { class: `thp-result ${right ? "thp-right" : "thp-wrong"}` },
     h("span", { class: "thp-question" }, ...rich(question.question)), " ",
-    h("b", { class: "thp-verdict" }, right ? "✓ as you said" : "✗ not so"), " · yours ", h("b", { class: "thp-yours" }, questions.yours(question)),
+    h("b", { class: "thp-verdict" }, right ? "✓ as you said" : "✗ not so"), " · yours ", h("b", { class: "thp-yours" }, questions.yours(question) ?? ""),
     " · actual ", h("b", { class: "thp-actual" }, question.actual), ...(question.why ? [" · ", ...rich(question.why)] : []));
 }

@@ -39,7 +39,7 @@ def pack(data: Mapping[str, Any]) -> str:
 
 
 def page_id(packed: str) -> str:
-    """A name for an element of a page, made from what it shows."""
+    """A name for an element of a page, made from what it shows. The same stepper twice in a page has it twice; each script takes one."""
     return "thp-" + hashlib.sha256(packed.encode()).hexdigest()[:12]
 
 
@@ -54,7 +54,9 @@ def standalone(name: str, state: Mapping[str, Any], picture: str, caption: str) 
     started = (
         f"const state = {traits};\n"
         "const model = { get: key => state[key], set: (key, value) => { state[key] = value; }, save_changes() {}, on() {}, off() {} };\n"
-        f'render({{ model, el: document.querySelector("#{page_id(state["packed"])}:not([data-ready])") }});'
+        f'const el = document.querySelector("#{page_id(state["packed"])}:not([data-ready])");\n'
+        'el.dataset.ready = "";\n'
+        "render({ model, el });"
     )
     still = f'<figure class="thp-still">{picture}<figcaption>{html.escape(caption)}</figcaption></figure>'
     return (

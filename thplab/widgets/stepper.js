@@ -2,7 +2,7 @@
 // What it shows: thplab/widgets/payload.py. Two counts run through it: a frame's number, and its place among the frames shown.
 
 const SPEEDS = { slow: 3000, medium: 1500, fast: 600 };  // milliseconds for a step of Play
-const SIDE = 380, PANELS_BESIDE = 440, PANELS_BELOW = 280;  // pixels: width of the panels beside the picture, their height there and below it
+const SIDE = 380, PANELS_BESIDE = 500, PANELS_BELOW = 280;  // pixels: width of the panels beside the picture, their height there and below it
 const LEGIBLE = 0.72;  // a picture smaller than this part of its own size is hard to read: the panels go below it
 const SMALLEST = 0.4;  // in a lecture that has too little room even then, they go
 const ICONS = {
@@ -27,7 +27,6 @@ class Stepper {
     this.root.classList.toggle("thp-lecture", model.get("lecture"));
     this.root.append(this.buildHead(), this.buildBar(), this.buildTime(), this.buildBody(), this.buildWords());
     el.replaceChildren(this.root);
-    el.dataset.ready = "";
     this.setMode(model.get("all_steps"), Math.min(model.get("step"), data.frames.length - 1));
     this.watch = new ResizeObserver(() => this.layout());
     this.watch.observe(this.root);
@@ -114,8 +113,8 @@ class Stepper {
       mark.style.width = `calc(${(100 * (end - places[number])) / last}% - 2px)`;
     });
     this.frame = frame;
-    const place = this.shown.find(number => number >= frame) ?? this.shown.at(-1);
-    this.show(this.questions.between(frame, place) ? this.shown.findLast(number => number <= frame) : place);
+    const place = this.shown.find(number => number >= frame) ?? this.shown.at(-1), question = this.questions.between(frame - 1, place);
+    this.show(question ? this.shown.findLast(number => number < question.at) : place);
     this.layout();
   }
 
@@ -268,10 +267,11 @@ class Stepper {
     if (!this.trees.has(key)) this.trees.set(key, callTree(operations, frames, phase, current, frame => { this.pause(); this.go(frame); }));
     const tree = this.trees.get(key), here = markTree(tree, number, this.questions.limit(number));
     if (this.tree.firstChild !== tree.list) this.tree.replaceChildren(tree.list);
-    cancelAnimationFrame(this.scrolling);  // scrolled before it is painted, and its own box only
+    cancelAnimationFrame(this.scrolling);  // scrolled before it is painted
     this.scrolling = requestAnimationFrame(() => {
-      const middle = here ? here.offsetTop - (this.tree.clientHeight - here.offsetHeight) / 2 : 0;
-      this.tree.scrollTop = Math.max(0, middle);
+      center(this.tree, here);
+      const moved = this.ledger.querySelectorAll(".thp-moved");
+      if (moved.length && ![...moved].some(row => isInSight(this.ledger, row))) center(this.ledger, moved[0]);
     });
   }
 
@@ -285,7 +285,7 @@ class Stepper {
   drawQuestions() {
     if (!this.asking) return;
     const { list } = this.questions, asked = this.questions.between(this.frame, this.next() ?? -1);
-    const given = list.filter(question => this.questions.given.has(question.id));
+    const given = this.questions.answered();
     const results = given.filter(question => question.of === this.frame).map(question => questionResult(question, this.questions));
     const open = given.filter(question => question.at <= this.frame && this.frame < question.of).map(question => this.waiting(question));
     const coming = list.find(question => question.at > this.frame && !given.includes(question));
@@ -299,7 +299,7 @@ class Stepper {
 
   waiting(question) {
     return h("div", { class: "thp-waiting" }, h("span", { class: "thp-question" }, ...rich(question.question)), " You said ",
-      h("b", {}, this.questions.yours(question)), ". Step on and see.");
+      h("b", {}, this.questions.yours(question) ?? ""), ". Step on and see.");
   }
 
   commit(question, text) {
@@ -312,7 +312,7 @@ class Stepper {
   }
 
   saveAnswers() {
-    if (!this.questions.given.size) return;
+    if (!this.questions.answered().length) return;
     const { name, scenario, kernel, geometry } = this.data;
     download(`answers-${name || "scenario"}.json`, this.questions.report({ name, scenario, kernel, geometry: geometry.split(":")[0] }));
   }
@@ -382,7 +382,7 @@ class Stepper {
 
   // The height that can be seen at once: that of the box that scrolls, which in a notebook is less than the window.
   roomForLecture() {
-    let box = this.root.parentElement;
+    let box = (this.root.closest(".jp-Cell") ?? this.root).parentElement;  // the boxes of a cell grow with what they hold
     while (box && !(/auto|scroll/.test(getComputedStyle(box).overflowY) && box.clientHeight)) box = box.parentElement;
     return Math.max(480, Math.min(box?.clientHeight ?? Infinity, window.innerHeight) - 16);
   }

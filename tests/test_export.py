@@ -1,0 +1,185 @@
+"""An exported notebook is complete in itself: it opens from a file, steps, and asks nobody for anything."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from labserver import page
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from playwright.sync_api import Page, expect
+
+from thplab.errors import BadInput
+from thplab.export import ExportFailed, export
+from thplab.scenario import load
+from thplab.trace import record
+from thplab.widgets.payload import payload
+
+PYTHON = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+PICTURE = "<svg xmlns='http://www.w3.org/2000/svg' width='40' height='20'><rect width='40' height='20' fill='#0072b2'/></svg>"
+STORY = "from thplab.widgets import Stepper\nStepper('story')"
+
+
+def write(path: Path, *cells: nbformat.NotebookNode, **metadata: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(new_notebook(cells=list(cells), metadata=PYTHON | metadata), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A notebook with a picture beside it, a stepper twice and a lecture, run and exported."""
+    folder = tmp_path_factory.mktemp("exported")
+    (folder / "assets").mkdir()
+    (folder / "assets" / "a picture.svg").write_text(PICTURE)
+    cells = [
+        new_markdown_cell("# Title\n\n![a blue box](../assets/a%20picture.svg)"),
+        new_markdown_cell("<img src='../assets/a picture.svg' alt='the same'>"),
+        new_code_cell(STORY),
+        new_code_cell(STORY),
+        new_code_cell("from thplab.widgets import Stepper\nStepper('story', lecture=True)"),
+        new_code_cell("print(6 * 7)"),
+    ]
+    notebook = write(folder / "notebooks" / "one.ipynb", *cells, widgets={"application/vnd.jupyter.widget-state+json": {"state": {}}})
+    before = notebook.read_bytes()
+    output = export(notebook, folder / "one.html")
+    assert notebook.read_bytes() == before
+    return output
+
+
+@pytest.fixture
+def opened(exported: Path) -> Iterator[tuple[Page, list[str]]]:
+    """The page, opened from its file with nothing to be reached, and every request that it makes besides its own file."""
+    refused: list[str] = []
+    with page(height=720, refused=refused) as pg:
+        requests: list[str] = []
+        problems: list[str] = []
+        pg.context.set_offline(True)
+        pg.on("request", lambda request: requests.append(request.url))
+        pg.on("pageerror", lambda error: problems.append(str(error)))
+        pg.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+        pg.goto(exported.as_uri())
+        yield pg, requests
+        assert requests == [exported.as_uri()] and refused == []
+        assert problems == []
+
+
+def test_the_page_holds_what_the_notebook_shows(exported: Path) -> None:
+    text = exported.read_text()
+    assert text.count('src="data:image/svg+xml;base64,') == 2
+    assert ">42\n" in text and "widget-view+json" not in text and "widget-state+json" not in text
+    for name in ("require.js", "mathjax", "jquery", "mermaid", "unpkg", "cdn"):
+        assert name not in re.sub(r"packed\": \"[^\"]*", "", text).lower()
+
+
+@pytest.mark.browser
+def test_it_steps_forwards_and_backwards_by_mouse_and_keys_without_a_request(opened: tuple[Page, list[str]]) -> None:
+    pg, _ = opened
+    frames = payload(record(load("story")))["frames"]
+    shown = [number for number, frame in enumerate(frames) if not frame["plain"]]
+    expect(pg.locator(".thp-stepper[data-step]")).to_have_count(3)
+    first, second = pg.locator(".thp-stepper").nth(0), pg.locator(".thp-stepper").nth(1)
+    seen = set()
+    for number in shown[1:6]:
+        first.get_by_role("button", name="Next step").click()
+        expect(first).to_have_attribute("data-step", str(number))
+        seen.add(re.sub(r"<(title|desc).*?</\1>", "", first.locator(".thp-picture").inner_html()))
+    assert len(seen) > 2
+    first.get_by_role("button", name="Previous step").click()
+    expect(first).to_have_attribute("data-step", str(shown[4]))
+    for key, place in (("ArrowRight", 5), ("ArrowLeft", 4), ("End", -1), ("ArrowLeft", -2), ("Home", 0)):
+        first.locator(".thp-picture").press(key)
+        expect(first).to_have_attribute("data-step", str(shown[place]))
+    expect(second).to_have_attribute("data-step", "0")
+    second.locator(".thp-mark").nth(4).click()
+    expect(second).to_have_attribute("data-step", str(next(n for n in shown if frames[n]["phase"] == 4)))
+    expect(first).to_have_attribute("data-step", "0")
+    ids = pg.evaluate("() => [...document.querySelectorAll('.thp-stepper [id$=-title], .thp-stepper [id$=-desc]')].map(e => e.id)")
+    names = [name for name in ids if name.startswith("thp-")]
+    assert len(set(names)) == len(names) == 6
+
+
+@pytest.mark.browser
+def test_a_lecture_fits_a_screen_of_1280_by_720(opened: tuple[Page, list[str]]) -> None:
+    pg, _ = opened
+    lecture = pg.locator(".thp-lecture")
+    lecture.scroll_into_view_if_needed()
+    for mark in range(7):
+        lecture.locator(".thp-mark").nth(mark).click()
+        box = lecture.bounding_box()
+        assert box is not None and box["height"] <= 720 and box["width"] <= 1280
+        hidden = "e => e.scrollHeight - e.clientHeight"
+        assert lecture.locator(".thp-caption").evaluate(hidden) <= 1
+        assert lecture.locator(".thp-tree").is_visible() and lecture.locator(".thp-ledger").is_visible()
+        assert lecture.evaluate("e => e.scrollWidth - e.clientWidth") <= 0
+
+
+@pytest.mark.browser
+def test_the_reader_s_system_chooses_light_or_dark(exported: Path) -> None:
+    colours = {}
+    for scheme in ("light", "dark"):
+        with page(color_scheme=scheme) as pg:
+            pg.goto(exported.as_uri())
+            pg.locator(".thp-stepper[data-step]").first.wait_for()
+            colours[scheme] = pg.evaluate(
+                "() => [document.body, document.querySelector('.thp-stepper')].map(e => getComputedStyle(e).backgroundColor)"
+            )
+    assert colours == {"light": ["rgb(255, 255, 255)", "rgb(255, 255, 255)"], "dark": ["rgb(17, 17, 17)", "rgb(20, 23, 28)"]}
+
+
+@pytest.mark.browser
+def test_without_script_the_first_frame_is_there(exported: Path) -> None:
+    with page(java_script_enabled=False) as pg:
+        pg.goto(exported.as_uri())
+        still = pg.locator(".thp-still").first
+        expect(still.locator("svg")).to_be_visible()
+        expect(still).to_contain_text("the machine before the first step")
+
+
+# --- what cannot be exported ----------------------------------------------------------------------------------------------
+
+
+def test_without_running_the_outputs_that_are_there_are_shown(tmp_path: Path) -> None:
+    cell = new_code_cell("1 / 0", outputs=[new_output("stream", text="kept")])
+    output = export(write(tmp_path / "old.ipynb", cell), execute=False)
+    assert output == tmp_path / "old.html" and "kept" in output.read_text()
+
+
+def test_a_cell_that_fails_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ExportFailed, match="ZeroDivisionError"):
+        export(write(tmp_path / "bad.ipynb", new_code_cell("1 / 0")))
+    assert not (tmp_path / "bad.html").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "![gone](gone.svg)",
+        "![far](https://example.org/a.png)",
+        "<img src='https://example.org/a.png'>",
+        "<script src='https://example.org/a.js'></script>",
+        "<style>@import 'https://example.org/a.css';</style>",
+        "<div style='background: url(https://example.org/a.png)'></div>",
+        "<svg><image href='https://example.org/a.png'/></svg>",
+    ],
+)
+def test_a_page_that_would_load_something_is_not_written(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ExportFailed, match=r"would load (https://example\.org/a|gone\.svg)"):
+        export(write(tmp_path / "far.ipynb", new_markdown_cell(text)), execute=False)
+    assert not (tmp_path / "far.html").exists()
+
+
+def test_links_to_other_pages_are_fine(tmp_path: Path) -> None:
+    cell = new_markdown_cell("[the mail](https://lore.kernel.org/x) and `url(https://example.org)` in code")
+    assert "https://lore.kernel.org/x" in export(write(tmp_path / "link.ipynb", cell), execute=False).read_text()
+
+
+@pytest.mark.parametrize("make", [lambda path: None, lambda path: path.write_text("{"), lambda path: path.write_text(json.dumps({"a": 1}))])
+def test_what_is_no_notebook_is_refused(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    make(tmp_path / "no.ipynb")
+    with pytest.raises(BadInput, match="notebook_path"):
+        export(tmp_path / "no.ipynb")
