@@ -8,6 +8,7 @@ import pytest
 from random_scenarios import Model, operations
 
 from thplab.invariants import INVARIANTS, check, check_state
+from thplab.kernels import DEFAULT, KERNELS
 from thplab.machine import Machine
 from thplab.mutants import MUTANTS
 from thplab.scenario import builtin, load
@@ -21,10 +22,11 @@ def violations(trace: Trace) -> list[tuple[int, str]]:
     return [(f.number, v.invariant) for b, f in zip(before, trace.frames, strict=False) for v in check(f, b)]
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("geometry", ["TOY", "X86_64"])
 @pytest.mark.parametrize("name", builtin())
-def test_invariants_hold_after_every_step(name: str, geometry: str) -> None:
-    trace = record(load(name), Setup(geometry=geometry))
+def test_invariants_hold_after_every_step(name: str, geometry: str, kernel: str) -> None:
+    trace = record(load(name), Setup(kernel, geometry))
     assert trace.problem == ""
     assert violations(trace) == []
     end = trace[-1].state
@@ -34,9 +36,9 @@ def test_invariants_hold_after_every_step(name: str, geometry: str) -> None:
     assert free == end.nframes - boot
 
 
-def run_checked(seed: int, memory: int | None) -> tuple[Machine, int]:
+def run_checked(seed: int, memory: int | None, kernel: str = DEFAULT) -> tuple[Machine, int]:
     """A random scenario in TOY, every step checked, contents compared with the model after every operation."""
-    machine = Machine(memory=memory)
+    machine = Machine(kernel, memory=memory)
     model, steps = Model(), 0
     frame = Frame(0, None, capture(machine))
     for op in operations(seed, machine):
@@ -88,6 +90,12 @@ def test_invariants_hold_over_a_thousand_random_scenarios() -> None:
         refused += machine.vmstat["thp_split_page_failed"]
         copied += machine.vmstat["thp_fault_alloc"] > 1
     assert min(split, refused, copied) > 100, "the scenarios must reach what they are about"
+
+
+@pytest.mark.parametrize("kernel", [name for name in KERNELS if name != DEFAULT])
+def test_invariants_hold_over_random_scenarios_on_the_other_kernels(kernel: str) -> None:
+    for seed in range(250):
+        run_checked(seed, None, kernel)
 
 
 def test_invariants_hold_when_memory_is_short() -> None:

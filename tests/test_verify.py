@@ -12,8 +12,8 @@ import pytest
 
 from thplab import cli, kernels
 from thplab.errors import BadInput
+from thplab.frames import PG_head
 from thplab.schemes import Rfc
-from thplab.state import State
 from thplab.verify import LEFT_OUT, Report, verify
 
 ROOT = Path(__file__).parent.parent
@@ -255,11 +255,11 @@ def test_a_recorder_that_refuses_to_split_a_small_page_is_right(tmp_path: Path) 
 class _Raw(Rfc):
     """The RFC with a raw field and a flag to show."""
 
-    def raw_fields(self, state: State, head: int) -> Mapping[str, int]:
-        return {"compound_mapcount_raw": len(state.pmd_maps.get(head, ())) - 1, "partially_mapped": 0, "maybe_shared": 0}
+    def raw_fields(self, head: Mapping[str, int], queued: bool) -> dict[str, int]:
+        return {"compound_mapcount_raw": head["mapcount"], "partially_mapped": int(queued), "maybe_shared": 0}
 
-    def anon_exclusive(self, state: State, page: int) -> bool | None:
-        return state.head(page) == page
+    def anon_exclusive(self, flags: int) -> bool | None:
+        return bool(flags & PG_head)
 
 
 def raw_record(cmc: int, flags: str) -> Record:

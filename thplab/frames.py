@@ -20,6 +20,7 @@ PG_table = 1 << 3  # a page table
 PG_anon = 1 << 4  # anonymous memory: mapping and index are set
 PG_lru = 1 << 5  # on a list of the page reclaim
 PG_used = 1 << 6  # allocated; a frame without it is free
+PG_double_map = 1 << 8  # on a head: every subpage's _mapcount is one higher than its PTE mappings (v4.5 to v6.1)
 PG_locked = 1 << 7  # was a tail of first_page when that was split, and shares its page lock until the split is over
 
 FLAG_NAMES = {
@@ -30,12 +31,13 @@ FLAG_NAMES = {
     PG_anon: "anon",
     PG_lru: "lru",
     PG_locked: "locked",
+    PG_double_map: "double_map",
 }
 
 JUNK = -0x5A5A
 """Content and links of a freed frame: a stale user of it shows."""
 
-COLUMNS = ("refcount", "mapcount", "flags", "first_page", "mapping", "index", "content")
+COLUMNS = ("refcount", "mapcount", "flags", "first_page", "mapping", "index", "content", "compound_mapcount")
 
 
 def single(pfn: int) -> slice:
@@ -59,6 +61,7 @@ class Frames:
     mapping     number of the anon_vma, 0 = none
     index       page offset at which the VMAs of that anon_vma map the page
     content     a small integer that stands for the bytes; 0 = zero-filled
+    compound_mapcount  on a head, from v4.5 on: the raw count of PMD mappings, -1 = none (the kernel keeps it in page[1])
     """
 
     def __init__(self, geometry: Geometry, nframes: int, costs: Costs) -> None:
@@ -74,6 +77,7 @@ class Frames:
         self.mapping: npt.NDArray[np.int32] = np.zeros(nframes, np.int32)
         self.index: npt.NDArray[np.int64] = np.zeros(nframes, np.int64)
         self.content: npt.NDArray[np.int32] = np.zeros(nframes, np.int32)
+        self.compound_mapcount: npt.NDArray[np.int32] = np.zeros(nframes, np.int32)
         self.buddy = Buddy(nframes, geometry.order)
         self.in_use: npt.NDArray[np.int32] = np.zeros(nframes // geometry.nr, np.int32)
         """Allocated frames in each aligned block of a huge page's size."""
@@ -98,6 +102,7 @@ class Frames:
         part = slice(pfn, pfn + (1 << order))
         self.refcount[part] = 0
         self.mapcount[part] = -1
+        self.compound_mapcount[part] = -1
         self.flags[part] = PG_used | PG_tail if order else PG_used
         self.first_page[part] = pfn
         self.mapping[part] = 0
@@ -167,6 +172,11 @@ class Frames:
             return False
         self.refcount[page] += 1
         return True
+
+    def compound_map_add(self, head: int, n: int) -> None:
+        """compound_mapcount += n: one read-modify-write."""
+        self.compound_mapcount[head] += n
+        self.costs.rmw += 1
 
     def map_add(self, part: slice, n: int) -> None:
         """_mapcount += n on each page of `part`: one read-modify-write each."""

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from thplab import page_tables as pt
-from thplab.frames import COLUMNS, PG_head, PG_reserved, PG_table, PG_used
+from thplab.frames import COLUMNS, PG_double_map, PG_head, PG_reserved, PG_table, PG_used
 from thplab.state import Array, State
 from thplab.trace import Frame
 
@@ -142,7 +142,7 @@ def _expected_refcount(state: State, number: int, column: dict[str, Array]) -> A
     part = slice(number * state.geometry.nr, (number + 1) * state.geometry.nr)
     if column["flags"][0] & PG_head:
         pmds = len(state.pmd_maps.get(part.start, ()))
-        return state.kernel.scheme.expected(pmds, state.pte_maps[part], state.pinned[part]).refcount
+        return state.kernel.scheme.expected(pmds, state.pte_maps[part], state.pinned[part], int(column["flags"][0])).refcount
     return state.pte_maps[part] + state.pinned[part]
 
 
@@ -155,7 +155,10 @@ def mapcounts_count_mappings(state: State) -> Iterator[str]:
         expected = state.pte_maps[part] - 1
         if column["flags"][0] & PG_head:
             pmds = len(state.pmd_maps.get(first, ()))
-            expected = state.kernel.scheme.expected(pmds, state.pte_maps[part], state.pinned[part]).mapcount
+            meant = state.kernel.scheme.expected(pmds, state.pte_maps[part], state.pinned[part], int(column["flags"][0]))
+            expected = meant.mapcount
+            if column["compound_mapcount"][0] != meant.compound_mapcount:
+                yield f"pfn {first:#x}: raw compound_mapcount {column['compound_mapcount'][0]}, but {pmds} PMDs map it"
         counted = (column["flags"] & PG_used != 0) & ((column["flags"] & (PG_table | PG_reserved)) == 0)
         for i in np.flatnonzero((column["mapcount"] != expected) & counted):
             yield f"pfn {first + int(i):#x}: raw _mapcount {column['mapcount'][i]}, but its mappings make it {expected[i]}"
@@ -250,6 +253,17 @@ def the_reverse_map_finds_every_mapping(state: State) -> Iterator[str]:
         vmas = [where[key] for key in anon_vma.vmas if key[0] == m.process and key in where] if anon_vma else []
         if not any(v.start + (index - v.pgoff) * size == m.address and v.start <= m.address < v.end for v in vmas):
             yield f"the reverse map of pfn {m.pfn:#x} does not lead to {m.process} at {m.address:#x}"
+
+
+@_invariant(AT_REST)
+def double_map_means_both_kinds(state: State) -> Iterator[str]:
+    """PageDoubleMap is set only while a PMD maps the page, and always while PMDs and PTEs map it (where the scheme has it)."""
+    for head in state.compound_pages():
+        flag = bool(state.field("flags", head) & PG_double_map)
+        by_pmd = bool(state.pmd_maps.get(head))
+        by_pte = bool(state.pte_maps[head : head + state.geometry.nr].any())
+        if state.kernel.scheme.name == "double_map" and ((flag and not by_pmd) or (by_pmd and by_pte and not flag)):
+            yield f"pfn {head:#x}: PageDoubleMap is {flag}, mapped by PMD: {by_pmd}, by PTE: {by_pte}"
 
 
 @_invariant(AT_REST)

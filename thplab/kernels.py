@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from thplab.errors import EBUSY, BadInput
-from thplab.schemes import Rfc, Scheme
+from thplab.schemes import DoubleMap, Rfc, Scheme
+
+_EVENTS = (
+    "thp_fault_alloc",
+    "thp_fault_fallback",
+    "thp_split_page",
+    "thp_split_page_failed",
+    "thp_split_pmd",
+    "thp_zero_page_alloc",
+)
 
 
 @dataclass(frozen=True)
@@ -20,6 +29,16 @@ class Kernel:
     """The errno (positive) that a page split returns when the page is pinned."""
     source: str
     """Where the record was read."""
+    events: tuple[str, ...]
+    """The THP events of its /proc/vmstat."""
+    pmd_split_keeps_dirty: bool
+    """The PTEs that a PMD split makes are dirty if the PMD was; else the page is marked dirty instead."""
+    unfreeze_marks_dirty: bool
+    """PTEs that come back after a page was frozen for a split are dirty."""
+    queues_unmapped: bool
+    """A huge page that lost its last mapping but is pinned goes on the deferred split queue."""
+    huge_zero_in_rss: bool
+    """smaps counts a PMD over the huge zero page as resident memory."""
 
 
 RFC_2014 = Kernel(
@@ -28,9 +47,27 @@ RFC_2014 = Kernel(
     refcount_name="_count",
     split_refused=EBUSY,  # docs/KERNEL.md 2.2, "split_huge_page, pinned"
     source="docs/KERNEL.md section 2; mails 1402329861-7037-N-git-send-email-kirill.shutemov of 9 June 2014",
+    events=_EVENTS,  # patch 05 splits thp_split into three
+    pmd_split_keeps_dirty=True,  # docs/KERNEL.md 2.6, step 4
+    unfreeze_marks_dirty=False,  # the RFC does not freeze; its v2 patch 18 is not on record in detail
+    queues_unmapped=False,  # there is no queue
+    huge_zero_in_rss=True,  # as its base: docs/KERNEL.md 1.6, number 13
 )
 
-KERNELS = {k.name: k for k in (RFC_2014,)}
+V4_5 = Kernel(
+    name="v4.5",
+    scheme=DoubleMap(),
+    refcount_name="_count",  # renamed in 4.6
+    split_refused=EBUSY,  # tests/truth/README.md part A, "split, 1 extra ref"
+    source="docs/KERNEL.md section 3; tests/truth/linux-4.5.jsonl",
+    events=_EVENTS,  # thp_deferred_split_page came with 4.6
+    pmd_split_keeps_dirty=False,  # linux-4.5.jsonl, mprotect_1_r
+    unfreeze_marks_dirty=True,  # linux-4.5.jsonl, x_split_unpinned
+    queues_unmapped=True,  # linux-4.5.jsonl, pin_munmap_whole_unpin; part A, surprise 5
+    huge_zero_in_rss=False,  # docs/KERNEL.md 1.6, number 13
+)
+
+KERNELS = {k.name: k for k in (RFC_2014, V4_5)}
 DEFAULT = RFC_2014.name
 
 

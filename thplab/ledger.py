@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from thplab.errors import BadInput
-from thplab.frames import PG_head, PG_reserved, PG_table, PG_tail, PG_used
+from thplab.frames import PG_double_map, PG_head, PG_reserved, PG_table, PG_tail, PG_used
 from thplab.state import Array, State
 
 NOBODY = "nobody"
@@ -149,11 +149,31 @@ class _Pages:
                 if gone or unused_tail:
                     continue
                 rows = [Row(s.holder, self._what(s, part, column, low), part) for s, part in zip(sources, parts, strict=True) if part]
-                if value != sum(parts):
-                    rows.append(self._rest(value - sum(parts)))
+                if column == "mapcount" and self.compound and flags[0] & PG_double_map:
+                    rows.append(Row("PageDoubleMap", "offset", 1))
+                rest = value - sum(row.count for row in rows)
+                if rest:
+                    rows.append(self._rest(rest))
                 head = self.first if self.compound else None
                 name = f"{_pages_name(self.first + low, self.first + high, head)} {_counter_name(self.state, column)}"
                 yield Account(name, self.first + low, self.first + high - 1, before if there else None, value, tuple(rows))
+            if column == "refcount":
+                yield from self._by_pmd()
+
+    def _by_pmd(self) -> Iterator[Account]:
+        """The account of the head's own counter of PMD mappings, in schemes that have one."""
+        counter = self.state.kernel.scheme.pmd_counter
+        if not counter or not self.compound:
+            return
+        value = self.state.field("compound_mapcount", self.first) + 1
+        before = None
+        if self.previous is not None and self.previous.field("flags", self.first) & PG_head:
+            before = self.previous.field("compound_mapcount", self.first) + 1
+        names = self.state.pmd_maps.get(self.first, ())
+        rows = [Row(name, _many(names.count(name), "PMD"), names.count(name)) for name in dict.fromkeys(names)]
+        if value != len(names):
+            rows.append(self._rest(value - len(names)))
+        yield Account(f"head {counter}", self.first, self.first, before, value, tuple(rows))
 
     def _counted(self, pmds: int, ptes: Array, pins: Array) -> Array:
         """What the counters say of such mappings and pins: shape [2, pages], references and raw map counts."""

@@ -18,8 +18,9 @@ def smaps(state: State, process: str, region: str = "") -> dict[str, int]:
 
     A page's share in Pss is its size divided by the number of entries that map it, PMDs and PTEs alike, which is what every
     recorded kernel shows. (The RFC as posted would divide by page_mapcount(), which leaves PMDs out on a tail: docs/KERNEL.md 2.1.)
-    A huge PMD counts whole in Rss and AnonHugePages even if it maps the huge zero page, as on 3.16, the RFC's base
-    (docs/KERNEL.md 1.6, number 13). Raises BadInput if the process does not live in this state or has no such region.
+    Whether a PMD over the huge zero page counts is the kernel's policy `huge_zero_in_rss`.
+
+    Raises BadInput if the process does not live in this state or has no such region.
     """
     mine = [m for m in state.mapped if m.process == process]
     mappings = _mappings(state)
@@ -29,7 +30,7 @@ def smaps(state: State, process: str, region: str = "") -> dict[str, int]:
         share = 0
         for m in mine:
             pages = _pages_in(state, m, vma)
-            resident = len(pages) if m.level or m.kind != "zero" else 0
+            resident = len(pages) if m.kind != "zero" or (m.level and state.kernel.huge_zero_in_rss) else 0
             figures["Rss"] += resident * kib
             figures["AnonHugePages"] += resident * kib if m.level else 0
             if resident:

@@ -82,7 +82,7 @@ class Mapped:
 class State:
     """One state of a machine. All arrays are read-only; frames are grouped in blocks of a huge page's size.
 
-    `blocks` holds the blocks in which any frame is allocated: block number -> array [7, nr] (int64, rows as COLUMNS).
+    `blocks` holds the blocks in which any frame is allocated: block number -> array [8, nr] (int64, rows as COLUMNS).
     Of a free frame only the reference count is kept.
     `in_progress` is False when no routine is under way.
     """
@@ -100,6 +100,8 @@ class State:
     irqs_off: frozenset[int]
     vmstat: Mapping[str, int]
     costs: Mapping[str, int]
+    deferred: tuple[int, ...]
+    """Heads on the deferred split queue, in order."""
     huge_zero_page: int
     zero_page: int
     in_progress: bool
@@ -256,7 +258,7 @@ class State:
         for pfn in sorted(self.tables):
             digest.update(pfn.to_bytes(4, "little") + self.tables[pfn].tobytes())
         rest = (self.processes, sorted(self.anon_vmas.items()), sorted(self.pins.items()), sorted(self.held.items()), sorted(self.irqs_off))
-        digest.update(repr((rest, self.huge_zero_page)).encode())
+        digest.update(repr((rest, self.deferred, self.huge_zero_page)).encode())
         return digest.digest()
 
 
@@ -287,6 +289,7 @@ def capture(machine: Machine, previous: State | None = None, in_progress: bool =
         irqs_off=frozenset(system.cpus.irqs_off),
         vmstat=dict(system.vmstat),
         costs=system.costs.as_dict(),
+        deferred=tuple(system.deferred),
         huge_zero_page=system.huge_zero_page,
         zero_page=system.frames.zero_page,
         in_progress=in_progress,
@@ -327,6 +330,7 @@ def restore(state: State, variants: dict[str, Callable[..., Any]] | None = None)
         frames.in_use[number] = np.count_nonzero(block[COLUMNS.index("flags")] & PG_used)
     frames.buddy = Buddy.with_used((frames.flags & PG_used) != 0, state.geometry.order)
     frames.zero_page = state.zero_page
+    system.deferred = dict.fromkeys(state.deferred)
     system.huge_zero_page = state.huge_zero_page
     system.tables.table.update((pfn, row.copy()) for pfn, row in state.tables.items())
     system.tables.level = dict(state.levels)

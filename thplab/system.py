@@ -35,17 +35,6 @@ def routine(right: Callable[Concatenate[System, P], Routine[T]]) -> Callable[Con
     return call
 
 
-EVENTS = (
-    "thp_fault_alloc",
-    "thp_fault_fallback",
-    "thp_split_page",
-    "thp_split_page_failed",
-    "thp_split_pmd",
-    "thp_zero_page_alloc",
-)
-"""The events of the RFC (patch 05 splits `thp_split` into three) plus those of its base; docs/KERNEL.md 2.1."""
-
-
 @dataclass(frozen=True)
 class Pin:
     """References that a driver took with get_user_pages: the pages it was given, in order (may repeat)."""
@@ -75,7 +64,9 @@ class System:
         self.mms: dict[str, AddressSpace] = {}
         self.anon_vmas: dict[int, AnonVma] = {}
         self.pins: dict[str, Pin] = {}
-        self.vmstat: dict[str, int] = dict.fromkeys(EVENTS, 0)
+        self.vmstat: dict[str, int] = dict.fromkeys(kernel.events, 0)
+        self.deferred: dict[int, None] = {}
+        """The deferred split queue: heads of huge pages of which a part is unmapped, in the order in which they came."""
         self.huge_zero_page = 0
         """pfn of the huge zero page; 0 before its first use."""
         self.whole = True
@@ -156,11 +147,20 @@ class System:
         if frames.flags[page] & PG_tail:
             raise KernelBug(f"free of a tail, {self.page_name(page)}")
         huge = bool(frames.flags[page] & PG_head)
+        self.deferred.pop(page, None)
         frames.free_pages(page, self.geometry.order if huge else 0)
         yield change(
             f"free the compound page, {self.geometry.nr} frames" if huge else f"free {self.page_name(page)}",
             "The last reference is gone." if not huge else "A compound page is freed as one: only when nobody holds any part of it.",
         )
+
+    def deferred_split_huge_page(self, head: int) -> Routine[None]:
+        """Queue a huge page of which some part is mapped no more: memory pressure will split it (mm/huge_memory.c)."""
+        yield from self.cpus.lock("split_queue_lock")
+        if head not in self.deferred:
+            self.deferred[head] = None
+            yield change("queue the page for a deferred split", "A part of it is of no use to anybody: reclaim may split it.")
+        yield from self.cpus.unlock("split_queue_lock")
 
     # --- anon_vma -----------------------------------------------------------------------------------------------------
 

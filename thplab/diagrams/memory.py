@@ -117,7 +117,7 @@ def _counters(view: View, block: Block, frames: Array, old: Array | None) -> Row
     old_count = int(_column(old, "refcount")[0]) if old is not None and before else None
     spans = [Span(f"{name} "), *old_new(str(old_count) if old_count is not None else None, str(count))]
     was = _flags(old) if old is not None and before else flags
-    letters: list[Span] = []
+    letters = _pmd_counter(view, frames, old if before else None)
     for flag in dict.fromkeys((*was, *flags)):
         new, gone = flag not in was, flag not in flags
         letters.append(Span(("+" if new else "−" if gone else "") + f"PG_{flag} ", "ink" if new or gone else "muted", new or gone, SMALL))
@@ -128,6 +128,16 @@ def _counters(view: View, block: Block, frames: Array, old: Array | None) -> Row
             Cell(flags_id, letters, width, view.ground(flags_id, was != flags, "page-row")),
         ],
     )
+
+
+def _pmd_counter(view: View, frames: Array, old: Array | None) -> list[Span]:
+    """The head's own counter of PMD mappings, as a logical count, in schemes that have one."""
+    if not view.state.kernel.scheme.pmd_counter:
+        return []
+    number = int(_column(frames, "compound_mapcount")[0]) + 1
+    before = int(_column(old, "compound_mapcount")[0]) + 1 if old is not None else number
+    text = f"{before} → {number}" if before != number else str(number)
+    return [Span(f"{view.state.kernel.scheme.pmd_counter} {text} ", "ink", before != number, SMALL)]
 
 
 def _flags(frames: Array) -> tuple[str, ...]:
@@ -255,6 +265,6 @@ def _counted(state: State, pin: Pin) -> str:
     places = []
     if with_pin.refcount[0] != without.refcount[0]:
         places.append("the head")
-    if index and any(new[index] != old[index] for new, old in zip(with_pin, without, strict=True)):
+    if index and any(new[index] != old[index] for new, old in zip(with_pin[:2], without[:2], strict=True)):
         places.append("the tail")
     return f"(counted on {' and '.join(places) or 'nothing'})"

@@ -102,6 +102,11 @@ def freeze_ptes(system: System, name: str, pte_table: int, low: int, high: int, 
 def split_frozen(system: System, page: int) -> Routine[None]:
     """Make every tail a page of its own, with one reference to begin with. Nobody maps or holds any of them."""
     frames = system.frames
+    if page in system.deferred:
+        yield from system.cpus.lock("split_queue_lock")
+        system.deferred.pop(page, None)
+        yield change("off the deferred split queue")
+        yield from system.cpus.unlock("split_queue_lock")
     parts = system.each(frames.tails(page))
     for part in parts:
         frames.ref_add(part, 1)
@@ -161,7 +166,8 @@ def unfreeze_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int,
         for part in parts:
             pages = run.cut(part.start, part.stop).pages
             yield from system.scheme.get_pages(system, pages)
-            tables.unfreeze(pte_table, part, pt.pgprot(vma.prot))
+            dirty = pt._PAGE_DIRTY if system.kernel.unfreeze_marks_dirty else 0
+            tables.unfreeze(pte_table, part, pt.pgprot(vma.prot) | dirty)
             yield change("PTE = the page again")
             yield from system.scheme.add_pte_rmap(system, pages)
     yield from system.cpus.unlock(lock)

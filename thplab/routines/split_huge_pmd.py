@@ -66,8 +66,15 @@ def split_pmd_mapcounts(system: System, page: int) -> Routine[None]:
 def fill_ptes(system: System, pgtable: int, page: int, pmd: int) -> Routine[None]:
     """Fill the withdrawn table, which nobody else sees yet, with PTEs for all subpages under the PMD's own bits."""
     bits = pmd & ~pt.PTE_PFN_MASK & ~pt._PAGE_PSE
+    if not system.kernel.pmd_split_keeps_dirty:
+        bits &= ~pt._PAGE_DIRTY
     system.tables.fill(pgtable, slice(0, system.geometry.nr), page, bits)
-    yield change(f"fill {system.geometry.nr} PTEs: {pt.entry_text(bits)}", "Same protection, same dirty and young bits as the PMD had.")
+    yield change(
+        f"fill {system.geometry.nr} PTEs: {pt.entry_text(bits)}",
+        "The rights of the PMD."
+        if pmd & pt._PAGE_DIRTY and not bits & pt._PAGE_DIRTY
+        else "Same protection, same dirty and young bits as the PMD had.",
+    )
 
 
 @routine

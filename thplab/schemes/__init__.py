@@ -1,6 +1,7 @@
 """Refcounting schemes: what the counters of a compound page mean, and only that."""
 
 from thplab.schemes.base import Expected, Scheme
+from thplab.schemes.double_map import DoubleMap
 from thplab.schemes.rfc import Rfc
 
-__all__ = ["Expected", "Rfc", "Scheme"]
+__all__ = ["DoubleMap", "Expected", "Rfc", "Scheme"]

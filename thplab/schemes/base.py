@@ -7,6 +7,7 @@ for each part of a compound page (see docs/architecture.md), and the caller hold
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -24,6 +25,7 @@ class Expected(NamedTuple):
 
     refcount: npt.NDArray[np.int64]
     mapcount: npt.NDArray[np.int64]  # raw, as stored: -1 = none
+    compound_mapcount: int = -1  # raw, of the head
 
 
 class Scheme(Protocol):
@@ -32,6 +34,8 @@ class Scheme(Protocol):
     name: str
     page_split: str
     """Which of the page splits in thplab/routines this scheme needs."""
+    pmd_counter: str
+    """The head's own counter of PMD mappings by its logical name; empty if the scheme has none."""
     pmd_split_is_local: bool
     """True if splitting one process's PMD leaves every other process's page tables alone."""
 
@@ -83,9 +87,21 @@ class Scheme(Protocol):
         """Is the page mapped by a PMD at all? None where the counters cannot tell."""
         ...
 
-    def expected(self, pmds: int, ptes: npt.NDArray[np.int64], pins: npt.NDArray[np.int64]) -> Expected:
+    def expected(self, pmds: int, ptes: npt.NDArray[np.int64], pins: npt.NDArray[np.int64], flags: int = 0) -> Expected:
         """The fields that a huge page at rest must show, from ground truth.
 
         `pmds`: PMDs that map it. `ptes`, `pins`: per subpage (shape [nr]), PTEs that map it and pins taken through it.
+        `flags`: those of its head, in so far as they tell of its past.
         """
+        ...
+
+    def raw_fields(self, head: Mapping[str, int], queued: bool) -> dict[str, int]:
+        """The fields of a compound page that only this scheme has, as stored, by their names in tests/truth/README.md.
+
+        `head`: the fields of its head by the names in thplab.frames.COLUMNS; `queued`: it is on the deferred split queue.
+        """
+        ...
+
+    def anon_exclusive(self, flags: int) -> bool | None:
+        """PG_anon_exclusive of a page with these flags; None if kernels of this scheme have no such flag."""
         ...

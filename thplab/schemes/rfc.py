@@ -7,6 +7,7 @@ are on the head, so nobody knows which tail a pin belongs to.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,7 @@ class Rfc:
 
     name = "rfc"
     page_split = "compound_lock"
+    pmd_counter = ""
     pmd_split_is_local = True
 
     # --- mappings ---------------------------------------------------------------------------------------------------
@@ -151,9 +153,15 @@ class Rfc:
     def pmd_mapped(self, frames: Frames, head: int) -> bool | None:
         return None  # the cover letter says so: there is no cheap way to tell
 
-    def expected(self, pmds: int, ptes: npt.NDArray[np.int64], pins: npt.NDArray[np.int64]) -> Expected:
+    def expected(self, pmds: int, ptes: npt.NDArray[np.int64], pins: npt.NDArray[np.int64], flags: int = 0) -> Expected:
         refcount = np.zeros(len(ptes), np.int64)
         refcount[0] = pmds + ptes.sum() + pins.sum()
         mapcount = ptes - 1
         mapcount[0] += pmds
         return Expected(refcount, mapcount)
+
+    def raw_fields(self, head: Mapping[str, int], queued: bool) -> dict[str, int]:
+        return {}
+
+    def anon_exclusive(self, flags: int) -> bool | None:
+        return None

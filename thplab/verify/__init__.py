@@ -3,6 +3,5 @@
 from thplab.verify.compare import Difference, compare
 from thplab.verify.records import LEFT_OUT, read_records
 from thplab.verify.replay import Report, verify
-from thplab.verify.shown import RawFields
 
-__all__ = ["LEFT_OUT", "Difference", "RawFields", "Report", "compare", "read_records", "verify"]
+__all__ = ["LEFT_OUT", "Difference", "Report", "compare", "read_records", "verify"]

@@ -4,37 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from thplab import page_tables as pt
 from thplab.errors import errname
-from thplab.frames import PG_head, PG_table, PG_tail, PG_used
+from thplab.frames import COLUMNS, PG_head, PG_table, PG_tail, PG_used
 from thplab.machine import Machine
 from thplab.observe import smaps
 from thplab.state import Mapped, ProcessState, State
 from thplab.verify.records import GONE, Columns, FrameView, Labels, RegionView, View
-
-
-@runtime_checkable
-class RawFields(Protocol):
-    """What a scheme gives so that its counters can be compared. One without it is compared in all but these."""
-
-    def raw_fields(self, state: State, head: int) -> Mapping[str, int]:
-        """The fields of the compound page with this head as stored, by their names in the truth files; only those that it has.
-
-        compound_mapcount_raw, double_map, deferred (4.5 to 6.1); pincount (from 5.10); entire_mapcount_raw, large_mapcount_raw,
-        nr_pages_mapped_raw, partially_mapped, maybe_shared, deferred (6.12, 6.18). What struct pages show by themselves, such as
-        ref and the _mapcount of each page, needs no help.
-        """
-        ...
-
-    def anon_exclusive(self, state: State, page: int) -> bool | None:
-        """PG_anon_exclusive of one page (flag x), None if the kernel has no such flag."""
-        ...
-
 
 _SMAPS = {"rss": "Rss", "pss": "Pss", "anonhuge": "AnonHugePages", "swap": "Swap", "lazyfree": "LazyFree", "locked": "Locked", "ksm": "KSM"}
 
@@ -95,8 +76,8 @@ class Shown:
         return counts
 
     def _raw_fields(self, state: State, head: int) -> Mapping[str, int]:
-        scheme = state.kernel.scheme
-        return scheme.raw_fields(state, head) if isinstance(scheme, RawFields) else {}
+        fields = {name: state.field(name, head) for name in COLUMNS}
+        return state.kernel.scheme.raw_fields(fields, head in state.deferred)
 
     # --- frames -----------------------------------------------------------------------------------------------------------
 
@@ -150,8 +131,7 @@ class Shown:
         return self.state.kernel.scheme.page_mapcount(self.machine.system.frames, pfn)
 
     def _exclusive(self, pfn: int) -> bool | None:
-        scheme = self.state.kernel.scheme
-        return scheme.anon_exclusive(self.state, pfn) if isinstance(scheme, RawFields) else None
+        return self.state.kernel.scheme.anon_exclusive(self.state.field("flags", pfn))
 
     # --- regions ----------------------------------------------------------------------------------------------------------
 
