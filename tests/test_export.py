@@ -89,7 +89,7 @@ def test_it_steps_forwards_and_backwards_by_mouse_and_keys_without_a_request(ope
         expect(first).to_have_attribute("data-step", str(number))
         seen.add(re.sub(r"<(title|desc).*?</\1>", "", first.locator(".thp-picture").inner_html()))
     assert len(seen) > 2
-    first.get_by_role("button", name="Previous step").click()
+    first.get_by_role("button", name="Back one step").click()
     expect(first).to_have_attribute("data-step", str(shown[4]))
     for key, place in (("ArrowRight", 5), ("ArrowLeft", 4), ("End", -1), ("ArrowLeft", -2), ("Home", 0)):
         first.locator(".thp-picture").press(key)

@@ -15,6 +15,7 @@ from thplab.describe import describe
 from thplab.errors import BadInput
 from thplab.ledger import counters, ledger
 from thplab.scenario import builtin, load
+from thplab.steps import Cpus
 from thplab.trace import Frame, Setup, Trace, record
 from thplab.widgets import Prediction, Stepper
 from thplab.widgets.page import script, style
@@ -113,6 +114,12 @@ def test_the_phases_begin_where_their_operations_do(story: Trace, data: dict[str
         assert phase["first"] == 1 or data["frames"][phase["first"] - 1]["phase"] == number - 1
 
 
+def test_operations_stand_in_for_phases_where_there_are_none() -> None:
+    short = payload(record("mmap A; write A 0"))
+    assert (short["unit"], [phase["title"] for phase in short["phases"]]) == ("operation", ["mmap(A, 1 THP)", "write(A, page 0)"])
+    assert [phase["first"] for phase in short["phases"]] == [op["first"] for op in short["operations"]]
+
+
 def test_the_call_tree_has_a_line_for_each_step_below_the_routines_it_is_in(story: Trace, data: dict[str, Any]) -> None:
     lines = [row for op in data["operations"] for row in op["rows"]]
     assert [row[2] for row in lines if row[2] is not None] == list(range(1, len(story)))
@@ -123,17 +130,16 @@ def test_the_call_tree_has_a_line_for_each_step_below_the_routines_it_is_in(stor
             if frame is None:
                 above = [*above[:depth], text.removesuffix("()")]
             else:
-                assert [name for name in story[frame].stack if name in above] == above[:depth]
-                assert above[:depth] == [name for name in story[frame].stack if name not in ("lock", "unlock", "flush_tlb", *CPU_HELPERS)]
-
-
-CPU_HELPERS = ("trylock", "bit_lock_irqsave", "bit_unlock_irqrestore", "local_irq_disable", "local_irq_enable")
+                assert above[:depth] == [name for name in story[frame].stack if name not in vars(Cpus)]
 
 
 def test_an_operation_that_is_interrupted_goes_on() -> None:
     trace = record("mmap A; write A 0; fork A B; mprotect B 1/2thp 1 r")
     trace.seek(next(f.number for f in trace if f.step and f.step.text == "fill 8 PTEs: P·R·U·D"))
-    labels = [op["label"] for op in payload(trace.fork("pin A 0 1 dma"))["operations"]]
+    data = payload(trace.fork("pin A 0 1 dma"))
+    labels = [op["label"] for op in data["operations"]]
+    inserted = next(op["first"] for op in data["operations"] if op["label"].startswith("CPU 1"))
+    assert "in the hands of the routines in progress" in str(data["ledgers"][data["frames"][inserted]["ledger"]])
     assert labels[-3:] == ["mprotect(B, page 4, r)", "CPU 1: pin(A, page 0, dma)", "mprotect(B, page 4, r), continued"]
 
 

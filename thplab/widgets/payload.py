@@ -62,7 +62,8 @@ def payload(trace: Trace, predictions: Sequence[Prediction] = ()) -> dict[str, A
         "geometry": f"{geometry.name}: {geometry.nr} pages in a huge page of {geometry.size_text(geometry.nr)}",
         "scenario": trace.scenario.line(),
         "problem": trace.problem,
-        "phases": _phases(trace),
+        "unit": "operation" if _has_no_phases(trace) else "phase",
+        "phases": _phases(trace, operations),
         "operations": operations,
         "frames": frames,
         "pictures": pictures.items,
@@ -122,13 +123,19 @@ def _parsed(ops: Sequence[Operation]) -> str:
 # --- phases and the call tree -------------------------------------------------------------------------------------------
 
 
-def _phases(trace: Trace) -> list[dict[str, Any]]:
-    """The phases that the trace has reached, each with its first frame. A scenario without titles has one, without a title."""
+def _phases(trace: Trace, operations: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The phases that the trace has reached, each with its first frame. Where the scenario names none, its operations stand in."""
+    phases = trace.scenario.phases
+    if _has_no_phases(trace):
+        return [{"title": op["label"], "why": "", "first": op["first"]} for op in operations]
     first: dict[int, int] = {}
     for frame in trace.frames[1:]:
         first.setdefault(frame.phase, frame.number)
-    phases = trace.scenario.phases
     return [{"title": phases[number].title, "why": phases[number].why, "first": at} for number, at in sorted(first.items())]
+
+
+def _has_no_phases(trace: Trace) -> bool:
+    return not any(phase.title for phase in trace.scenario.phases)
 
 
 def _operations(trace: Trace) -> list[dict[str, Any]]:
@@ -179,7 +186,8 @@ def _rows(frames: Sequence[Frame]) -> Iterator[Row]:
 def _ledger(frame: Frame, before: Frame | None) -> list[dict[str, Any]]:
     """Every counter of every page, before and now, with who holds it, and the events counted so far; in groups with a title."""
     state, previous = frame.state, before.state if before else None
-    routine = next(iter(frame.stack), "")
+    # While an inserted operation runs, what the one that it interrupts has in hand counts, too.
+    routine = "the routines in progress" if frame.cpu else next(iter(frame.stack), "")
     groups = [(f"compound page {head:#x}", ledger(state, head, previous, routine)) for head in state.compound_pages()]
     groups += [("small pages", small_pages(state, previous, routine))]
     shown = [{"title": title, "rows": [_account(account) for account in accounts]} for title, accounts in groups if accounts]

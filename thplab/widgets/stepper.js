@@ -54,10 +54,10 @@ class Stepper {
   buildBar() {
     const { data } = this, click = run => () => { this.pause(); run(); };
     this.stepButton = this.button("step", "Next step", click(() => this.move(1)), "Step", icon(ICONS.step));
-    this.backButton = this.button("back", "Previous step", click(() => this.move(-1)), icon(ICONS.back), "Back");
+    this.backButton = this.button("back", "Back one step", click(() => this.move(-1)), icon(ICONS.back), "Back");
     this.firstButton = this.button("first", "First step", click(() => this.go(0)), icon(ICONS.first));
     this.lastButton = this.button("last", "Last step", click(() => this.go(Infinity)), icon(ICONS.last));
-    this.playButton = this.button("play", "Play to the end of the phase", () => this.toggle());
+    this.playButton = this.button("play", "", () => this.toggle());
     this.speed = h("select", { class: "thp-speed", "aria-label": "Speed of Play" }, ...Object.keys(SPEEDS).map(name => h("option", {}, name)));
     this.position = h("span", {});
     const where = h("span", { class: "thp-position" }, h("span", { class: "thp-machine" }, `${data.kernel} · ${data.geometry.split(":")[0]} · `), this.position);
@@ -68,12 +68,12 @@ class Stepper {
 
   buildTime() {
     this.slider = h("input", { type: "range", min: 0, step: 1, "aria-label": "Step", input: () => { this.pause(); this.go(this.shown[this.slider.value]); } });
-    this.marks = this.data.phases.map(({ title }, number) => h("button", {
-      type: "button", class: "thp-mark", title, "aria-label": `Phase ${number + 1} of ${this.data.phases.length}: ${title}`,
+    const { phases, unit } = this.data;
+    this.marks = phases.map(({ title }, number) => h("button", {
+      type: "button", class: "thp-mark", title, "aria-label": `Go to ${unit} ${number + 1} of ${phases.length}: ${title}`,
       click: () => { this.pause(); this.go(this.begins[number]); },
     }, h("b", {}, `${number + 1}`), h("span", {}, ` ${title}`)));
-    const titled = this.data.phases.some(phase => phase.title);
-    return h("div", { class: "thp-time" }, this.slider, titled ? h("nav", { class: "thp-marks", "aria-label": "Phases" }, ...this.marks) : null);
+    return h("div", { class: "thp-time" }, this.slider, h("nav", { class: "thp-marks", "aria-label": `By ${unit}` }, ...this.marks));
   }
 
   buildBody() {
@@ -165,7 +165,8 @@ class Stepper {
   drawPlay() {
     const playing = this.timer !== 0;
     this.playButton.replaceChildren(icon(playing ? ICONS.pause : ICONS.play), playing ? "Pause" : "Play");
-    this.playButton.setAttribute("aria-pressed", playing);
+    const label = playing ? "Pause" : `Play to the end of the ${this.data.unit}`;
+    for (const name of ["aria-label", "title"]) this.playButton.setAttribute(name, label);
   }
 
   // JupyterLab would take these keys and move to another cell, so none of them leaves the widget.
@@ -202,8 +203,8 @@ class Stepper {
     const table = this.tables.get(frame.ledger) ?? ledgerTable(this.data.ledgers[frame.ledger]);
     this.tables.set(frame.ledger, table);
     if (this.ledger.firstChild !== table) this.ledger.replaceChildren(table);
-    const phases = this.data.phases, phase = number ? phases.findIndex((_, i) => this.begins[i] <= number && !(this.begins[i + 1] <= number)) : -1;
-    const where = phases.some(each => each.title) ? `phase ${Math.max(phase, 0) + 1} of ${phases.length} · step ${place} / ${last}` : `step ${place} / ${last}`;
+    const phase = number ? this.begins.findLastIndex(first => first <= number) : -1, count = this.data.phases.length;
+    const where = (count ? `${this.data.unit} ${Math.max(phase, 0) + 1} of ${count} · ` : "") + `step ${place} / ${last}`;
     this.marks.forEach((mark, i) => (i === phase ? mark.setAttribute("aria-current", "step") : mark.removeAttribute("aria-current")));
     this.position.textContent = where;
     this.slider.value = place;
