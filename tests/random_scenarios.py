@@ -13,6 +13,7 @@ from thplab.trace import begin
 PROCESSES = ("A", "B", "C")
 
 OFTEN = ["write"] * 3 + ["fork", "mprotect", "pin"] * 2 + ["read", "fill", "exit", "munmap", "unpin", "split", "split_pmd", "swap_out"]
+OFTEN += ["madvise", "sys"]
 """What is proposed, as often as it stands here."""
 
 
@@ -36,6 +37,8 @@ def propose(rng: random.Random, pages: int, serial: int) -> Operation:
         "split": {"proc": proc, "start": start},
         "split_pmd": {"proc": proc, "start": start},
         "swap_out": {"proc": proc, "start": start},
+        "madvise": {**where, "advice": rng.choice(("dontneed", "dontneed", "nohugepage", "hugepage"))},
+        "sys": {"path": "/proc/sys/vm/drop_caches", "value": "2"},
     }[op]
     return Operation(op, fields)  # type: ignore[arg-type]
 
@@ -80,6 +83,8 @@ class Model:
             del self.prot[proc], self.contents[proc]
         elif op.op == "mprotect":
             self.prot[proc].update(dict.fromkeys(pages, str(f["prot"])))
+        elif op.op == "madvise" and f["advice"] == "dontneed":
+            self.contents[proc].update(dict.fromkeys(pages, 0))
         elif op.op == "munmap":
             for page in pages:
                 self.prot[proc].pop(page, None)

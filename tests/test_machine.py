@@ -47,7 +47,6 @@ CASES: list[tuple[Callable[[Machine, Process], object], str]] = [
     (lambda m, a: a.pin(0, 1, "held"), r"pin 'held' is held already"),
     (lambda m, a: a.pin(0, 1, ""), r"pin has no name"),
     (lambda m, a: a.pin(0, 1, "x", how="magic"), r"how 'magic' does not exist"),
-    (lambda m, a: a.pin(0, 1, "x", how="io_uring"), r"FOLL_PIN"),
     (lambda m, a: m.unpin("other"), r"pin 'other' is not held; expected one of: held"),
     (lambda m, a: m.split_huge_page(a, 0, "S"), r"page 0 of region S in A is not part of a huge page"),
     (lambda m, a: m.split_huge_page(a, 1, "S"), r"page 1 of region S in A is not mapped yet"),

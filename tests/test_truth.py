@@ -30,6 +30,8 @@ def test_nothing_disagrees_with_the_recording(kernel: str) -> None:
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("kernel", BUILT)
 def test_a_policy_that_is_flipped_disagrees(kernel: str, policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = KERNELS[kernel]
+    right, agreed = KERNELS[kernel], verify(RECORDED[kernel]).agree
     monkeypatch.setitem(KERNELS, kernel, replace(right, **{policy: not getattr(right, policy)}))
-    assert verify(RECORDED[kernel]).disagree > 0
+    flipped = verify(RECORDED[kernel])
+    # A policy may also let the machine try what is not built; then what was answered before is answered no more.
+    assert flipped.disagree > 0 or flipped.agree < agreed

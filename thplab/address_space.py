@@ -12,8 +12,8 @@ from typing import NamedTuple
 from thplab.errors import KernelBug
 from thplab.geometry import Geometry
 
-VM_HUGEPAGE = "hugepage"
-VM_NOHUGEPAGE = "nohugepage"
+VM_HUGEPAGE, VM_NOHUGEPAGE, VM_DONTCOPY = "hugepage", "nohugepage", "dontcopy"
+"""Flags that madvise sets on a VMA (VM_*)."""
 
 
 class Region(NamedTuple):
@@ -52,7 +52,7 @@ class Vma:
     start: int
     end: int
     prot: int
-    advice: str
+    flags: frozenset[str]
     pgoff: int
     chain: list[AnonVma] = field(default_factory=list)
 
@@ -137,7 +137,7 @@ class AddressSpace:
 
     def split(self, vma: Vma, address: int) -> Vma:
         """Cut `vma` at `address`, which lies inside it; returns the new upper part. Page tables are not looked at."""
-        upper = Vma(self, address, vma.end, vma.prot, vma.advice, vma.index(address, self.geometry.page_size), list(vma.chain))
+        upper = Vma(self, address, vma.end, vma.prot, vma.flags, vma.index(address, self.geometry.page_size), list(vma.chain))
         vma.end = address
         self.insert(upper)
         return upper
@@ -162,7 +162,7 @@ class AddressSpace:
     def _mergeable(self, left: Vma, right: Vma) -> bool:
         return (
             left.end == right.start
-            and (left.prot, left.advice) == (right.prot, right.advice)
+            and (left.prot, left.flags) == (right.prot, right.flags)
             and left.chain == right.chain
             and right.pgoff == left.index(right.start, self.geometry.page_size)
         )

@@ -13,6 +13,7 @@ EBUSY = errno.EBUSY
 EFAULT = errno.EFAULT
 EINVAL = errno.EINVAL
 ENOMEM = errno.ENOMEM
+ENOSYS = errno.ENOSYS
 
 
 class ThplabError(Exception):

@@ -17,6 +17,9 @@ _EVENTS = (
 )
 
 
+_ADVICES = frozenset({"dontneed", "hugepage", "nohugepage", "mergeable", "unmergeable", "dontfork", "soft_offline", "hwpoison"})
+
+
 @dataclass(frozen=True)
 class Kernel:
     """One kernel. Routines ask these fields and never the name."""
@@ -29,6 +32,12 @@ class Kernel:
     """The errno (positive) that a page split returns when the page is pinned."""
     source: str
     """Where the record was read."""
+    advices: frozenset[str]
+    """What madvise knows; anything else is -EINVAL. Not all of it is built."""
+    foll_pin: bool
+    """io_uring exists and takes FOLL_PIN references."""
+    free_needs_swap: bool
+    """MADV_FREE is MADV_DONTNEED while there is no swap."""
     events: tuple[str, ...]
     """The THP events of its /proc/vmstat."""
     pmd_split_keeps_dirty: bool
@@ -46,6 +55,9 @@ RFC_2014 = Kernel(
     scheme=Rfc(),
     refcount_name="_count",
     split_refused=EBUSY,  # docs/KERNEL.md 2.2, "split_huge_page, pinned"
+    advices=_ADVICES,  # as 3.16: tests/truth/README.md part C, limits
+    foll_pin=False,
+    free_needs_swap=False,  # there is no MADV_FREE
     source="docs/KERNEL.md section 2; mails 1402329861-7037-N-git-send-email-kirill.shutemov of 9 June 2014",
     events=_EVENTS,  # patch 05 splits thp_split into three
     pmd_split_keeps_dirty=True,  # docs/KERNEL.md 2.6, step 4
@@ -59,6 +71,9 @@ V4_5 = Kernel(
     scheme=DoubleMap(),
     refcount_name="_count",  # renamed in 4.6
     split_refused=EBUSY,  # tests/truth/README.md part A, "split, 1 extra ref"
+    advices=_ADVICES | {"free"},  # MADV_FREE came with 4.5; the rest of tests/truth/README.md part A, limits
+    foll_pin=False,  # linux-4.5.jsonl, x_uring_1_munmap
+    free_needs_swap=True,  # linux-4.5.jsonl, free_part_shared
     source="docs/KERNEL.md section 3; tests/truth/linux-4.5.jsonl",
     events=_EVENTS,  # thp_deferred_split_page came with 4.6
     pmd_split_keeps_dirty=False,  # linux-4.5.jsonl, mprotect_1_r

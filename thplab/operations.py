@@ -10,22 +10,23 @@ from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any
 
 from thplab import page_tables as pt
-from thplab.address_space import VM_HUGEPAGE, VM_NOHUGEPAGE, AddressSpace, Region, Vma
-from thplab.errors import ENOMEM, BadInput
+from thplab.address_space import VM_HUGEPAGE, AddressSpace, Region, Vma
+from thplab.errors import EINVAL, ENOMEM, ENOSYS, BadInput
 from thplab.routines.fault import access
 from thplab.routines.fork import dup_mmap
 from thplab.routines.gup import pin_user_pages, unpin_user_pages
+from thplab.routines.madvise import MADVISE_FLAGS, madvise_behavior, madvise_dontneed
 from thplab.routines.protect import do_mprotect
 from thplab.routines.split_huge_pmd import split_huge_pmd
 from thplab.routines.unmap import do_munmap, exit_mmap
-from thplab.routines.vmscan import split_page_direct, swap_out
+from thplab.routines.vmscan import deferred_split_scan, split_page_direct, swap_out
 from thplab.routines.walk import pmd_at
-from thplab.steps import Routine, change
+from thplab.steps import Routine, change, read
 
 if TYPE_CHECKING:
     from thplab.machine import Machine
 
-ADVICE = {"hugepage": VM_HUGEPAGE, "none": VM_NOHUGEPAGE, None: VM_NOHUGEPAGE}
+ADVICE: dict[str | None, frozenset[str]] = {"hugepage": frozenset({VM_HUGEPAGE}), "none": frozenset(), None: frozenset()}
 """mmap's advise -> what the VMA remembers. Without MADV_HUGEPAGE there are no huge pages (THP mode `madvise`)."""
 
 PIN_WRITES = {"vmsplice": False, "raw": False, "gup": False, "gupw": True}
@@ -142,12 +143,12 @@ def _free_address(machine: Machine, regions: dict[str, Region]) -> int:
     return (max(ends) + 2 * geometry.huge_size - 1) & -geometry.huge_size
 
 
-def _do_mmap(machine: Machine, proc: str, name: str, region: Region, advice: str) -> Routine[int]:
+def _do_mmap(machine: Machine, proc: str, name: str, region: Region, flags: frozenset[str]) -> Routine[int]:
     mm, size = machine.system.mms[proc], machine.system.geometry.page_size
     yield from machine.system.cpus.lock(mm.mmap_sem)
     mm.regions[name] = region
     end = region.start + region.pages * size
-    mm.insert(Vma(mm, region.start, end, pt.PROTECTIONS["rw"], advice, region.start // size))
+    mm.insert(Vma(mm, region.start, end, pt.PROTECTIONS["rw"], flags, region.start // size))
     yield change(
         f"{proc} gets a VMA of {machine.system.geometry.size_text(region.pages)}",
         "Only a promise so far: no page is mapped before it is touched.",
@@ -200,6 +201,8 @@ def _munmap(machine: Machine, proc: str, start: int, npages: int = 1, region: st
 
 
 def _pin(machine: Machine, proc: str, start: int, npages: int = 1, pin: str = "", how: str = "vmsplice", region: str = "R") -> Routine[int]:
+    if how == "io_uring" and not machine.system.kernel.foll_pin:
+        return _refuse(ENOSYS, "io_uring does not exist in this kernel")
     if how == "io_uring":
         raise BadInput("how", "'io_uring' is not built: it takes FOLL_PIN references", "one of " + ", ".join(PIN_WRITES))
     write = check_choice("how", how, PIN_WRITES)
@@ -242,6 +245,32 @@ def _swap_out(machine: Machine, proc: str, start: int, region: str = "R") -> Rou
     return swap_out(machine.system, check_huge_page(machine, proc, start, region))
 
 
+def _refuse(error: int, text: str) -> Routine[int]:
+    """What the system call interface answers by itself."""
+    yield read(text)
+    return -error
+
+
+def _madvise(machine: Machine, proc: str, start: int, npages: int = 1, advice: str = "", region: str = "R") -> Routine[int]:
+    system = machine.system
+    mm, low, high = check_mapped(machine, proc, start, npages, region)
+    if advice not in system.kernel.advices:
+        return _refuse(EINVAL, f"madvise: this kernel does not know the advice {advice!r}")
+    if advice == "dontneed" or (advice == "free" and system.kernel.free_needs_swap):
+        return madvise_dontneed(system, mm, low, high)
+    if advice in MADVISE_FLAGS:
+        return madvise_behavior(system, mm, low, high, *MADVISE_FLAGS[advice])
+    raise BadInput("advice", f"{advice!r} is not built", "one of dontneed, " + ", ".join(MADVISE_FLAGS))
+
+
+def _sys(machine: Machine, path: str, value: str, restore: bool = True) -> Routine[int]:
+    """`restore` is for the recorder, who puts settings back; drop_caches is none."""
+    if path != "/proc/sys/vm/drop_caches":
+        raise BadInput("path", f"{path!r} is not built", "/proc/sys/vm/drop_caches")
+    # 1 drops clean file pages, of which there are none here; 2 runs the shrinkers, the deferred split queue among them.
+    return deferred_split_scan(machine.system) if int(value) & 2 else _refuse(0, "no page cache here")
+
+
 OPERATIONS: dict[str, Callable[..., Routine[int]]] = {
     "spawn": _spawn,
     "mmap": _mmap,
@@ -257,14 +286,13 @@ OPERATIONS: dict[str, Callable[..., Routine[int]]] = {
     "split": _split,
     "split_pmd": _split_pmd,
     "swap_out": _swap_out,
+    "madvise": _madvise,
+    "sys": _sys,
 }
 """Operation -> how it is begun. Each takes the machine and the operation's fields, checks them, returns the routine."""
 
 FIELDS = {op: dict(list(signature(start).parameters.items())[1:]) for op, start in OPERATIONS.items()}
 """Operation -> the fields that it takes, as parameters with their defaults."""
-
-NUMBERS = {"start", "npages", "pages", "thps", "value"}
-
 
 def check_types(op: str, fields: dict[str, Any]) -> None:
     """BadInput if a field is missing, or is not a whole number or a text as it should be."""
@@ -274,7 +302,11 @@ def check_types(op: str, fields: dict[str, Any]) -> None:
                 raise BadInput(name, f"is missing for {op}", "a value")
             continue
         value = fields[name]
-        if name in NUMBERS and (not isinstance(value, int) or isinstance(value, bool)):
+        number = parameter.annotation.startswith("int")
+        if number and (not isinstance(value, int) or isinstance(value, bool)):
             raise BadInput(name, f"is {value!r}", "a whole number")
-        if name not in NUMBERS and not isinstance(value, str) and not (name == "advise" and value is None):
+        flag = parameter.annotation == "bool"
+        if flag and not isinstance(value, bool):
+            raise BadInput(name, f"is {value!r}", "True or False")
+        if not number and not flag and not isinstance(value, str) and not (name == "advise" and value is None):
             raise BadInput(name, f"is {value!r}", "a text")

@@ -31,12 +31,12 @@ Array = npt.NDArray[np.int64]
 
 
 class VmaState(NamedTuple):
-    """A VMA: bytes [start, end), protection bits, advice, reverse-map index of its first page, numbers of its anon_vmas."""
+    """A VMA: bytes [start, end), protection bits, flags (VM_*), reverse-map index of its first page, numbers of its anon_vmas."""
 
     start: int
     end: int
     prot: int
-    advice: str
+    flags: frozenset[str]
     pgoff: int
     chain: tuple[int, ...]
 
@@ -307,7 +307,7 @@ def _share(now: A, before: A | None) -> A:
 
 
 def _process(mm: AddressSpace) -> ProcessState:
-    vmas = tuple(VmaState(v.start, v.end, v.prot, v.advice, v.pgoff, tuple(a.number for a in v.chain)) for v in mm.vmas)
+    vmas = tuple(VmaState(v.start, v.end, v.prot, v.flags, v.pgoff, tuple(a.number for a in v.chain)) for v in mm.vmas)
     deposited = tuple((table, tuple(waiting)) for table, waiting in sorted(mm.deposited.items()))
     return ProcessState(mm.name, mm.pgd, vmas, deposited, tuple(mm.regions.items()))
 

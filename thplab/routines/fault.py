@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from thplab import page_tables as pt
-from thplab.address_space import VM_NOHUGEPAGE, AddressSpace, Vma
+from thplab.address_space import VM_HUGEPAGE, AddressSpace, Vma
 from thplab.errors import EFAULT, ENOMEM
 from thplab.frames import PG_reserved
 from thplab.routines.cow import VM_FAULT_FALLBACK, VM_FAULT_OOM, do_huge_pmd_wp_page, do_wp_page, set_new_pte
@@ -146,10 +146,10 @@ def huge_pmd_set_accessed(system: System, pmd_table: int, index: int, pmd: int) 
 
 
 def transparent_hugepage_enabled(system: System, vma: Vma, address: int) -> bool:
-    """May a huge page be mapped at `address`: not advised against, and the whole huge page fits into the VMA."""
+    """May a huge page be mapped at `address`: advised (THP mode `madvise`), and the whole huge page fits into the VMA."""
     haddr = address & -system.geometry.huge_size
     fits = vma.start <= haddr and haddr + system.geometry.huge_size <= vma.end
-    return fits and vma.advice != VM_NOHUGEPAGE
+    return fits and VM_HUGEPAGE in vma.flags
 
 
 @routine

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from thplab import page_tables as pt
-from thplab.address_space import AddressSpace, Vma
+from thplab.address_space import VM_DONTCOPY, AddressSpace, Vma
 from thplab.errors import EAGAIN, ENOMEM
 from thplab.frames import single
 from thplab.routines.deposit import pgtable_trans_huge_deposit
@@ -30,7 +30,7 @@ def dup_mmap(system: System, parent: AddressSpace, name: str) -> Routine[int]:
     system.mms[name] = child
     yield change(f"a new process {name} with an empty page table")
     error = 0
-    vmas = tuple(parent.vmas)
+    vmas = tuple(vma for vma in parent.vmas if VM_DONTCOPY not in vma.flags)
     for source in vmas:
         vma = yield from dup_vma(system, source, child)
         error = yield from copy_page_range(system, vma, source)
@@ -46,7 +46,7 @@ def dup_mmap(system: System, parent: AddressSpace, name: str) -> Routine[int]:
 @routine
 def dup_vma(system: System, source: Vma, child: AddressSpace) -> Routine[Vma]:
     """Copy a VMA into the child and put the copy into every anon_vma of the parent's, behind it (anon_vma_fork)."""
-    vma = Vma(child, source.start, source.end, source.prot, source.advice, source.pgoff)
+    vma = Vma(child, source.start, source.end, source.prot, source.flags, source.pgoff)
     if not source.chain:
         child.insert(vma)
         yield change("copy the VMA")

@@ -59,3 +59,25 @@ def split_locked(system: System, page: int) -> Routine[int]:
     compound = system.frames.is_compound(page)
     yield read("is it still a compound page? " + ("yes" if compound else "no"))
     return (yield from split_huge_page(system, page)) if compound else 0
+
+
+@routine
+def deferred_split_scan(system: System) -> Routine[int]:
+    """The shrinker of the deferred split queue: try to split every page on it, which frees what nobody maps. Returns 0.
+
+    A page that cannot be locked or is pinned stays on the queue.
+    """
+    queued = tuple(system.deferred)
+    yield read(f"{len(queued)} pages wait for a deferred split")
+    for page in queued:
+        if not system.frames.ref_inc_not_zero(page):
+            yield read("get_page_unless_zero: no, the page is being freed")
+            continue
+        yield change(f"head {system.count} += 1")
+        lock = system.page_lock(page)
+        locked = yield from system.cpus.trylock(lock)
+        if locked:
+            yield from split_locked(system, page)
+            yield from system.cpus.unlock(lock)
+        yield from system.scheme.put_pages(system, single(page))
+    return 0

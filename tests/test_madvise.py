@@ -1,0 +1,82 @@
+"""madvise and the deferred split queue, on the kernels that have them."""
+
+from __future__ import annotations
+
+import pytest
+
+from thplab import BadInput, Machine
+from thplab.kernels import KERNELS
+from thplab.state import capture
+
+
+def machine_with_a_huge_page(kernel: str) -> tuple[Machine, int]:
+    machine = Machine(kernel)
+    machine.call("mmap", proc="A", pages=8)
+    machine.call("write", proc="A", start=0)
+    return machine, capture(machine).compound_pages()[0]
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_dontneed_takes_the_pages_and_leaves_the_vma(kernel: str) -> None:
+    machine, head = machine_with_a_huge_page(kernel)
+    machine.call("madvise", proc="A", start=2, npages=3, advice="dontneed")
+    state = capture(machine)
+    assert state.contents("A") == (0x55, 0, None, None, None, 0, 0, 0)
+    assert len(state.process("A").vmas) == 1
+    assert state.compound_pages() == (head,), "the page is kept as a whole"
+    machine.call("write", proc="A", start=3, value=9)
+    assert capture(machine).contents("A")[3] == 9
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_nohugepage_on_a_part_cuts_the_vma_and_splits_the_pmd(kernel: str) -> None:
+    machine, _ = machine_with_a_huge_page(kernel)
+    machine.call("madvise", proc="A", start=2, npages=1, advice="nohugepage")
+    assert len(capture(machine).process("A").vmas) == 3
+    assert machine.vmstat["thp_split_pmd"] == 1
+    machine.call("madvise", proc="A", start=2, npages=1, advice="hugepage")
+    assert len(capture(machine).process("A").vmas) == 1
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_dontfork_keeps_a_part_from_the_child(kernel: str) -> None:
+    machine, _ = machine_with_a_huge_page(kernel)
+    machine.call("madvise", proc="A", start=0, npages=4, advice="dontfork")
+    machine.call("fork", proc="A", child="B")
+    assert capture(machine).contents("B") == (None,) * 4 + (0,) * 4
+
+
+def test_an_advice_that_the_kernel_does_not_know_is_einval() -> None:
+    machine, _ = machine_with_a_huge_page("v4.5")
+    assert machine.call("madvise", proc="A", start=0, advice="cold") == -22
+    with pytest.raises(BadInput, match="advice 'mergeable' is not built"):
+        machine.call("madvise", proc="A", start=0, advice="mergeable")
+
+
+def test_without_a_queue_a_hole_is_kept_and_with_one_the_shrinker_frees_it() -> None:
+    # docs/KERNEL.md, table 5, "munmap 4k": the RFC queues nothing, v4.5 does.
+    free = {}
+    for kernel in ("rfc-2014", "v4.5"):
+        machine, _ = machine_with_a_huge_page(kernel)
+        machine.call("munmap", proc="A", start=3)
+        before = machine.system.frames.buddy.nr_free
+        machine.call("sys", path="/proc/sys/vm/drop_caches", value="2")
+        free[kernel] = machine.system.frames.buddy.nr_free - before
+    assert free == {"rfc-2014": 0, "v4.5": 1}
+
+
+def test_a_pinned_page_stays_on_the_queue() -> None:
+    machine, head = machine_with_a_huge_page("v4.5")
+    machine.call("pin", proc="A", start=1, pin="dma")
+    machine.call("munmap", proc="A", start=3)
+    machine.call("sys", path="/proc/sys/vm/drop_caches", value="2")
+    assert capture(machine).deferred == (head,) and machine.vmstat["thp_split_page_failed"] == 1
+    machine.unpin("dma")
+    machine.call("sys", path="/proc/sys/vm/drop_caches", value="2")
+    assert capture(machine).deferred == () and capture(machine).compound_pages() == ()
+
+
+def test_io_uring_does_not_exist_yet() -> None:
+    machine, _ = machine_with_a_huge_page("v4.5")
+    assert machine.call("pin", proc="A", start=0, pin="ring", how="io_uring") == -38
+    assert not machine.system.pins
