@@ -13,7 +13,9 @@ from thplab.machine import Machine
 from thplab.mutants import variants
 from thplab.scenario import Operation, Scenario
 from thplab.state import State, capture, restore
-from thplab.steps import WAIT, Routine, Step, read
+from thplab.steps import WAIT, Cpus, Routine, Step, read
+
+_PRIMITIVES = frozenset(vars(Cpus))
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,11 @@ class Frame:
     stack: tuple[str, ...] = ()
     cpu: int = 0
     result: int | None = None
+
+    @property
+    def routines(self) -> tuple[str, ...]:
+        """The stack without the primitives that only say what the step says itself: lock, unlock, flush_tlb and the like."""
+        return tuple(name for name in self.stack if name not in _PRIMITIVES)
 
     @property
     def at_rest(self) -> bool:

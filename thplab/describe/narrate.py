@@ -15,12 +15,10 @@ from thplab.observe import smaps
 from thplab.scenario import Operation
 from thplab.scenario.text import write_operation
 from thplab.state import State
-from thplab.steps import LOCK, READ, UNLOCK, Cpus
+from thplab.steps import LOCK, READ, UNLOCK
 from thplab.trace import Frame, Trace
 
 WIDTH = 100
-_HELPERS = frozenset(vars(Cpus))
-"""Names on a stack that only say what the step says itself: lock, unlock, flush_tlb, ..."""
 
 _GAP = "\N{NO-BREAK SPACE}"
 """Keeps "2 → 9" and the like on one line while a text is wrapped."""
@@ -125,7 +123,7 @@ class _Narrator:
             if told is None:
                 continue
             at = root
-            for name in (name for name in frame.stack if name not in _HELPERS):
+            for name in frame.routines:
                 last = at.parts[-1] if at.parts else None
                 if not isinstance(last, _Call) or last.name != name:
                     last = _Call(name)

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from importlib.util import find_spec
 
 from thplab.diagrams.cells import PAD, SIZE
@@ -57,12 +58,18 @@ def render(sources: Sequence[str]) -> list[str]:
     unique = list(dict.fromkeys(sources))
     if not unique:
         return []
-    drawn = _pygraphviz(unique) if engine() == "pygraphviz" else _dot(unique)
-    clean = {source: _clean(svg) for source, svg in zip(unique, drawn, strict=True)}
-    return [clean[source] for source in sources]
+    drawn = dict(zip(unique, _drawn(engine(), tuple(unique)), strict=True))
+    return [drawn[source] for source in sources]
 
 
-def _pygraphviz(sources: list[str]) -> list[str]:
+@lru_cache(maxsize=4)
+def _drawn(name: str, sources: tuple[str, ...]) -> tuple[str, ...]:
+    """Cleaned SVGs from the engine of that name. The last batches are kept: several steppers of a lesson show the same trace."""
+    drawn = _pygraphviz(sources) if name == "pygraphviz" else _dot(sources)
+    return tuple(map(_clean, drawn))
+
+
+def _pygraphviz(sources: Sequence[str]) -> list[str]:
     from pygraphviz import AGraph
 
     try:
@@ -90,7 +97,7 @@ def _without_font_warnings() -> Iterator[None]:
             os.write(2, b"".join(line for line in heard if not line.startswith(b"Fontconfig")))
 
 
-def _dot(sources: list[str]) -> list[str]:
+def _dot(sources: Sequence[str]) -> list[str]:
     """One process for all: it writes one SVG after the other."""
     done = subprocess.run(["dot", "-Tsvg"], input="\n".join(sources), capture_output=True, encoding="utf-8", check=False)
     drawn = re.findall(r"<svg.*?</svg>", done.stdout, re.DOTALL)

@@ -13,12 +13,9 @@ from thplab.errors import errname
 from thplab.ledger import Account, counters, ledger, small_pages
 from thplab.scenario import Operation
 from thplab.scenario.text import write_line
-from thplab.steps import LOCK, READ, UNLOCK, Cpus
+from thplab.steps import LOCK, READ, UNLOCK
 from thplab.trace import Frame, Trace
 from thplab.widgets.prediction import Prediction
-
-_HELPERS = frozenset(vars(Cpus))
-"""Names on a stack that only say what the step says itself: lock, unlock, flush_tlb, ..."""
 
 Row = tuple[int, str, int | None]
 """A line of the call tree: depth, text, and the frame that it stands for; None for the name of a routine."""
@@ -48,7 +45,7 @@ def payload(trace: Trace, predictions: Sequence[Prediction] = ()) -> dict[str, A
                 "words": words.put(describe(frame.state, before.state if before else None)),
                 "op": places.get(frame.number),
                 "phase": frame.phase,
-                "routine": next(reversed(_routines(frame)), ""),
+                "routine": next(reversed(frame.routines), ""),
                 "text": frame.step.text if frame.step else "the machine before the first step",
                 "why": frame.step.why if frame.step else "",
                 "plain": before is not None and is_plain(frame, before) and frame.number not in asked,
@@ -163,15 +160,11 @@ def _operations(trace: Trace) -> list[dict[str, Any]]:
     return found
 
 
-def _routines(frame: Frame) -> tuple[str, ...]:
-    return tuple(name for name in frame.stack if name not in _HELPERS)
-
-
 def _rows(frames: Sequence[Frame]) -> Iterator[Row]:
     """The routines that the frames are in, as headers, and the steps below them."""
     open_now: tuple[str, ...] = ()
     for frame in frames:
-        stack = _routines(frame)
+        stack = frame.routines
         same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(open_now, stack, strict=False)))
         for depth in range(same, len(stack)):
             yield depth, f"{stack[depth]}()", None
