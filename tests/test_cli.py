@@ -159,11 +159,19 @@ def lab(*words: str) -> list[str]:
     return command[3:]
 
 
+OFFLINE = ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+
+
 def test_lab_serves_the_notebooks_of_a_checkout_on_loopback(package: Path) -> None:
     folder = package.parent / "notebooks"
     folder.mkdir()
     # The folder above is served, so that a notebook can show ../assets.
-    assert lab() == ["--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={folder.parent}", "--LabApp.default_url=/lab/tree/notebooks"]
+    assert lab() == [
+        "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.root_dir={folder.parent}",
+        "--LabApp.default_url=/lab/tree/notebooks",
+        *OFFLINE,
+    ]
 
 
 def test_lab_prefers_the_notebooks_inside_an_installed_package(package: Path) -> None:

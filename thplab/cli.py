@@ -167,6 +167,8 @@ def lab_command(folder: Path, extra: Sequence[str]) -> list[str]:
     at = f"{folder.name}/{first[0].name}" if len(first) == 1 else folder.name
     command = [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={folder.parent}"]
     command.append(f"--LabApp.default_url=/lab/tree/{at}")
+    # Nothing here needs the internet: JupyterLab neither asks about its news nor looks for a newer version of itself.
+    command += ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")  # JupyterLab refuses to run as root unless told so
     return [*command, *extra]
