@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from random_scenarios import Model, operations
 
+from thplab.frames import COLUMNS, PG_double_map
 from thplab.invariants import INVARIANTS, check, check_state
 from thplab.kernels import DEFAULT, KERNELS
 from thplab.machine import Machine
@@ -112,6 +113,16 @@ def test_each_mutant_breaks_its_invariant(name: str) -> None:
     assert mutant.killed_by in {i.name for i in INVARIANTS}
     assert violations(record(load(mutant.scenario))) == []
     assert mutant.killed_by in {invariant for _, invariant in violations(record(load(mutant.scenario), Setup(mutant=name)))}
+
+
+def test_a_double_map_flag_that_outlives_the_last_pmd_is_found() -> None:
+    state = record("mmap A; write A 0; split_pmd A 0", Setup("v4.5"))[-1].state
+    head = state.compound_pages()[0]
+    block = state.blocks[head // 8].copy()
+    block[COLUMNS.index("flags"), 0] |= PG_double_map
+    wrong = replace(state, blocks={**state.blocks, head // 8: block})
+    assert check_state(state) == []
+    assert "double_map_means_both_kinds" in {v.invariant for v in check_state(wrong)}
 
 
 def test_a_state_is_checked_for_rest_only_at_rest() -> None:

@@ -65,6 +65,12 @@ def test_without_a_queue_a_hole_is_kept_and_with_one_the_shrinker_frees_it() -> 
     assert free == {"rfc-2014": 0, "v4.5": 1}
 
 
+def test_a_setting_that_makes_no_sense() -> None:
+    machine, _ = machine_with_a_huge_page("v4.5")
+    with pytest.raises(BadInput, match="value is 'all'; expected 1, 2 or 3"):
+        machine.call("sys", path="/proc/sys/vm/drop_caches", value="all")
+
+
 def test_a_pinned_page_stays_on_the_queue() -> None:
     machine, head = machine_with_a_huge_page("v4.5")
     machine.call("pin", proc="A", start=1, pin="dma")

@@ -69,11 +69,6 @@ class Vma:
         """The reverse-map index of the page at `address` (linear_page_index)."""
         return self.pgoff + (address - self.start) // page_size
 
-    def address(self, index: int, page_size: int) -> int | None:
-        """Where the page with that index is mapped in this VMA; None if outside (vma_address)."""
-        address = self.start + (index - self.pgoff) * page_size
-        return address if self.start <= address < self.end else None
-
 
 @dataclass(eq=False)
 class AddressSpace:

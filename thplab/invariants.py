@@ -258,11 +258,14 @@ def the_reverse_map_finds_every_mapping(state: State) -> Iterator[str]:
 @_invariant(AT_REST)
 def double_map_means_both_kinds(state: State) -> Iterator[str]:
     """PageDoubleMap is set only while a PMD maps the page, and always while PMDs and PTEs map it (where the scheme has it)."""
+    scheme = state.kernel.scheme
     for head in state.compound_pages():
+        if "double_map" not in scheme.raw_fields({name: state.field(name, head) for name in COLUMNS}, head in state.deferred):
+            return
         flag = bool(state.field("flags", head) & PG_double_map)
         by_pmd = bool(state.pmd_maps.get(head))
         by_pte = bool(state.pte_maps[head : head + state.geometry.nr].any())
-        if state.kernel.scheme.name == "double_map" and ((flag and not by_pmd) or (by_pmd and by_pte and not flag)):
+        if (flag and not by_pmd) or (by_pmd and by_pte and not flag):
             yield f"pfn {head:#x}: PageDoubleMap is {flag}, mapped by PMD: {by_pmd}, by PTE: {by_pte}"
 
 

@@ -267,6 +267,8 @@ def _sys(machine: Machine, path: str, value: str, restore: bool = True) -> Routi
     """`restore` is for the recorder, who puts settings back; drop_caches is none."""
     if path != "/proc/sys/vm/drop_caches":
         raise BadInput("path", f"{path!r} is not built", "/proc/sys/vm/drop_caches")
+    if not value.isdecimal():
+        raise BadInput("value", f"is {value!r}", "1, 2 or 3")
     # 1 drops clean file pages, of which there are none here; 2 runs the shrinkers, the deferred split queue among them.
     return deferred_split_scan(machine.system) if int(value) & 2 else _refuse(0, "no page cache here")
 

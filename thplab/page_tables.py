@@ -79,10 +79,6 @@ def pte_write(entry: int) -> bool:
     return bool(entry & _PAGE_RW)
 
 
-def pte_young(entry: int) -> bool:
-    return bool(entry & _PAGE_ACCESSED)
-
-
 def pte_special(entry: int) -> bool:
     return bool(entry & _PAGE_SPECIAL)
 
