@@ -30,9 +30,13 @@ _PAGE_NX = 1 << 63
 PTE_PFN_MASK = ((1 << 52) - 1) & ~0xFFF
 _PAGE_TABLE = _PAGE_PRESENT | _PAGE_RW | _PAGE_USER | _PAGE_ACCESSED | _PAGE_DIRTY
 
-_SWP_MIGRATION_READ = 1 << 1  # a non-present entry that names the page under migration; its type in bits 1 and 2
+# A non-present entry: its type in bits 1 to 3, and where other entries have the pfn, the page or the swap slot that it names.
+_SWP_MIGRATION_READ = 1 << 1
 _SWP_MIGRATION_WRITE = 2 << 1
-_SWP_TYPE = 3 << 1
+_SWP_DEVICE = 3 << 1
+_SWP_HWPOISON = 4 << 1
+_SWP_TYPE = 7 << 1
+_SWP_EXCLUSIVE = 1 << 4  # the page was PG_anon_exclusive (v6.1 on)
 
 _PAGE_PROTECTION = _PAGE_PRESENT | _PAGE_RW | _PAGE_USER | _PAGE_PROTNONE | _PAGE_NX  # what a change of protection rewrites
 
@@ -88,12 +92,47 @@ def pmd_trans_huge(entry: int) -> bool:
     return bool(entry & _PAGE_PSE)
 
 
+def swp_type(entry: int) -> int:
+    """The _SWP_* type of a non-present entry; 0 for an empty one and for one that maps a page."""
+    return 0 if entry & (_PAGE_PRESENT | _PAGE_PROTNONE | _PAGE_PSE) else entry & _SWP_TYPE
+
+
 def is_migration_entry(entry: int) -> bool:
-    return entry != 0 and not entry & (_PAGE_PRESENT | _PAGE_PROTNONE | _PAGE_PSE) and bool(entry & _SWP_TYPE)
+    return swp_type(entry) in (_SWP_MIGRATION_READ, _SWP_MIGRATION_WRITE)
+
+
+def is_swap_entry(entry: int) -> bool:
+    """The page is out: the entry names a slot of the swap device."""
+    return swp_type(entry) == _SWP_DEVICE
+
+
+def is_hwpoison_entry(entry: int) -> bool:
+    return swp_type(entry) == _SWP_HWPOISON
+
+
+PTE_KINDS = ("", "page", "zero", "migration", "swap", "hwpoison")
+"""What a PTE is: empty, or what it names. Runs and mappings of a state carry these names."""
+
+
+def pte_kind(entry: int) -> str:
+    """The kind of a PTE, one of PTE_KINDS."""
+    if pte_none(entry):
+        return ""
+    if pte_present(entry):
+        return "zero" if pte_special(entry) else "page"
+    return "migration" if is_migration_entry(entry) else "swap" if is_swap_entry(entry) else "hwpoison"
+
+
+def pte_kinds(row: Entries) -> npt.NDArray[np.intp]:
+    """The kinds of many PTEs, as indexes into PTE_KINDS."""
+    present = (row & np.uint64(_PAGE_PRESENT | _PAGE_PROTNONE)) != 0
+    special = (row & np.uint64(_PAGE_SPECIAL)) != 0
+    away = np.array([0, 3, 3, 4, 5, 0, 0, 0])[((row & np.uint64(_SWP_TYPE)) >> np.uint64(1)).astype(np.intp)]
+    return np.where(present, np.where(special, 2, 1), away)
 
 
 def migration_write(entry: int) -> bool:
-    return bool(entry & _SWP_MIGRATION_WRITE)
+    return swp_type(entry) == _SWP_MIGRATION_WRITE
 
 
 def wrprotect(entry: int) -> int:
@@ -136,6 +175,8 @@ def entry_text(entry: int) -> str:
         return "empty"
     if is_migration_entry(entry):
         return "migration·" + ("RW" if migration_write(entry) else "R")
+    if is_swap_entry(entry) or is_hwpoison_entry(entry):
+        return pte_kind(entry)
     first = "P" if entry & _PAGE_PRESENT else ("none" if entry & _PAGE_PROTNONE else "not present")
     letters = [name for bit, name in BIT_LETTERS if entry & bit and bit != _PAGE_NX]
     if entry & _PAGE_PRESENT and not entry & _PAGE_RW:
@@ -149,7 +190,7 @@ class Run(NamedTuple):
     start: int
     stop: int
     pfn: int
-    kind: str  # "page", "zero" or "migration"
+    kind: str  # one of PTE_KINDS
 
     @property
     def pages(self) -> slice:
@@ -227,7 +268,7 @@ class PageTables:
     def unfreeze(self, pfn: int, entries: slice, protection: int) -> None:
         """Turn migration entries into PTEs with these bits, writable where they were (remove_migration_pte)."""
         row = self.table[pfn][entries]
-        write = np.where(row & np.uint64(_SWP_MIGRATION_WRITE), np.uint64(_PAGE_RW), np.uint64(0))
+        write = np.where((row & np.uint64(_SWP_TYPE)) == _SWP_MIGRATION_WRITE, np.uint64(_PAGE_RW), np.uint64(0))
         self.table[pfn][entries] = (row & np.uint64(PTE_PFN_MASK)) | np.uint64(protection) | write
 
     def link(self, parent: int, index: int, child: int) -> None:
@@ -261,16 +302,16 @@ class PageTables:
             return
         frames = self.frames
         pfns = (row & np.uint64(PTE_PFN_MASK)).astype(np.int64) >> 12
-        present = (row & np.uint64(_PAGE_PRESENT | _PAGE_PROTNONE)) != 0
-        special = (row & np.uint64(_PAGE_SPECIAL)) != 0
-        kind = np.where(row == 0, 0, np.where(~present, 1, np.where(special, 2, 3)))
-        tail = (frames.flags[pfns] & PG_tail) != 0
-        owner = np.where(tail, frames.first_page[pfns], np.where(frames.flags[pfns] & PG_head, pfns, -1))
-        together = (kind[1:] == kind[:-1]) & ((kind[1:] == 2) | (pfns[1:] == pfns[:-1] + 1) & (owner[1:] == owner[:-1]))
+        kind = pte_kinds(row)
+        pages = np.where(kind == PTE_KINDS.index("swap"), 0, pfns)  # a slot is no page
+        tail = (frames.flags[pages] & PG_tail) != 0
+        owner = np.where(tail, frames.first_page[pages], np.where(frames.flags[pages] & PG_head, pages, -1))
+        neighbours = (pfns[1:] == pfns[:-1] + 1) & (owner[1:] == owner[:-1])
+        together = (kind[1:] == kind[:-1]) & ((kind[1:] == PTE_KINDS.index("zero")) | neighbours)
         borders = [0, *(np.flatnonzero(~together) + 1).tolist(), len(row)]
         for low, high in itertools.pairwise(borders):
             if kind[low]:
-                yield Run(start + low, start + high, int(pfns[low]), ("", "migration", "zero", "page")[kind[low]])
+                yield Run(start + low, start + high, int(pfns[low]), PTE_KINDS[kind[low]])
 
     def name(self, pfn: int) -> str:
         """What kind of table it is: "PMD table"."""

@@ -62,7 +62,7 @@ class AnonVmaState(NamedTuple):
 class Mapped:
     """Entries [index, index + count) of one page table that map `count` pages from `pfn` on, all with the same bits.
 
-    A huge PMD is one entry (`level` 1) that maps a whole compound page. `kind` is "page", "zero" or "migration".
+    A huge PMD is one entry (`level` 1) that maps a whole compound page. `kind` is one of page_tables.PTE_KINDS.
     """
 
     process: str
@@ -75,7 +75,7 @@ class Mapped:
     kind: str
     entry: int
     pages: range
-    """The pfns that are mapped: one after the other, or just one for a run of entries over the small zero page."""
+    """The pfns that are named: one after the other; just one for a run of entries over the small zero page, none for swap slots."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,9 +189,9 @@ class State:
         for low, high in itertools.pairwise(borders):
             entry = int(row[low])
             if entry:
-                kind = "zero" if pt.pte_special(entry) else "migration" if pt.is_migration_entry(entry) else "page"
+                kind = pt.pte_kind(entry)
                 pfn, count = int(pfns[low]), high - low
-                pages = range(pfn, pfn + (1 if kind == "zero" else count))
+                pages = range(pfn, pfn + {"zero": 1, "swap": 0}.get(kind, count))
                 yield Mapped(process, base + low * size, 0, table, low, count, pfn, kind, entry, pages)
 
     def _heads(self, pfns: Array) -> Array:
@@ -238,7 +238,7 @@ class State:
         size = self.geometry.page_size
         seen: list[int | None] = [None] * pages
         for m in self.mapped:
-            if m.process != process or m.kind == "migration":
+            if m.process != process or m.kind not in ("page", "zero"):
                 continue
             count = self.geometry.nr if m.level else m.count
             for i in range(count):

@@ -42,9 +42,7 @@ def _word(entry: int, level: int) -> str:
         return "empty"
     if level:
         return "huge" if pt.pmd_trans_huge(entry) else "table"
-    if pt.pte_special(entry):
-        return "zero"
-    return "migration" if pt.is_migration_entry(entry) else "page"
+    return pt.pte_kind(entry)
 
 
 def _bits(before: int, new: int, level: int) -> list[Span]:

@@ -57,16 +57,16 @@ class Image(NamedTuple):
     start: int
     stop: int
     pfn: int
-    kind: str  # "page", "zero" or "migration", as in thplab.state.Mapped
+    kind: str  # as in thplab.state.Mapped
 
 
 def images(row: pt.Entries, nr: int) -> Iterator[Image]:
     """What the entries of a PTE table name, as runs that stay within one block of `nr` frames. Empty entries are left out."""
     for run in cut_at(entry_borders(row)):
         entry = int(row[run.start])
-        if entry == 0:
+        kind = pt.pte_kind(entry)
+        if kind in ("", "swap"):  # a slot of the swap device is no frame
             continue
-        kind = "zero" if pt.pte_special(entry) else "migration" if pt.is_migration_entry(entry) else "page"
         low, pfn = run.start, pt.pte_pfn(entry)
         while low < run.stop:
             stop = run.stop if kind == "zero" else min(run.stop, low + nr - pfn % nr)

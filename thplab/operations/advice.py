@@ -1,0 +1,25 @@
+"""madvise: each advice and the routine that follows it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from thplab.errors import EINVAL, BadInput
+from thplab.operations.checks import check_mapped, refuse
+from thplab.routines.madvise import MADVISE_FLAGS, madvise_behavior, madvise_dontneed
+from thplab.steps import Routine
+
+if TYPE_CHECKING:
+    from thplab.machine import Machine
+
+
+def madvise(machine: Machine, proc: str, start: int, npages: int = 1, advice: str = "", region: str = "R") -> Routine[int]:
+    system = machine.system
+    mm, low, high = check_mapped(machine, proc, start, npages, region)
+    if advice not in system.kernel.advices:
+        return refuse(EINVAL, f"madvise: this kernel does not know the advice {advice!r}")
+    if advice == "dontneed" or (advice == "free" and system.kernel.free_needs_swap):
+        return madvise_dontneed(system, mm, low, high)
+    if advice in MADVISE_FLAGS:
+        return madvise_behavior(system, mm, low, high, *MADVISE_FLAGS[advice])
+    raise BadInput("advice", f"{advice!r} is not built", "one of dontneed, " + ", ".join(MADVISE_FLAGS))

@@ -1,0 +1,84 @@
+"""The checks that operations share. Each raises BadInput, before anything has changed, that names the argument and what would be right."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from thplab import page_tables as pt
+from thplab.address_space import AddressSpace
+from thplab.errors import BadInput
+from thplab.routines.walk import pmd_at
+from thplab.steps import Routine, read
+
+if TYPE_CHECKING:
+    from thplab.machine import Machine
+
+
+def check_range(machine: Machine, proc: str, start: int, npages: int, region: str) -> tuple[AddressSpace, int, int]:
+    """The address space and the addresses [low, high) of pages of a region. BadInput if they are not in it."""
+    mm = machine.mm(proc)
+    regions = mm.regions
+    if region not in regions:
+        raise BadInput("region", f"{region!r} does not exist in {proc}", f"one of: {', '.join(regions) or 'none yet, mmap first'}")
+    base, pages = regions[region]
+    if not isinstance(npages, int) or npages < 1:
+        raise BadInput("npages", f"is {npages}", "a count of at least 1 page")
+    if not isinstance(start, int) or start < 0 or start + npages > pages:
+        raise BadInput("start", f"is page {start} with npages {npages}", f"pages 0 to {pages - 1} of region {region}")
+    size = machine.system.geometry.page_size
+    return mm, base + start * size, base + (start + npages) * size
+
+
+def check_mapped(machine: Machine, proc: str, start: int, npages: int, region: str) -> tuple[AddressSpace, int, int]:
+    """As check_range; BadInput also if a page lies in no VMA."""
+    mm, low, high = check_range(machine, proc, start, npages, region)
+    size = machine.system.geometry.page_size
+    for page in range(npages):
+        if mm.find_vma(low + page * size) is None:
+            raise BadInput("start", f"page {start + page} of region {region} is in no VMA of {proc}", "a page that is mapped")
+    return mm, low, high
+
+
+def check_new_process(machine: Machine, name: str, argument: str) -> None:
+    """BadInput if a process of that name lives already or the name is empty."""
+    if not name or not name.isidentifier():
+        raise BadInput(argument, f"is {name!r}", "a name of letters, digits and underscores, such as B")
+    if name in machine.system.mms:
+        raise BadInput(argument, f"{name!r} lives already", "a new name")
+
+
+def check_choice(argument: str, value: Any, choices: dict[Any, Any]) -> Any:
+    """What `choices` has for `value`; BadInput if it has nothing."""
+    if value not in choices:
+        raise BadInput(argument, f"{value!r} does not exist", "one of " + ", ".join(str(c) for c in choices if c is not None))
+    return choices[value]
+
+
+def check_huge_page(machine: Machine, proc: str, start: int, region: str) -> int:
+    """The head of the compound page mapped at a page; BadInput if none is."""
+    mm, low, _ = check_mapped(machine, proc, start, 1, region)
+    page = mapped_page(machine, mm, low)
+    if page is None or not machine.system.frames.is_compound(page):
+        what = "is not mapped yet" if page is None else "is not part of a huge page"
+        raise BadInput("start", f"page {start} of region {region} in {proc} {what}", "a page of a huge page")
+    if page == machine.system.huge_zero_page:
+        raise BadInput("start", f"page {start} of region {region} in {proc} is the huge zero page", "a page that was written to")
+    return machine.system.frames.compound_head(page)
+
+
+def mapped_page(machine: Machine, mm: AddressSpace, address: int) -> int | None:
+    """pfn of the page that is mapped at `address`, None if none is."""
+    found = pmd_at(machine.system, mm, address)
+    if found is None or pt.pte_none(found[2]):
+        return None
+    geometry = machine.system.geometry
+    if pt.pmd_trans_huge(found[2]):
+        return pt.pte_pfn(found[2]) + geometry.index(address, 0)
+    pte = machine.system.tables.get(pt.pte_pfn(found[2]), geometry.index(address, 0))
+    return pt.pte_pfn(pte) if pt.pte_present(pte) else None
+
+
+def refuse(error: int, text: str) -> Routine[int]:
+    """What the system call interface answers by itself."""
+    yield read(text)
+    return -error
