@@ -12,7 +12,6 @@ import pytest
 
 from thplab import cli, kernels
 from thplab.errors import BadInput
-from thplab.frames import PG_head
 from thplab.schemes import Rfc
 from thplab.verify import LEFT_OUT, Report, verify
 
@@ -258,9 +257,6 @@ class _Raw(Rfc):
     def raw_fields(self, head: Mapping[str, int], queued: bool) -> dict[str, int]:
         return {"compound_mapcount_raw": head["mapcount"], "partially_mapped": int(queued), "maybe_shared": 0}
 
-    def anon_exclusive(self, flags: int) -> bool | None:
-        return bool(flags & PG_head)
-
 
 def raw_record(cmc: int, flags: str) -> Record:
     record = rfc_record(2)
@@ -277,7 +273,7 @@ def test_a_field_that_the_scheme_does_not_show_is_reported_as_not_compared(tmp_p
 
 
 def test_what_the_scheme_shows_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(kernels.KERNELS, "v0.1", replace(kernels.RFC_2014, scheme=_Raw()))
+    monkeypatch.setitem(kernels.KERNELS, "v0.1", replace(kernels.RFC_2014, scheme=_Raw(), anon_exclusive=True))
     named = raw_record(0, "xalb") | {"kernel": "0.1.7-test"}
     report = run(tmp_path, named, kernel="")
     assert counts(report) == (2, 2, 0, 0) and not report.skipped
@@ -322,7 +318,7 @@ BROKEN_LIVE: dict[str, tuple[Callable[[Record], object], str]] = {
 def test_a_live_record_is_compared_in_its_own_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     report = run(tmp_path, live_record())
     assert counts(report) == (2, 2, 0, 0) and report.skipped == {"proc.excl": 1}
-    monkeypatch.setitem(kernels.KERNELS, "v0.1", replace(kernels.RFC_2014, scheme=_Raw()))
+    monkeypatch.setitem(kernels.KERNELS, "v0.1", replace(kernels.RFC_2014, scheme=_Raw(), anon_exclusive=True))
     record = live_record()
     at(record, 1)["runs"][0][8] = 0
     report = run(tmp_path, record, kernel="v0.1")

@@ -20,8 +20,13 @@ PG_table = 1 << 3  # a page table
 PG_anon = 1 << 4  # anonymous memory: mapping and index are set
 PG_lru = 1 << 5  # on a list of the page reclaim
 PG_used = 1 << 6  # allocated; a frame without it is free
-PG_double_map = 1 << 8  # on a head: every subpage's _mapcount is one higher than its PTE mappings (v4.5 to v6.1)
 PG_locked = 1 << 7  # was a tail of first_page when that was split, and shares its page lock until the split is over
+PG_double_map = 1 << 8  # on a head: every subpage's _mapcount is one higher than its PTE mappings (v4.5 to v6.1)
+PG_anon_exclusive = 1 << 9  # one process has it for itself: on the head for a PMD mapping, on a subpage for a PTE (v6.1 on)
+PG_partially_mapped = 1 << 10  # on a head: a subpage has lost its last mapping while others have one (v6.12 on)
+PG_dirty = 1 << 11  # written to since it was last clean, as far as the page itself knows
+PG_swapbacked = 1 << 12  # reclaim has to keep the contents; MADV_FREE takes the flag away
+PG_maybe_shared = 1 << 13  # on a head: more than one mm may map it (v6.18, in _mm_ids)
 
 FLAG_NAMES = {
     PG_reserved: "reserved",
@@ -32,6 +37,11 @@ FLAG_NAMES = {
     PG_lru: "lru",
     PG_locked: "locked",
     PG_double_map: "double_map",
+    PG_anon_exclusive: "anon_exclusive",
+    PG_partially_mapped: "partially_mapped",
+    PG_dirty: "dirty",
+    PG_swapbacked: "swapbacked",
+    PG_maybe_shared: "maybe_shared",
 }
 
 JUNK = -0x5A5A

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from thplab.errors import EBUSY, BadInput
+from thplab.errors import EAGAIN, EBUSY, BadInput
 from thplab.schemes import DoubleMap, Rfc, Scheme
 
 _EVENTS = (
@@ -44,10 +44,20 @@ class Kernel:
     """The PTEs that a PMD split makes are dirty if the PMD was; else the page is marked dirty instead."""
     unfreeze_marks_dirty: bool
     """PTEs that come back after a page was frozen for a split are dirty."""
+    migration_keeps_young: bool
+    """A migration entry remembers the accessed and the dirty bit of the PTE that it stands for."""
     queues_unmapped: bool
     """A huge page that lost its last mapping but is pinned goes on the deferred split queue."""
     huge_zero_in_rss: bool
     """smaps counts a PMD over the huge zero page as resident memory."""
+    cow_splits_pmd: bool
+    """A write fault on a shared huge page splits the writer's PMD and copies 4 KiB; else it copies the huge page."""
+    huge_reuse_asks_mapcount: bool
+    """A write fault reuses a huge page in place if it is mapped once; else only if its reference count is 1."""
+    pte_reuse_asks_mapcount: bool
+    """A write fault reuses a small page that is mapped once, a part of a compound page never; else both if the reference count is 1."""
+    anon_exclusive: bool
+    """PG_anon_exclusive marks what one process has for itself: such a page is written in place, whoever else holds it."""
 
 
 RFC_2014 = Kernel(
@@ -62,8 +72,13 @@ RFC_2014 = Kernel(
     events=_EVENTS,  # patch 05 splits thp_split into three
     pmd_split_keeps_dirty=True,  # docs/KERNEL.md 2.6, step 4
     unfreeze_marks_dirty=False,  # the RFC does not freeze; its v2 patch 18 is not on record in detail
+    migration_keeps_young=False,
     queues_unmapped=False,  # there is no queue
     huge_zero_in_rss=True,  # as its base: docs/KERNEL.md 1.6, number 13
+    cow_splits_pmd=False,  # docs/KERNEL.md 2.2
+    huge_reuse_asks_mapcount=False,  # docs/KERNEL.md 2.5 (b)
+    pte_reuse_asks_mapcount=True,  # docs/KERNEL.md 2.5 (c)
+    anon_exclusive=False,
 )
 
 V4_5 = Kernel(
@@ -78,8 +93,39 @@ V4_5 = Kernel(
     events=_EVENTS,  # thp_deferred_split_page came with 4.6
     pmd_split_keeps_dirty=False,  # linux-4.5.jsonl, mprotect_1_r
     unfreeze_marks_dirty=True,  # linux-4.5.jsonl, x_split_unpinned
+    migration_keeps_young=False,  # linux-4.5.jsonl, x_split_unpinned
     queues_unmapped=True,  # linux-4.5.jsonl, pin_munmap_whole_unpin; part A, surprise 5
     huge_zero_in_rss=False,  # docs/KERNEL.md 1.6, number 13
+    cow_splits_pmd=False,  # tests/truth/README.md part A, surprise 3
+    huge_reuse_asks_mapcount=False,  # tests/truth/README.md part A, surprise 11
+    pte_reuse_asks_mapcount=True,  # docs/KERNEL.md 3.2, "write fault on a PTE of a THP"
+    anon_exclusive=False,
+)
+
+V5_10 = replace(
+    V4_5,
+    name="v5.10",
+    refcount_name="_refcount",
+    source="tests/truth/linux-5.10.jsonl",
+    advices=V4_5.advices | {"cold", "pageout", "wipeonfork"},  # 5.4, 5.4, 4.14
+    foll_pin=True,  # linux-5.10.jsonl, pin_dma_whole
+    free_needs_swap=False,  # since 4.12
+    events=(*_EVENTS, "thp_deferred_split_page"),
+    queues_unmapped=False,  # tests/truth/README.md part A, surprise 5
+    cow_splits_pmd=True,  # tests/truth/README.md part A, surprise 3
+    huge_reuse_asks_mapcount=True,  # tests/truth/README.md part A, surprise 11
+    pte_reuse_asks_mapcount=False,  # tests/truth/README.md part A, "write after others gone, PTE map"
+)
+
+V6_1 = replace(
+    V5_10,
+    name="v6.1",
+    source="tests/truth/linux-6.1.jsonl",
+    split_refused=EAGAIN,  # tests/truth/README.md part A, "split, 1 extra ref"
+    advices=V5_10.advices | {"populate_write", "collapse"},  # 5.14, 6.1
+    migration_keeps_young=True,  # linux-6.1.jsonl, x_split_unpinned
+    huge_reuse_asks_mapcount=False,  # tests/truth/README.md part A, surprise 11
+    anon_exclusive=True,  # tests/truth/README.md part A, surprise 14
 )
 
 KERNELS = {k.name: k for k in (RFC_2014, V4_5)}

@@ -259,17 +259,27 @@ class PageTables:
         row = self.table[pfn]
         row[entries] = (row[entries] & np.uint64(~clear & (1 << 64) - 1)) | np.uint64(set_)
 
-    def freeze(self, pfn: int, entries: slice) -> None:
-        """Turn present PTEs into migration entries, which remember whether each was writable."""
+    def freeze(self, pfn: int, entries: slice, keep: int, exclusive: npt.NDArray[np.bool_]) -> None:
+        """Turn present PTEs into migration entries.
+
+        They remember whether each was writable, its bits of `keep`, and `exclusive` (one for each): PG_anon_exclusive of its page.
+        """
         row = self.table[pfn][entries]
         kind = np.where(row & np.uint64(_PAGE_RW), np.uint64(_SWP_MIGRATION_WRITE), np.uint64(_SWP_MIGRATION_READ))
-        self.table[pfn][entries] = (row & np.uint64(PTE_PFN_MASK)) | kind
+        kind |= np.where(exclusive, np.uint64(_SWP_EXCLUSIVE), np.uint64(0))
+        self.table[pfn][entries] = (row & np.uint64(PTE_PFN_MASK | keep)) | kind
 
     def unfreeze(self, pfn: int, entries: slice, protection: int) -> None:
-        """Turn migration entries into PTEs with these bits, writable where they were (remove_migration_pte)."""
+        """Turn migration entries into PTEs with these bits, writable, young and dirty where they were (remove_migration_pte)."""
         row = self.table[pfn][entries]
         write = np.where((row & np.uint64(_SWP_TYPE)) == _SWP_MIGRATION_WRITE, np.uint64(_PAGE_RW), np.uint64(0))
-        self.table[pfn][entries] = (row & np.uint64(PTE_PFN_MASK)) | np.uint64(protection) | write
+        kept = row & np.uint64(PTE_PFN_MASK | _PAGE_ACCESSED | _PAGE_DIRTY)
+        self.table[pfn][entries] = kept | np.uint64(protection) | write
+
+    def marked(self, pfn: int, entries: slice, bit: int) -> npt.NDArray[np.bool_]:
+        """Which of these entries have `bit` set."""
+        found: npt.NDArray[np.bool_] = (self.table[pfn][entries] & np.uint64(bit)) != 0
+        return found
 
     def link(self, parent: int, index: int, child: int) -> None:
         """Point an entry of an upper table to a lower table."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from thplab.address_space import AddressSpace, AnonVma
 from thplab.errors import KernelBug
-from thplab.frames import Frames, PG_anon, PG_head, PG_locked, PG_lru, PG_tail, single, width
+from thplab.frames import Frames, PG_anon, PG_anon_exclusive, PG_head, PG_locked, PG_lru, PG_swapbacked, PG_tail, single, width
 from thplab.geometry import Geometry
 from thplab.kernels import Kernel
 from thplab.page_tables import PageTables
@@ -112,9 +112,13 @@ class System:
 
     # --- events -------------------------------------------------------------------------------------------------------
 
-    def count_vm_event(self, event: str) -> None:
-        """One more in /proc/vmstat. Per-CPU and nobody's decision depends on it: part of the step beside it."""
-        self.vmstat[event] += 1
+    def count_vm_event(self, event: str, times: int = 1) -> None:
+        """`times` more in /proc/vmstat, if this kernel has the event.
+
+        Per-CPU, and nobody's decision depends on it: part of the step beside it.
+        """
+        if event in self.vmstat:
+            self.vmstat[event] += times
 
     # --- pages --------------------------------------------------------------------------------------------------------
 
@@ -124,9 +128,9 @@ class System:
         frames.mapping[pages] = anon_vma.number
         frames.index[pages] = np.arange(index, index + width(pages))
         frames.flags[pages] |= PG_anon
-        frames.flags[pages.start] |= PG_lru
-        if not frames.is_compound(pages.start):
-            frames.flags[pages] |= PG_lru
+        exclusive = PG_anon_exclusive if self.kernel.anon_exclusive else 0
+        first = pages.start if frames.is_compound(pages.start) else pages
+        frames.flags[first] |= PG_lru | PG_swapbacked | exclusive
 
     def put_small_pages(self, pages: slice) -> Routine[None]:
         """Drop one reference of each of these pages that are not compound; free those that had no other."""
@@ -159,6 +163,7 @@ class System:
         yield from self.cpus.lock("split_queue_lock")
         if head not in self.deferred:
             self.deferred[head] = None
+            self.count_vm_event("thp_deferred_split_page")
             yield change("queue the page for a deferred split", "A part of it is of no use to anybody: reclaim may split it.")
         yield from self.cpus.unlock("split_queue_lock")
 

@@ -22,7 +22,7 @@ def set_new_pte(system: System, vma: Vma, address: int, pte_table: int, page: in
     """Map a fresh small page at `address`, writable if the VMA is. Called under the lock of `pte_table`."""
     assert vma.anon_vma is not None, "anon_vma_prepare came first"
     system.page_add_new(single(page), vma.anon_vma, vma.index(address & -system.geometry.page_size, system.geometry.page_size))
-    yield from system.scheme.new_rmap(system, page)
+    yield from system.scheme.new_rmap(system, vma, page)
     entry = pt.mkyoung(pt.mk_pte(page, pt.pgprot(vma.prot)))
     entry = pt.mkdirty(pt.mkwrite(entry)) if vma.prot & pt.PROT_WRITE else entry
     system.tables.set(pte_table, system.geometry.index(address, 0), entry)
@@ -80,7 +80,7 @@ def do_wp_page(system: System, vma: Vma, address: int, pte_table: int, pte: int)
         yield from system.cpus.flush_tlb(f"one page of {vma.mm.name}")
         yield from set_new_pte(system, vma, address, pte_table, new)
         if not pt.pte_special(pte):
-            yield from system.scheme.remove_pte_rmap(system, single(old))
+            yield from system.scheme.remove_pte_rmap(system, vma, single(old))
     yield from system.cpus.unlock(lock)
     if not same:
         yield from system.scheme.put_pages(system, single(new))
@@ -179,11 +179,11 @@ def do_huge_pmd_wp_page(system: System, vma: Vma, address: int, pmd_table: int, 
         yield from system.cpus.flush_tlb(f"{geometry.size_text(geometry.nr)} of {vma.mm.name}")
         assert vma.anon_vma is not None
         system.page_add_new(frames.compound(new), vma.anon_vma, vma.index(address & -geometry.huge_size, geometry.page_size))
-        yield from system.scheme.new_rmap(system, new)
+        yield from system.scheme.new_rmap(system, vma, new)
         tables.set(pmd_table, index, pt.mkdirty(pt.mkyoung(pt.mkwrite(pt.mk_huge_pmd(new, pt.pgprot(vma.prot))))))
         yield change("PMD = the new huge page, writable")
         if not zero:
-            yield from system.scheme.remove_pmd_rmap(system, page)
+            yield from system.scheme.remove_pmd_rmap(system, vma, page)
             yield from system.scheme.put_pages(system, single(page))
     yield from system.cpus.unlock(lock)
     if not same:
@@ -243,7 +243,7 @@ def wp_fallback(system: System, vma: Vma, address: int, pmd_table: int, pmd: int
         yield change(f"fill {geometry.nr} PTEs with the small pages, _mapcount = 0 each")
         tables.link(pmd_table, index, pgtable)
         yield change("PMD = the PTE table")
-        yield from system.scheme.remove_pmd_rmap(system, page)
+        yield from system.scheme.remove_pmd_rmap(system, vma, page)
     yield from system.cpus.unlock(lock)
     if same:
         yield from system.scheme.put_pages(system, single(page))

@@ -239,7 +239,7 @@ def do_huge_pmd_anonymous_page(system: System, vma: Vma, address: int, pmd_table
     assert anon_vma is not None
     haddr = address & -geometry.huge_size
     system.page_add_new(frames.compound(page), anon_vma, vma.index(haddr, geometry.page_size))
-    yield from system.scheme.new_rmap(system, page)
+    yield from system.scheme.new_rmap(system, vma, page)
     yield from pgtable_trans_huge_deposit(system, vma.mm, pmd_table, pgtable)
     pmd = pt.mkyoung(pt.mk_huge_pmd(page, pt.pgprot(vma.prot)))
     tables.set(pmd_table, index, pt.mkdirty(pt.mkwrite(pmd)) if vma.prot & pt.PROT_WRITE else pmd)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from thplab import page_tables as pt
 from thplab.address_space import VM_DONTCOPY, AddressSpace, Vma
 from thplab.errors import EAGAIN, ENOMEM
-from thplab.frames import single
+from thplab.frames import PG_anon_exclusive, single
 from thplab.routines.deposit import pgtable_trans_huge_deposit
 from thplab.routines.fault import pmd_alloc, pte_alloc
 from thplab.routines.rmap import anon_vma_lock
@@ -90,7 +90,7 @@ def copy_page_range(system: System, vma: Vma, source: Vma) -> Routine[int]:
         if not pte_table:
             return -ENOMEM
         low, high = entry_range(system.geometry, address, stop)
-        yield from copy_pte_range(system, pte_table, pt.pte_pfn(found[2]), low, high)
+        yield from copy_pte_range(system, vma, pte_table, pt.pte_pfn(found[2]), low, high)
     return 0
 
 
@@ -122,8 +122,9 @@ def copy_huge_pmd(system: System, vma: Vma, pmd_table: int, source: Vma, address
         return -EAGAIN
     if page != system.huge_zero_page:
         yield from system.scheme.get_pages(system, single(page))
-        yield from system.scheme.dup_pmd_rmap(system, page)
+        yield from system.scheme.dup_pmd_rmap(system, vma, page)
         tables.set(source_table, index, pt.wrprotect(pmd))
+        system.frames.flags[page] &= ~PG_anon_exclusive
         yield change("the parent's PMD becomes read-only", "The memory is shared now: whoever writes first must copy.")
     yield from pgtable_trans_huge_deposit(system, vma.mm, pmd_table, pgtable)
     tables.set(pmd_table, index, pt.mkold(pt.wrprotect(pmd)) if page != system.huge_zero_page else pmd)
@@ -134,7 +135,7 @@ def copy_huge_pmd(system: System, vma: Vma, pmd_table: int, source: Vma, address
 
 
 @routine
-def copy_pte_range(system: System, pte_table: int, source_table: int, low: int, high: int) -> Routine[None]:
+def copy_pte_range(system: System, vma: Vma, pte_table: int, source_table: int, low: int, high: int) -> Routine[None]:
     """Copy the PTEs [low, high): each page gets one more reference and mapping, both PTEs become read-only."""
     tables = system.tables
     child_lock, parent_lock = system.ptl(pte_table), system.ptl(source_table)
@@ -146,14 +147,15 @@ def copy_pte_range(system: System, pte_table: int, source_table: int, low: int, 
         parts = system.each(run.entries)
         for part in parts:
             if run.kind == "migration":
-                tables.change(source_table, part, clear=pt._SWP_TYPE, set_=pt._SWP_MIGRATION_READ)
+                tables.change(source_table, part, clear=pt._SWP_TYPE | pt._SWP_EXCLUSIVE, set_=pt._SWP_MIGRATION_READ)
                 yield change("the parent's migration entry becomes read-only")
             if run.kind == "page":
                 tables.change(source_table, part, clear=pt._PAGE_RW)
+                system.frames.flags[run.cut(part.start, part.stop).pages] &= ~PG_anon_exclusive
                 yield change("the parent's PTEs become read-only")
                 pages = run.cut(part.start, part.stop).pages
                 yield from system.scheme.get_pages(system, pages)
-                yield from system.scheme.add_pte_rmap(system, pages)
+                yield from system.scheme.add_pte_rmap(system, vma, pages)
             tables.table[pte_table][part] = tables.table[source_table][part]
             if run.kind == "page":
                 tables.change(pte_table, part, clear=pt._PAGE_ACCESSED)

@@ -5,10 +5,12 @@ It came five months after the RFC, as patch 18 of its second version, and closes
 
 from __future__ import annotations
 
+import numpy as np
+
 from thplab import page_tables as pt
 from thplab.address_space import AnonVma, Vma
 from thplab.errors import EBUSY
-from thplab.frames import PG_head, PG_locked, PG_lru, PG_tail
+from thplab.frames import PG_anon_exclusive, PG_head, PG_locked, PG_lru, PG_tail
 from thplab.routines.rmap import anon_vma_lock, page_get_anon_vma, rmap_walk
 from thplab.routines.split_huge_pmd import split_huge_pmd
 from thplab.routines.walk import entry_range, pmd_at, pmd_ranges
@@ -73,27 +75,29 @@ def freeze_page(system: System, anon_vma: AnonVma, page: int) -> Routine[None]:
             pte_table = system.tables.walk(vma.mm.pgd, start, 0)
             if pte_table is not None:
                 first, last = entry_range(system.geometry, start, stop)
-                yield from freeze_ptes(system, vma.mm.name, pte_table, first, last, page)
+                yield from freeze_ptes(system, vma, pte_table, first, last, page)
 
 
 @routine
-def freeze_ptes(system: System, name: str, pte_table: int, low: int, high: int, page: int) -> Routine[None]:
+def freeze_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, page: int) -> Routine[None]:
     """Freeze the PTEs of [low, high) that map the compound page; their references and map counts go."""
     tables, frames = system.tables, system.frames
     lock = system.ptl(pte_table)
     yield from system.cpus.lock(lock)
     runs = tuple(r for r in tables.runs(pte_table, low, high) if r.kind == "page" and frames.compound_head(r.pfn) == page)
     yield read("read the PTEs")
+    keep = pt._PAGE_ACCESSED | pt._PAGE_DIRTY if system.kernel.migration_keeps_young else 0
     for run in runs:
         parts = system.each(run.entries)
         for part in parts:
             pages = run.cut(part.start, part.stop).pages
-            tables.freeze(pte_table, part)
+            tables.freeze(pte_table, part, keep, exclusive=(frames.flags[pages] & PG_anon_exclusive) != 0)
+            frames.flags[pages] &= ~PG_anon_exclusive
             yield change("PTE = migration entry", "Whoever touches the page now has to wait.")
             yield from system.cpus.flush_tlb(
-                f"the frozen pages of {name}", "A GUP-fast that has read the old entry finishes first: its pin will be seen."
+                f"the frozen pages of {vma.mm.name}", "A GUP-fast that has read the old entry finishes first: its pin will be seen."
             )
-            yield from system.scheme.remove_pte_rmap(system, pages)
+            yield from system.scheme.remove_pte_rmap(system, vma, pages)
             yield from system.scheme.put_pages(system, pages)
     yield from system.cpus.unlock(lock)
 
@@ -167,7 +171,8 @@ def unfreeze_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int,
             pages = run.cut(part.start, part.stop).pages
             yield from system.scheme.get_pages(system, pages)
             dirty = pt._PAGE_DIRTY if system.kernel.unfreeze_marks_dirty else 0
+            system.frames.flags[pages] |= np.where(tables.marked(pte_table, part, pt._SWP_EXCLUSIVE), PG_anon_exclusive, 0)
             tables.unfreeze(pte_table, part, pt.pgprot(vma.prot) | dirty)
             yield change("PTE = the page again")
-            yield from system.scheme.add_pte_rmap(system, pages)
+            yield from system.scheme.add_pte_rmap(system, vma, pages)
     yield from system.cpus.unlock(lock)

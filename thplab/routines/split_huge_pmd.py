@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from thplab import page_tables as pt
 from thplab.address_space import Vma
-from thplab.frames import single
+from thplab.frames import PG_anon_exclusive, single
 from thplab.routines.deposit import pgtable_trans_huge_withdraw
 from thplab.routines.walk import pmd_at
 from thplab.steps import Routine, change, read
@@ -38,7 +38,10 @@ def split_huge_pmd(system: System, vma: Vma, address: int) -> Routine[None]:
     else:
         yield from split_pmd_refs(system, page)
         yield from fill_ptes(system, pgtable, page, pmd)
-        yield from split_pmd_mapcounts(system, page)
+        if system.frames.flags[page] & PG_anon_exclusive:
+            system.frames.flags[system.frames.compound(page)] |= PG_anon_exclusive
+            yield change("each subpage PG_anon_exclusive", "What this process had for itself as a whole it has piece by piece.")
+        yield from split_pmd_mapcounts(system, vma, page)
     tables.set(pmd_table, index, pt.mknotpresent(pmd))
     yield change("PMD marked not present", "The hardware must never see a huge entry and small ones for the same address at once.")
     yield from system.cpus.flush_tlb(f"{geometry.size_text(geometry.nr)} of {mm.name}", "No CPU may keep using the old huge entry.")
@@ -57,9 +60,9 @@ def split_pmd_refs(system: System, page: int) -> Routine[None]:
 
 
 @routine
-def split_pmd_mapcounts(system: System, page: int) -> Routine[None]:
+def split_pmd_mapcounts(system: System, vma: Vma, page: int) -> Routine[None]:
     """Count the new PTE mappings and the PMD mapping that goes, in the scheme's own way."""
-    yield from system.scheme.split_pmd_rmap(system, page)
+    yield from system.scheme.split_pmd_rmap(system, vma, page)
 
 
 @routine
@@ -94,12 +97,12 @@ def forgets_the_references(system: System, page: int) -> Routine[None]:
     yield read(f"head {system.count} stays")
 
 
-def forgets_the_tails(system: System, page: int) -> Routine[None]:
+def forgets_the_tails(system: System, vma: Vma, page: int) -> Routine[None]:
     """split_pmd_mapcounts that leaves the tails as they are."""
     yield read("the tails' _mapcount stays")
 
 
-def moves_the_head(system: System, page: int) -> Routine[None]:
+def moves_the_head(system: System, vma: Vma, page: int) -> Routine[None]:
     """split_pmd_mapcounts that counts all subpages, the head with them."""
     pages = system.frames.compound(page)
     system.frames.map_add(pages, 1)

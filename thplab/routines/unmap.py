@@ -131,7 +131,7 @@ def zap_huge_pmd(system: System, tlb: MmuGather, vma: Vma, pmd_table: int, index
     yield change("PMD cleared")
     pgtable = yield from pgtable_trans_huge_withdraw(system, vma.mm, pmd_table)
     if page != system.huge_zero_page:
-        yield from system.scheme.remove_pmd_rmap(system, page)
+        yield from system.scheme.remove_pmd_rmap(system, vma, page)
         tlb.pages.append(single(page))
     yield from system.cpus.unlock(lock)
     system.tables.free(pgtable)
@@ -154,7 +154,7 @@ def zap_pte_range(system: System, tlb: MmuGather, vma: Vma, pte_table: int, low:
             yield change("PTE cleared" if part.stop - part.start == 1 else f"{part.stop - part.start} PTEs cleared")
             if run.kind == "page":
                 pages = run.cut(part.start, part.stop).pages
-                yield from system.scheme.remove_pte_rmap(system, pages)
+                yield from system.scheme.remove_pte_rmap(system, vma, pages)
                 tlb.pages.append(pages)
     yield from system.cpus.unlock(lock)
 

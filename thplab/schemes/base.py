@@ -16,6 +16,7 @@ import numpy.typing as npt
 from thplab.steps import Routine
 
 if TYPE_CHECKING:  # a scheme works on the system, which names its kernel, which names its scheme
+    from thplab.address_space import Vma
     from thplab.frames import Frames
     from thplab.system import System
 
@@ -29,7 +30,10 @@ class Expected(NamedTuple):
 
 
 class Scheme(Protocol):
-    """The meaning of the head's and the tails' counters."""
+    """The meaning of the head's and the tails' counters.
+
+    The methods that count a mapping get the VMA in which it is made or taken away, as the kernel's do.
+    """
 
     name: str
     page_split: str
@@ -39,27 +43,27 @@ class Scheme(Protocol):
     pmd_split_is_local: bool
     """True if splitting one process's PMD leaves every other process's page tables alone."""
 
-    def new_rmap(self, system: System, page: int) -> Routine[None]:
+    def new_rmap(self, system: System, vma: Vma, page: int) -> Routine[None]:
         """Count the first mapping of a fresh page, huge or small, that nobody else can see yet (page_add_new_anon_rmap)."""
         ...
 
-    def dup_pmd_rmap(self, system: System, head: int) -> Routine[None]:
+    def dup_pmd_rmap(self, system: System, vma: Vma, head: int) -> Routine[None]:
         """Count one more PMD mapping (page_dup_rmap at fork)."""
         ...
 
-    def remove_pmd_rmap(self, system: System, head: int) -> Routine[None]:
+    def remove_pmd_rmap(self, system: System, vma: Vma, head: int) -> Routine[None]:
         """Count one PMD mapping less (page_remove_rmap)."""
         ...
 
-    def add_pte_rmap(self, system: System, pages: slice) -> Routine[None]:
+    def add_pte_rmap(self, system: System, vma: Vma, pages: slice) -> Routine[None]:
         """Count one more PTE mapping of each page of one compound page, or of small pages that lie together."""
         ...
 
-    def remove_pte_rmap(self, system: System, pages: slice) -> Routine[None]:
+    def remove_pte_rmap(self, system: System, vma: Vma, pages: slice) -> Routine[None]:
         """Count one PTE mapping less of each of `pages`."""
         ...
 
-    def split_pmd_rmap(self, system: System, head: int) -> Routine[None]:
+    def split_pmd_rmap(self, system: System, vma: Vma, head: int) -> Routine[None]:
         """One PMD mapping of the huge page becomes one PTE mapping of each subpage."""
         ...
 
@@ -100,8 +104,4 @@ class Scheme(Protocol):
 
         `head`: the fields of its head by the names in thplab.frames.COLUMNS; `queued`: it is on the deferred split queue.
         """
-        ...
-
-    def anon_exclusive(self, flags: int) -> bool | None:
-        """PG_anon_exclusive of a page with these flags; None if kernels of this scheme have no such flag."""
         ...

@@ -18,6 +18,7 @@ from thplab.schemes.base import Expected
 from thplab.steps import Routine, change, read
 
 if TYPE_CHECKING:
+    from thplab.address_space import Vma
     from thplab.frames import Frames
     from thplab.system import System
 
@@ -32,7 +33,7 @@ class DoubleMap:
 
     # --- mappings ---------------------------------------------------------------------------------------------------
 
-    def new_rmap(self, system: System, page: int) -> Routine[None]:
+    def new_rmap(self, system: System, vma: Vma, page: int) -> Routine[None]:
         frames = system.frames
         if frames.is_compound(page):
             frames.compound_mapcount[page] = 0
@@ -41,11 +42,11 @@ class DoubleMap:
             frames.mapcount[page] = 0
             yield change(f"{system.page_name(page)} _mapcount = 0 (one mapping)")
 
-    def dup_pmd_rmap(self, system: System, head: int) -> Routine[None]:
+    def dup_pmd_rmap(self, system: System, vma: Vma, head: int) -> Routine[None]:
         system.frames.compound_map_add(head, 1)
         yield change("compound_mapcount += 1", "One more PMD maps the huge page; no subpage is touched.")
 
-    def remove_pmd_rmap(self, system: System, head: int) -> Routine[None]:
+    def remove_pmd_rmap(self, system: System, vma: Vma, head: int) -> Routine[None]:
         frames = system.frames
         frames.compound_map_add(head, -1)
         last = bool(frames.compound_mapcount[head] == -1)
@@ -67,13 +68,13 @@ class DoubleMap:
         if unmapped and (system.kernel.queues_unmapped or unmapped < system.geometry.nr):
             yield from system.deferred_split_huge_page(head)
 
-    def add_pte_rmap(self, system: System, pages: slice) -> Routine[None]:
+    def add_pte_rmap(self, system: System, vma: Vma, pages: slice) -> Routine[None]:
         parts = system.each(pages)
         for part in parts:
             system.frames.map_add(part, 1)
             yield change(f"{system.pages_text(part)} _mapcount += 1", "Each PTE is counted on the very page that it maps.")
 
-    def remove_pte_rmap(self, system: System, pages: slice) -> Routine[None]:
+    def remove_pte_rmap(self, system: System, vma: Vma, pages: slice) -> Routine[None]:
         frames = system.frames
         parts = system.each(pages)
         for part in parts:
@@ -83,7 +84,7 @@ class DoubleMap:
             if unmapped:
                 yield from system.deferred_split_huge_page(frames.compound_head(part.stop - 1))
 
-    def split_pmd_rmap(self, system: System, head: int) -> Routine[None]:
+    def split_pmd_rmap(self, system: System, vma: Vma, head: int) -> Routine[None]:
         frames = system.frames
         parts = system.each(frames.compound(head))
         for part in parts:
@@ -168,6 +169,3 @@ class DoubleMap:
             "double_map": int(bool(head["flags"] & PG_double_map)),
             "deferred": int(queued),
         }
-
-    def anon_exclusive(self, flags: int) -> bool | None:
-        return None

@@ -18,6 +18,7 @@ from thplab.schemes.base import Expected
 from thplab.steps import Routine, change, read
 
 if TYPE_CHECKING:
+    from thplab.address_space import Vma
     from thplab.frames import Frames
     from thplab.system import System
 
@@ -32,33 +33,33 @@ class Rfc:
 
     # --- mappings ---------------------------------------------------------------------------------------------------
 
-    def new_rmap(self, system: System, page: int) -> Routine[None]:
+    def new_rmap(self, system: System, vma: Vma, page: int) -> Routine[None]:
         system.frames.mapcount[page] = 0  # a plain store: the page is not visible to anybody yet
         yield change(
             f"{system.pages_text(slice(page, page + 1))} _mapcount = 0 (one mapping)", "The field starts at -1, so 0 means one mapping."
         )
 
-    def dup_pmd_rmap(self, system: System, head: int) -> Routine[None]:
+    def dup_pmd_rmap(self, system: System, vma: Vma, head: int) -> Routine[None]:
         system.frames.map_add(slice(head, head + 1), 1)
         yield change("head _mapcount += 1", "One more PMD maps the huge page; the tails are not touched.")
 
-    def remove_pmd_rmap(self, system: System, head: int) -> Routine[None]:
+    def remove_pmd_rmap(self, system: System, vma: Vma, head: int) -> Routine[None]:
         system.frames.map_add(slice(head, head + 1), -1)
         yield change("head _mapcount -= 1", "One PMD less maps the huge page.")
 
-    def add_pte_rmap(self, system: System, pages: slice) -> Routine[None]:
+    def add_pte_rmap(self, system: System, vma: Vma, pages: slice) -> Routine[None]:
         parts = system.each(pages)
         for part in parts:
             system.frames.map_add(part, 1)
             yield change(f"{system.pages_text(part)} _mapcount += 1", "Each PTE is counted on the very page that it maps.")
 
-    def remove_pte_rmap(self, system: System, pages: slice) -> Routine[None]:
+    def remove_pte_rmap(self, system: System, vma: Vma, pages: slice) -> Routine[None]:
         parts = system.each(pages)
         for part in parts:
             system.frames.map_add(part, -1)
             yield change(f"{system.pages_text(part)} _mapcount -= 1", "The mapping is gone; its reference follows later.")
 
-    def split_pmd_rmap(self, system: System, head: int) -> Routine[None]:
+    def split_pmd_rmap(self, system: System, vma: Vma, head: int) -> Routine[None]:
         # The head's count stays: its PMD mapping turns into a PTE mapping of its own first 4 KiB.
         parts = system.each(system.frames.tails(head))
         for part in parts:
@@ -162,6 +163,3 @@ class Rfc:
 
     def raw_fields(self, head: Mapping[str, int], queued: bool) -> dict[str, int]:
         return {}
-
-    def anon_exclusive(self, flags: int) -> bool | None:
-        return None

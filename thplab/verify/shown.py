@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from thplab import page_tables as pt
 from thplab.errors import errname
-from thplab.frames import COLUMNS, PG_head, PG_table, PG_tail, PG_used
+from thplab.frames import COLUMNS, PG_anon_exclusive, PG_head, PG_table, PG_tail, PG_used
 from thplab.machine import Machine
 from thplab.observe import smaps
 from thplab.state import Mapped, ProcessState, State
@@ -131,7 +131,7 @@ class Shown:
         return self.state.kernel.scheme.page_mapcount(self.machine.system.frames, pfn)
 
     def _exclusive(self, pfn: int) -> bool | None:
-        return self.state.kernel.scheme.anon_exclusive(self.state.field("flags", pfn))
+        return bool(self.state.field("flags", pfn) & PG_anon_exclusive) if self.state.kernel.anon_exclusive else None
 
     # --- regions ----------------------------------------------------------------------------------------------------------
 
