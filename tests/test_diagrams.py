@@ -184,7 +184,7 @@ def test_a_migration_entry_has_a_dotted_arrow() -> None:
     machine["A"].write(0)
     machine.call("split_pmd", proc="A", start=0)
     table = next(pfn for pfn, level in machine.system.tables.level.items() if level == 0)
-    machine.system.tables.freeze(table, slice(0, 8))
+    machine.system.tables.freeze(table, slice(0, 8), keep=0, exclusive=np.zeros(8, np.bool_))
     picture = Picture(svg(capture(machine)))
     assert picture.arrows("migration") and not picture.arrows("pte")
     arrow = picture.groups[picture.arrows("migration")[0]]

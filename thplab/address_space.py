@@ -12,8 +12,8 @@ from typing import NamedTuple
 from thplab.errors import KernelBug
 from thplab.geometry import Geometry
 
-VM_HUGEPAGE, VM_NOHUGEPAGE, VM_DONTCOPY = "hugepage", "nohugepage", "dontcopy"
-"""Flags that madvise sets on a VMA (VM_*)."""
+VM_HUGEPAGE, VM_NOHUGEPAGE, VM_DONTCOPY, VM_LOCKED = "hugepage", "nohugepage", "dontcopy", "locked"
+"""Flags that madvise and mlock set on a VMA (VM_*)."""
 
 
 class Region(NamedTuple):
@@ -74,12 +74,14 @@ class Vma:
 class AddressSpace:
     """A process's memory (mm_struct): its VMAs in address order, its top page table, the tables it has deposited.
 
+    `mm_id` is a small number of its own, by which a folio remembers it.
     `deposited` maps a PMD table to the spare PTE tables that lie under it, oldest first. `regions` are names for ranges.
     """
 
     name: str
     geometry: Geometry
     pgd: int
+    mm_id: int
     vmas: list[Vma] = field(default_factory=list)
     deposited: dict[int, deque[int]] = field(default_factory=dict)
     regions: dict[str, Region] = field(default_factory=dict)

@@ -47,7 +47,10 @@ FLAG_NAMES = {
 JUNK = -0x5A5A
 """Content and links of a freed frame: a stale user of it shows."""
 
-COLUMNS = ("refcount", "mapcount", "flags", "first_page", "mapping", "index", "content", "compound_mapcount")
+COLUMNS = (
+    "refcount", "mapcount", "flags", "first_page", "mapping", "index", "content",
+    "compound_mapcount", "large_mapcount", "nr_pages_mapped", "pincount", "mm_id_0", "mm_id_mapcount_0", "mm_id_1", "mm_id_mapcount_1",
+)  # fmt: skip
 
 
 def single(pfn: int) -> slice:
@@ -71,7 +74,13 @@ class Frames:
     mapping     number of the anon_vma, 0 = none
     index       page offset at which the VMAs of that anon_vma map the page
     content     a small integer that stands for the bytes; 0 = zero-filled
-    compound_mapcount  on a head, from v4.5 on: the raw count of PMD mappings, -1 = none (the kernel keeps it in page[1])
+
+    On a head only (the kernel keeps these in the struct pages of the first tails):
+    compound_mapcount  from v4.5 on: the raw count of PMD mappings, -1 = none; `_entire_mapcount` of a folio
+    large_mapcount     of a folio: the raw count of all mappings, -1 = none
+    nr_pages_mapped    of a folio: how many subpages PTEs map, and a high bit while a PMD maps it
+    pincount           from v5.10 on: how many of the references are FOLL_PIN pins
+    mm_id_0, mm_id_mapcount_0, mm_id_1, mm_id_mapcount_1  of a folio, v6.18: two mms (0 = none) and how many mappings are theirs
     """
 
     def __init__(self, geometry: Geometry, nframes: int, costs: Costs) -> None:
@@ -88,6 +97,13 @@ class Frames:
         self.index: npt.NDArray[np.int64] = np.zeros(nframes, np.int64)
         self.content: npt.NDArray[np.int32] = np.zeros(nframes, np.int32)
         self.compound_mapcount: npt.NDArray[np.int32] = np.zeros(nframes, np.int32)
+        self.large_mapcount: npt.NDArray[np.int32] = np.zeros(nframes, np.int32)
+        self.nr_pages_mapped: npt.NDArray[np.int32] = np.zeros(nframes, np.int32)
+        self.pincount: npt.NDArray[np.int32] = np.zeros(nframes, np.int32)
+        self.mm_id_0: npt.NDArray[np.int32] = np.zeros(nframes, np.int32)
+        self.mm_id_mapcount_0: npt.NDArray[np.int32] = np.zeros(nframes, np.int32)
+        self.mm_id_1: npt.NDArray[np.int32] = np.zeros(nframes, np.int32)
+        self.mm_id_mapcount_1: npt.NDArray[np.int32] = np.zeros(nframes, np.int32)
         self.buddy = Buddy(nframes, geometry.order)
         self.in_use: npt.NDArray[np.int32] = np.zeros(nframes // geometry.nr, np.int32)
         """Allocated frames in each aligned block of a huge page's size."""
@@ -112,7 +128,9 @@ class Frames:
         part = slice(pfn, pfn + (1 << order))
         self.refcount[part] = 0
         self.mapcount[part] = -1
-        self.compound_mapcount[part] = -1
+        self.compound_mapcount[part] = self.large_mapcount[part] = -1
+        self.nr_pages_mapped[pfn] = self.pincount[pfn] = 0
+        self.mm_id_0[pfn] = self.mm_id_mapcount_0[pfn] = self.mm_id_1[pfn] = self.mm_id_mapcount_1[pfn] = 0
         self.flags[part] = PG_used | PG_tail if order else PG_used
         self.first_page[part] = pfn
         self.mapping[part] = 0
@@ -183,9 +201,22 @@ class Frames:
         self.refcount[page] += 1
         return True
 
+    def ref_freeze(self, page: int, count: int) -> bool:
+        """page_ref_freeze: if the reference count is `count`, set it to 0 in the same step, so that nobody can take one; else False."""
+        self.costs.rmw += 1
+        if self.refcount[page] != count:
+            return False
+        self.refcount[page] = 0
+        return True
+
     def compound_map_add(self, head: int, n: int) -> None:
         """compound_mapcount += n: one read-modify-write."""
         self.compound_mapcount[head] += n
+        self.costs.rmw += 1
+
+    def nr_pages_mapped_add(self, head: int, n: int) -> None:
+        """_nr_pages_mapped += n: one read-modify-write."""
+        self.nr_pages_mapped[head] += n
         self.costs.rmw += 1
 
     def map_add(self, part: slice, n: int) -> None:

@@ -157,8 +157,9 @@ def mapcounts_count_mappings(state: State) -> Iterator[str]:
             pmds = len(state.pmd_maps.get(first, ()))
             meant = state.kernel.scheme.expected(pmds, state.pte_maps[part], state.pinned[part], int(column["flags"][0]))
             expected = meant.mapcount
-            if column["compound_mapcount"][0] != meant.compound_mapcount:
-                yield f"pfn {first:#x}: raw compound_mapcount {column['compound_mapcount'][0]}, but {pmds} PMDs map it"
+            for name, value in meant.head.items():
+                if column[name][0] != value:
+                    yield f"pfn {first:#x}: raw {name} {column[name][0]}, but its mappings make it {value}"
         counted = (column["flags"] & PG_used != 0) & ((column["flags"] & (PG_table | PG_reserved)) == 0)
         for i in np.flatnonzero((column["mapcount"] != expected) & counted):
             yield f"pfn {first + int(i):#x}: raw _mapcount {column['mapcount'][i]}, but its mappings make it {expected[i]}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from thplab.errors import EAGAIN, EBUSY, BadInput
-from thplab.schemes import DoubleMap, Rfc, Scheme
+from thplab.schemes import DoubleMap, Folio, Rfc, Scheme
 
 _EVENTS = (
     "thp_fault_alloc",
@@ -44,18 +44,38 @@ class Kernel:
     """The PTEs that a PMD split makes are dirty if the PMD was; else the page is marked dirty instead."""
     unfreeze_marks_dirty: bool
     """PTEs that come back after a page was frozen for a split are dirty."""
+    freezes_refcount: bool
+    """A split sets the frozen page's reference count from 1 to 0 by compare-and-swap; else it reads it and relies on the freeze."""
+    split_frees_zero_pages: bool
+    """A split maps zero-filled subpages to the shared zero page, which frees them."""
+    drop_caches_rounds: int
+    """How often drop_caches runs the shrinkers: again while they freed much, of which the rest of the kernel always has some."""
+    queues_new_thps: bool
+    """A new huge page goes on the deferred split queue at once: it may turn out to be hardly used."""
+    mprotect_makes_writable: bool
+    """mprotect makes the entry of an exclusive page writable at once; else the next write fault does."""
+    freeze_drops_pmd_whole: bool
+    """Freezing a PMD mapping takes away one mapping and one reference; else first 512 small ones are made of them."""
     migration_keeps_young: bool
     """A migration entry remembers the accessed and the dirty bit of the PTE that it stands for."""
     queues_unmapped: bool
     """A huge page that lost its last mapping but is pinned goes on the deferred split queue."""
     huge_zero_in_rss: bool
     """smaps counts a PMD over the huge zero page as resident memory."""
+    protnone_pmd_in_rss: bool
+    """smaps counts a huge page that a PMD maps without any right as resident memory."""
+    fork_keeps_zero_young: bool
+    """The child's PMD over the huge zero page starts out accessed."""
     cow_splits_pmd: bool
     """A write fault on a shared huge page splits the writer's PMD and copies 4 KiB; else it copies the huge page."""
+    zero_cow_splits_pmd: bool
+    """A write fault on the huge zero page splits the PMD and gives the writer 4 KiB; else it gets a huge page."""
     huge_reuse_asks_mapcount: bool
     """A write fault reuses a huge page in place if it is mapped once; else only if its reference count is 1."""
     pte_reuse_asks_mapcount: bool
     """A write fault reuses a small page that is mapped once, a part of a compound page never; else both if the reference count is 1."""
+    mm_ids: bool
+    """A large folio remembers which two mms map it: it knows whether it may be shared, and is written in place by its only mapper."""
     anon_exclusive: bool
     """PG_anon_exclusive marks what one process has for itself: such a page is written in place, whoever else holds it."""
 
@@ -72,12 +92,22 @@ RFC_2014 = Kernel(
     events=_EVENTS,  # patch 05 splits thp_split into three
     pmd_split_keeps_dirty=True,  # docs/KERNEL.md 2.6, step 4
     unfreeze_marks_dirty=False,  # the RFC does not freeze; its v2 patch 18 is not on record in detail
+    freezes_refcount=False,  # docs/KERNEL.md 2.5
+    split_frees_zero_pages=False,
+    drop_caches_rounds=1,
+    queues_new_thps=False,
+    mprotect_makes_writable=False,
+    freeze_drops_pmd_whole=False,
     migration_keeps_young=False,
     queues_unmapped=False,  # there is no queue
     huge_zero_in_rss=True,  # as its base: docs/KERNEL.md 1.6, number 13
+    protnone_pmd_in_rss=True,
+    fork_keeps_zero_young=True,  # as 3.16
     cow_splits_pmd=False,  # docs/KERNEL.md 2.2
+    zero_cow_splits_pmd=False,  # as 3.16
     huge_reuse_asks_mapcount=False,  # docs/KERNEL.md 2.5 (b)
     pte_reuse_asks_mapcount=True,  # docs/KERNEL.md 2.5 (c)
+    mm_ids=False,
     anon_exclusive=False,
 )
 
@@ -93,12 +123,22 @@ V4_5 = Kernel(
     events=_EVENTS,  # thp_deferred_split_page came with 4.6
     pmd_split_keeps_dirty=False,  # linux-4.5.jsonl, mprotect_1_r
     unfreeze_marks_dirty=True,  # linux-4.5.jsonl, x_split_unpinned
+    freezes_refcount=False,  # docs/KERNEL.md, corrections 1
+    split_frees_zero_pages=False,  # tests/truth/README.md part A, "split ok, sole"
+    drop_caches_rounds=1,  # linux-4.5.jsonl, drop_caches_deferred_pinned
+    queues_new_thps=False,  # tests/truth/README.md part A, "THP fault"
+    mprotect_makes_writable=False,  # linux-4.5.jsonl, mprotect_whole
+    freeze_drops_pmd_whole=False,  # docs/KERNEL.md 3.3, step 2
     migration_keeps_young=False,  # linux-4.5.jsonl, x_split_unpinned
     queues_unmapped=True,  # linux-4.5.jsonl, pin_munmap_whole_unpin; part A, surprise 5
     huge_zero_in_rss=False,  # docs/KERNEL.md 1.6, number 13
+    protnone_pmd_in_rss=True,  # linux-4.5.jsonl, mprotect_whole
+    fork_keeps_zero_young=True,  # linux-4.5.jsonl, fault_read_hugezero_fork_write
     cow_splits_pmd=False,  # tests/truth/README.md part A, surprise 3
+    zero_cow_splits_pmd=False,  # tests/truth/README.md part A, "huge zero page, then write 1"
     huge_reuse_asks_mapcount=False,  # tests/truth/README.md part A, surprise 11
     pte_reuse_asks_mapcount=True,  # docs/KERNEL.md 3.2, "write fault on a PTE of a THP"
+    mm_ids=False,
     anon_exclusive=False,
 )
 
@@ -111,8 +151,12 @@ V5_10 = replace(
     foll_pin=True,  # linux-5.10.jsonl, pin_dma_whole
     free_needs_swap=False,  # since 4.12
     events=(*_EVENTS, "thp_deferred_split_page"),
+    freezes_refcount=True,  # since 4.8: docs/KERNEL.md, corrections 1
+    unfreeze_marks_dirty=False,  # linux-5.10.jsonl, x_split_unpinned
     queues_unmapped=False,  # tests/truth/README.md part A, surprise 5
+    fork_keeps_zero_young=False,  # linux-5.10.jsonl, fault_read_hugezero_fork_write
     cow_splits_pmd=True,  # tests/truth/README.md part A, surprise 3
+    zero_cow_splits_pmd=True,  # tests/truth/README.md part A, "huge zero page, then write 1"
     huge_reuse_asks_mapcount=True,  # tests/truth/README.md part A, surprise 11
     pte_reuse_asks_mapcount=False,  # tests/truth/README.md part A, "write after others gone, PTE map"
 )
@@ -123,12 +167,38 @@ V6_1 = replace(
     source="tests/truth/linux-6.1.jsonl",
     split_refused=EAGAIN,  # tests/truth/README.md part A, "split, 1 extra ref"
     advices=V5_10.advices | {"populate_write", "collapse"},  # 5.14, 6.1
+    protnone_pmd_in_rss=False,  # linux-6.1.jsonl, mprotect_whole
     migration_keeps_young=True,  # linux-6.1.jsonl, x_split_unpinned
     huge_reuse_asks_mapcount=False,  # tests/truth/README.md part A, surprise 11
     anon_exclusive=True,  # tests/truth/README.md part A, surprise 14
 )
 
-KERNELS = {k.name: k for k in (RFC_2014, V4_5)}
+V6_12 = replace(
+    V6_1,
+    name="v6.12",
+    scheme=Folio(mm_ids=False),
+    source="docs/KERNEL.md section 4; tests/truth/linux-6.12.jsonl",
+    events=(*V6_1.events, "thp_underused_split_page"),
+    split_frees_zero_pages=True,  # tests/truth/README.md part A, surprise 8
+    queues_new_thps=True,  # tests/truth/README.md part A, surprise 7
+    mprotect_makes_writable=True,  # linux-6.12.jsonl, mprotect_whole
+    pmd_split_keeps_dirty=True,  # linux-6.12.jsonl, mprotect_1_r
+    drop_caches_rounds=2,  # linux-6.12.jsonl, drop_caches_deferred_pinned
+    freeze_drops_pmd_whole=True,  # docs/KERNEL.md 4.3, step 4
+    protnone_pmd_in_rss=True,  # linux-6.12.jsonl, mprotect_whole
+)
+
+V6_18 = replace(
+    V6_12,
+    name="v6.18",
+    scheme=Folio(mm_ids=True),
+    source="docs/KERNEL.md section 4; tests/truth/linux-6.18.jsonl",
+    zero_cow_splits_pmd=False,  # linux-6.18.jsonl, fault_read_hugezero
+    drop_caches_rounds=3,  # linux-6.18.jsonl, drop_caches_deferred_pinned
+    mm_ids=True,  # docs/KERNEL.md 4.2, "write fault PTE of large folio"
+)
+
+KERNELS = {k.name: k for k in (RFC_2014, V4_5, V5_10, V6_1, V6_12, V6_18)}
 DEFAULT = RFC_2014.name
 
 

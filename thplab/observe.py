@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from thplab import page_tables as pt
 from thplab.frames import COLUMNS, Frames
 from thplab.state import Array, Mapped, State, VmaState
 from thplab.steps import Costs
@@ -30,7 +31,7 @@ def smaps(state: State, process: str, region: str = "") -> dict[str, int]:
         share = 0
         for m in mine:
             pages = _pages_in(state, m, vma)
-            resident = len(pages) if m.kind != "zero" or (m.level and state.kernel.huge_zero_in_rss) else 0
+            resident = len(pages) if _counts(state, m) else 0
             figures["Rss"] += resident * kib
             figures["AnonHugePages"] += resident * kib if m.level else 0
             if resident:
@@ -46,6 +47,14 @@ def kpagecount(state: State, pfn: int) -> int:
     Under the RFC that is the field of this very page, so a tail of a page that only PMDs map shows 0 (docs/KERNEL.md 2.1).
     """
     return 0 if state.is_free(pfn) else state.kernel.scheme.page_mapcount(_frames(state), pfn)
+
+
+def _counts(state: State, m: Mapped) -> bool:
+    """Does smaps count what this entry maps as resident memory?"""
+    if m.kind == "zero":
+        return bool(m.level) and state.kernel.huge_zero_in_rss
+    hidden = m.level and not pt.pte_user(m.entry) and not state.kernel.protnone_pmd_in_rss
+    return m.kind == "page" and not hidden
 
 
 def _mappings(state: State) -> Array:

@@ -79,6 +79,11 @@ def pte_present(entry: int) -> bool:
     return bool(entry & (_PAGE_PRESENT | _PAGE_PROTNONE))
 
 
+def pte_user(entry: int) -> bool:
+    """The process may use it; not so with PROT_NONE."""
+    return bool(entry & _PAGE_USER)
+
+
 def pte_write(entry: int) -> bool:
     return bool(entry & _PAGE_RW)
 

@@ -42,10 +42,11 @@ class VmaState(NamedTuple):
 
 
 class ProcessState(NamedTuple):
-    """A process: its top page table, its VMAs in address order, the tables it has deposited, its named regions."""
+    """A process: its top page table, its mm id, its VMAs in address order, the tables it has deposited, its named regions."""
 
     name: str
     pgd: int
+    mm_id: int
     vmas: tuple[VmaState, ...]
     deposited: tuple[tuple[int, tuple[int, ...]], ...]
     regions: tuple[tuple[str, Region], ...]
@@ -309,7 +310,7 @@ def _share(now: A, before: A | None) -> A:
 def _process(mm: AddressSpace) -> ProcessState:
     vmas = tuple(VmaState(v.start, v.end, v.prot, v.flags, v.pgoff, tuple(a.number for a in v.chain)) for v in mm.vmas)
     deposited = tuple((table, tuple(waiting)) for table, waiting in sorted(mm.deposited.items()))
-    return ProcessState(mm.name, mm.pgd, vmas, deposited, tuple(mm.regions.items()))
+    return ProcessState(mm.name, mm.pgd, mm.mm_id, vmas, deposited, tuple(mm.regions.items()))
 
 
 def restore(state: State, variants: dict[str, Callable[..., Any]] | None = None) -> Machine:
@@ -336,7 +337,7 @@ def restore(state: State, variants: dict[str, Callable[..., Any]] | None = None)
     system.tables.level = dict(state.levels)
     system.anon_vmas = {n: AnonVma(n, a.root) for n, a in state.anon_vmas.items()}
     for process in state.processes:
-        mm = AddressSpace(process.name, state.geometry, process.pgd)
+        mm = AddressSpace(process.name, state.geometry, process.pgd, process.mm_id)
         mm.vmas = [Vma(mm, *v[:5], [system.anon_vmas[n] for n in v.chain]) for v in process.vmas]
         mm.deposited = {table: deque(waiting) for table, waiting in process.deposited}
         system.mms[process.name] = mm

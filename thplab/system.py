@@ -14,7 +14,19 @@ import numpy as np
 
 from thplab.address_space import AddressSpace, AnonVma
 from thplab.errors import KernelBug
-from thplab.frames import Frames, PG_anon, PG_anon_exclusive, PG_head, PG_locked, PG_lru, PG_swapbacked, PG_tail, single, width
+from thplab.frames import (
+    Frames,
+    PG_anon,
+    PG_anon_exclusive,
+    PG_head,
+    PG_locked,
+    PG_lru,
+    PG_partially_mapped,
+    PG_swapbacked,
+    PG_tail,
+    single,
+    width,
+)
 from thplab.geometry import Geometry
 from thplab.kernels import Kernel
 from thplab.page_tables import PageTables
@@ -67,6 +79,8 @@ class System:
         self.vmstat: dict[str, int] = dict.fromkeys(kernel.events, 0)
         self.deferred: dict[int, None] = {}
         """The deferred split queue: heads of huge pages of which a part is unmapped, in the order in which they came."""
+        self.settings = {"max_ptes_none": geometry.nr - 1}
+        """The system's settings (/sys/kernel/mm/transparent_hugepage/khugepaged): max_ptes_none."""
         self.huge_zero_page = 0
         """pfn of the huge zero page; 0 before its first use."""
         self.whole = True
@@ -158,14 +172,28 @@ class System:
             "The last reference is gone." if not huge else "A compound page is freed as one: only when nobody holds any part of it.",
         )
 
-    def deferred_split_huge_page(self, head: int) -> Routine[None]:
-        """Queue a huge page of which some part is mapped no more: memory pressure will split it (mm/huge_memory.c)."""
+    def deferred_split_huge_page(self, head: int, partially_mapped: bool = True) -> Routine[None]:
+        """Queue a huge page for memory pressure to split (mm/huge_memory.c): some part of it is mapped no more, or, if not
+        `partially_mapped`, it is new and might turn out to be hardly used."""
+        flags = self.frames.flags
         yield from self.cpus.lock("split_queue_lock")
+        if partially_mapped and not flags[head] & PG_partially_mapped:
+            flags[head] |= PG_partially_mapped
+            self.count_vm_event("thp_deferred_split_page")
+            yield change("mark the page partially mapped", "A part of it is of no use to anybody: reclaim may split it.")
         if head not in self.deferred:
             self.deferred[head] = None
-            self.count_vm_event("thp_deferred_split_page")
-            yield change("queue the page for a deferred split", "A part of it is of no use to anybody: reclaim may split it.")
+            yield change("queue the page for a deferred split")
         yield from self.cpus.unlock("split_queue_lock")
+
+    # --- address spaces -----------------------------------------------------------------------------------------------
+
+    def new_mm(self, name: str, pgd: int) -> AddressSpace:
+        """A fresh address space with the lowest free mm id, which is one of the machine's from now on."""
+        taken = {mm.mm_id for mm in self.mms.values()}
+        mm = AddressSpace(name, self.geometry, pgd, next(n for n in range(1, len(taken) + 2) if n not in taken))
+        self.mms[name] = mm
+        return mm
 
     # --- anon_vma -----------------------------------------------------------------------------------------------------
 

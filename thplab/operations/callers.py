@@ -46,4 +46,4 @@ def sys(machine: Machine, path: str, value: str, restore: bool = True) -> Routin
     if not value.isdecimal():
         raise BadInput("value", f"is {value!r}", "1, 2 or 3")
     # 1 drops clean file pages, of which there are none here; 2 runs the shrinkers, the deferred split queue among them.
-    return vmscan.deferred_split_scan(machine.system) if int(value) & 2 else refuse(0, "no page cache here")
+    return vmscan.drop_slab(machine.system) if int(value) & 2 else refuse(0, "no page cache here")

@@ -34,7 +34,7 @@ def _new_process(machine: Machine, proc: str, then: Routine[int] | None) -> Rout
     pgd = system.tables.alloc(system.geometry.levels - 1)
     if pgd is None:
         return -ENOMEM
-    system.mms[proc] = AddressSpace(proc, system.geometry, pgd)
+    system.new_mm(proc, pgd)
     yield change(f"process {proc} starts, with an empty page table")
     return 0 if then is None else (yield from then)
 

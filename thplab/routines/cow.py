@@ -6,7 +6,7 @@ import numpy as np
 
 from thplab import page_tables as pt
 from thplab.address_space import Vma
-from thplab.frames import single
+from thplab.frames import PG_anon_exclusive, single
 from thplab.routines.deposit import pgtable_trans_huge_withdraw
 from thplab.routines.rmap import anon_vma_prepare
 from thplab.routines.split_huge_pmd import split_huge_pmd
@@ -47,14 +47,17 @@ def do_wp_page(system: System, vma: Vma, address: int, pte_table: int, pte: int)
     if pt.pte_special(pte):
         yield from system.cpus.unlock(lock)
     else:
-        page_lock = yield from lock_for_reuse(system, old, lock)
-        if tables.get(pte_table, index) != pte:
-            yield read("the PTE has changed while waiting for the page lock: try again")
-            yield from unlock_after_reuse(system, page_lock, lock)
-            return 0
-        reuse = yield from may_reuse_page(system, old)
-        if page_lock:
-            yield from system.cpus.unlock(page_lock)
+        if system.kernel.pte_reuse_asks_mapcount:
+            page_lock = yield from lock_for_reuse(system, old, lock)
+            if tables.get(pte_table, index) != pte:
+                yield read("the PTE has changed while waiting for the page lock: try again")
+                yield from unlock_after_reuse(system, page_lock, lock)
+                return 0
+            reuse = yield from may_reuse_page(system, old)
+            if page_lock:
+                yield from system.cpus.unlock(page_lock)
+        else:
+            reuse = yield from wp_can_reuse_anon_page(system, vma, old)
         if reuse:
             tables.set(pte_table, index, pt.mkdirty(pt.mkyoung(pt.mkwrite(pte))))
             yield change("PTE made writable in place")
@@ -135,6 +138,51 @@ def may_reuse_page(system: System, page: int) -> Routine[bool]:
 
 
 @routine
+def wp_can_reuse_anon_page(system: System, vma: Vma, page: int) -> Routine[bool]:
+    """May a write go to `page`, small, or part of a large one, in place? Iff this process has it for itself.
+
+    Called under the page table lock. PG_anon_exclusive says so at once; else nobody but this mapping may hold a reference. A page
+    that somebody else has locked is copied, rather than waited for. Leaves PG_anon_exclusive set where it returns True.
+    """
+    frames = system.frames
+    if frames.flags[page] & PG_anon_exclusive:
+        yield read(f"{system.page_name(page)} is PG_anon_exclusive: write it in place")
+        return True
+    if system.kernel.mm_ids and frames.is_compound(page):
+        return (yield from wp_can_reuse_large_anon_folio(system, vma, page))
+    alone = frames.page_count(page) == 1
+    yield read(f"is the reference count 1? {'yes' if alone else 'no'}", "" if alone else "Somebody else holds the page: copy it.")
+    locked = alone and (yield from system.cpus.trylock(system.page_lock(page)))
+    if not locked:
+        return False
+    alone = frames.page_count(page) == 1
+    if alone and system.kernel.anon_exclusive:
+        frames.flags[page] |= PG_anon_exclusive
+    yield change("PG_anon_exclusive: the page is this process's own") if alone else read("somebody has taken a reference: copy it")
+    yield from system.cpus.unlock(system.page_lock(page))
+    return alone
+
+
+@routine
+def wp_can_reuse_large_anon_folio(system: System, vma: Vma, page: int) -> Routine[bool]:
+    """May a write go to this part of a large folio in place? Iff one mm has all mappings, more than one, and nobody has a reference beside.
+
+    Called under the page table lock. Leaves PG_anon_exclusive set where it returns True. (A single mapping that is left is not
+    worth the folio: the copy lets go of it.)
+    """
+    frames, head = system.frames, system.frames.compound_head(page)
+    mapcount = system.scheme.total_mapcount(frames, head)
+    alone = mapcount > 1 and not system.scheme.maybe_mapped_shared(frames, head) and mapcount == frames.page_count(head)
+    if alone:
+        frames.flags[page] |= PG_anon_exclusive
+        frames.costs.bit_rmw += 1
+        yield change("all mappings and references are this process's: PG_anon_exclusive", "Seen under the bit lock of _large_mapcount.")
+    else:
+        yield read("somebody else may map the folio or holds a reference: copy it")
+    return alone
+
+
+@routine
 def do_huge_pmd_wp_page(system: System, vma: Vma, address: int, pmd_table: int, pmd: int) -> Routine[int]:
     """A write to a huge page that a read-only PMD maps: reuse it if nobody else refers to it, else copy all of it.
 
@@ -157,6 +205,11 @@ def do_huge_pmd_wp_page(system: System, vma: Vma, address: int, pmd_table: int, 
             yield change("PMD made writable in place")
             yield from system.cpus.unlock(lock)
             return 0
+    if system.kernel.zero_cow_splits_pmd if zero else system.kernel.cow_splits_pmd:
+        yield from system.cpus.unlock(lock, "This process's PMD is split, and only the 4 KiB that are written will be copied.")
+        yield from split_huge_pmd(system, vma, address)
+        return VM_FAULT_FALLBACK
+    if not zero:
         yield from system.scheme.get_pages(system, single(page))
     yield from system.cpus.unlock(lock)
     new = frames.alloc_pages(geometry.order)
@@ -195,9 +248,20 @@ def do_huge_pmd_wp_page(system: System, vma: Vma, address: int, pmd_table: int, 
 def may_reuse_huge_page(system: System, page: int) -> Routine[bool]:
     """May a write go to the huge page in place? Iff its reference count is 1; so a pin makes the write copy.
 
-    docs/KERNEL.md 2.5 (b), as intended.
+    docs/KERNEL.md 2.5 (b), as intended. By the kernel's policies it is enough that the page is PG_anon_exclusive, or mapped once.
     """
-    reuse = system.frames.page_count(page) == 1
+    frames = system.frames
+    if frames.flags[page] & PG_anon_exclusive:
+        yield read("PG_anon_exclusive: write it in place", "This process has the page for itself, whoever else may hold it.")
+        return True
+    if system.kernel.huge_reuse_asks_mapcount:
+        pages = frames.compound(page)
+        most = max(system.scheme.page_mapcount(frames, i) for i in range(pages.start, pages.stop))
+        yield read(f"is each subpage mapped once? {'yes' if most == 1 else 'no'}", "Pins are not looked at.")
+        return most == 1
+    reuse = frames.page_count(page) == 1
+    if reuse and system.kernel.anon_exclusive:
+        frames.flags[page] |= PG_anon_exclusive
     yield read(
         f"is the reference count 1? {'yes' if reuse else 'no'}",
         "Every mapping and every pin holds a reference, so 1 means that this PMD is the only user.",

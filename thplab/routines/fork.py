@@ -26,8 +26,8 @@ def dup_mmap(system: System, parent: AddressSpace, name: str) -> Routine[int]:
     if pgd is None:
         yield from system.cpus.unlock(parent.mmap_sem)
         return -ENOMEM
-    child = AddressSpace(name, system.geometry, pgd, regions=dict(parent.regions))
-    system.mms[name] = child
+    child = system.new_mm(name, pgd)
+    child.regions.update(parent.regions)
     yield change(f"a new process {name} with an empty page table")
     error = 0
     vmas = tuple(vma for vma in parent.vmas if VM_DONTCOPY not in vma.flags)
@@ -127,7 +127,8 @@ def copy_huge_pmd(system: System, vma: Vma, pmd_table: int, source: Vma, address
         system.frames.flags[page] &= ~PG_anon_exclusive
         yield change("the parent's PMD becomes read-only", "The memory is shared now: whoever writes first must copy.")
     yield from pgtable_trans_huge_deposit(system, vma.mm, pmd_table, pgtable)
-    tables.set(pmd_table, index, pt.mkold(pt.wrprotect(pmd)) if page != system.huge_zero_page else pmd)
+    keeps_young = page == system.huge_zero_page and system.kernel.fork_keeps_zero_young
+    tables.set(pmd_table, index, pmd if keeps_young else pt.mkold(pt.wrprotect(pmd)))
     yield change("the child's PMD = the same huge page, read-only")
     yield from system.cpus.unlock(parent_lock)
     yield from system.cpus.unlock(child_lock)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
+
 from thplab import page_tables as pt
 from thplab.address_space import AddressSpace, Vma
+from thplab.frames import PG_anon_exclusive, single
 from thplab.routines.rmap import anon_vma_lock
 from thplab.routines.split_huge_pmd import split_huge_pmd
 from thplab.routines.walk import entry_range, pmd_at, pmd_ranges
@@ -96,6 +100,13 @@ def change_pmd(system: System, vma: Vma, address: int, stop: int) -> Routine[Non
         yield from change_pte_range(system, vma, pt.pte_pfn(pmd), low, high)
 
 
+def can_change_writable(system: System, vma: Vma, pages: slice) -> npt.NDArray[np.bool_]:
+    """Which of these pages, mapped anew with the rights of `vma`, may be written without a fault that looks at them first."""
+    may = system.kernel.mprotect_makes_writable and bool(vma.prot & pt.PROT_WRITE)
+    exclusive: npt.NDArray[np.bool_] = (system.frames.flags[pages] & PG_anon_exclusive) != 0
+    return exclusive & may
+
+
 @routine
 def change_huge_pmd(system: System, vma: Vma, pmd_table: int, index: int) -> Routine[bool]:
     """Give a huge PMD the protection of `vma`; it becomes writable again only by a write fault.
@@ -107,8 +118,11 @@ def change_huge_pmd(system: System, vma: Vma, pmd_table: int, index: int) -> Rou
     pmd = system.tables.get(pmd_table, index)
     huge = pt.pmd_trans_huge(pmd)
     if huge:
-        system.tables.set(pmd_table, index, pt.pte_modify(pmd, pt.pgprot(vma.prot)))
-        yield change(f"PMD: {pt.entry_text(pt.pte_modify(pmd, pt.pgprot(vma.prot)))}", "The whole huge page changes: no split is needed.")
+        new = pt.pte_modify(pmd, pt.pgprot(vma.prot))
+        if can_change_writable(system, vma, single(pt.pte_pfn(pmd)))[0]:
+            new = pt.mkwrite(new)
+        system.tables.set(pmd_table, index, new)
+        yield change(f"PMD: {pt.entry_text(new)}", "The whole huge page changes: no split is needed.")
     else:
         yield read("the PMD is not huge any more")
     yield from system.cpus.unlock(lock)
@@ -130,6 +144,9 @@ def change_pte_range(system: System, vma: Vma, pte_table: int, low: int, high: i
                 system.tables.change(pte_table, part, clear=pt._SWP_TYPE, set_=pt._SWP_MIGRATION_READ)
             else:
                 system.tables.change(pte_table, part, clear=pt._PAGE_PROTECTION, set_=bits)
+                if run.kind == "page":
+                    write = can_change_writable(system, vma, run.cut(part.start, part.stop).pages)
+                    system.tables.table[pte_table][part] |= np.where(write, np.uint64(pt._PAGE_RW), np.uint64(0))
             count = part.stop - part.start
             yield change(f"{'PTE ' + str(part.start) if count == 1 else str(count) + ' PTEs'} with the new protection")
     yield from system.cpus.unlock(lock)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from thplab import page_tables as pt
-from thplab.address_space import AnonVma, Vma
+from thplab.address_space import VM_LOCKED, AnonVma, Vma
 from thplab.errors import EBUSY
-from thplab.frames import PG_anon_exclusive, PG_head, PG_locked, PG_lru, PG_tail
+from thplab.frames import PG_anon_exclusive, PG_head, PG_locked, PG_lru, PG_partially_mapped, PG_tail
 from thplab.routines.rmap import anon_vma_lock, page_get_anon_vma, rmap_walk
 from thplab.routines.split_huge_pmd import split_huge_pmd
 from thplab.routines.walk import entry_range, pmd_at, pmd_ranges
@@ -40,15 +40,11 @@ def split_huge_page_freeze(system: System, page: int) -> Routine[int]:
     if not pinned:
         yield from freeze_page(system, anon_vma, page)
         yield from system.cpus.lock("lru_lock")
-        pinned = frames.page_count(page) != 1
-        yield read(
-            f"frozen: is our reference the only one? {'no: pinned' if pinned else 'yes'}",
-            "No mapping is left and none can come. Only a waiter may still take a reference, on the head, where it belongs.",
-        )
+        pinned = not (yield from only_reference(system, page))
         if not pinned:
             yield from split_frozen(system, page)
         yield from system.cpus.unlock("lru_lock")
-        yield from unfreeze_page(system, anon_vma, page)
+        yield from unfreeze_page(system, anon_vma, page, map_unused=not pinned and system.kernel.split_frees_zero_pages)
         yield from unlock_subpages(system, page)
     if pinned:
         system.count_vm_event("thp_split_page_failed")
@@ -61,6 +57,28 @@ def split_huge_page_freeze(system: System, page: int) -> Routine[int]:
 
 
 @routine
+def only_reference(system: System, page: int) -> Routine[bool]:
+    """Is the caller's reference on a page that nobody maps the only one? Where the kernel freezes the count, it is 0 afterwards.
+
+    Called under the locks of the split. The 0 keeps out whoever might still come by: get_page_unless_zero fails.
+    """
+    frames = system.frames
+    if system.kernel.freezes_refcount:
+        only = frames.ref_freeze(page, 1)
+        yield change(
+            f"head {system.count}: compare-and-swap 1 → 0, {'done' if only else 'refused: pinned'}",
+            "If it succeeds, nobody can take a reference any more until the new pages are there.",
+        )
+        return only
+    only = frames.page_count(page) == 1
+    yield read(
+        f"frozen: is our reference the only one? {'yes' if only else 'no: pinned'}",
+        "No mapping is left and none can come. Only a waiter may still take a reference, on the head, where it belongs.",
+    )
+    return only
+
+
+@routine
 def freeze_page(system: System, anon_vma: AnonVma, page: int) -> Routine[None]:
     """Replace every mapping of the compound page by a migration entry. Called under the anon_vma and the page lock."""
     places = rmap_walk(system, anon_vma, page)
@@ -70,7 +88,7 @@ def freeze_page(system: System, anon_vma: AnonVma, page: int) -> Routine[None]:
         ranges = pmd_ranges(system.geometry, low, min(address + system.geometry.huge_size, vma.end))
         found = pmd_at(system, vma.mm, low)
         if found is not None and pt.pmd_trans_huge(found[2]) and pt.pte_pfn(found[2]) == page:
-            yield from split_huge_pmd(system, vma, low)
+            yield from split_huge_pmd(system, vma, low, freeze=True)
         for start, stop in ranges:
             pte_table = system.tables.walk(vma.mm.pgd, start, 0)
             if pte_table is not None:
@@ -109,6 +127,7 @@ def split_frozen(system: System, page: int) -> Routine[None]:
     if page in system.deferred:
         yield from system.cpus.lock("split_queue_lock")
         system.deferred.pop(page, None)
+        frames.flags[page] &= ~PG_partially_mapped
         yield change("off the deferred split queue")
         yield from system.cpus.unlock("split_queue_lock")
     parts = system.each(frames.tails(page))
@@ -118,7 +137,9 @@ def split_frozen(system: System, page: int) -> Routine[None]:
         frames.flags[part] = (frames.flags[part] & ~PG_tail) | (frames.flags[page] & ~PG_head) | PG_lru | PG_locked
         yield change(f"{part.stop - part.start} of the tails are pages of their own")
     frames.flags[page] &= ~PG_head
-    yield change("the compound page is no more")
+    if system.kernel.freezes_refcount:
+        frames.refcount[page] = 1
+    yield change("the compound page is no more", "The head's count comes last: from now on anybody may take a reference again.")
 
 
 @routine
@@ -134,12 +155,15 @@ def unlock_subpages(system: System, page: int) -> Routine[None]:
 
 
 @routine
-def unfreeze_page(system: System, anon_vma: AnonVma, page: int) -> Routine[None]:
-    """Turn the migration entries of these pages back into PTEs, split or not. Called under the anon_vma lock."""
+def unfreeze_page(system: System, anon_vma: AnonVma, page: int, map_unused: bool) -> Routine[None]:
+    """Turn the migration entries of these pages back into PTEs, split or not. Called under the anon_vma lock.
+
+    With `map_unused`, entries of zero-filled pages become PTEs of the shared zero page.
+    """
     places = rmap_walk_pages(system, anon_vma, page)
     yield read("who mapped the page? The reverse map tells")
     for vma, pte_table, low, high in places:
-        yield from unfreeze_ptes(system, vma, pte_table, low, high, page)
+        yield from unfreeze_ptes(system, vma, pte_table, low, high, page, map_unused)
 
 
 def rmap_walk_pages(system: System, anon_vma: AnonVma, page: int) -> tuple[tuple[Vma, int, int, int], ...]:
@@ -158,13 +182,16 @@ def rmap_walk_pages(system: System, anon_vma: AnonVma, page: int) -> tuple[tuple
 
 
 @routine
-def unfreeze_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, page: int) -> Routine[None]:
-    """Map again what was frozen in [low, high) of this table: a reference, the PTE, the map count."""
+def unfreeze_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, page: int, map_unused: bool) -> Routine[None]:
+    """Map again what was frozen in [low, high) of this table: a reference, the PTE, the map count (remove_migration_pte)."""
     tables, nr = system.tables, system.geometry.nr
     lock = system.ptl(pte_table)
     yield from system.cpus.lock(lock)
     runs = tuple(r for r in tables.runs(pte_table, low, high) if r.kind == "migration" and page <= r.pfn < page + nr)
     yield read("read the migration entries")
+    if map_unused and VM_LOCKED not in vma.flags:
+        yield from map_unused_to_zeropage(system, vma, pte_table, runs)
+        runs = tuple(r for r in tables.runs(pte_table, low, high) if r.kind == "migration" and page <= r.pfn < page + nr)
     for run in runs:
         parts = system.each(run.entries)
         for part in parts:
@@ -176,3 +203,17 @@ def unfreeze_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int,
             yield change("PTE = the page again")
             yield from system.scheme.add_pte_rmap(system, vma, pages)
     yield from system.cpus.unlock(lock)
+
+
+@routine
+def map_unused_to_zeropage(system: System, vma: Vma, pte_table: int, runs: tuple[pt.Run, ...]) -> Routine[None]:
+    """Where a frozen small page is zero-filled, map the shared zero page instead: the page itself is of no use any more.
+
+    Called under the lock of the table (try_to_map_unused_to_zeropage).
+    """
+    zero = pt.mkspecial(pt.mkyoung(pt.mk_pte(system.frames.zero_page, pt.pgprot(vma.prot))))
+    for run in runs:
+        unused = np.flatnonzero(system.frames.content[run.pages] == 0) + run.start
+        if len(unused):
+            system.tables.table[pte_table][unused] = zero
+            yield change(f"{len(unused)} PTEs = the zero page", "Their pages hold nothing but zeroes and are freed when the split lets go.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from thplab import page_tables as pt
 from thplab.address_space import Vma
 from thplab.frames import PG_anon_exclusive, single
@@ -12,12 +14,13 @@ from thplab.system import System, routine
 
 
 @routine
-def split_huge_pmd(system: System, vma: Vma, address: int) -> Routine[None]:
+def split_huge_pmd(system: System, vma: Vma, address: int, freeze: bool = False) -> Routine[None]:
     """Replace the huge PMD at `address` by a table of PTEs that map the same memory with the same rights.
 
     Touches this one PMD: neither the PMDs of other processes nor the compound page, which stays whole. Never fails:
     the table it needs was deposited when the huge page was mapped. Does nothing if the PMD is not huge (any more).
-    Called under mmap_sem, or under the anon_vma lock of the page.
+    With `freeze` the entries are migration entries, which hold neither a reference nor a mapping (docs/KERNEL.md 3.3, step 2).
+    Called under mmap_sem, or under the anon_vma lock of the page; with `freeze` also under the page lock.
     """
     geometry, tables, mm = system.geometry, system.tables, vma.mm
     found = pmd_at(system, mm, address)
@@ -35,18 +38,19 @@ def split_huge_pmd(system: System, vma: Vma, address: int) -> Routine[None]:
     pgtable = yield from pgtable_trans_huge_withdraw(system, mm, pmd_table)
     if page == system.huge_zero_page:
         yield from fill_zero_ptes(system, vma, pgtable)
+    elif freeze:
+        yield from fill_migration_entries(system, pgtable, page, pmd)
     else:
         yield from split_pmd_refs(system, page)
         yield from fill_ptes(system, pgtable, page, pmd)
-        if system.frames.flags[page] & PG_anon_exclusive:
-            system.frames.flags[system.frames.compound(page)] |= PG_anon_exclusive
-            yield change("each subpage PG_anon_exclusive", "What this process had for itself as a whole it has piece by piece.")
         yield from split_pmd_mapcounts(system, vma, page)
     tables.set(pmd_table, index, pt.mknotpresent(pmd))
     yield change("PMD marked not present", "The hardware must never see a huge entry and small ones for the same address at once.")
     yield from system.cpus.flush_tlb(f"{geometry.size_text(geometry.nr)} of {mm.name}", "No CPU may keep using the old huge entry.")
     tables.link(pmd_table, index, pgtable)
     yield change("PMD = the PTE table", "The same memory, now mapped in pieces. The page is still one compound page.")
+    if freeze and page != system.huge_zero_page:
+        yield from drop_frozen_mapping(system, vma, page)
     system.count_vm_event("thp_split_pmd")
     yield from system.cpus.unlock(lock, "One mapping was split. thp_split_page stays: no page was.", event="thp_split_pmd")
 
@@ -72,12 +76,40 @@ def fill_ptes(system: System, pgtable: int, page: int, pmd: int) -> Routine[None
     if not system.kernel.pmd_split_keeps_dirty:
         bits &= ~pt._PAGE_DIRTY
     system.tables.fill(pgtable, slice(0, system.geometry.nr), page, bits)
+    if system.frames.flags[page] & PG_anon_exclusive:  # what the process had for itself as a whole it has piece by piece
+        system.frames.flags[system.frames.compound(page)] |= PG_anon_exclusive
     yield change(
         f"fill {system.geometry.nr} PTEs: {pt.entry_text(bits)}",
         "The rights of the PMD."
         if pmd & pt._PAGE_DIRTY and not bits & pt._PAGE_DIRTY
         else "Same protection, same dirty and young bits as the PMD had.",
     )
+
+
+@routine
+def fill_migration_entries(system: System, pgtable: int, page: int, pmd: int) -> Routine[None]:
+    """Fill the withdrawn table with migration entries for all subpages, which remember what the PMD allowed and whose page it was."""
+    every = slice(0, system.geometry.nr)
+    system.tables.fill(pgtable, every, page, pmd & ~pt.PTE_PFN_MASK & ~pt._PAGE_PSE)
+    keep = pt._PAGE_ACCESSED | pt._PAGE_DIRTY if system.kernel.migration_keeps_young else 0
+    exclusive = np.full(system.geometry.nr, bool(system.frames.flags[page] & PG_anon_exclusive))
+    system.tables.freeze(pgtable, every, keep, exclusive)
+    system.frames.flags[page] &= ~PG_anon_exclusive
+    yield change(f"fill {system.geometry.nr} migration entries", "Whoever touches the page from now on has to wait.")
+
+
+@routine
+def drop_frozen_mapping(system: System, vma: Vma, page: int) -> Routine[None]:
+    """The PMD mapping of a page that is frozen, and its reference, go: as one, or by way of PTE mappings that never were usable."""
+    pages = system.frames.compound(page)
+    if system.kernel.freeze_drops_pmd_whole:
+        yield from system.scheme.remove_pmd_rmap(system, vma, page)
+        yield from system.scheme.put_pages(system, single(page))
+        return
+    yield from split_pmd_refs(system, page)
+    yield from split_pmd_mapcounts(system, vma, page)
+    yield from system.scheme.remove_pte_rmap(system, vma, pages)
+    yield from system.scheme.put_pages(system, pages)
 
 
 @routine

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from thplab.errors import EBUSY
-from thplab.frames import PG_lru, single
+from thplab.frames import PG_lru, PG_partially_mapped, single
 from thplab.routines.split_huge_page import split_huge_page
 from thplab.steps import Routine, change, read
 from thplab.system import System, routine
@@ -62,22 +64,51 @@ def split_locked(system: System, page: int) -> Routine[int]:
 
 
 @routine
-def deferred_split_scan(system: System) -> Routine[int]:
-    """The shrinker of the deferred split queue: try to split every page on it, which frees what nobody maps. Returns 0.
+def drop_slab(system: System) -> Routine[int]:
+    """drop_caches = 2: run the shrinkers, of which the deferred split queue's is the one here, as often as the kernel does. Returns 0."""
+    rounds = range(system.kernel.drop_caches_rounds)
+    for _ in rounds:
+        yield from deferred_split_scan(system)
+    return 0
 
-    A page that cannot be locked or is pinned stays on the queue.
+
+@routine
+def deferred_split_scan(system: System) -> Routine[None]:
+    """The shrinker of the deferred split queue: try to split the pages on it, which frees what nobody maps.
+
+    A page that is not partially mapped is split only if it is hardly used; after this one look it is not queued any more. A
+    partially mapped one that cannot be locked or is pinned stays on the queue.
     """
+    frames = system.frames
     queued = tuple(system.deferred)
     yield read(f"{len(queued)} pages wait for a deferred split")
     for page in queued:
-        if not system.frames.ref_inc_not_zero(page):
+        if not frames.ref_inc_not_zero(page):
             yield read("get_page_unless_zero: no, the page is being freed")
             continue
         yield change(f"head {system.count} += 1")
+        new = system.kernel.queues_new_thps and not frames.flags[page] & PG_partially_mapped
+        underused = new and thp_underused(system, page)
+        if new:
+            yield read(f"fully mapped: is it hardly used? {'yes' if underused else 'no'}")
+        error = -EBUSY
         lock = system.page_lock(page)
-        locked = yield from system.cpus.trylock(lock)
+        locked = (underused or not new) and (yield from system.cpus.trylock(lock))
         if locked:
-            yield from split_locked(system, page)
+            error = yield from split_locked(system, page)
             yield from system.cpus.unlock(lock)
+        if error and new:
+            yield from system.cpus.lock("split_queue_lock")
+            system.deferred.pop(page, None)
+            yield change("off the deferred split queue: it counts as used from now on")
+            yield from system.cpus.unlock("split_queue_lock")
+        elif underused:
+            system.count_vm_event("thp_underused_split_page")
+            yield change("thp_underused_split_page += 1")
         yield from system.scheme.put_pages(system, single(page))
-    return 0
+
+
+def thp_underused(system: System, page: int) -> bool:
+    """Are more subpages zero-filled than khugepaged would add for the sake of a huge page (max_ptes_none)? Its default says no."""
+    limit, nr = system.settings["max_ptes_none"], system.geometry.nr
+    return limit != nr - 1 and int(np.count_nonzero(system.frames.content[system.frames.compound(page)] == 0)) > limit

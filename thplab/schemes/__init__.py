@@ -2,6 +2,7 @@
 
 from thplab.schemes.base import Expected, Scheme
 from thplab.schemes.double_map import DoubleMap
+from thplab.schemes.folio import Folio
 from thplab.schemes.rfc import Rfc
 
-__all__ = ["DoubleMap", "Expected", "Rfc", "Scheme"]
+__all__ = ["DoubleMap", "Expected", "Folio", "Rfc", "Scheme"]

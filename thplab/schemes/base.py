@@ -26,7 +26,8 @@ class Expected(NamedTuple):
 
     refcount: npt.NDArray[np.int64]
     mapcount: npt.NDArray[np.int64]  # raw, as stored: -1 = none
-    compound_mapcount: int = -1  # raw, of the head
+    head: Mapping[str, int]
+    """The counters that only the head has, by their names in thplab.frames.COLUMNS, as stored."""
 
 
 class Scheme(Protocol):
@@ -85,6 +86,10 @@ class Scheme(Protocol):
 
     def total_mapcount(self, frames: Frames, head: int) -> int:
         """All mappings of a compound page (or of a small one), as the page split compares them with the references."""
+        ...
+
+    def maybe_mapped_shared(self, frames: Frames, page: int) -> bool:
+        """May more than one process map the page, or the compound page that it is part of, as far as the counters tell?"""
         ...
 
     def pmd_mapped(self, frames: Frames, head: int) -> bool | None:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from thplab.frames import PG_double_map, single, width
 from thplab.schemes.base import Expected
+from thplab.schemes.head_references import HeadReferences
 from thplab.steps import Routine, change, read
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from thplab.system import System
 
 
-class DoubleMap:
+class DoubleMap(HeadReferences):
     """E = M, sub_i = m_i - 1 (+ 1 under DoubleMap), C = M + S + pins, c_i = 0 (docs/KERNEL.md 3.1)."""
 
     name = "double_map"
@@ -110,34 +111,6 @@ class DoubleMap:
                 frames.map_add(part, -1)
                 yield change(f"{system.pages_text(part)} _mapcount -= 1: the offset of DoubleMap goes")
 
-    # --- references -------------------------------------------------------------------------------------------------
-
-    def get_pages(self, system: System, pages: slice) -> Routine[None]:
-        frames = system.frames
-        parts = system.each(pages)
-        for part in parts:
-            if frames.is_compound(part.stop - 1):
-                frames.ref_one_by_one(frames.compound_head(part.stop - 1), width(part))
-                yield change(f"head {system.count} += {width(part)}", "Head or tail: the reference is the head's, and no lock is needed.")
-            else:
-                frames.ref_add(part, 1)
-                yield change(f"{system.pages_text(part)} {system.count} += 1")
-
-    def put_pages(self, system: System, pages: slice) -> Routine[None]:
-        frames = system.frames
-        if not frames.is_compound(pages.stop - 1):
-            yield read("not compound: its own count is the one")
-            yield from system.put_small_pages(pages)
-            return
-        parts = system.each(pages)
-        for part in parts:
-            head = frames.compound_head(part.stop - 1)
-            frames.ref_one_by_one(head, -width(part))
-            last = bool(frames.refcount[head] == 0)
-            yield change(f"head {system.count} -= {width(part)}")
-            if last:
-                yield from system.free_page(head)
-
     # --- questions --------------------------------------------------------------------------------------------------
 
     def page_mapcount(self, frames: Frames, page: int) -> int:
@@ -155,13 +128,16 @@ class DoubleMap:
         offset = 1 if frames.flags[head] & PG_double_map else 0
         return by_pmd + int(frames.mapcount[pages].sum()) + (1 - offset) * width(pages)
 
+    def maybe_mapped_shared(self, frames: Frames, page: int) -> bool:
+        return self.page_mapcount(frames, page) != 1
+
     def pmd_mapped(self, frames: Frames, head: int) -> bool | None:
         return bool(frames.compound_mapcount[head] >= 0)
 
     def expected(self, pmds: int, ptes: npt.NDArray[np.int64], pins: npt.NDArray[np.int64], flags: int = 0) -> Expected:
         refcount = np.zeros(len(ptes), np.int64)
         refcount[0] = pmds + ptes.sum() + pins.sum()
-        return Expected(refcount, ptes - 1 + bool(flags & PG_double_map), pmds - 1)
+        return Expected(refcount, ptes - 1 + bool(flags & PG_double_map), {"compound_mapcount": pmds - 1})
 
     def raw_fields(self, head: Mapping[str, int], queued: bool) -> dict[str, int]:
         return {

@@ -151,6 +151,9 @@ class Rfc:
     def total_mapcount(self, frames: Frames, head: int) -> int:
         return self.page_mapcounts(frames, frames.compound(head))
 
+    def maybe_mapped_shared(self, frames: Frames, page: int) -> bool:
+        return self.page_mapcount(frames, page) != 1
+
     def pmd_mapped(self, frames: Frames, head: int) -> bool | None:
         return None  # the cover letter says so: there is no cheap way to tell
 
@@ -159,7 +162,7 @@ class Rfc:
         refcount[0] = pmds + ptes.sum() + pins.sum()
         mapcount = ptes - 1
         mapcount[0] += pmds
-        return Expected(refcount, mapcount)
+        return Expected(refcount, mapcount, {})
 
     def raw_fields(self, head: Mapping[str, int], queued: bool) -> dict[str, int]:
         return {}

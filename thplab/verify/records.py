@@ -72,6 +72,8 @@ class Labels:
     def __init__(self) -> None:
         self.names: dict[Any, str] = {}
         self.gone: list[str] = []
+        self.freed: dict[str, set[int]] = defaultdict(set)
+        """Name -> pages of the block that were freed once: whatever is there later is another page."""
 
     def see(self, block: Any) -> str:
         """The name of a block that is ours, a new one at first sight."""
@@ -139,7 +141,10 @@ def recorded_view(after: Mapping[str, Any], labels: Labels) -> View:
             fields = {name: tuple(value) if isinstance(value, list) else value for name, value in shown.items() if name != "runs"}
             view.regions[f"{process}.{region}"] = RegionView(fields, _page_columns(shown["runs"], labels))
     view.frames = dict.fromkeys(labels.gone, GONE)
-    view.frames |= {labels.see(label): _frame(frame) for label, frame in after["frames"].items() if frame != GONE}
+    for label, frame in after["frames"].items():
+        if frame != GONE:
+            name = labels.see(label)
+            view.frames[name] = _frame(frame, labels.freed[name])
     view.extra = tuple(after.keys() - {"ret", "ev", "sz", "proc", "frames"})
     return view
 
@@ -167,14 +172,19 @@ def _page_columns(runs: Iterable[list[Any]], labels: Labels) -> Columns:
     return dict(columns)
 
 
-def _frame(frame: Any) -> FrameView:
+def _frame(frame: Any, freed: set[int]) -> FrameView:
+    """The block's view. `freed` are its pages that were freed before; those that are gone now are added."""
     columns: Columns = defaultdict(dict)
     runs = frame if isinstance(frame, list) else frame["sub"]
+    compound = any(kind == "head" for _, _, kind, *_ in runs)  # of which no page is ever freed alone
     for first, count, kind, *values in runs:
-        pages = range(first, first + count)
+        if kind == GONE and not compound:
+            freed.update(range(first, first + count))  # whoever has the page now
+        pages = [page for page in range(first, first + count) if page not in freed]
+        columns["kind"].update(dict.fromkeys(range(first, first + count), GONE))
         columns["kind"].update(dict.fromkeys(pages, kind))
         if kind == GONE:
-            continue  # whoever has the page now
+            continue
         if isinstance(frame, list):
             found = {"mapcount": values[0]}
         else:

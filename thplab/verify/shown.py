@@ -29,7 +29,7 @@ _STATS = {
 }
 """Counters of hugepages-2048kB/stats -> the event that counts the same. THPs have one size here."""
 
-_FLAGS = ((pt._PAGE_RW, "w"), (pt._PAGE_DIRTY, "d"), (pt._PAGE_ACCESSED, "y"), (pt._PAGE_PROTNONE, "n"))
+_FLAGS = ((pt._PAGE_PROTNONE, "n"), (pt._PAGE_RW, "w"), (pt._PAGE_DIRTY, "d"), (pt._PAGE_ACCESSED, "y"))
 
 
 class _Frame(NamedTuple):
