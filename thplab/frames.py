@@ -28,6 +28,9 @@ PG_dirty = 1 << 11  # written to since it was last clean, as far as the page its
 PG_swapbacked = 1 << 12  # reclaim has to keep the contents; MADV_FREE takes the flag away
 PG_maybe_shared = 1 << 13  # on a head: more than one mm may map it (v6.18, in _mm_ids)
 
+PG_OF_HEAD = PG_head | PG_double_map | PG_anon_exclusive | PG_partially_mapped | PG_maybe_shared
+"""Flags of a head that say something of it alone, or of the compound page: a page split does not hand them to the tails."""
+
 FLAG_NAMES = {
     PG_reserved: "reserved",
     PG_head: "head",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from thplab import page_tables as pt
 from thplab.address_space import AnonVma
 from thplab.errors import EBUSY
-from thplab.frames import PG_head, PG_lru, PG_tail, single
+from thplab.frames import PG_OF_HEAD, PG_head, PG_lru, PG_tail, single
 from thplab.routines.rmap import anon_vma_lock, page_get_anon_vma, rmap_walk
 from thplab.routines.split_huge_page_freeze import split_huge_page_freeze
 from thplab.routines.split_huge_pmd import split_huge_pmd
@@ -123,7 +123,7 @@ def split_refcount(system: System, page: int) -> Routine[None]:
             f"{system.pages_text(part)} _count = its mappings + 1",
             "The references move from the head to the pages that they are about. No pins: so the mappings tell it all.",
         )
-        frames.flags[part] = (frames.flags[part] & ~PG_tail) | (frames.flags[page] & ~PG_head) | PG_lru
+        frames.flags[part] = (frames.flags[part] & ~PG_tail) | (frames.flags[page] & ~PG_OF_HEAD) | PG_lru
         yield change(f"{len(mappings)} {'tails become pages' if len(mappings) > 1 else 'tail becomes a page'} of their own")
         moved += sum(mappings)
     frames.ref_add(single(page), -moved)

@@ -10,7 +10,7 @@ import numpy as np
 from thplab import page_tables as pt
 from thplab.address_space import VM_LOCKED, AnonVma, Vma
 from thplab.errors import EBUSY
-from thplab.frames import PG_anon_exclusive, PG_head, PG_locked, PG_lru, PG_partially_mapped, PG_tail
+from thplab.frames import PG_OF_HEAD, PG_anon_exclusive, PG_head, PG_locked, PG_lru, PG_partially_mapped, PG_tail
 from thplab.routines.rmap import anon_vma_lock, page_get_anon_vma, rmap_walk
 from thplab.routines.split_huge_pmd import split_huge_pmd
 from thplab.routines.walk import entry_range, pmd_at, pmd_ranges
@@ -134,7 +134,7 @@ def split_frozen(system: System, page: int) -> Routine[None]:
     for part in parts:
         frames.ref_add(part, 1)
         yield change(f"{system.pages_text(part)} {system.count} = 1")
-        frames.flags[part] = (frames.flags[part] & ~PG_tail) | (frames.flags[page] & ~PG_head) | PG_lru | PG_locked
+        frames.flags[part] = (frames.flags[part] & ~PG_tail) | (frames.flags[page] & ~PG_OF_HEAD) | PG_lru | PG_locked
         yield change(f"{part.stop - part.start} of the tails are pages of their own")
     frames.flags[page] &= ~PG_head
     if system.kernel.freezes_refcount:
