@@ -13,7 +13,7 @@ import pytest
 from thplab import cli, kernels
 from thplab.errors import BadInput
 from thplab.schemes import Rfc
-from thplab.verify import LEFT_OUT, Report, verify
+from thplab.verify import LEFT_OUT, Report, replay, verify
 
 ROOT = Path(__file__).parent.parent
 TRUTH = ROOT / "tests" / "truth"
@@ -120,6 +120,16 @@ def test_a_right_record_agrees_in_every_operation(tmp_path: Path) -> None:
     assert report.status == 0
 
 
+def test_a_replay_goes_no_further_than_it_is_asked() -> None:
+    """Whoever looks for the first disagreement does not pay for the rest."""
+    wrong = rfc_record()
+    at(wrong, 1)["rss"] = 4
+    outcomes = replay([wrong, {}], "rfc-2014")
+    assert next(outcome for outcome in outcomes if outcome.differences).number == 1
+    with pytest.raises(BadInput, match="ops"):  # only now is the next record looked at
+        list(outcomes)
+
+
 def frames(record: Record, index: int) -> Record:
     shown: Record = record["after"][index]["frames"]["F0"]
     return shown
@@ -211,6 +221,17 @@ def test_fields_in_the_table_are_left_out_and_only_those(tmp_path: Path) -> None
 def test_the_documents_show_the_table_of_what_is_left_out() -> None:
     text = (ROOT / "docs" / "verify.md").read_text(encoding="utf-8")
     assert [line for line in text.splitlines() if line.startswith("| `")] == [f"| `{name}` | {why} |" for name, why in LEFT_OUT.items()]
+
+
+def test_runs_are_compared_page_by_page_however_they_are_cut(tmp_path: Path) -> None:
+    record = rfc_record(4)
+    at(record, 1)["runs"] = [[0, 5, "present", "F0", 0, "pmd", "wdy"], [5, 507, "present", "F0", 5, "pmd", "wdy"]]
+    frames(record, 3)["kpc"] = [[0, 1, 2], [1, 3, 1], [4, 4, 1], [8, 1, 0], [9, 503, 1]]
+    assert counts(run(tmp_path, record)) == (4, 4, 0, 0)
+    at(record, 1)["runs"][1][6] = "wy"
+    frames(record, 3)["kpc"][2:] = [[4, 8, 1], [12, 500, 3]]
+    found = {d.difference for d in run(tmp_path, record).disagreements}
+    assert found == {("A.R.flags", "[5, 507, wy]", "[5, 507, wdy]"), ("F0.kpagecount", "[8, 1, 1] [12, 500, 3]", "[8, 1, 0] [12, 500, 1]")}
 
 
 # --- not modelled ---------------------------------------------------------------------------------------------------------

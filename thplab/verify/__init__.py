@@ -2,6 +2,6 @@
 
 from thplab.verify.compare import Difference, compare
 from thplab.verify.records import LEFT_OUT, read_records
-from thplab.verify.replay import Report, verify
+from thplab.verify.replay import Outcome, Report, replay, verify
 
-__all__ = ["LEFT_OUT", "Difference", "Report", "compare", "read_records", "verify"]
+__all__ = ["LEFT_OUT", "Difference", "Outcome", "Report", "compare", "read_records", "replay", "verify"]

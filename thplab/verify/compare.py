@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from thplab.verify.records import GONE, LEFT_OUT, Columns, FrameView, RegionView, View
+from thplab.verify.columns import NOTHING, Column, Columns, aligned
+from thplab.verify.records import GONE, LEFT_OUT, FrameView, RegionView, View
 
 
 class Difference(NamedTuple):
@@ -80,21 +81,30 @@ def _frame(name: str, recorded: FrameView, shown: FrameView, skipped: Counter[st
 
 def _columns(name: str, where: str, recorded: Columns, shown: Columns, first: str, skipped: Counter[str]) -> Iterator[Difference]:
     """Differences page by page. A page that only one side has shows in the `first` column."""
-    here, there = recorded.get(first, {}), shown.get(first, {})
+    here, there = recorded.get(first, Column()), shown.get(first, Column())
     if here != there:
-        differ = [page for page in sorted(here.keys() | there.keys()) if here.get(page) != there.get(page)]
-        yield Difference(f"{name}.{first}", _runs(here, differ), _runs(there, differ))
+        yield from _difference(f"{name}.{first}", (piece for piece in aligned(here, there) if piece[2][0] != piece[2][1]))
     for column, expected in recorded.items():
-        if column == first:
+        got = shown.get(column, Column())
+        if column == first or expected == got:
             continue
-        got = shown.get(column, {})
-        both = [page for page in expected if here[page] == there.get(page)]
-        missing = [page for page in both if page not in got]
-        if any(expected[page] is not False for page in missing):  # where the record does not show the flag either, nothing is lost
+        both = [(page, count, side[2:]) for page, count, side in aligned(here, there, expected, got) if side[0] == side[1]]
+        # Where the record does not show the flag either, nothing is lost.
+        if any(values[1] is NOTHING and values[0] is not NOTHING and values[0] is not False for _, _, values in both):
             skipped[f"{where}.{column}"] += 1
-        differ = [page for page in both if page in got and not _same(column, expected[page], got[page])]
-        if differ:
-            yield Difference(f"{name}.{column}", _runs(expected, differ), _runs(got, differ))
+        differ = (piece for piece in both if NOTHING not in piece[2] and not _same(column, *piece[2]))
+        yield from _difference(f"{name}.{column}", differ)
+
+
+def _difference(field: str, pieces: Iterable[tuple[int, int, list[object]]]) -> Iterator[Difference]:
+    """One difference in all these pieces of an expected column and the one that was got, or none if there are no pieces."""
+    sides = Column(), Column()
+    for page, count, values in pieces:
+        for side, value in zip(sides, values, strict=True):
+            if value is not NOTHING:
+                side.add(page, count, value)
+    if any(side.runs for side in sides):
+        yield Difference(field, str(sides[0]), str(sides[1]))
 
 
 def _same(column: str, expected: object, got: object) -> bool:
@@ -106,27 +116,3 @@ def _same(column: str, expected: object, got: object) -> bool:
 
 def _text(value: object) -> str:
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def _runs(pages: dict[int, object], shown: list[int]) -> str:
-    """The pages `shown` as runs in the form of the truth files: [page, n, value ...]; "nothing" if none of them is there."""
-    runs: list[list[int]] = []
-    for page in shown:
-        if page not in pages:
-            continue
-        if runs and page == sum(runs[-1]) and _follows(pages[runs[-1][0]], pages[page], page - runs[-1][0]):
-            runs[-1][1] += 1
-        else:
-            runs.append([page, 1])
-    return " ".join(f"[{page}, {count}, {_cell(pages[page])}]" for page, count in runs) or "nothing"
-
-
-def _follows(first: object, value: object, distance: int) -> bool:
-    """A page that is `distance` behind the first of a run belongs to it: the same value, of a frame the page at that distance."""
-    if isinstance(first, tuple) and first[2] is not None:
-        first = (*first[:2], first[2] + distance, *first[3:])
-    return first == value
-
-
-def _cell(value: object) -> str:
-    return ", ".join("-" if cell is None else str(cell) for cell in (value if isinstance(value, tuple) else (value,)))

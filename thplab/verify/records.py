@@ -5,6 +5,7 @@ The record formats are those of tests/truth/README.md, parts A and C (raw counte
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections import defaultdict
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from thplab.errors import BadInput
+from thplab.verify.columns import NOTHING, Column, Columns, Place, aligned
 
 LEFT_OUT = {
     "frames.flags": "LRU and other page flags, in sub as well: the simulator has no LRU lists; x (anon_exclusive) alone is compared",
@@ -30,9 +32,6 @@ LEFT_OUT = {
 """Recorded field -> why it is not compared. docs/verify.md shows this table; a test compares the two."""
 
 GONE = "gone"
-
-Columns = dict[str, dict[int, object]]
-"""What is known of pages: column -> page -> value. The first column has all pages; the others those to which they apply."""
 
 
 @dataclass
@@ -150,7 +149,7 @@ def recorded_view(after: Mapping[str, Any], labels: Labels) -> View:
 
 
 def _page_columns(runs: Iterable[list[Any]], labels: Labels) -> Columns:
-    columns: Columns = defaultdict(dict)
+    columns: Columns = defaultdict(Column)
     for page, count, state, label, index, *rest in runs:
         live = len(rest) == 4
         kind, how = (rest[1], rest[2]) if live else (None, rest[0])
@@ -163,37 +162,39 @@ def _page_columns(runs: Iterable[list[Any]], labels: Labels) -> Columns:
             frame = labels.see(label)
         elif isinstance(label, str) and label.startswith("s:"):
             frame, small = "s", label[2:].rsplit(" ", 1)[0]
-            columns["small page"].update(dict.fromkeys(range(page, page + count), small))
-        for i in range(count):
-            columns["runs"][page + i] = (state, frame, None if index is None else index + i, how)
+            columns["small page"].add(page, count, small)
+        columns["runs"].add(page, count, Place(state, frame, index, how))
         others = {"mapcount": rest[0], "kind": kind, "excl": rest[3]} if live else {"flags": rest[1]}
         for name, value in others.items():
-            columns[name].update(dict.fromkeys(range(page, page + count), value))
+            columns[name].add(page, count, value)
     return dict(columns)
 
 
 def _frame(frame: Any, freed: set[int]) -> FrameView:
     """The block's view. `freed` are its pages that were freed before; those that are gone now are added."""
-    columns: Columns = defaultdict(dict)
+    columns: Columns = defaultdict(Column)
     runs = frame if isinstance(frame, list) else frame["sub"]
     compound = any(kind == "head" for _, _, kind, *_ in runs)  # of which no page is ever freed alone
     for first, count, kind, *values in runs:
         if kind == GONE and not compound:
             freed.update(range(first, first + count))  # whoever has the page now
-        pages = [page for page in range(first, first + count) if page not in freed]
-        columns["kind"].update(dict.fromkeys(range(first, first + count), GONE))
-        columns["kind"].update(dict.fromkeys(pages, kind))
-        if kind == GONE:
-            continue
-        if isinstance(frame, list):
-            found = {"mapcount": values[0]}
-        else:
-            found = {"_refcount": values[0], "_mapcount": values[1], "anon_exclusive": "x" in values[2]}
-        for name, value in found.items():
-            columns[name].update(dict.fromkeys(pages, value))
+        for gone, pages in itertools.groupby(range(first, first + count), freed.__contains__):
+            low, *rest = pages
+            columns["kind"].add(low, 1 + len(rest), GONE if gone else kind)
+            if gone or kind == GONE:
+                continue
+            if isinstance(frame, list):
+                found = {"mapcount": values[0]}
+            else:
+                found = {"_refcount": values[0], "_mapcount": values[1], "anon_exclusive": "x" in values[2]}
+            for name, value in found.items():
+                columns[name].add(low, 1 + len(rest), value)
     if isinstance(frame, list):
         return FrameView({}, dict(columns))
+    recorded = Column()
     for first, count, value in frame["kpc"]:
-        ours = (page for page in range(first, first + count) if columns["kind"].get(page) != GONE)
-        columns["kpagecount"].update(dict.fromkeys(ours, value))
+        recorded.add(first, count, value)
+    for first, count, (kind, value) in aligned(columns["kind"], recorded):
+        if kind != GONE and value is not NOTHING:
+            columns["kpagecount"].add(first, count, value)
     return FrameView({name: value for name, value in frame.items() if name not in ("sub", "kpc")}, dict(columns))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from errno import ENXIO
 from pathlib import Path
@@ -42,6 +42,23 @@ class Disagreement(NamedTuple):
         return f"{self.scenario} {self.number} {self.operation}: {name}: expected {expected}, got {got}"
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What came out of one operation: the machine agrees, or there are differences, or it is `not_modelled` for a reason."""
+
+    scenario: str
+    number: int
+    op: Operation
+    differences: tuple[Difference, ...] = ()
+    not_modelled: str = ""
+    skipped: Counter[str] = field(default_factory=Counter)
+    """Recorded fields that the machine does not show -> in how many places."""
+
+    @property
+    def agrees(self) -> bool:
+        return not self.differences and not self.not_modelled
+
+
 class _Unmodelled(Exception):
     """The operation, and so the rest of the scenario, is not modelled; the text says why."""
 
@@ -61,6 +78,17 @@ class Report:
     """Why operations are not modelled -> how many."""
     skipped: Counter[str] = field(default_factory=Counter)
     """Recorded fields that the machine does not show -> in how many places."""
+
+    def add(self, outcome: Outcome) -> None:
+        """Count an operation in."""
+        self.agree += outcome.agrees
+        self.disagree += bool(outcome.differences)
+        if outcome.not_modelled:
+            self.reasons[outcome.not_modelled] += 1
+        if outcome.differences:
+            name = outcome.op.label(X86_64.nr)
+            self.disagreements += [Disagreement(outcome.scenario, outcome.number, name, d) for d in outcome.differences]
+        self.skipped.update(outcome.skipped)
 
     @property
     def not_modelled(self) -> int:
@@ -90,48 +118,47 @@ def verify(path: str | Path, kernel_override: str = "") -> Report:
     Raises BadInput for a file that cannot be read or holds no records, and for a kernel that does not exist.
     """
     report = Report()
-    for record in read_records(path):
-        scenario = Scenario.from_record(record)
-        _Replay(scenario, record, kernel(kernel_override or kernel_name(record["kernel"])), report).run()
+    for outcome in replay(read_records(path), kernel_override):
+        report.add(outcome)
     return report
+
+
+def replay(records: Iterable[Mapping[str, Any]], kernel_override: str = "") -> Iterator[Outcome]:
+    """The same operation by operation, in the order of the records: whoever has seen enough may stop. Raises as verify does."""
+    for record in records:
+        yield from _Replay(record, kernel(kernel_override or kernel_name(record["kernel"]))).run()
 
 
 class _Replay:
     """One scenario on a machine of its own."""
 
-    def __init__(self, scenario: Scenario, record: Mapping[str, Any], on: Kernel, report: Report) -> None:
-        self.scenario = scenario
+    def __init__(self, record: Mapping[str, Any], on: Kernel) -> None:
+        self.scenario = Scenario.from_record(record)
         self.record = record
-        self.report = report
-        self.machine = Machine(on, X86_64, _memory(scenario))
+        self.machine = Machine(on, X86_64, _memory(self.scenario))
         self.state = capture(self.machine)
         self.shown = Shown(self.machine, self.state)
         self.labels = Labels()
         self.unrecorded = unrecorded(record)
 
-    def run(self) -> None:
-        """Replay to the end, or to where the machine cannot go on; the report gets what came out."""
-        noisy, count = self.record["noisy_ops"], len(self.scenario.ops)
+    def run(self) -> Iterator[Outcome]:
+        """Replay to the end; from where the machine cannot go on, nothing is modelled."""
+        stopped = ""
         for index, op in enumerate(self.scenario.ops):
-            after = self.record["after"][index]
-            try:
-                self._count(index, list(self._operation(op, after, index in noisy)))
-            except _Unmodelled as why:
-                self.report.reasons[str(why)] += count - index
-                return
-            except _Stopped as why:
-                self._count(index, [Difference("ret", str(after["ret"]), str(why))])
-                if index + 1 < count:
-                    self.report.reasons["the machine stopped earlier in the scenario"] += count - index - 1
-                return
+            after, skipped = self.record["after"][index], Counter[str]()
+            differences: tuple[Difference, ...] = ()
+            why = stopped
+            if not stopped:
+                try:
+                    differences = tuple(self._operation(op, after, index in self.record["noisy_ops"], skipped))
+                except _Unmodelled as unmodelled:
+                    why = stopped = str(unmodelled)
+                except _Stopped as met:
+                    differences = (Difference("ret", str(after["ret"]), str(met)),)
+                    stopped = "the machine stopped earlier in the scenario"
+            yield Outcome(self.scenario.name, index, op, differences, why, skipped)
 
-    def _count(self, index: int, differences: list[Difference]) -> None:
-        name = self.scenario.ops[index].label(X86_64.nr)
-        self.report.disagreements += [Disagreement(self.scenario.name, index, name, d) for d in differences]
-        self.report.disagree += bool(differences)
-        self.report.agree += not differences
-
-    def _operation(self, op: Operation, after: Mapping[str, Any], noisy: bool) -> Iterator[Difference]:
+    def _operation(self, op: Operation, after: Mapping[str, Any], noisy: bool, skipped: Counter[str]) -> Iterator[Difference]:
         if self.scenario.env not in ENVS:
             raise _Unmodelled(f"env {self.scenario.env} is not built")
         if after["ret"] in DEAD:
@@ -139,7 +166,7 @@ class _Replay:
         result = self._perform(op, after["ret"])
         self.state = capture(self.machine, self.state)
         ignored = ("ev.", "sz.") if noisy else self.unrecorded
-        return compare(recorded_view(after, self.labels), self.shown.view(self.state, result), self.report.skipped, ignored)
+        return compare(recorded_view(after, self.labels), self.shown.view(self.state, result), skipped, ignored)
 
     def _perform(self, op: Operation, recorded: object) -> int:
         """Carry out an operation; returns what the kernel returns. Raises _Unmodelled or _Stopped if that cannot be."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -15,7 +16,8 @@ from thplab.frames import COLUMNS, PG_anon_exclusive, PG_head, PG_table, PG_tail
 from thplab.machine import Machine
 from thplab.observe import smaps
 from thplab.state import Mapped, ProcessState, State
-from thplab.verify.records import GONE, Columns, FrameView, Labels, RegionView, View
+from thplab.verify.columns import Column, Columns, Place
+from thplab.verify.records import GONE, FrameView, Labels, RegionView, View
 
 _SMAPS = {"rss": "Rss", "pss": "Pss", "anonhuge": "AnonHugePages", "swap": "Swap", "lazyfree": "LazyFree", "locked": "Locked", "ksm": "KSM"}
 
@@ -28,6 +30,9 @@ _STATS = {
     "swpout_fallback": "thp_swpout_fallback",
 }
 """Counters of hugepages-2048kB/stats -> the event that counts the same. THPs have one size here."""
+
+_COUNTERS = [row for row, name in enumerate(COLUMNS) if name not in ("first_page", "mapping", "index", "content")]
+"""Rows of a block by which what is compared of a page is told."""
 
 _FLAGS = ((pt._PAGE_PROTNONE, "n"), (pt._PAGE_RW, "w"), (pt._PAGE_DIRTY, "d"), (pt._PAGE_ACCESSED, "y"))
 
@@ -105,7 +110,7 @@ class Shown:
         state, nr = self.state, self.state.geometry.nr
         head = block * nr
         frame = self.frames[block]
-        columns: Columns = defaultdict(dict)
+        columns: Columns = defaultdict(Column)
         fields = {"head": int(frame.compound)}
         if frame.compound:
             tails = state.column("refcount", head, nr)[1:], state.column("mapcount", head, nr)[1:]
@@ -114,18 +119,36 @@ class Shown:
             fields["tails_count_nonzero"] = int(np.count_nonzero(tails[0]))
             fields["tail_pins"] = int((tails[1] + 1).sum())
             fields |= self._raw_fields(state, head)
-        for page, ours in enumerate(frame.ours.tolist()):
-            pfn = head + page
-            columns["kind"][page] = ("tail" if page else "head") if frame.compound else "small" if ours else GONE
+        for page, count in self._alike(head, nr):
+            pfn, ours = head + page, bool(frame.ours[page])
+            columns["kind"].add(page, count, ("tail" if page else "head") if frame.compound else "small" if ours else GONE)
             if not ours:
                 continue
-            columns["_refcount"][page] = state.field("refcount", pfn)
-            columns["_mapcount"][page] = state.field("mapcount", pfn)
-            columns["kpagecount"][page] = columns["mapcount"][page] = self._kpagecount(pfn)
+            mapcount = self._kpagecount(pfn)
+            columns["_refcount"].add(page, count, state.field("refcount", pfn))
+            columns["_mapcount"].add(page, count, state.field("mapcount", pfn))
+            columns["kpagecount"].add(page, count, mapcount)
+            columns["mapcount"].add(page, count, mapcount)
             exclusive = self._exclusive(pfn)
             if exclusive is not None:
-                columns["anon_exclusive"][page] = exclusive
+                columns["anon_exclusive"].add(page, count, exclusive)
         return FrameView(fields, dict(columns))
+
+    def _alike(self, pfn: int, count: int) -> Iterator[tuple[int, int]]:
+        """Runs of the frames from `pfn` on, as (offset from pfn, count): those of one block whose counters and flags are equal."""
+        nr = self.state.geometry.nr
+        first = 0
+        while first < count:
+            block, index = divmod(pfn + first, nr)
+            width = min(nr - index, count - first)
+            columns = self.state.blocks[block][_COUNTERS, index : index + width] if block in self.state.blocks else None
+            differs = np.zeros(width - 1, np.bool_) if columns is None else (columns[:, 1:] != columns[:, :-1]).any(axis=0)
+            if block in self.frames:
+                ours = self.frames[block].ours[index : index + width]
+                differs |= ours[1:] != ours[:-1]
+            for low, high in itertools.pairwise([0, *(np.flatnonzero(differs) + 1).tolist(), width]):
+                yield first + low, high - low
+            first += width
 
     def _kpagecount(self, pfn: int) -> int:
         return self.state.kernel.scheme.page_mapcount(self.machine.system.frames, pfn)
@@ -174,37 +197,38 @@ class Shown:
                 yield m, page, nr if m.level else m.count
 
     def _pages(self, process: ProcessState, region: tuple[int, int]) -> Columns:
-        columns: Columns = defaultdict(dict)
+        columns: Columns = defaultdict(Column)
         for m, page, count in self._mapped(process, region):
-            pages = range(page, page + count)
             how = "pmd" if m.level else "pte"
             letters = "".join(letter for bit, letter in _FLAGS if m.entry & bit)
-            columns["flags"].update(dict.fromkeys(pages, "" if m.kind == "migration" else letters))
+            columns["flags"].add(page, count, "" if m.kind == "migration" else letters)
             if m.kind == "page":
-                for i in range(count):
-                    self._page(columns, page + i, m.pfn + i, how)
+                for offset, alike in self._alike(m.pfn, count):
+                    self._add_alike(columns, page + offset, alike, m.pfn + offset, how)
                 continue
             kind = "migration" if m.kind == "migration" else "hugezero" if m.level else "zero"
-            columns["runs"].update(dict.fromkeys(pages, (kind, None, None, how)))
-            columns["kind"].update(dict.fromkeys(pages, kind))
-            columns["mapcount"].update(dict.fromkeys(pages, 0))
-            columns["excl"].update(dict.fromkeys(pages, 0))
+            columns["runs"].add(page, count, Place(kind, None, None, how))
+            columns["kind"].add(page, count, kind)
+            columns["mapcount"].add(page, count, 0)
+            columns["excl"].add(page, count, 0)
         return dict(columns)
 
-    def _page(self, columns: Columns, page: int, pfn: int, how: str) -> None:
+    def _add_alike(self, columns: Columns, page: int, count: int, pfn: int, how: str) -> None:
+        """Pages that lie one behind the other and look the same, from `page` of the region and frame `pfn` on."""
         state, nr = self.state, self.state.geometry.nr
         flags = state.field("flags", pfn)
         block, index = divmod(pfn, nr)
         mapcount = self._kpagecount(pfn)
         if block in self.frames and self.frames[block].ours[index]:
-            columns["runs"][page] = ("present", self.labels.see(block), index, how)
+            columns["runs"].add(page, count, Place("present", self.labels.see(block), index, how))
         else:
-            columns["runs"][page] = ("present", "s", None, how)
-            columns["small page"][page] = f"small ref={state.field('refcount', pfn)} mc={state.field('mapcount', pfn)}"
-        columns["kind"][page] = "head" if flags & PG_head else "tail" if flags & PG_tail else "small"
-        columns["mapcount"][page] = mapcount
+            columns["runs"].add(page, count, Place("present", "s", None, how))
+            small = f"small ref={state.field('refcount', pfn)} mc={state.field('mapcount', pfn)}"
+            columns["small page"].add(page, count, small)
+        columns["kind"].add(page, count, "head" if flags & PG_head else "tail" if flags & PG_tail else "small")
+        columns["mapcount"].add(page, count, mapcount)
         shared: int | None = mapcount > 1
         if flags & (PG_head | PG_tail):
             shared = self._raw_fields(state, state.head(pfn)).get("maybe_shared")
         if shared is not None:
-            columns["excl"][page] = int(not shared)
+            columns["excl"].add(page, count, int(not shared))
