@@ -5,10 +5,12 @@
 #
 # PYTHON=python3.12         the Python that .venv is made from (3.11 or newer)
 # ARGS="--no-browser"       more arguments for JupyterLab (make lab) or pytest (make test)
+# WORKERS=2                 how many tests run at the same time (make test)
 # CHROMIUM=/path/to/chrome  the browser of the tests, where none is on PATH
 
 PYTHON ?= python3
 ARGS ?=
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
@@ -26,7 +28,7 @@ lab: $(VENV)/.has-thplab
 	$(BIN)/thplab lab -- $(ARGS)
 
 test: check chromium
-	$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 tests notebooks $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadgroup --nbmake --nbmake-timeout=300 tests notebooks $(ARGS)
 
 check: $(VENV)/.has-tests
 	$(BIN)/ruff check .

@@ -225,10 +225,10 @@ def test_export_writes_a_page_and_says_where(tmp_path: Path) -> None:
     assert "42" in (tmp_path / "page.html").read_text()
 
 
-def test_export_of_what_cannot_be_read_or_run_says_so(tmp_path: Path) -> None:
-    assert thplab("export", str(tmp_path / "none.ipynb")).returncode == 2
+def test_export_of_what_cannot_be_read_or_run_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["export", str(tmp_path / "none.ipynb")]) == 2
     source = tmp_path / "broken.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 / 0")]), source)
-    told = thplab("export", str(source))
-    assert told.returncode == 1 and "ZeroDivisionError" in told.stderr
+    assert cli.main(["export", str(source)]) == 1
+    assert "ZeroDivisionError" in capsys.readouterr().err
     assert not source.with_suffix(".html").exists()

@@ -13,6 +13,8 @@ from thplab.errors import BadInput, KernelBug
 from thplab.geometry import Geometry
 from thplab.steps import Costs
 
+Array = npt.NDArray[np.int64]
+
 PG_reserved = 1 << 0  # never given back: the zero page
 PG_head = 1 << 1  # first page of a compound page
 PG_tail = 1 << 2  # any other page of a compound page; first_page names its head
@@ -86,29 +88,34 @@ class Frames:
     mm_id_0, mm_id_mapcount_0, mm_id_1, mm_id_mapcount_1  of a folio, v6.18: two mms (0 = none) and how many mappings are theirs
     """
 
+    refcount: Array
+    mapcount: Array
+    flags: Array
+    first_page: Array
+    mapping: Array
+    index: Array
+    content: Array
+    compound_mapcount: Array
+    large_mapcount: Array
+    nr_pages_mapped: Array
+    pincount: Array
+    mm_id_0: Array
+    mm_id_mapcount_0: Array
+    mm_id_1: Array
+    mm_id_mapcount_1: Array
+
     def __init__(self, geometry: Geometry, nframes: int, costs: Costs) -> None:
         if nframes < 2 * geometry.nr or nframes % geometry.nr:
             right = f"a multiple of {geometry.nr} frames, at least {2 * geometry.nr}"
             raise BadInput("memory", f"is {nframes} frames", right)
         self.geometry = geometry
         self.costs = costs
-        self.refcount: npt.NDArray[np.int32] = np.zeros(nframes, np.int32)
-        self.mapcount: npt.NDArray[np.int32] = np.zeros(nframes, np.int32)
-        self.flags: npt.NDArray[np.int32] = np.zeros(nframes, np.int32)
-        self.first_page: npt.NDArray[np.int32] = np.zeros(nframes, np.int32)
-        self.mapping: npt.NDArray[np.int32] = np.zeros(nframes, np.int32)
-        self.index: npt.NDArray[np.int64] = np.zeros(nframes, np.int64)
-        self.content: npt.NDArray[np.int32] = np.zeros(nframes, np.int32)
-        self.compound_mapcount: npt.NDArray[np.int32] = np.zeros(nframes, np.int32)
-        self.large_mapcount: npt.NDArray[np.int32] = np.zeros(nframes, np.int32)
-        self.nr_pages_mapped: npt.NDArray[np.int32] = np.zeros(nframes, np.int32)
-        self.pincount: npt.NDArray[np.int32] = np.zeros(nframes, np.int32)
-        self.mm_id_0: npt.NDArray[np.int32] = np.zeros(nframes, np.int32)
-        self.mm_id_mapcount_0: npt.NDArray[np.int32] = np.zeros(nframes, np.int32)
-        self.mm_id_1: npt.NDArray[np.int32] = np.zeros(nframes, np.int32)
-        self.mm_id_mapcount_1: npt.NDArray[np.int32] = np.zeros(nframes, np.int32)
+        self.fields: Array = np.zeros((len(COLUMNS), nframes), np.int64)
+        """All fields at once, rows as COLUMNS; each of the arrays by name is one of its rows."""
+        for row, column in zip(self.fields, COLUMNS, strict=True):
+            setattr(self, column, row)
         self.buddy = Buddy(nframes, geometry.order)
-        self.in_use: npt.NDArray[np.int32] = np.zeros(nframes // geometry.nr, np.int32)
+        self.in_use: Array = np.zeros(nframes // geometry.nr, np.int64)
         """Allocated frames in each aligned block of a huge page's size."""
         self.zero_page = self._reserve()
 
@@ -186,7 +193,7 @@ class Frames:
 
     # --- atomic operations: each counts its read-modify-writes ---------------------------------------------------------
 
-    def ref_add(self, part: slice, n: int | npt.NDArray[np.int32]) -> None:
+    def ref_add(self, part: slice, n: int | Array) -> None:
         """refcount += n on each page of `part`: one read-modify-write each."""
         self.refcount[part] += n
         self.costs.rmw += width(part)

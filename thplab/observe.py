@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from thplab import page_tables as pt
-from thplab.frames import COLUMNS, Frames
+from thplab.frames import Frames
 from thplab.state import Array, Mapped, State, VmaState
 from thplab.steps import Costs
 
@@ -78,7 +78,5 @@ def _frames(state: State) -> Frames:
     """The page frames of a state, as schemes read them."""
     frames = Frames(state.geometry, state.nframes, Costs())
     for number, block in state.blocks.items():
-        part = slice(number * state.geometry.nr, (number + 1) * state.geometry.nr)
-        for row, column in enumerate(COLUMNS):
-            getattr(frames, column)[part] = block[row]
+        frames.fields[:, number * state.geometry.nr : (number + 1) * state.geometry.nr] = block
     return frames

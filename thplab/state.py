@@ -267,15 +267,13 @@ def capture(machine: Machine, previous: State | None = None, in_progress: bool =
     """The state of `machine` now. Arrays that are equal to those of `previous` are shared with it."""
     system = machine.system
     nr = system.geometry.nr
-    blocks: dict[int, Array] = {}
     # A free frame shows nothing but its count, which a stale user may still drop below 0.
-    shown = (system.frames.in_use > 0) | (system.frames.refcount != 0).reshape(-1, nr).any(axis=1)
-    for number in np.flatnonzero(shown):
-        part = slice(int(number) * nr, (int(number) + 1) * nr)
-        now = np.array([getattr(system.frames, column)[part] for column in COLUMNS], np.int64)
-        now[1:, (now[COLUMNS.index("flags")] & PG_used) == 0] = 0
-        blocks[int(number)] = _share(now, previous.blocks.get(int(number)) if previous else None)
-    tables = {pfn: _share(row.copy(), previous.tables.get(pfn) if previous else None) for pfn, row in system.tables.table.items()}
+    shown = np.flatnonzero((system.frames.in_use > 0) | system.frames.refcount.reshape(-1, nr).any(axis=1)).tolist()
+    now = system.frames.fields.reshape(len(COLUMNS), -1, nr)[:, shown].swapaxes(0, 1)
+    now[:, 1:] *= (now[:, COLUMNS.index("flags"), np.newaxis] & PG_used) != 0
+    old_blocks, old_tables = (previous.blocks, previous.tables) if previous else ({}, {})
+    blocks = {number: _share(block, old_blocks.get(number)) for number, block in zip(shown, now, strict=True)}
+    tables = {pfn: _share(row, old_tables.get(pfn)) for pfn, row in system.tables.table.items()}
     return State(
         kernel=system.kernel,
         geometry=system.geometry,
@@ -301,10 +299,12 @@ A = TypeVar("A", bound=npt.NDArray[np.generic])
 
 
 def _share(now: A, before: A | None) -> A:
-    if before is not None and np.array_equal(now, before):
+    """`before` if it is equal, else a read-only copy of what is there now."""
+    if before is not None and now.tobytes() == before.tobytes():
         return before
-    now.setflags(write=False)
-    return now
+    copy = now.copy()
+    copy.setflags(write=False)
+    return copy
 
 
 def _process(mm: AddressSpace) -> ProcessState:
@@ -326,8 +326,7 @@ def restore(state: State, variants: dict[str, Callable[..., Any]] | None = None)
     frames.flags[:] = 0
     frames.in_use[:] = 0
     for number, block in state.blocks.items():
-        for row, column in enumerate(COLUMNS):
-            getattr(frames, column)[number * nr : (number + 1) * nr] = block[row]
+        frames.fields[:, number * nr : (number + 1) * nr] = block
         frames.in_use[number] = np.count_nonzero(block[COLUMNS.index("flags")] & PG_used)
     frames.buddy = Buddy.with_used((frames.flags & PG_used) != 0, state.geometry.order)
     frames.zero_page = state.zero_page
