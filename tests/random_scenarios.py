@@ -32,7 +32,7 @@ def propose(rng: random.Random, pages: int, serial: int) -> Operation:
         "exit": {"proc": proc},
         "mprotect": {**where, "prot": rng.choice(("none", "r", "rw"))},
         "munmap": where,
-        "pin": {**where, "pin": f"p{serial}", "how": rng.choice(("vmsplice", "gupw"))},
+        "pin": {**where, "pin": f"p{serial}", "how": rng.choice(("vmsplice", "io_uring", "gupw"))},
         "unpin": {"pin": f"p{rng.randrange(serial + 1)}"},
         "split": {"proc": proc, "start": start},
         "split_pmd": {"proc": proc, "start": start},

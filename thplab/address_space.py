@@ -74,7 +74,7 @@ class Vma:
 class AddressSpace:
     """A process's memory (mm_struct): its VMAs in address order, its top page table, the tables it has deposited.
 
-    `mm_id` is a small number of its own, by which a folio remembers it.
+    `mm_id` is a small number of its own, by which a folio remembers it. `has_pinned`: it has taken FOLL_PIN pins at some time.
     `deposited` maps a PMD table to the spare PTE tables that lie under it, oldest first. `regions` are names for ranges.
     """
 
@@ -82,6 +82,7 @@ class AddressSpace:
     geometry: Geometry
     pgd: int
     mm_id: int
+    has_pinned: bool = False
     vmas: list[Vma] = field(default_factory=list)
     deposited: dict[int, deque[int]] = field(default_factory=dict)
     regions: dict[str, Region] = field(default_factory=dict)

@@ -58,6 +58,10 @@ COLUMNS = (
 )  # fmt: skip
 
 
+GUP_PIN_COUNTING_BIAS = 1024
+"""What one FOLL_PIN pin adds to the reference count of a small page, which has no count of its own for pins."""
+
+
 def single(pfn: int) -> slice:
     """The part that is one page."""
     return slice(pfn, pfn + 1)
@@ -228,6 +232,16 @@ class Frames:
         """_nr_pages_mapped += n: one read-modify-write."""
         self.nr_pages_mapped[head] += n
         self.costs.rmw += 1
+
+    def pincount_add(self, head: int, n: int) -> None:
+        """_pincount += n: one read-modify-write."""
+        self.pincount[head] += n
+        self.costs.rmw += 1
+
+    def maybe_dma_pinned(self, page: int) -> bool:
+        """page_maybe_dma_pinned: may somebody hold a FOLL_PIN pin on the page, or on the compound page that it is part of?"""
+        head = self.compound_head(page)
+        return bool(self.pincount[head] > 0 if self.is_compound(page) else self.refcount[page] >= GUP_PIN_COUNTING_BIAS)
 
     def map_add(self, part: slice, n: int) -> None:
         """_mapcount += n on each page of `part`: one read-modify-write each."""

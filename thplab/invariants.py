@@ -6,13 +6,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from thplab import page_tables as pt
-from thplab.frames import COLUMNS, PG_double_map, PG_head, PG_reserved, PG_table, PG_used
+from thplab.frames import COLUMNS, PG_double_map, PG_head, PG_maybe_shared, PG_reserved, PG_table, PG_used
+from thplab.schemes.folio import MM_SLOTS
 from thplab.state import Array, State
 from thplab.trace import Frame
 
@@ -163,6 +165,37 @@ def mapcounts_count_mappings(state: State) -> Iterator[str]:
         counted = (column["flags"] & PG_used != 0) & ((column["flags"] & (PG_table | PG_reserved)) == 0)
         for i in np.flatnonzero((column["mapcount"] != expected) & counted):
             yield f"pfn {first + int(i):#x}: raw _mapcount {column['mapcount'][i]}, but its mappings make it {expected[i]}"
+
+
+@_invariant(AT_REST)
+def pincounts_count_pins(state: State) -> Iterator[str]:
+    """A head's _pincount is the number of FOLL_PIN pins of the compound page (where the kernel has them)."""
+    pins = np.zeros(state.nframes, np.int64)
+    for pin in state.pins.values():
+        if pin.foll_pin:
+            np.add.at(pins, np.array([state.head(pfn) for pfn in pin.pages], np.int64), 1)
+    for head in state.compound_pages():
+        if state.field("pincount", head) != pins[head]:
+            yield f"pfn {head:#x}: _pincount {state.field('pincount', head)}, but drivers hold {pins[head]} pins"
+
+
+@_invariant(AT_REST)
+def mm_slots_count_mappings(state: State) -> Iterator[str]:
+    """The slots of a folio tell how many of its mappings are those of an mm, and it is maybe shared if no mm has them all (v6.18)."""
+    if not state.kernel.mm_ids:
+        return
+    names = {process.mm_id: process.name for process in state.processes}
+    for head in state.compound_pages():
+        theirs = Counter(state.pmd_maps.get(head, ()))
+        for m in state.mapped:
+            if m.level == 0 and m.kind == "page" and state.head(m.pfn) == head:
+                theirs[m.process] += m.count
+        slots = [(state.field(who, head), state.field(count, head)) for who, count in MM_SLOTS]
+        for mm_id, count in slots:
+            if (mm_id and theirs[names[mm_id]] != count) or bool(mm_id) != bool(count):
+                yield f"pfn {head:#x}: the slot of {names.get(mm_id, 'nobody')} says {count} mappings, but it has {theirs[names.get(mm_id, '')]}"
+        if theirs and max(theirs.values()) < theirs.total() and not state.field("flags", head) & PG_maybe_shared:
+            yield f"pfn {head:#x} is mapped by {', '.join(sorted(theirs))}, but not marked as maybe shared"
 
 
 @_invariant(AT_REST)

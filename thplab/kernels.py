@@ -36,6 +36,8 @@ class Kernel:
     """What madvise knows; anything else is -EINVAL. Not all of it is built."""
     foll_pin: bool
     """io_uring exists and takes FOLL_PIN references."""
+    coalesces_pins: bool
+    """io_uring keeps one pin for each large folio of a buffer, instead of one for each page."""
     free_needs_swap: bool
     """MADV_FREE is MADV_DONTNEED while there is no swap."""
     events: tuple[str, ...]
@@ -87,6 +89,7 @@ RFC_2014 = Kernel(
     split_refused=EBUSY,  # docs/KERNEL.md 2.2, "split_huge_page, pinned"
     advices=_ADVICES,  # as 3.16: tests/truth/README.md part C, limits
     foll_pin=False,
+    coalesces_pins=False,
     free_needs_swap=False,  # there is no MADV_FREE
     source="docs/KERNEL.md section 2; mails 1402329861-7037-N-git-send-email-kirill.shutemov of 9 June 2014",
     events=_EVENTS,  # patch 05 splits thp_split into three
@@ -118,6 +121,7 @@ V4_5 = Kernel(
     split_refused=EBUSY,  # tests/truth/README.md part A, "split, 1 extra ref"
     advices=_ADVICES | {"free"},  # MADV_FREE came with 4.5; the rest of tests/truth/README.md part A, limits
     foll_pin=False,  # linux-4.5.jsonl, x_uring_1_munmap
+    coalesces_pins=False,  # there is no io_uring
     free_needs_swap=True,  # linux-4.5.jsonl, free_part_shared
     source="docs/KERNEL.md section 3; tests/truth/linux-4.5.jsonl",
     events=_EVENTS,  # thp_deferred_split_page came with 4.6
@@ -179,6 +183,7 @@ V6_12 = replace(
     scheme=Folio(mm_ids=False),
     source="docs/KERNEL.md section 4; tests/truth/linux-6.12.jsonl",
     events=(*V6_1.events, "thp_underused_split_page"),
+    coalesces_pins=True,  # linux-6.12.jsonl, pin_dma_whole
     split_frees_zero_pages=True,  # tests/truth/README.md part A, surprise 8
     queues_new_thps=True,  # tests/truth/README.md part A, surprise 7
     mprotect_makes_writable=True,  # linux-6.12.jsonl, mprotect_whole

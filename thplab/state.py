@@ -20,7 +20,7 @@ from thplab import page_tables as pt
 from thplab.address_space import AddressSpace, AnonVma, Region, Vma
 from thplab.buddy import Buddy
 from thplab.errors import BadInput
-from thplab.frames import COLUMNS, PG_head, PG_reserved, PG_tail, PG_used
+from thplab.frames import COLUMNS, GUP_PIN_COUNTING_BIAS, PG_head, PG_reserved, PG_tail, PG_used
 from thplab.geometry import Geometry
 from thplab.kernels import Kernel
 from thplab.machine import Machine
@@ -42,11 +42,13 @@ class VmaState(NamedTuple):
 
 
 class ProcessState(NamedTuple):
-    """A process: its top page table, its mm id, its VMAs in address order, the tables it has deposited, its named regions."""
+    """A process: its top page table, its mm id, whether it ever took FOLL_PIN pins, its VMAs in address order, the tables that
+    it has deposited, its named regions."""
 
     name: str
     pgd: int
     mm_id: int
+    has_pinned: bool
     vmas: tuple[VmaState, ...]
     deposited: tuple[tuple[int, tuple[int, ...]], ...]
     regions: tuple[tuple[str, Region], ...]
@@ -230,7 +232,9 @@ class State:
         """Number of references that drivers hold through each frame; shape [frames]."""
         pins = np.zeros(self.nframes, np.int64)
         for pin in self.pins.values():
-            np.add.at(pins, np.array(pin.pages, np.int64), 1)
+            for pfn in pin.pages:
+                small = not self.field("flags", pfn) & (PG_head | PG_tail)
+                pins[pfn] += GUP_PIN_COUNTING_BIAS if pin.foll_pin and small else 1
         return pins
 
     def contents(self, process: str, region: str = "R") -> tuple[int | None, ...]:
@@ -310,7 +314,7 @@ def _share(now: A, before: A | None) -> A:
 def _process(mm: AddressSpace) -> ProcessState:
     vmas = tuple(VmaState(v.start, v.end, v.prot, v.flags, v.pgoff, tuple(a.number for a in v.chain)) for v in mm.vmas)
     deposited = tuple((table, tuple(waiting)) for table, waiting in sorted(mm.deposited.items()))
-    return ProcessState(mm.name, mm.pgd, mm.mm_id, vmas, deposited, tuple(mm.regions.items()))
+    return ProcessState(mm.name, mm.pgd, mm.mm_id, mm.has_pinned, vmas, deposited, tuple(mm.regions.items()))
 
 
 def restore(state: State, variants: dict[str, Callable[..., Any]] | None = None) -> Machine:
@@ -336,7 +340,7 @@ def restore(state: State, variants: dict[str, Callable[..., Any]] | None = None)
     system.tables.level = dict(state.levels)
     system.anon_vmas = {n: AnonVma(n, a.root) for n, a in state.anon_vmas.items()}
     for process in state.processes:
-        mm = AddressSpace(process.name, state.geometry, process.pgd, process.mm_id)
+        mm = AddressSpace(process.name, state.geometry, process.pgd, process.mm_id, process.has_pinned)
         mm.vmas = [Vma(mm, *v[:5], [system.anon_vmas[n] for n in v.chain]) for v in process.vmas]
         mm.deposited = {table: deque(waiting) for table, waiting in process.deposited}
         system.mms[process.name] = mm

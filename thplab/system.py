@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -54,6 +54,10 @@ class Pin:
     name: str
     proc: str
     pages: tuple[int, ...]
+    foll_pin: bool = False
+    """They are FOLL_PIN pins, which say that the driver reads or writes the contents; else FOLL_GET references."""
+    files: frozenset[str] = frozenset()
+    """The processes that have the driver's file open: the last one that exits ends the pin. Empty: it outlives them all."""
 
 
 class System:
@@ -194,6 +198,12 @@ class System:
         mm = AddressSpace(name, self.geometry, pgd, next(n for n in range(1, len(taken) + 2) if n not in taken))
         self.mms[name] = mm
         return mm
+
+    def share_files(self, parent: str, child: str) -> None:
+        """A fork gives the child all open files of the parent, so those that pins hang on, too."""
+        for name, pin in self.pins.items():
+            if parent in pin.files:
+                self.pins[name] = replace(pin, files=pin.files | {child})
 
     # --- anon_vma -----------------------------------------------------------------------------------------------------
 

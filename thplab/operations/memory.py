@@ -10,6 +10,7 @@ from thplab.errors import ENOMEM, BadInput
 from thplab.operations.checks import check_choice, check_mapped, check_new_process, check_range
 from thplab.routines.fault import access
 from thplab.routines.fork import dup_mmap
+from thplab.routines.gup import exit_files
 from thplab.routines.protect import do_mprotect
 from thplab.routines.unmap import do_munmap, exit_mmap
 from thplab.steps import Routine, change
@@ -112,6 +113,7 @@ def exit(machine: Machine, proc: str) -> Routine[int]:
 
 def _do_exit(machine: Machine, mm: AddressSpace) -> Routine[int]:
     yield from exit_mmap(machine.system, mm)
+    yield from exit_files(machine.system, mm.name)
     return 0
 
 

@@ -8,26 +8,29 @@ from thplab.errors import ENOSYS, BadInput
 from thplab.operations.checks import check_choice, check_mapped, refuse
 from thplab.routines.gup import pin_user_pages, unpin_user_pages
 from thplab.steps import Routine
+from thplab.system import Pin
 
 if TYPE_CHECKING:
     from thplab.machine import Machine
 
-PIN_WRITES = {"vmsplice": False, "raw": False, "gup": False, "gupw": True}
-"""How a pin is taken -> whether the driver wants to write. All of these take plain references (FOLL_GET)."""
+PIN_WRITES = {"vmsplice": False, "io_uring": True, "raw": False, "gup": False, "gupw": True}
+"""How a pin is taken -> whether the driver wants to write. io_uring takes FOLL_PIN pins, all others plain references (FOLL_GET)."""
+
+PIN_FILES = ("vmsplice", "io_uring")
+"""The ways in which the pin hangs on a file of the process (a pipe, a ring), which its children share and an exit closes."""
 
 
 def pin(machine: Machine, proc: str, start: int, npages: int = 1, pin: str = "", how: str = "vmsplice", region: str = "R") -> Routine[int]:
     if how == "io_uring" and not machine.system.kernel.foll_pin:
         return refuse(ENOSYS, "io_uring does not exist in this kernel")
-    if how == "io_uring":
-        raise BadInput("how", "'io_uring' is not built: it takes FOLL_PIN references", "one of " + ", ".join(PIN_WRITES))
     write = check_choice("how", how, PIN_WRITES)
     mm, low, high = check_mapped(machine, proc, start, npages, region)
     if not pin:
         raise BadInput("pin", "has no name", "a name by which it is let go later")
     if pin in machine.system.pins:
         raise BadInput("pin", f"{pin!r} is held already", "a new name")
-    return pin_user_pages(machine.system, mm, pin, low, high, write)
+    taken = Pin(pin, proc, (), foll_pin=how == "io_uring", files=frozenset({proc} if how in PIN_FILES else ()))
+    return pin_user_pages(machine.system, mm, low, high, taken, write)
 
 
 def unpin(machine: Machine, pin: str, proc: str = "") -> Routine[int]:

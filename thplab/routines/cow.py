@@ -280,7 +280,7 @@ def wp_fallback(system: System, vma: Vma, address: int, pmd_table: int, pmd: int
     if page == system.huge_zero_page:
         yield from split_huge_pmd(system, vma, address)
         return VM_FAULT_FALLBACK
-    pages = _alloc_small_pages(system, geometry.nr)
+    pages = alloc_small_pages(system, geometry.nr)
     if not pages:
         yield change(f"no memory for {geometry.nr} small pages either", "Those that were found are given back.")
         yield from split_huge_pmd(system, vma, address)
@@ -298,13 +298,7 @@ def wp_fallback(system: System, vma: Vma, address: int, pmd_table: int, pmd: int
         yield change("PMD marked not present")
         yield from system.cpus.flush_tlb(f"{geometry.size_text(geometry.nr)} of {vma.mm.name}")
         pgtable = yield from pgtable_trans_huge_withdraw(system, vma.mm, pmd_table)
-        entry = pt.mkdirty(pt.mkyoung(pt.mkwrite(pt.pgprot(vma.prot))))
-        assert vma.anon_vma is not None
-        for offset, new in enumerate(pages):
-            system.page_add_new(single(new), vma.anon_vma, vma.index(haddr, geometry.page_size) + offset)
-        frames.mapcount[np.array(pages)] = 0
-        tables.table[pgtable][:] = (np.array(pages, np.uint64) << np.uint64(12)) | np.uint64(entry)
-        yield change(f"fill {geometry.nr} PTEs with the small pages, _mapcount = 0 each")
+        yield from map_small_copies(system, vma, haddr, pgtable, pages, pt.mkdirty(pt.mkyoung(pt.mkwrite(pt.pgprot(vma.prot)))))
         tables.link(pmd_table, index, pgtable)
         yield change("PMD = the PTE table")
         yield from system.scheme.remove_pmd_rmap(system, vma, page)
@@ -318,7 +312,24 @@ def wp_fallback(system: System, vma: Vma, address: int, pmd_table: int, pmd: int
     return 0
 
 
-def _alloc_small_pages(system: System, count: int) -> tuple[int, ...]:
+@routine
+def map_small_copies(system: System, vma: Vma, address: int, pte_table: int, pages: tuple[int, ...], bits: int) -> Routine[None]:
+    """Map fresh small pages, which need not lie together, one after the other from `address` on, all with the same bits.
+
+    Called under the lock of the table, or before anybody else sees it. The map counts and entries are plain stores.
+    """
+    frames, size = system.frames, system.geometry.page_size
+    assert vma.anon_vma is not None
+    for offset, new in enumerate(pages):
+        system.page_add_new(single(new), vma.anon_vma, vma.index(address, size) + offset)
+    frames.mapcount[np.array(pages)] = 0
+    first = system.geometry.index(address, 0)
+    entries = (np.array(pages, np.uint64) << np.uint64(12)) | np.uint64(bits)
+    system.tables.table[pte_table][first : first + len(pages)] = entries
+    yield change(f"fill {len(pages)} PTEs with small pages, _mapcount = 0 each")
+
+
+def alloc_small_pages(system: System, count: int) -> tuple[int, ...]:
     """pfns of `count` small pages, or none at all when memory does not suffice."""
     pages: list[int] = []
     for _ in range(count):

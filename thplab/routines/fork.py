@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
+
 from thplab import page_tables as pt
 from thplab.address_space import VM_DONTCOPY, AddressSpace, Vma
 from thplab.errors import EAGAIN, ENOMEM
 from thplab.frames import PG_anon_exclusive, single
+from thplab.routines.cow import alloc_small_pages, map_small_copies
 from thplab.routines.deposit import pgtable_trans_huge_deposit
 from thplab.routines.fault import pmd_alloc, pte_alloc
 from thplab.routines.rmap import anon_vma_lock
+from thplab.routines.split_huge_pmd import split_huge_pmd
 from thplab.routines.unmap import exit_mmap
 from thplab.routines.walk import entry_range, pmd_at, pmd_ranges
 from thplab.steps import Routine, change, read
@@ -36,6 +41,7 @@ def dup_mmap(system: System, parent: AddressSpace, name: str) -> Routine[int]:
         error = yield from copy_page_range(system, vma, source)
         if error:
             break
+    system.share_files(parent.name, name)
     yield from system.cpus.flush_tlb(f"all of {parent.name}", f"{parent.name}'s entries have become read-only.")
     yield from system.cpus.unlock(parent.mmap_sem)
     if error:
@@ -90,16 +96,32 @@ def copy_page_range(system: System, vma: Vma, source: Vma) -> Routine[int]:
         if not pte_table:
             return -ENOMEM
         low, high = entry_range(system.geometry, address, stop)
-        yield from copy_pte_range(system, vma, pte_table, pt.pte_pfn(found[2]), low, high)
+        error = yield from copy_pte_range(system, vma, source, pte_table, pt.pte_pfn(found[2]), address, low, high)
+        if error:
+            return error
     return 0
+
+
+def needs_copy_for_dma(system: System, source: Vma, pages: slice) -> npt.NDArray[np.bool_]:
+    """Which of these pages a fork must copy at once: the parent's own ones that a driver may have pinned with FOLL_PIN.
+
+    If the child shared them, the parent's next write would go to a copy, and the driver would hold the wrong page.
+    """
+    frames = system.frames
+    needs = np.zeros(pages.stop - pages.start, np.bool_)
+    if source.mm.has_pinned:
+        own = (frames.flags[pages] & PG_anon_exclusive) != 0 if system.kernel.anon_exclusive else ~needs
+        needs = own & np.array([frames.maybe_dma_pinned(pfn) for pfn in range(pages.start, pages.stop)])
+    return needs
 
 
 @routine
 def copy_huge_pmd(system: System, vma: Vma, pmd_table: int, source: Vma, address: int) -> Routine[int]:
     """Let the child map the parent's huge page with a PMD of its own; both PMDs become read-only.
 
-    Called under the parent's mmap_sem (exclusive). Returns 0; -ENOMEM (no table to deposit) or -EAGAIN (the parent's PMD
-    is not huge any more: a page split was quicker), with nothing changed.
+    Called under the parent's mmap_sem (exclusive). Returns 0; -ENOMEM (no table to deposit), with nothing changed; or -EAGAIN: the
+    parent's PMD is not huge any more. Either a page split was quicker, or a driver has pinned the page for DMA, and the child needs
+    copies of its own: then the parent's PMD was split here.
     """
     tables, index = system.tables, system.geometry.index(address, 1)
     pgtable = tables.alloc(0)
@@ -114,11 +136,14 @@ def copy_huge_pmd(system: System, vma: Vma, pmd_table: int, source: Vma, address
     pmd = tables.get(source_table, index)
     page = pt.pte_pfn(pmd)
     yield read(f"read the parent's PMD: {pt.entry_text(pmd)}")
-    if not pt.pmd_trans_huge(pmd):
+    pinned = pt.pmd_trans_huge(pmd) and page != system.huge_zero_page and bool(needs_copy_for_dma(system, source, single(page))[0])
+    if not pt.pmd_trans_huge(pmd) or pinned:
         yield from system.cpus.unlock(parent_lock)
         yield from system.cpus.unlock(child_lock)
         tables.free(pgtable)
         yield change("free the PTE table again")
+        if pinned:
+            yield from split_huge_pmd(system, source, address)
         return -EAGAIN
     if page != system.huge_zero_page:
         yield from system.scheme.get_pages(system, single(page))
@@ -136,16 +161,26 @@ def copy_huge_pmd(system: System, vma: Vma, pmd_table: int, source: Vma, address
 
 
 @routine
-def copy_pte_range(system: System, vma: Vma, pte_table: int, source_table: int, low: int, high: int) -> Routine[None]:
-    """Copy the PTEs [low, high): each page gets one more reference and mapping, both PTEs become read-only."""
+def copy_pte_range(
+    system: System, vma: Vma, source: Vma, pte_table: int, source_table: int, address: int, low: int, high: int
+) -> Routine[int]:
+    """Copy the PTEs [low, high) from `address` on: each page gets one more reference and mapping, both PTEs become read-only.
+
+    Of a page that is pinned for DMA the child gets a copy. Returns 0, or -ENOMEM if there is no memory for one.
+    """
     tables = system.tables
     child_lock, parent_lock = system.ptl(pte_table), system.ptl(source_table)
     yield from system.cpus.lock(child_lock)
     yield from system.cpus.lock(parent_lock)
     runs = tables.runs(source_table, low, high)
     yield read("read the parent's PTEs")
+    error = 0
     for run in runs:
-        parts = system.each(run.entries)
+        copied = copied_parts(system, source, run)
+        for part in copied:
+            at = address + (part.start - low) * system.geometry.page_size
+            error = error or (yield from copy_present_pages(system, vma, at, pte_table, run.cut(part.start, part.stop).pages))
+        parts = tuple(part for rest in between(run.entries, copied) for part in system.each(rest))
         for part in parts:
             if run.kind == "migration":
                 tables.change(source_table, part, clear=pt._SWP_TYPE | pt._SWP_EXCLUSIVE, set_=pt._SWP_MIGRATION_READ)
@@ -163,3 +198,36 @@ def copy_pte_range(system: System, vma: Vma, pte_table: int, source_table: int, 
             yield change("the child's PTEs = the same entries, not yet accessed")
     yield from system.cpus.unlock(parent_lock)
     yield from system.cpus.unlock(child_lock)
+    return error
+
+
+def copied_parts(system: System, source: Vma, run: pt.Run) -> tuple[slice, ...]:
+    """The entries of a run whose pages a fork must copy at once, at the machine's grain."""
+    if run.kind != "page":
+        return ()
+    needs = np.concatenate(([False], needs_copy_for_dma(system, source, run.pages), [False]))
+    borders = (np.flatnonzero(needs[1:] != needs[:-1]) + run.start).tolist()
+    return tuple(part for low, high in zip(borders[::2], borders[1::2], strict=True) for part in system.each(slice(low, high)))
+
+
+def between(whole: slice, parts: tuple[slice, ...]) -> tuple[slice, ...]:
+    """What `parts`, in order, leave of `whole`."""
+    borders = [whole.start, *(border for part in parts for border in (part.start, part.stop)), whole.stop]
+    return tuple(slice(low, high) for low, high in zip(borders[::2], borders[1::2], strict=True) if low < high)
+
+
+@routine
+def copy_present_pages(system: System, vma: Vma, address: int, pte_table: int, pages: slice) -> Routine[int]:
+    """Give the child copies of pages that are pinned in the parent, from `address` on, under the locks of both tables.
+
+    Returns 0, or -ENOMEM with nothing changed.
+    """
+    new = alloc_small_pages(system, pages.stop - pages.start)
+    if not new:
+        return -ENOMEM
+    yield change(f"allocate {len(new)} small pages")
+    system.frames.content[np.array(new)] = system.frames.content[pages]
+    yield change(f"copy {system.geometry.size_text(len(new))}", "A driver works on the parent's pages: the child must not share them.")
+    bits = pt.mkdirty(pt.mkwrite(pt.pgprot(vma.prot)) if vma.prot & pt.PROT_WRITE else pt.pgprot(vma.prot))
+    yield from map_small_copies(system, vma, address, pte_table, new, pt.mkyoung(bits))
+    return 0

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
+
 from thplab import page_tables as pt
 from thplab.address_space import AddressSpace
 from thplab.errors import EFAULT, ENOMEM
-from thplab.frames import single
+from thplab.frames import GUP_PIN_COUNTING_BIAS, single
 from thplab.routines.cow import VM_FAULT_OOM
 from thplab.routines.fault import handle_mm_fault
 from thplab.routines.walk import pmd_at
@@ -14,33 +17,55 @@ from thplab.system import Pin, System, routine
 
 
 @routine
-def pin_user_pages(system: System, mm: AddressSpace, name: str, start: int, end: int, write: bool) -> Routine[int]:
-    """A driver takes one reference on each page of [start, end) and remembers them under `name`.
+def pin_user_pages(system: System, mm: AddressSpace, start: int, end: int, pin: Pin, write: bool) -> Routine[int]:
+    """A driver takes one reference on each page of [start, end), as `pin` says, which has no pages yet, and remembers them.
 
     Returns 0, or -EFAULT / -ENOMEM where a page cannot be faulted in; then the references taken so far are dropped.
     """
-    pages = yield from get_user_pages_fast(system, mm, start, end, write)
+    if pin.foll_pin and not mm.has_pinned:
+        mm.has_pinned = True
+        yield change(f"{mm.name} has pinned pages", "A fork has to look out for them from now on.")
+    pages = yield from get_user_pages_fast(system, mm, start, end, write, pin.foll_pin)
     address = start + len(pages) * system.geometry.page_size
     error = 0
     while address < end and not error:
-        page = yield from get_user_page(system, mm, address, write)
+        page = yield from get_user_page(system, mm, address, write, pin.foll_pin)
         if page >= 0:
             pages += (page,)
             address += system.geometry.page_size
         else:
             error = page
     if error:
-        yield from put_user_pages(system, pages)
+        yield from put_user_pages(system, pages, pin.foll_pin)
         return error
-    system.pins[name] = Pin(name, mm.name, pages)
+    if pin.foll_pin and system.kernel.coalesces_pins and len(pages) > 1 and (kept := one_of_each_folio(system, pages)):
+        extra = tuple(page for page in pages if page not in kept)
+        yield from put_user_pages(system, extra, pin.foll_pin)
+        pages = kept
+    system.pins[pin.name] = replace(pin, pages=pages)
     yield change(
-        f"the driver holds {len(pages)} {'pages' if len(pages) > 1 else 'page'} as {name!r}", "It may read or write them at any time."
+        f"the driver holds {len(pages)} {'pages' if len(pages) > 1 else 'page'} as {pin.name!r}", "It may read or write them at any time."
     )
     return 0
 
 
+def one_of_each_folio(system: System, pages: tuple[int, ...]) -> tuple[int, ...]:
+    """The first of `pages` in each large folio, if they go through large folios without a gap; else nothing (io_coalesce_buffer)."""
+    frames, nr = system.frames, system.geometry.nr
+    kept = [pages[0]]
+    for before, page in pairwise(pages):
+        if page == before + 1 and frames.compound_head(page) == frames.compound_head(before):
+            continue
+        if (before + 1) % nr or page % nr:
+            return ()
+        kept.append(page)
+    return tuple(kept) if all(frames.is_compound(page) for page in kept) else ()
+
+
 @routine
-def get_user_pages_fast(system: System, mm: AddressSpace, start: int, end: int, write: bool) -> Routine[tuple[int, ...]]:
+def get_user_pages_fast(
+    system: System, mm: AddressSpace, start: int, end: int, write: bool, foll_pin: bool = False
+) -> Routine[tuple[int, ...]]:
     """Pin pages from `start` on by reading the page tables without a lock; returns the pfns of as many as it could.
 
     Interrupts are off, so the tables cannot go away below it: whoever takes entries away flushes the TLB, and that
@@ -60,6 +85,8 @@ def get_user_pages_fast(system: System, mm: AddressSpace, start: int, end: int, 
             stop = min(end, (address & -geometry.huge_size) + geometry.huge_size)
             count = (stop - address) // geometry.page_size
             system.frames.ref_add(single(pt.pte_pfn(pmd)), count)
+            if foll_pin:
+                system.frames.pincount_add(pt.pte_pfn(pmd), count)
             yield change(
                 f"head {system.count} += {count}", "One add for all pages of this huge page: a pin of a tail is a reference on the head."
             )
@@ -71,7 +98,7 @@ def get_user_pages_fast(system: System, mm: AddressSpace, start: int, end: int, 
         yield read(f"read the PTE: {pt.entry_text(pte)}")
         if not _usable(pte, write) or pt.pte_special(pte):
             break
-        yield from system.scheme.get_pages(system, single(pt.pte_pfn(pte)))
+        yield from grab_page(system, pt.pte_pfn(pte), foll_pin)
         pages += (pt.pte_pfn(pte),)
         address += geometry.page_size
     yield from system.cpus.local_irq_enable()
@@ -85,7 +112,7 @@ def _usable(entry: int, write: bool) -> bool:
 
 
 @routine
-def get_user_page(system: System, mm: AddressSpace, address: int, write: bool) -> Routine[int]:
+def get_user_page(system: System, mm: AddressSpace, address: int, write: bool, foll_pin: bool = False) -> Routine[int]:
     """The slow way for one page: fault it in, then take the reference under the page table lock (follow_page).
 
     Holds mmap_sem (shared) all the while. Returns the pfn, or -EFAULT / -ENOMEM.
@@ -96,7 +123,7 @@ def get_user_page(system: System, mm: AddressSpace, address: int, write: bool) -
     yield read("find the VMA: " + ("it allows the access" if allowed else "none that allows the access"))
     result: int | None = None if allowed else -EFAULT
     while result is None and vma is not None:
-        result = yield from follow_page(system, mm, address, write)
+        result = yield from follow_page(system, mm, address, write, foll_pin)
         if result is None:
             fault = yield from handle_mm_fault(system, vma, address, write)
             result = -ENOMEM if fault & VM_FAULT_OOM else None
@@ -106,7 +133,7 @@ def get_user_page(system: System, mm: AddressSpace, address: int, write: bool) -
 
 
 @routine
-def follow_page(system: System, mm: AddressSpace, address: int, write: bool) -> Routine[int | None]:
+def follow_page(system: System, mm: AddressSpace, address: int, write: bool, foll_pin: bool = False) -> Routine[int | None]:
     """Take a reference on the page that is mapped at `address`; returns its pfn, or None if it must be faulted in."""
     geometry = system.geometry
     found = pmd_at(system, mm, address)
@@ -124,25 +151,60 @@ def follow_page(system: System, mm: AddressSpace, address: int, write: bool) -> 
     page: int | None = None
     if _usable(entry, write) and pt.pmd_trans_huge(entry) == huge:
         page = pt.pte_pfn(entry) + (geometry.index(address, 0) if huge else 0)
-        yield from system.scheme.get_pages(system, single(page))
+        yield from grab_page(system, page, foll_pin)
     yield from system.cpus.unlock(lock)
     return page
 
 
 @routine
+def grab_page(system: System, page: int, foll_pin: bool) -> Routine[None]:
+    """Take a reference on a page that is mapped (try_grab_page); a FOLL_PIN one can be told from the others afterwards."""
+    frames = system.frames
+    if not foll_pin:
+        yield from system.scheme.get_pages(system, single(page))
+    elif frames.is_compound(page):
+        head = frames.compound_head(page)
+        frames.ref_one_by_one(head, 1)
+        frames.pincount_add(head, 1)
+        yield change(f"head {system.count} += 1, _pincount += 1", "One of the references is a pin of a driver that uses the contents.")
+    else:
+        frames.ref_add(single(page), GUP_PIN_COUNTING_BIAS)
+        yield change(f"{system.page_name(page)} {system.count} += {GUP_PIN_COUNTING_BIAS}", "A small page has no count for pins.")
+
+
+@routine
+def exit_files(system: System, name: str) -> Routine[None]:
+    """A process that exits closes its files: pins that nobody else has a file for are let go."""
+    mine = tuple(pin for pin in system.pins.values() if name in pin.files)
+    for pin in mine:
+        if pin.files == {name}:
+            yield from unpin_user_pages(system, pin.name)
+        else:
+            system.pins[pin.name] = replace(pin, files=pin.files - {name})
+            yield change(f"{name} closes the file of {pin.name!r}")
+
+
+@routine
 def unpin_user_pages(system: System, name: str) -> Routine[int]:
     """The driver lets go of the pages that it holds as `name`, which exists. Returns 0."""
-    pages = system.pins.pop(name).pages
-    yield from put_user_pages(system, pages)
+    pin = system.pins.pop(name)
+    yield from put_user_pages(system, pin.pages, pin.foll_pin)
     return 0
 
 
 @routine
-def put_user_pages(system: System, pages: tuple[int, ...]) -> Routine[None]:
-    """Drop one reference on each of `pages`."""
+def put_user_pages(system: System, pages: tuple[int, ...], foll_pin: bool = False) -> Routine[None]:
+    """Drop one reference, or FOLL_PIN pin, on each of `pages`."""
+    frames = system.frames
     done = 0
     while done < len(pages):
         part = _neighbours(system, pages, done)
+        if foll_pin and frames.is_compound(part.start):
+            frames.pincount_add(frames.compound_head(part.start), part.start - part.stop)
+            yield change(f"head _pincount -= {part.stop - part.start}")
+        elif foll_pin:
+            frames.ref_add(part, 1 - GUP_PIN_COUNTING_BIAS)  # the last one is dropped below
+            yield change(f"{system.page_name(part.start)} {system.count} -= {GUP_PIN_COUNTING_BIAS - 1}")
         yield from system.scheme.put_pages(system, part)
         done += part.stop - part.start
 

@@ -119,6 +119,9 @@ class Shown:
             fields["tails_count_nonzero"] = int(np.count_nonzero(tails[0]))
             fields["tail_pins"] = int((tails[1] + 1).sum())
             fields |= self._raw_fields(state, head)
+            fields["maybe_shared"] = int(state.kernel.scheme.maybe_mapped_shared(self.machine.system.frames, head))
+            if state.kernel.foll_pin:
+                fields["pincount"] = state.field("pincount", head)
         for page, count in self._alike(head, nr):
             pfn, ours = head + page, bool(frame.ours[page])
             columns["kind"].add(page, count, ("tail" if page else "head") if frame.compound else "small" if ours else GONE)
@@ -227,8 +230,5 @@ class Shown:
             columns["small page"].add(page, count, small)
         columns["kind"].add(page, count, "head" if flags & PG_head else "tail" if flags & PG_tail else "small")
         columns["mapcount"].add(page, count, mapcount)
-        shared: int | None = mapcount > 1
-        if flags & (PG_head | PG_tail):
-            shared = self._raw_fields(state, state.head(pfn)).get("maybe_shared")
-        if shared is not None:
-            columns["excl"].add(page, count, int(not shared))
+        # pagemap asks the first page of a PMD for all of them.
+        columns["excl"].add(page, count, int((self._kpagecount(state.head(pfn)) if how == "pmd" else mapcount) == 1))
