@@ -181,7 +181,7 @@ def pincounts_count_pins(state: State) -> Iterator[str]:
 
 @_invariant(AT_REST)
 def mm_slots_count_mappings(state: State) -> Iterator[str]:
-    """The slots of a folio tell how many of its mappings are those of an mm, and it is maybe shared if no mm has them all (v6.18)."""
+    """A slot of a folio never counts more mappings than its mm has, and the folio is maybe shared if no mm has them all (v6.18)."""
     if not state.kernel.mm_ids:
         return
     names = {process.mm_id: process.name for process in state.processes}
@@ -192,8 +192,9 @@ def mm_slots_count_mappings(state: State) -> Iterator[str]:
                 theirs[m.process] += m.count
         slots = [(state.field(who, head), state.field(count, head)) for who, count in MM_SLOTS]
         for mm_id, count in slots:
-            if (mm_id and theirs[names[mm_id]] != count) or bool(mm_id) != bool(count):
-                yield f"pfn {head:#x}: the slot of {names.get(mm_id, 'nobody')} says {count} mappings, but it has {theirs[names.get(mm_id, '')]}"
+            holder = names.get(mm_id, "nobody")
+            if count > theirs[holder] or bool(mm_id) != bool(count):  # what was mapped while no slot was free is not counted
+                yield f"pfn {head:#x}: the slot of {holder} says {count} mappings, but it has {theirs[holder]}"
         if theirs and max(theirs.values()) < theirs.total() and not state.field("flags", head) & PG_maybe_shared:
             yield f"pfn {head:#x} is mapped by {', '.join(sorted(theirs))}, but not marked as maybe shared"
 

@@ -142,7 +142,7 @@ class Folio(HeadReferences):
             if n > 0 and not mine[0][head] and total > n:
                 frames.flags[head] |= PG_maybe_shared
             mine[0][head] = mm_id
-            mine[1][head] += n
+            mine[1][head] = max(0, int(mine[1][head]) + n)  # mappings from the time before the mm had a slot go, too
             if not mine[1][head]:
                 mine[0][head] = 0
         if n < 0 and any(count[head] == total for _, count in slots):
