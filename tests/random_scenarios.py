@@ -13,8 +13,12 @@ from thplab.trace import begin
 PROCESSES = ("A", "B", "C")
 
 OFTEN = ["write"] * 3 + ["fork", "mprotect", "pin"] * 2 + ["read", "fill", "exit", "munmap", "unpin", "split", "split_pmd", "swap_out"]
-OFTEN += ["madvise", "sys"]
+OFTEN += ["madvise", "mremap"] * 2 + ["pin", "mlock", "munlock", "sys"]
 """What is proposed, as often as it stands here."""
+
+ADVICES = ["dontneed"] * 3 + ["nohugepage", "hugepage", "dontfork", "wipeonfork", "mergeable", "unmergeable", "populate_write"]
+
+EFAULT, ENOMEM, EINVAL = -14, -12, -22
 
 
 def propose(rng: random.Random, pages: int, serial: int) -> Operation:
@@ -37,7 +41,10 @@ def propose(rng: random.Random, pages: int, serial: int) -> Operation:
         "split": {"proc": proc, "start": start},
         "split_pmd": {"proc": proc, "start": start},
         "swap_out": {"proc": proc, "start": start},
-        "madvise": {**where, "advice": rng.choice(("dontneed", "dontneed", "nohugepage", "hugepage"))},
+        "madvise": {**where, "advice": rng.choice(ADVICES)},
+        "mremap": {**where, "to": "R", "at": rng.randrange(pages - npages + 1)},
+        "mlock": where,
+        "munlock": where,
         "sys": {"path": "/proc/sys/vm/drop_caches", "value": "2"},
     }[op]
     return Operation(op, fields)  # type: ignore[arg-type]
@@ -66,6 +73,8 @@ class Model:
     def __init__(self) -> None:
         self.contents: dict[str, dict[int, int]] = {}
         self.prot: dict[str, dict[int, str]] = {}
+        self.flags: dict[str, dict[int, set[str]]] = {}
+        """What each page remembers of madvise and mlock, as far as it matters: dontfork, wipeonfork, locked."""
 
     def apply(self, op: Operation, nr: int, result: int) -> None:
         """Follow one operation that returned `result`."""
@@ -76,25 +85,69 @@ class Model:
         if op.op == "mmap":
             self.prot[proc] = dict.fromkeys(range(int(f["thps"] or 0) * nr), "rw")
             self.contents[proc] = dict.fromkeys(self.prot[proc], 0)
+            self.flags[proc] = {page: set() for page in self.prot[proc]}
         elif op.op == "fork" and result == 0:
-            self.prot[str(f["child"])] = dict(self.prot[proc])
-            self.contents[str(f["child"])] = dict(self.contents[proc])
+            self._fork(proc, str(f["child"]))
         elif op.op == "exit":
-            del self.prot[proc], self.contents[proc]
+            del self.prot[proc], self.contents[proc], self.flags[proc]
         elif op.op == "mprotect":
             self.prot[proc].update(dict.fromkeys(pages, str(f["prot"])))
-        elif op.op == "madvise" and f["advice"] == "dontneed":
-            self.contents[proc].update(dict.fromkeys(pages, 0))
+        elif op.op == "madvise":
+            self._madvise(proc, pages, str(f["advice"]), result)
+        elif op.op in ("mlock", "munlock"):
+            self._mlock(proc, pages, op.op == "mlock", result)
+        elif op.op == "mremap":
+            self._mremap(proc, pages, range(int(f["at"] or 0), int(f["at"] or 0) + npages), result)
         elif op.op == "munmap":
-            for page in pages:
-                self.prot[proc].pop(page, None)
-                self.contents[proc].pop(page, None)
+            self._unmap(proc, pages)
         elif op.op in ("write", "fill"):
             for i, page in enumerate(pages):
                 if self.prot[proc][page] != "rw":
-                    assert result == -14, f"{op} ignores a protection"
+                    assert result == EFAULT, f"{op} ignores a protection"
                     break
                 self.contents[proc][page] = self._stored(op, f, i)
+
+    def _unmap(self, proc: str, pages: range) -> None:
+        for page in pages:
+            for kept in (self.prot, self.contents, self.flags):
+                kept[proc].pop(page, None)
+
+    def _fork(self, proc: str, child: str) -> None:
+        copied = [page for page in self.prot[proc] if "dontfork" not in self.flags[proc][page]]
+        self.prot[child] = {page: self.prot[proc][page] for page in copied}
+        self.flags[child] = {page: self.flags[proc][page] - {"locked"} for page in copied}
+        self.contents[child] = {page: 0 if "wipeonfork" in self.flags[proc][page] else self.contents[proc][page] for page in copied}
+
+    def _madvise(self, proc: str, pages: range, advice: str, result: int) -> None:
+        if advice in ("dontfork", "wipeonfork") and result == 0:
+            for page in pages:
+                self.flags[proc][page].add(advice)
+        elif advice == "dontneed":
+            for page in pages:
+                if "locked" in self.flags[proc][page]:
+                    assert result == EINVAL, "locked memory is thrown away"
+                    break
+                self.contents[proc][page] = 0
+
+    def _mlock(self, proc: str, pages: range, locks: bool, result: int) -> None:
+        for page in pages:
+            if page not in self.flags[proc]:
+                assert result == ENOMEM, "nothing is locked"
+                break
+            self.flags[proc][page] = self.flags[proc][page] - {"locked"} | ({"locked"} if locks else set())
+
+    def _mremap(self, proc: str, pages: range, to: range, result: int) -> None:
+        if set(pages) & set(to):
+            assert result == EINVAL
+            return
+        self._unmap(proc, to)
+        if result == EFAULT:
+            return
+        for old, new in zip(pages, to, strict=True):
+            self.prot[proc][new] = self.prot[proc][old]
+            self.contents[proc][new] = self.contents[proc][old]
+            self.flags[proc][new] = self.flags[proc][old]
+        self._unmap(proc, pages)
 
     @staticmethod
     def _stored(op: Operation, f: dict[str, object], i: int) -> int:

@@ -52,7 +52,11 @@ CASES: list[tuple[Callable[[Machine, Process], object], str]] = [
     (lambda m, a: m.split_huge_page(a, 1, "S"), r"page 1 of region S in A is not mapped yet"),
     (lambda m, a: m.swap_out(a, 0, "S"), r"is not part of a huge page"),
     (lambda m, a: m.begin("frobnicate"), r"operation 'frobnicate' is not built"),
-    (lambda m, a: m.begin("split", proc="A", start=0, order=4), r"order is not built for split"),
+    (lambda m, a: m.begin("split", proc="A", start=0, how="magic"), r"how is 'magic'; expected direct or debugfs"),
+    (lambda m, a: m.begin("split", proc="A", pin="other"), r"pin 'other' is not held"),
+    (lambda m, a: m.begin("mremap", proc="A", start=0, to="T", at=0), r"to 'T' does not exist in A; expected one of: R, S"),
+    (lambda m, a: m.begin("mremap", proc="A", start=0, npages=2, to="R", at=99), r"at is page 99 with npages 2"),
+    (lambda m, a: m.begin("sys", path="/proc/sys/vm/swappiness", value="1"), r"path '/proc/sys/vm/swappiness' is not built"),
 ]
 
 

@@ -24,6 +24,7 @@ PREPARED = {
     "shared PTEs": "mmap A; write A 0; split_pmd A 0; fork A B",
     "zero page": "mmap A; read A 0",
     "small pages": "mmap A advise=none; write A 0 2; read A 2 2",
+    "moved PTEs": "mmap A; write A 0; mmap A region=D; mremap A 1 2 to=D at=1",
 }
 
 
@@ -40,6 +41,10 @@ ROUTINES = {
     "mprotect all": call("mprotect", proc="A", start=0, npages=4, prot="r"),
     "mprotect 1": call("mprotect", proc="A", start=3, prot="none"),
     "fork": call("fork", proc="A", child="C"),
+    "mlock 1": call("mlock", proc="A", start=1),
+    "mlock all": call("mlock", proc="A", start=0, npages=4),
+    "mremap all": call("mremap", proc="A", start=0, npages=4, to="D", at=0),
+    "mremap 2": call("mremap", proc="A", start=1, npages=2, to="D", at=2),
     "write": call("write", proc="A", start=1, value=9),
     "read": call("read", proc="A", start=2),
     "pin": call("pin", proc="A", start=1, npages=2, pin="dma"),
@@ -79,7 +84,8 @@ def finish(run: _Run, cpu: int) -> str:
 def test_one_interruption_anywhere_breaks_nothing(state: str, one: str, other: str) -> None:
     # The frozen split: the RFC's own has a window against whoever maps or unmaps (docs/KERNEL.md 6.5).
     frozen = {"split_huge_page": split_huge_page_freeze}
-    pair = Pair(f"{state}: {one}, {other}", "", "", PREPARED[state], (ROUTINES[one], ROUTINES[other]), False, frozen)
+    prepare = PREPARED[state] + ("; mmap A region=D" if "mremap" in one + other and "region=D" not in PREPARED[state] else "")
+    pair = Pair(f"{state}: {one}, {other}", "", "", prepare, (ROUTINES[one], ROUTINES[other]), False, frozen)
     start = prepared(pair)
     places = 0
     for first in (0, 1):

@@ -119,7 +119,7 @@ def test_an_inserted_operation_waits_for_the_locks_of_the_one_under_way() -> Non
 def test_a_scenario_that_cannot_go_on_says_where_and_why() -> None:
     trace = record("mmap A; write A 0; unpin dma")
     assert trace.problem.startswith(f"after step {len(trace) - 1}: pin 'dma' is not held")
-    assert "'mlock' is not built" in record("mmap A; mlock A 0 1").problem
+    assert "'memcg_new' is not built" in record("mmap A; memcg_new A").problem
 
 
 @pytest.mark.parametrize(("move", "message"), [("seek", "0 to"), ("forward", "0 or more"), ("back", "0 or more")])

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from thplab.errors import KernelBug
 from thplab.geometry import Geometry
 
-VM_HUGEPAGE, VM_NOHUGEPAGE, VM_DONTCOPY, VM_LOCKED = "hugepage", "nohugepage", "dontcopy", "locked"
+VM_HUGEPAGE, VM_NOHUGEPAGE, VM_DONTCOPY = "hugepage", "nohugepage", "dontcopy"
+VM_WIPEONFORK, VM_MERGEABLE, VM_LOCKED = "wipeonfork", "mergeable", "locked"
 """Flags that madvise and mlock set on a VMA (VM_*)."""
 
 
@@ -140,27 +141,34 @@ class AddressSpace:
         self.insert(upper)
         return upper
 
-    def mergeable_around(self, start: int, end: int) -> bool:
-        """Is there anything for merge_around to do?"""
-        pairs = zip(self.vmas, self.vmas[1:], strict=False)
-        return any(right.start <= end and left.end >= start and self._mergeable(left, right) for left, right in pairs)
+    def mergeable(self, vma: Vma) -> tuple[Vma, ...]:
+        """The neighbours before and after `vma`, which may be off the list yet, that it could be one VMA with (vma_merge)."""
+        before = next((v for v in self.vmas if v.end == vma.start and self._same(v, vma) and _may_share(vma, v)), None)
+        after = next((v for v in self.vmas if v.start == vma.end and self._same(vma, v) and _may_share(vma, v)), None)
+        if before and after and before.chain and after.chain and before.chain != after.chain:
+            after = None  # `vma` has no pages yet and fits to both, but they do not fit to each other
+        return tuple(v for v in (before, after) if v is not None)
 
-    def merge_around(self, start: int, end: int) -> None:
-        """Join neighbours that touch [start, end) and no longer differ in anything (vma_merge)."""
-        at = 0
-        while at + 1 < len(self.vmas):
-            left, right = self.vmas[at], self.vmas[at + 1]
-            if right.start <= end and left.end >= start and self._mergeable(left, right):
-                self.vmas.remove(right)
+    def merge(self, vma: Vma, others: tuple[Vma, ...]) -> Vma:
+        """Join `vma` with neighbours that `mergeable` has named; returns the one that is left."""
+        left, *rest = sorted((vma, *others), key=lambda v: v.start)
+        for right in rest:
+            self.vmas.remove(right)
+            if left.chain:
                 self.unlink_anon_vmas(right)
-                left.end = right.end
             else:
-                at += 1
+                left.chain = right.chain
+                for anon_vma in left.chain:
+                    anon_vma.vmas[anon_vma.vmas.index(right)] = left
+            left.end = right.end
+        return left
 
-    def _mergeable(self, left: Vma, right: Vma) -> bool:
-        return (
-            left.end == right.start
-            and (left.prot, left.flags) == (right.prot, right.flags)
-            and left.chain == right.chain
-            and right.pgoff == left.index(right.start, self.geometry.page_size)
-        )
+    def _same(self, left: Vma, right: Vma) -> bool:
+        """Two neighbours that differ in nothing that a VMA says, and whose pages have indexes in one row."""
+        there = left.index(right.start, self.geometry.page_size)
+        return (left.prot, left.flags, there) == (right.prot, right.flags, right.pgoff)
+
+
+def _may_share(vma: Vma, neighbour: Vma) -> bool:
+    """May a VMA join a neighbour's reverse map? Also if it has no pages yet and the neighbour's is its own (is_mergeable_anon_vma)."""
+    return vma.chain == neighbour.chain or (not vma.chain and len(neighbour.chain) == 1)

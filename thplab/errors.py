@@ -12,6 +12,7 @@ EAGAIN = errno.EAGAIN
 EBUSY = errno.EBUSY
 EFAULT = errno.EFAULT
 EINVAL = errno.EINVAL
+ENOENT = errno.ENOENT
 ENOMEM = errno.ENOMEM
 ENOSYS = errno.ENOSYS
 

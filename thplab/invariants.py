@@ -323,7 +323,7 @@ def no_lock_is_held(state: State) -> Iterator[str]:
 
 # --- between two states ---------------------------------------------------------------------------------------------------
 
-_OWN_TABLES = ("mmap", "write", "read", "fill", "mprotect", "munmap", "exit", "pin", "split_pmd")
+_OWN_TABLES = ("mmap", "write", "read", "fill", "mprotect", "munmap", "mlock", "munlock", "mremap", "exit", "pin", "split_pmd")
 
 
 @_invariant(BETWEEN)

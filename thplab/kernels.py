@@ -80,6 +80,10 @@ class Kernel:
     """A large folio remembers which two mms map it: it knows whether it may be shared, and is written in place by its only mapper."""
     anon_exclusive: bool
     """PG_anon_exclusive marks what one process has for itself: such a page is written in place, whoever else holds it."""
+    debugfs_split: str
+    """What the file split_huge_pages of debugfs splits: "all" huge pages of the machine, a "range"; empty: there is no such file."""
+    splits_to_order: bool
+    """A page split may leave folios of a lower order instead of single pages."""
 
 
 RFC_2014 = Kernel(
@@ -112,6 +116,8 @@ RFC_2014 = Kernel(
     pte_reuse_asks_mapcount=True,  # docs/KERNEL.md 2.5 (c)
     mm_ids=False,
     anon_exclusive=False,
+    debugfs_split="",  # as its base: linux-3.16.jsonl, x_split_debugfs_unpinned
+    splits_to_order=False,
 )
 
 V4_5 = Kernel(
@@ -144,6 +150,8 @@ V4_5 = Kernel(
     pte_reuse_asks_mapcount=True,  # docs/KERNEL.md 3.2, "write fault on a PTE of a THP"
     mm_ids=False,
     anon_exclusive=False,
+    debugfs_split="all",  # linux-4.5.jsonl, x_split_debugfs_unpinned
+    splits_to_order=False,  # linux-4.5.jsonl, x_split_order4
 )
 
 V5_10 = replace(
@@ -175,6 +183,7 @@ V6_1 = replace(
     migration_keeps_young=True,  # linux-6.1.jsonl, x_split_unpinned
     huge_reuse_asks_mapcount=False,  # tests/truth/README.md part A, surprise 11
     anon_exclusive=True,  # tests/truth/README.md part A, surprise 14
+    debugfs_split="range",  # tests/truth/README.md part A, "debugfs, pinned"; the file takes a range since 5.13
 )
 
 V6_12 = replace(

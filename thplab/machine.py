@@ -62,7 +62,7 @@ class Machine:
         Raises BadInput as `begin` does, and OutOfMemory where the kernel would have to kill the process.
         """
         result = drain(self.begin(op, **fields))
-        if result == -ENOMEM:
+        if result == -ENOMEM and op not in ("mlock", "munlock"):  # which say so of a gap between VMAs, too
             buddy = self.system.frames.buddy
             raise OutOfMemory(f"{op}: no memory left ({buddy.nr_free} of {len(self.system.frames.refcount)} frames are free)")
         return result

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from thplab import page_tables as pt
+from thplab.address_space import VM_LOCKED
 from thplab.frames import Frames
 from thplab.state import Array, Mapped, State, VmaState
 from thplab.steps import Costs
@@ -14,19 +15,20 @@ _PSS_SHIFT = 12
 
 
 def smaps(state: State, process: str, region: str = "") -> dict[str, int]:
-    """Rss, Pss and AnonHugePages of a process in kB, recounted from the page tables and summed over its VMAs, or over those of
+    """Rss, Pss, AnonHugePages and Locked of a process in kB, recounted from the page tables and summed over its VMAs, or over those of
     one region.
 
     A page's share in Pss is its size divided by the number of entries that map it, PMDs and PTEs alike, which is what every
     recorded kernel shows. (The RFC as posted would divide by page_mapcount(), which leaves PMDs out on a tail: docs/KERNEL.md 2.1.)
-    Whether a PMD over the huge zero page counts is the kernel's policy `huge_zero_in_rss`.
+    Locked is the share in Pss of the VMAs that mlock has locked. Whether a PMD over the huge zero page counts is the kernel's
+    policy `huge_zero_in_rss`.
 
     Raises BadInput if the process does not live in this state or has no such region.
     """
     mine = [m for m in state.mapped if m.process == process]
     mappings = _mappings(state)
     kib = state.geometry.page_size // 1024
-    figures = {"Rss": 0, "Pss": 0, "AnonHugePages": 0}
+    figures = {"Rss": 0, "Pss": 0, "AnonHugePages": 0, "Locked": 0}
     for vma in state.vmas(process, region):
         share = 0
         for m in mine:
@@ -37,7 +39,9 @@ def smaps(state: State, process: str, region: str = "") -> dict[str, int]:
             if resident:
                 users = np.ones(resident, np.int64) if m.kind == "zero" else np.maximum(mappings[pages.start : pages.stop], 1)
                 share += int(((state.geometry.page_size << _PSS_SHIFT) // users).sum())
-        figures["Pss"] += share >> (10 + _PSS_SHIFT)  # the kernel rounds down once in each VMA
+        pss = share >> (10 + _PSS_SHIFT)  # the kernel rounds down once in each VMA
+        figures["Pss"] += pss
+        figures["Locked"] += pss if VM_LOCKED in vma.flags else 0
     return figures
 
 

@@ -105,6 +105,7 @@ class State:
     costs: Mapping[str, int]
     deferred: tuple[int, ...]
     """Heads on the deferred split queue, in order."""
+    settings: Mapping[str, int]
     huge_zero_page: int
     zero_page: int
     in_progress: bool
@@ -263,7 +264,7 @@ class State:
         for pfn in sorted(self.tables):
             digest.update(pfn.to_bytes(4, "little") + self.tables[pfn].tobytes())
         rest = (self.processes, sorted(self.anon_vmas.items()), sorted(self.pins.items()), sorted(self.held.items()), sorted(self.irqs_off))
-        digest.update(repr((rest, self.deferred, self.huge_zero_page)).encode())
+        digest.update(repr((rest, self.deferred, self.settings, self.huge_zero_page)).encode())
         return digest.digest()
 
 
@@ -293,6 +294,7 @@ def capture(machine: Machine, previous: State | None = None, in_progress: bool =
         vmstat=dict(system.vmstat),
         costs=system.costs.as_dict(),
         deferred=tuple(system.deferred),
+        settings=dict(system.settings),
         huge_zero_page=system.huge_zero_page,
         zero_page=system.frames.zero_page,
         in_progress=in_progress,
@@ -335,6 +337,7 @@ def restore(state: State, variants: dict[str, Callable[..., Any]] | None = None)
     frames.buddy = Buddy.with_used((frames.flags & PG_used) != 0, state.geometry.order)
     frames.zero_page = state.zero_page
     system.deferred = dict.fromkeys(state.deferred)
+    system.settings = dict(state.settings)
     system.huge_zero_page = state.huge_zero_page
     system.tables.table.update((pfn, row.copy()) for pfn, row in state.tables.items())
     system.tables.level = dict(state.levels)

@@ -87,6 +87,8 @@ class System:
         """The system's settings (/sys/kernel/mm/transparent_hugepage/khugepaged): max_ptes_none."""
         self.huge_zero_page = 0
         """pfn of the huge zero page; 0 before its first use."""
+        self.settings = {"max_ptes_none": geometry.nr - 1}
+        """What files of /sys hold. max_ptes_none: so many pages of a huge page may be missing or hold nothing but zeroes."""
         self.whole = True
 
     # --- grain --------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from thplab.errors import EINVAL, BadInput
 from thplab.operations.checks import check_mapped, refuse
-from thplab.routines.madvise import MADVISE_FLAGS, madvise_behavior, madvise_dontneed
+from thplab.routines.madvise import MADVISE_FLAGS, madvise_behavior, madvise_dontneed, madvise_populate
 from thplab.steps import Routine
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ def madvise(machine: Machine, proc: str, start: int, npages: int = 1, advice: st
         return refuse(EINVAL, f"madvise: this kernel does not know the advice {advice!r}")
     if advice == "dontneed" or (advice == "free" and system.kernel.free_needs_swap):
         return madvise_dontneed(system, mm, low, high)
+    if advice == "populate_write":
+        return madvise_populate(system, mm, low, high)
     if advice in MADVISE_FLAGS:
         return madvise_behavior(system, mm, low, high, *MADVISE_FLAGS[advice])
-    raise BadInput("advice", f"{advice!r} is not built", "one of dontneed, " + ", ".join(MADVISE_FLAGS))
+    raise BadInput("advice", f"{advice!r} is not built", "one of dontneed, populate_write, " + ", ".join(MADVISE_FLAGS))

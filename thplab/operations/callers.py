@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from thplab.address_space import Vma
-from thplab.errors import BadInput
-from thplab.operations.checks import check_huge_page, check_mapped, refuse
+from thplab.errors import EINVAL, ENOENT, BadInput
+from thplab.operations.checks import check_huge_page, check_mapped, check_pinned_page, check_range, refuse
 from thplab.routines import vmscan
+from thplab.routines.split_huge_pages import split_huge_pages_all, split_huge_pages_pid
 from thplab.routines.split_huge_pmd import split_huge_pmd
-from thplab.steps import Routine
+from thplab.steps import Routine, change
 
 if TYPE_CHECKING:
     from thplab.machine import Machine
 
 
-def split(machine: Machine, proc: str, start: int, npages: int = 1, how: str = "direct", region: str = "R") -> Routine[int]:
-    if how != "direct":
-        raise BadInput("how", f"{how!r} is not built", "direct")
-    return vmscan.split_page_direct(machine.system, check_huge_page(machine, proc, start, region))
+def split(
+    machine: Machine,
+    proc: str,
+    start: int | None = None,
+    npages: int = 1,
+    how: str = "direct",
+    order: int = 0,
+    pin: str = "",
+    region: str = "R",
+) -> Routine[int]:
+    """`pin` names a pinned page instead of `start`. Kernels that split into single pages only do not look at `order`."""
+    system = machine.system
+    if order and system.kernel.splits_to_order:
+        raise BadInput("order", f"{order} is not built", "0, single pages")
+    if how == "direct":
+        head = check_huge_page(machine, proc, start, region) if start is not None else check_pinned_page(machine, pin)
+        return vmscan.split_page_direct(system, head)
+    if how != "debugfs":
+        raise BadInput("how", f"is {how!r}", "direct or debugfs")
+    mm, low, high = check_range(machine, proc, start or 0, npages, region)
+    match system.kernel.debugfs_split:
+        case "all":
+            return split_huge_pages_all(system)
+        case "range":
+            return split_huge_pages_pid(system, mm, low, high)
+    return refuse(ENOENT, "debugfs has no file split_huge_pages")
 
 
 def split_pmd(machine: Machine, proc: str, start: int, region: str = "R") -> Routine[int]:
@@ -40,10 +64,34 @@ def swap_out(machine: Machine, proc: str, start: int, region: str = "R") -> Rout
 
 
 def sys(machine: Machine, path: str, value: str, restore: bool = True) -> Routine[int]:
-    """`restore` is for the recorder, who puts settings back; drop_caches is none."""
-    if path != "/proc/sys/vm/drop_caches":
-        raise BadInput("path", f"{path!r} is not built", "/proc/sys/vm/drop_caches")
+    """Write to a file of /proc or /sys. `restore` is for whoever shares the machine: a setting is put back after the scenario."""
+    if path not in SYS_FILES:
+        raise BadInput("path", f"{path!r} is not built", "one of " + ", ".join(SYS_FILES))
+    return SYS_FILES[path](machine, value)
+
+
+def _drop_caches(machine: Machine, value: str) -> Routine[int]:
     if not value.isdecimal():
         raise BadInput("value", f"is {value!r}", "1, 2 or 3")
     # 1 drops clean file pages, of which there are none here; 2 runs the shrinkers, the deferred split queue among them.
     return vmscan.drop_slab(machine.system) if int(value) & 2 else refuse(0, "no page cache here")
+
+
+def _max_ptes_none(machine: Machine, value: str) -> Routine[int]:
+    most = machine.system.geometry.nr - 1
+    if not value.isdecimal() or int(value) > most:
+        return refuse(EINVAL, f"a huge page has at most {most} other pages")
+    return _store(machine, "max_ptes_none", int(value))
+
+
+def _store(machine: Machine, setting: str, value: int) -> Routine[int]:
+    machine.system.settings[setting] = value
+    yield change(f"{setting} = {value}")
+    return 0
+
+
+SYS_FILES: dict[str, Callable[[Machine, str], Routine[int]]] = {
+    "/proc/sys/vm/drop_caches": _drop_caches,
+    "/sys/kernel/mm/transparent_hugepage/khugepaged/max_ptes_none": _max_ptes_none,
+}
+"""File -> what a write to it starts."""

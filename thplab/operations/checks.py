@@ -9,22 +9,28 @@ from thplab.address_space import AddressSpace
 from thplab.errors import BadInput
 from thplab.routines.walk import pmd_at
 from thplab.steps import Routine, read
+from thplab.system import Pin
 
 if TYPE_CHECKING:
     from thplab.machine import Machine
 
 
-def check_range(machine: Machine, proc: str, start: int, npages: int, region: str) -> tuple[AddressSpace, int, int]:
-    """The address space and the addresses [low, high) of pages of a region. BadInput if they are not in it."""
+def check_range(
+    machine: Machine, proc: str, start: int, npages: int, region: str, page: str = "start", place: str = "region"
+) -> tuple[AddressSpace, int, int]:
+    """The address space and the addresses [low, high) of pages of a region. BadInput if they are not in it.
+
+    `page` and `place` are what the operation calls the first page and the region.
+    """
     mm = machine.mm(proc)
     regions = mm.regions
     if region not in regions:
-        raise BadInput("region", f"{region!r} does not exist in {proc}", f"one of: {', '.join(regions) or 'none yet, mmap first'}")
+        raise BadInput(place, f"{region!r} does not exist in {proc}", f"one of: {', '.join(regions) or 'none yet, mmap first'}")
     base, pages = regions[region]
     if not isinstance(npages, int) or npages < 1:
         raise BadInput("npages", f"is {npages}", "a count of at least 1 page")
     if not isinstance(start, int) or start < 0 or start + npages > pages:
-        raise BadInput("start", f"is page {start} with npages {npages}", f"pages 0 to {pages - 1} of region {region}")
+        raise BadInput(page, f"is page {start} with npages {npages}", f"pages 0 to {pages - 1} of region {region}")
     size = machine.system.geometry.page_size
     return mm, base + start * size, base + (start + npages) * size
 
@@ -52,6 +58,21 @@ def check_choice(argument: str, value: Any, choices: dict[Any, Any]) -> Any:
     if value not in choices:
         raise BadInput(argument, f"{value!r} does not exist", "one of " + ", ".join(str(c) for c in choices if c is not None))
     return choices[value]
+
+
+def check_pinned_page(machine: Machine, pin: str) -> int:
+    """The head of the compound page that a driver holds a part of, mapped or not; BadInput if it holds none."""
+    page = check_pin(machine, pin).pages[0]
+    if not machine.system.frames.is_compound(page):
+        raise BadInput("pin", f"{pin!r} holds a page that is not part of a huge page", "a pin of a huge page")
+    return machine.system.frames.compound_head(page)
+
+
+def check_pin(machine: Machine, pin: str) -> Pin:
+    """The pin of that name; BadInput if there is none."""
+    if pin not in machine.system.pins:
+        raise BadInput("pin", f"{pin!r} is not held", "one of: " + (", ".join(machine.system.pins) or "none is held"))
+    return machine.system.pins[pin]
 
 
 def check_huge_page(machine: Machine, proc: str, start: int, region: str) -> int:

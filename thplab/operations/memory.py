@@ -1,4 +1,4 @@
-"""What a process does with its own memory: mmap, touch, fork, exit, protect, unmap."""
+"""What a process does with its own memory: mmap, touch, fork, exit, protect, unmap, lock, move."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from thplab.operations.checks import check_choice, check_mapped, check_new_proce
 from thplab.routines.fault import access
 from thplab.routines.fork import dup_mmap
 from thplab.routines.gup import exit_files
+from thplab.routines.mlock import do_mlock, do_munlock
+from thplab.routines.mremap import mremap_to
 from thplab.routines.protect import do_mprotect
-from thplab.routines.unmap import do_munmap, exit_mmap
+from thplab.routines.unmap import exit_mmap, vm_munmap
 from thplab.steps import Routine, change
 
 if TYPE_CHECKING:
@@ -123,4 +125,19 @@ def mprotect(machine: Machine, proc: str, start: int, npages: int = 1, prot: str
 
 
 def munmap(machine: Machine, proc: str, start: int, npages: int = 1, region: str = "R") -> Routine[int]:
-    return do_munmap(machine.system, *check_range(machine, proc, start, npages, region))
+    return vm_munmap(machine.system, *check_range(machine, proc, start, npages, region))
+
+
+def mlock(machine: Machine, proc: str, start: int, npages: int = 1, region: str = "R") -> Routine[int]:
+    return do_mlock(machine.system, *check_range(machine, proc, start, npages, region))
+
+
+def munlock(machine: Machine, proc: str, start: int, npages: int = 1, region: str = "R") -> Routine[int]:
+    return do_munlock(machine.system, *check_range(machine, proc, start, npages, region))
+
+
+def mremap(machine: Machine, proc: str, start: int, npages: int = 1, to: str = "", at: int = 0, region: str = "R") -> Routine[int]:
+    """With MREMAP_MAYMOVE and MREMAP_FIXED."""
+    mm, low, high = check_range(machine, proc, start, npages, region)
+    _, target, _ = check_range(machine, proc, at, npages, to, "at", "to")
+    return mremap_to(machine.system, mm, low, target, high - low)

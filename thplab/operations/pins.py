@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from thplab.errors import ENOSYS, BadInput
-from thplab.operations.checks import check_choice, check_mapped, refuse
+from thplab.operations.checks import check_choice, check_mapped, check_pin, refuse
 from thplab.routines.gup import pin_user_pages, unpin_user_pages
 from thplab.steps import Routine
 from thplab.system import Pin
@@ -35,6 +35,5 @@ def pin(machine: Machine, proc: str, start: int, npages: int = 1, pin: str = "",
 
 def unpin(machine: Machine, pin: str, proc: str = "") -> Routine[int]:
     """`proc`, which recordings name, is who set the driver to work: the driver needs it no more."""
-    if pin not in machine.system.pins:
-        raise BadInput("pin", f"{pin!r} is not held", "one of: " + (", ".join(machine.system.pins) or "none is held"))
+    check_pin(machine, pin)
     return unpin_user_pages(machine.system, pin)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thplab import page_tables as pt
-from thplab.address_space import VM_DONTCOPY, AddressSpace, Vma
+from thplab.address_space import VM_DONTCOPY, VM_LOCKED, VM_WIPEONFORK, AddressSpace, Vma
 from thplab.errors import EAGAIN, ENOMEM
 from thplab.frames import PG_anon_exclusive, single
 from thplab.routines.cow import alloc_small_pages, map_small_copies
@@ -38,7 +38,8 @@ def dup_mmap(system: System, parent: AddressSpace, name: str) -> Routine[int]:
     vmas = tuple(vma for vma in parent.vmas if VM_DONTCOPY not in vma.flags)
     for source in vmas:
         vma = yield from dup_vma(system, source, child)
-        error = yield from copy_page_range(system, vma, source)
+        if VM_WIPEONFORK not in source.flags:
+            error = yield from copy_page_range(system, vma, source)
         if error:
             break
     system.share_files(parent.name, name)
@@ -51,9 +52,12 @@ def dup_mmap(system: System, parent: AddressSpace, name: str) -> Routine[int]:
 
 @routine
 def dup_vma(system: System, source: Vma, child: AddressSpace) -> Routine[Vma]:
-    """Copy a VMA into the child and put the copy into every anon_vma of the parent's, behind it (anon_vma_fork)."""
-    vma = Vma(child, source.start, source.end, source.prot, source.flags, source.pgoff)
-    if not source.chain:
+    """Copy a VMA into the child and put the copy into every anon_vma of the parent's, behind it (anon_vma_fork).
+
+    Memory that is locked in the parent is not in the child. A VMA that is wiped there shares no page with the parent's.
+    """
+    vma = Vma(child, source.start, source.end, source.prot, source.flags - {VM_LOCKED}, source.pgoff)
+    if not source.chain or VM_WIPEONFORK in source.flags:
         child.insert(vma)
         yield change("copy the VMA")
         return vma

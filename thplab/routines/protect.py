@@ -8,7 +8,7 @@ import numpy.typing as npt
 from thplab import page_tables as pt
 from thplab.address_space import AddressSpace, Vma
 from thplab.frames import PG_anon_exclusive, single
-from thplab.routines.rmap import anon_vma_lock
+from thplab.routines.rmap import anon_vma_lock, vmas_lock
 from thplab.routines.split_huge_pmd import split_huge_pmd
 from thplab.routines.walk import entry_range, pmd_at, pmd_ranges
 from thplab.steps import Routine, change, read
@@ -36,18 +36,37 @@ def split_vma(system: System, mm: AddressSpace, address: int) -> Routine[None]:
 
 
 @routine
-def merge_vmas(system: System, mm: AddressSpace, start: int, end: int) -> Routine[None]:
-    """Join the VMAs around [start, end) that no longer differ in anything. Called under mmap_sem (exclusive)."""
-    if not mm.mergeable_around(start, end):
+def merge_vma(system: System, vma: Vma) -> Routine[None]:
+    """Join a VMA that was just changed with the neighbours that it no longer differs from. Called under mmap_sem (exclusive)."""
+    others = vma.mm.mergeable(vma)
+    if not others:
         return
-    vma = mm.find_vma(start)
-    lock = anon_vma_lock(vma.chain[0]) if vma is not None and vma.chain else ""
+    lock = vmas_lock(vma, *others)
     if lock:
         yield from system.cpus.lock(lock)
-    mm.merge_around(start, end)
+    vma.mm.merge(vma, others)
     yield change("merge VMAs that no longer differ")
     if lock:
         yield from system.cpus.unlock(lock)
+
+
+@routine
+def vma_modify_flags(system: System, vma: Vma, start: int, end: int, flags: frozenset[str]) -> Routine[None]:
+    """Give the part of `vma` in [start, end) other flags: it is cut at the borders, and merged with what no longer differs.
+
+    Called under mmap_sem (exclusive). Does nothing if the flags are the same.
+    """
+    if flags == vma.flags:
+        return
+    mm, low, high = vma.mm, max(start, vma.start), min(end, vma.end)
+    more, less = flags - vma.flags, vma.flags - flags
+    yield from split_vma(system, mm, low)
+    yield from split_vma(system, mm, high)
+    target = mm.find_vma(low)
+    assert target is not None, "it was just cut there"
+    target.flags = flags
+    yield change(f"the VMA {'remembers: ' + ', '.join(sorted(more)) if more else 'forgets: ' + ', '.join(sorted(less))}")
+    yield from merge_vma(system, target)
 
 
 @routine
@@ -58,14 +77,13 @@ def do_mprotect(system: System, mm: AddressSpace, start: int, end: int, prot: in
     for vma in old:
         if vma.prot != prot:
             yield from mprotect_fixup(system, vma, max(start, vma.start), min(end, vma.end), prot)
-    yield from merge_vmas(system, mm, start, end)
     yield from system.cpus.unlock(mm.mmap_sem)
     return 0
 
 
 @routine
 def mprotect_fixup(system: System, vma: Vma, start: int, end: int, prot: int) -> Routine[None]:
-    """Change the protection of [start, end), which lies inside `vma`: cut the VMA, then change the entries."""
+    """Change the protection of [start, end), which lies inside `vma`: cut the VMA, change the entries, merge what no longer differs."""
     mm = vma.mm
     borders = (start, end)
     for border in borders:
@@ -78,6 +96,7 @@ def mprotect_fixup(system: System, vma: Vma, start: int, end: int, prot: int) ->
     for address, stop in ranges:
         yield from change_pmd(system, target, address, stop)
     yield from system.cpus.flush_tlb(f"the changed range of {mm.name}", "Old rights must not survive in any CPU.")
+    yield from merge_vma(system, target)
 
 
 @routine

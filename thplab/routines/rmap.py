@@ -15,11 +15,17 @@ def anon_vma_prepare(system: System, vma: Vma) -> Routine[None]:
     """
     if vma.chain:
         return
-    neighbours = tuple(v for v in vma.mm.vmas if v.end == vma.start or v.start == vma.end)
-    anon_vma = next((v.chain[0] for v in neighbours if len(v.chain) == 1), None) or system.new_anon_vma()
+    anon_vma = find_mergeable_anon_vma(vma, system.geometry.page_size) or system.new_anon_vma()
     vma.chain.append(anon_vma)
     anon_vma.vmas.append(vma)
     yield change(f"{anon_vma.key} for the VMA", "Through it the kernel finds every process that may map a page of this VMA.")
+
+
+def find_mergeable_anon_vma(vma: Vma, page_size: int) -> AnonVma | None:
+    """The anon_vma of a neighbour, the next one first, that differs from `vma` in its protection at most."""
+    after = [v for v in vma.mm.vmas if v.start == vma.end and v.pgoff == vma.index(vma.end, page_size)]
+    before = [v for v in vma.mm.vmas if v.end == vma.start and vma.pgoff == v.index(v.end, page_size)]
+    return next((v.chain[0] for v in after + before if len(v.chain) == 1 and v.flags == vma.flags), None)
 
 
 @routine
@@ -35,6 +41,11 @@ def page_get_anon_vma(system: System, page: int) -> Routine[AnonVma | None]:
 def anon_vma_lock(anon_vma: AnonVma) -> str:
     """Name of the lock over the VMAs of an anon_vma and of its family. Whoever splits a page takes it exclusively."""
     return f"anon_vma_lock {anon_vma.root}"
+
+
+def vmas_lock(*vmas: Vma) -> str:
+    """The anon_vma lock that neighbours which merge have in common; empty if none of them has pages yet."""
+    return next((anon_vma_lock(vma.chain[0]) for vma in vmas if vma.chain), "")
 
 
 def rmap_walk(system: System, anon_vma: AnonVma, page: int) -> tuple[tuple[Vma, int], ...]:

@@ -36,9 +36,17 @@ class MmuGather:
 
 
 @routine
-def do_munmap(system: System, mm: AddressSpace, start: int, end: int) -> Routine[int]:
-    """Unmap [start, end): cut the VMAs at its borders and take down what lies between. Returns 0, also if nothing does."""
+def vm_munmap(system: System, mm: AddressSpace, start: int, end: int) -> Routine[int]:
+    """Unmap [start, end). Returns 0, also if nothing is mapped there."""
     yield from system.cpus.lock(mm.mmap_sem)
+    yield from do_munmap(system, mm, start, end)
+    yield from system.cpus.unlock(mm.mmap_sem)
+    return 0
+
+
+@routine
+def do_munmap(system: System, mm: AddressSpace, start: int, end: int) -> Routine[None]:
+    """Cut the VMAs at the borders of [start, end) and take down what lies between. Called under mmap_sem (exclusive)."""
     borders = (start, end)
     for border in borders:
         yield from split_vma(system, mm, border)
@@ -47,8 +55,6 @@ def do_munmap(system: System, mm: AddressSpace, start: int, end: int) -> Routine
         mm.vmas = [vma for vma in mm.vmas if vma not in gone]
         yield change("remove the VMA" if len(gone) == 1 else f"remove {len(gone)} VMAs", "Nothing can be faulted in there any more.")
         yield from unmap_region(system, mm, gone, start, end)
-    yield from system.cpus.unlock(mm.mmap_sem)
-    return 0
 
 
 @routine

@@ -1,0 +1,55 @@
+"""Faulting memory in ahead of its use (populate in mm/gup.c): what mlock does, and madvise on request."""
+
+from __future__ import annotations
+
+from thplab import page_tables as pt
+from thplab.address_space import AddressSpace, Vma
+from thplab.errors import EFAULT, ENOMEM
+from thplab.routines.cow import VM_FAULT_OOM
+from thplab.routines.fault import accessible, handle_mm_fault, huge_pmd_set_accessed
+from thplab.routines.walk import pmd_at
+from thplab.steps import Routine, read
+from thplab.system import System, routine
+
+
+@routine
+def mm_populate(system: System, mm: AddressSpace, start: int, end: int) -> Routine[int]:
+    """Fault in what lies in [start, end), as a write where writes are allowed: so nothing is left to be copied later.
+
+    Takes mmap_sem. Returns 0, -EFAULT at a VMA that allows nothing, or -ENOMEM; what was faulted in before that stays.
+    """
+    yield from system.cpus.lock(mm.mmap_sem, "shared")
+    error = 0
+    vmas = mm.overlapping(start, end)
+    for vma in vmas:
+        write = bool(vma.prot & pt.PROT_WRITE)
+        error = yield from populate_vma_page_range(system, vma, max(start, vma.start), min(end, vma.end), write)
+        if error:
+            break
+    yield from system.cpus.unlock(mm.mmap_sem)
+    return error
+
+
+@routine
+def populate_vma_page_range(system: System, vma: Vma, start: int, end: int, write: bool) -> Routine[int]:
+    """Fault in every page of [start, end), which lies inside `vma`. Called under mmap_sem.
+
+    Returns 0, -EFAULT if the VMA allows nothing, or -ENOMEM. No reference is taken, and no content changes.
+    """
+    if not vma.prot:
+        yield read("the VMA allows nothing")
+        return -EFAULT
+    address = start
+    while address < end:
+        count = accessible(system, vma.mm, address, end, write)
+        yield read(f"{f'{count} pages are' if count > 1 else 'the page is'} {'there' if count else 'not there'}")
+        if not count:
+            fault = yield from handle_mm_fault(system, vma, address, write)
+            if fault & VM_FAULT_OOM:
+                return -ENOMEM
+            continue
+        found = pmd_at(system, vma.mm, address)
+        if found is not None and pt.pmd_trans_huge(found[2]):
+            yield from huge_pmd_set_accessed(system, *found)
+        address += count * system.geometry.page_size
+    return 0
