@@ -24,7 +24,7 @@ PREPARED = {
     "shared PTEs": "mmap A; write A 0; split_pmd A 0; fork A B",
     "zero page": "mmap A; read A 0",
     "small pages": "mmap A advise=none; write A 0 2; read A 2 2",
-    "moved PTEs": "mmap A; write A 0; mmap A region=D; mremap A 1 2 to=D at=1",
+    "moved PTEs": "mmap A; mmap A region=D; write A 0 region=D; mremap A 0 3 R 0 region=D",
 }
 
 

@@ -83,8 +83,6 @@ class System:
         self.vmstat: dict[str, int] = dict.fromkeys(kernel.events, 0)
         self.deferred: dict[int, None] = {}
         """The deferred split queue: heads of huge pages of which a part is unmapped, in the order in which they came."""
-        self.settings = {"max_ptes_none": geometry.nr - 1}
-        """The system's settings (/sys/kernel/mm/transparent_hugepage/khugepaged): max_ptes_none."""
         self.huge_zero_page = 0
         """pfn of the huge zero page; 0 before its first use."""
         self.settings = {"max_ptes_none": geometry.nr - 1}

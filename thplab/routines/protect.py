@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from thplab import page_tables as pt
-from thplab.address_space import AddressSpace, Vma
+from thplab.address_space import VM_LOCKED, AddressSpace, Vma
 from thplab.frames import PG_anon_exclusive, single
+from thplab.routines.populate import populate_vma_page_range
 from thplab.routines.rmap import anon_vma_lock, vmas_lock
 from thplab.routines.split_huge_pmd import split_huge_pmd
 from thplab.routines.walk import entry_range, pmd_at, pmd_ranges
@@ -90,12 +91,16 @@ def mprotect_fixup(system: System, vma: Vma, start: int, end: int, prot: int) ->
         yield from split_vma(system, mm, border)
     target = mm.find_vma(start)
     assert target is not None
+    opens = VM_LOCKED in vma.flags and bool(prot & ~vma.prot & pt.PROT_WRITE)
     target.prot = prot
     yield change(f"the VMA of {system.geometry.size_text((end - start) // system.geometry.page_size)} gets its new protection")
     ranges = pmd_ranges(system.geometry, start, end)
     for address, stop in ranges:
         yield from change_pmd(system, target, address, stop)
     yield from system.cpus.flush_tlb(f"the changed range of {mm.name}", "Old rights must not survive in any CPU.")
+    if opens:  # as kernels do since v4.2
+        yield read("locked memory becomes writable", "A later write must not have to copy: it is faulted in now.")
+        yield from populate_vma_page_range(system, target, start, end, True)
     yield from merge_vma(system, target)
 
 
