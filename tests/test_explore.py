@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
+from random_scenarios import operations
 
 from thplab.explore import PAIRS, Pair, explore, play
 from thplab.explore.interleavings import parse_schedule
@@ -13,7 +15,7 @@ from thplab.explore.position import ProtocolError, position
 from thplab.frames import single
 from thplab.invariants import check_state
 from thplab.machine import Machine
-from thplab.scenario import builtin, load
+from thplab.scenario import Operation, builtin, load
 from thplab.steps import Routine, change, read
 from thplab.trace import begin
 
@@ -146,15 +148,21 @@ def test_a_flush_waits_for_a_cpu_that_is_deaf_to_it() -> None:
     assert deaf_to_flush.failure is None and deaf_to_flush.complete
 
 
+def check_protocol(machine: Machine, ops: Iterable[Operation]) -> None:
+    machine.system.whole = False
+    for op in ops:
+        routine = begin(machine, op)
+        for _ in routine:
+            position(routine)
+
+
 def test_every_routine_keeps_the_step_protocol() -> None:
-    # What outlives a yield is a plain value or a named object, in all operations of the built-in scenarios.
+    # What outlives a yield is a plain value or a named object, in all operations of built-in and random scenarios.
     for name in builtin():
-        machine = Machine()
-        machine.system.whole = False
-        for op in load(name).ops:
-            routine = begin(machine, op)
-            for _ in routine:
-                position(routine)
+        check_protocol(Machine(), load(name).ops)
+    for seed in range(20):
+        machine = Machine("v4.5")
+        check_protocol(machine, operations(seed, machine))
     for cpu in (pin_and_munmap, pin_and_unpin, split):
         assert cpu.__doc__
 
