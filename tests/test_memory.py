@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -206,7 +207,7 @@ def test_without_memory_for_a_table_everything_moves_back() -> None:
         machine.call("mmap", proc="A", pages=64, region="FAR")
         machine.call("fill", proc="A", start=0, npages=8)
         tables = machine.system.tables
-        taken = list(iter(lambda: tables.alloc(0), None))
+        taken = list(iter(partial(tables.alloc, 0), None))
         for _ in range(spare):
             tables.free(taken.pop())
         before = capture(machine)

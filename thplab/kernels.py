@@ -199,6 +199,7 @@ V6_12 = replace(
     pmd_split_keeps_dirty=True,  # linux-6.12.jsonl, mprotect_1_r
     drop_caches_rounds=2,  # linux-6.12.jsonl, drop_caches_deferred_pinned
     freeze_drops_pmd_whole=True,  # docs/KERNEL.md 4.3, step 4
+    splits_to_order=True,  # linux-6.12.jsonl, x_split_order4
     protnone_pmd_in_rss=True,  # linux-6.12.jsonl, mprotect_whole
 )
 
