@@ -82,8 +82,6 @@ class Kernel:
     """PG_anon_exclusive marks what one process has for itself: such a page is written in place, whoever else holds it."""
     debugfs_split: str
     """What the file split_huge_pages of debugfs splits: "all" huge pages of the machine, a "range"; empty: there is no such file."""
-    splits_to_order: bool
-    """A page split may leave folios of a lower order instead of single pages."""
 
 
 RFC_2014 = Kernel(
@@ -117,7 +115,6 @@ RFC_2014 = Kernel(
     mm_ids=False,
     anon_exclusive=False,
     debugfs_split="",  # as its base: linux-3.16.jsonl, x_split_debugfs_unpinned
-    splits_to_order=False,
 )
 
 V4_5 = Kernel(
@@ -151,7 +148,6 @@ V4_5 = Kernel(
     mm_ids=False,
     anon_exclusive=False,
     debugfs_split="all",  # linux-4.5.jsonl, x_split_debugfs_unpinned
-    splits_to_order=False,  # linux-4.5.jsonl, x_split_order4
 )
 
 V5_10 = replace(
@@ -199,7 +195,6 @@ V6_12 = replace(
     pmd_split_keeps_dirty=True,  # linux-6.12.jsonl, mprotect_1_r
     drop_caches_rounds=2,  # linux-6.12.jsonl, drop_caches_deferred_pinned
     freeze_drops_pmd_whole=True,  # docs/KERNEL.md 4.3, step 4
-    splits_to_order=True,  # linux-6.12.jsonl, x_split_order4
     protnone_pmd_in_rss=True,  # linux-6.12.jsonl, mprotect_whole
 )
 

@@ -27,9 +27,9 @@ def split(
     pin: str = "",
     region: str = "R",
 ) -> Routine[int]:
-    """`pin` names a pinned page instead of `start`. Kernels that split into single pages only do not look at `order`."""
+    """`pin` names a pinned page instead of `start`. Where pages are split into single ones only, nobody looks at `order`."""
     system = machine.system
-    if order and system.kernel.splits_to_order:
+    if order and system.scheme.splits_to_order:
         raise BadInput("order", f"{order} is not built", "0, single pages")
     if how == "direct":
         head = check_huge_page(machine, proc, start, region) if start is not None else check_pinned_page(machine, pin)

@@ -41,6 +41,8 @@ class Scheme(Protocol):
     """Which of the page splits in thplab/routines this scheme needs."""
     pmd_counter: str
     """The head's own counter of PMD mappings by its logical name; empty if the scheme has none."""
+    splits_to_order: bool
+    """A page split may leave folios of a lower order instead of single pages."""
     pmd_split_is_local: bool
     """True if splitting one process's PMD leaves every other process's page tables alone."""
 

@@ -30,6 +30,7 @@ class DoubleMap(HeadReferences):
     name = "double_map"
     page_split = "freeze"
     pmd_counter = "compound_mapcount"
+    splits_to_order = False
     pmd_split_is_local = True
 
     # --- mappings ---------------------------------------------------------------------------------------------------

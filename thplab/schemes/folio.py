@@ -43,6 +43,7 @@ class Folio(HeadReferences):
     name = "folio"
     page_split = "freeze"
     pmd_counter = "entire_mapcount"
+    splits_to_order = True
     pmd_split_is_local = True
 
     # --- mappings ---------------------------------------------------------------------------------------------------

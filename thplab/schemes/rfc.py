@@ -29,6 +29,7 @@ class Rfc:
     name = "rfc"
     page_split = "compound_lock"
     pmd_counter = ""
+    splits_to_order = False
     pmd_split_is_local = True
 
     # --- mappings ---------------------------------------------------------------------------------------------------
