@@ -260,12 +260,13 @@ def may_reuse_huge_page(system: System, page: int) -> Routine[bool]:
         yield read(f"is each subpage mapped once? {'yes' if most == 1 else 'no'}", "Pins are not looked at.")
         return most == 1
     reuse = frames.page_count(page) == 1
-    if reuse and system.kernel.anon_exclusive:
-        frames.flags[page] |= PG_anon_exclusive
     yield read(
         f"is the reference count 1? {'yes' if reuse else 'no'}",
         "Every mapping and every pin holds a reference, so 1 means that this PMD is the only user.",
     )
+    if reuse and system.kernel.anon_exclusive:
+        frames.flags[page] |= PG_anon_exclusive
+        yield change("PG_anon_exclusive: the page is this process's own")
     return reuse
 
 

@@ -169,8 +169,9 @@ def change_pte_range(system: System, vma: Vma, pte_table: int, low: int, high: i
             else:
                 system.tables.change(pte_table, part, clear=pt._PAGE_PROTECTION, set_=bits)
                 if run.kind == "page":
-                    write = can_change_writable(system, vma, run.cut(part.start, part.stop).pages)
-                    system.tables.table[pte_table][part] |= np.where(write, np.uint64(pt._PAGE_RW), np.uint64(0))
+                    system.tables.table[pte_table][part] |= np.where(
+                        can_change_writable(system, vma, run.cut(part.start, part.stop).pages), np.uint64(pt._PAGE_RW), np.uint64(0)
+                    )
             count = part.stop - part.start
             yield change(f"{'PTE ' + str(part.start) if count == 1 else str(count) + ' PTEs'} with the new protection")
     yield from system.cpus.unlock(lock)
