@@ -59,6 +59,10 @@ class Pin:
     files: frozenset[str] = frozenset()
     """The processes that have the driver's file open: the last one that exits ends the pin. Empty: it outlives them all."""
 
+    @property
+    def key(self) -> str:
+        return f"pin {self.name} {self.proc} {self.pages} {self.foll_pin} {sorted(self.files)}"
+
 
 class System:
     """The whole machine as the kernel sees it.

@@ -92,8 +92,8 @@ def fill_migration_entries(system: System, pgtable: int, page: int, pmd: int) ->
     every = slice(0, system.geometry.nr)
     system.tables.fill(pgtable, every, page, pmd & ~pt.PTE_PFN_MASK & ~pt._PAGE_PSE)
     keep = pt._PAGE_ACCESSED | pt._PAGE_DIRTY if system.kernel.migration_keeps_young else 0
-    exclusive = np.full(system.geometry.nr, bool(system.frames.flags[page] & PG_anon_exclusive))
-    system.tables.freeze(pgtable, every, keep, exclusive)
+    exclusive = bool(system.frames.flags[page] & PG_anon_exclusive)
+    system.tables.freeze(pgtable, every, keep, np.full(system.geometry.nr, exclusive))
     system.frames.flags[page] &= ~PG_anon_exclusive
     yield change(f"fill {system.geometry.nr} migration entries", "Whoever touches the page from now on has to wait.")
 
