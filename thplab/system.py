@@ -183,10 +183,9 @@ class System:
     def deferred_split_huge_page(self, head: int, partially_mapped: bool = True) -> Routine[None]:
         """Queue a huge page for memory pressure to split (mm/huge_memory.c): some part of it is mapped no more, or, if not
         `partially_mapped`, it is new and might turn out to be hardly used."""
-        flags = self.frames.flags
         yield from self.cpus.lock("split_queue_lock")
-        if partially_mapped and not flags[head] & PG_partially_mapped:
-            flags[head] |= PG_partially_mapped
+        if partially_mapped and not self.frames.flags[head] & PG_partially_mapped:
+            self.frames.flags[head] |= PG_partially_mapped
             self.count_vm_event("thp_deferred_split_page")
             yield change("mark the page partially mapped", "A part of it is of no use to anybody: reclaim may split it.")
         if head not in self.deferred:
