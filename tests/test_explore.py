@@ -14,6 +14,7 @@ from thplab.explore.pairs import pin_and_munmap, pin_and_unpin, split
 from thplab.explore.position import ProtocolError, position
 from thplab.frames import single
 from thplab.invariants import check_state
+from thplab.kernels import KERNELS
 from thplab.machine import Machine
 from thplab.scenario import Operation, builtin, load
 from thplab.steps import Routine, change, read
@@ -160,9 +161,10 @@ def test_every_routine_keeps_the_step_protocol() -> None:
     # What outlives a yield is a plain value or a named object, in all operations of built-in and random scenarios.
     for name in builtin():
         check_protocol(Machine(), load(name).ops)
-    for seed in range(20):
-        machine = Machine("v4.5")
-        check_protocol(machine, operations(seed, machine))
+    for seed in range(30):
+        for kernel in KERNELS:
+            machine = Machine(kernel)
+            check_protocol(machine, operations(seed, machine))
     for cpu in (pin_and_munmap, pin_and_unpin, split):
         assert cpu.__doc__
 

@@ -325,8 +325,7 @@ def map_small_copies(system: System, vma: Vma, address: int, pte_table: int, pag
         system.page_add_new(single(new), vma.anon_vma, vma.index(address, size) + offset)
     frames.mapcount[np.array(pages)] = 0
     first = system.geometry.index(address, 0)
-    entries = (np.array(pages, np.uint64) << np.uint64(12)) | np.uint64(bits)
-    system.tables.table[pte_table][first : first + len(pages)] = entries
+    system.tables.table[pte_table][first : first + len(pages)] = (np.array(pages, np.uint64) << np.uint64(12)) | np.uint64(bits)
     yield change(f"fill {len(pages)} PTEs with small pages, _mapcount = 0 each")
 
 

@@ -213,7 +213,7 @@ def map_unused_to_zeropage(system: System, vma: Vma, pte_table: int, runs: tuple
     """
     zero = pt.mkspecial(pt.mkyoung(pt.mk_pte(system.frames.zero_page, pt.pgprot(vma.prot))))
     for run in runs:
-        unused = np.flatnonzero(system.frames.content[run.pages] == 0) + run.start
-        if len(unused):
-            system.tables.table[pte_table][unused] = zero
+        unused = tuple((np.flatnonzero(system.frames.content[run.pages] == 0) + run.start).tolist())
+        if unused:
+            system.tables.table[pte_table][list(unused)] = zero
             yield change(f"{len(unused)} PTEs = the zero page", "Their pages hold nothing but zeroes and are freed when the split lets go.")
