@@ -18,7 +18,7 @@ PACKAGE = ROOT / "thplab"
 
 # Lower floors never import higher ones. A new module gets its floor here.
 FLOORS = {
-    "errors geometry frames buddy page_tables address_space steps": 0,
+    "errors geometry frames buddy page_tables address_space swap_device steps": 0,
     "schemes kernels system": 1,
     "routines": 2,
     "machine operations mutants": 3,

@@ -17,6 +17,7 @@ from thplab.errors import BadInput
 from thplab.geometry import GEOMETRIES, TOY
 from thplab.mutants import MUTANTS
 from thplab.scenario import builtin, load
+from thplab.swap_device import DEVICES
 from thplab.trace import Setup, record
 from thplab.verify import verify
 
@@ -56,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--kernel", metavar="K", default=kernels.DEFAULT, help=f"{', '.join(kernels.KERNELS)} (default: %(default)s)")
     run.add_argument("--geometry", metavar="G", default=TOY.name, help=f"{', '.join(GEOMETRIES)} (default: %(default)s)")
     run.add_argument("--memory", metavar="N", type=int, help="number of page frames (default: 32 huge pages' worth)")
+    run.add_argument("--swap", metavar="D", default="", help=f"a swap device: {', '.join(DEVICES)} (default: the scenario's env)")
     run.add_argument("--mutant", metavar="M", default="", help=f"a kernel that is wrong in one way: {', '.join(MUTANTS)}")
     run.add_argument("--all", action="store_true", help="show every step, also plain reads, locks and what was explained before")
 
@@ -94,7 +96,7 @@ def _list() -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    setup = Setup(options.kernel, options.geometry, options.memory, options.mutant)
+    setup = Setup(options.kernel, options.geometry, options.memory, options.mutant, options.swap)
     trace = record(load(options.scenario), setup)
     _print(narrate(trace, options.all))
     return 1 if trace.problem else 0

@@ -14,6 +14,7 @@ EFAULT = errno.EFAULT
 EINVAL = errno.EINVAL
 ENOENT = errno.ENOENT
 ENOMEM = errno.ENOMEM
+ENOSPC = errno.ENOSPC
 ENOSYS = errno.ENOSYS
 
 

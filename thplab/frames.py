@@ -29,6 +29,8 @@ PG_partially_mapped = 1 << 10  # on a head: a subpage has lost its last mapping 
 PG_dirty = 1 << 11  # written to since it was last clean, as far as the page itself knows
 PG_swapbacked = 1 << 12  # reclaim has to keep the contents; MADV_FREE takes the flag away
 PG_maybe_shared = 1 << 13  # on a head: more than one mm may map it (v6.18, in _mm_ids)
+PG_swapcache = 1 << 14  # on a small page or a head: in the swap cache, which holds a reference for each of its pages
+PG_lazyfree_batch = 1 << 15  # waits in a CPU's batch to lose PG_swapbacked
 
 PG_OF_HEAD = PG_head | PG_double_map | PG_anon_exclusive | PG_partially_mapped | PG_maybe_shared
 """Flags of a head that say something of it alone, or of the compound page: a page split does not hand them to the tails."""
@@ -47,6 +49,8 @@ FLAG_NAMES = {
     PG_dirty: "dirty",
     PG_swapbacked: "swapbacked",
     PG_maybe_shared: "maybe_shared",
+    PG_swapcache: "swapcache",
+    PG_lazyfree_batch: "lazyfree_batch",
 }
 
 JUNK = -0x5A5A

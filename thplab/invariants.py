@@ -13,9 +13,10 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from thplab import page_tables as pt
-from thplab.frames import COLUMNS, PG_double_map, PG_head, PG_maybe_shared, PG_reserved, PG_table, PG_used
+from thplab.frames import COLUMNS, PG_double_map, PG_head, PG_maybe_shared, PG_reserved, PG_swapcache, PG_table, PG_used
 from thplab.schemes.folio import MM_SLOTS
 from thplab.state import Array, State
+from thplab.swap_device import NO_PAGE
 from thplab.trace import Frame
 
 ALWAYS, AT_REST, BETWEEN = "always", "at rest", "between"
@@ -131,21 +132,23 @@ def a_compound_page_is_whole(state: State) -> Iterator[str]:
 
 @_invariant(AT_REST)
 def references_are_mappings_and_pins(state: State) -> Iterator[str]:
-    """Every reference is explained: a mapping or a pin holds it. On a compound page they are all on the head."""
+    """Every reference is explained: a mapping, a pin or the swap cache holds it. On a compound page they are all on the head."""
     for number in state.blocks:
         column, first = _columns(state, number), number * state.geometry.nr
         expected = _expected_refcount(state, number, column)
         wrong = np.flatnonzero((column["refcount"] != expected) & ((column["flags"] & (PG_table | PG_reserved)) == 0))
         for i in wrong:
-            yield f"pfn {first + int(i):#x}: reference count {column['refcount'][i]}, but mappings and pins are {expected[i]}"
+            yield f"pfn {first + int(i):#x}: reference count {column['refcount'][i]}, but mappings, pins, swap cache are {expected[i]}"
 
 
 def _expected_refcount(state: State, number: int, column: dict[str, Array]) -> Array:
     part = slice(number * state.geometry.nr, (number + 1) * state.geometry.nr)
     if column["flags"][0] & PG_head:
         pmds = len(state.pmd_maps.get(part.start, ()))
-        return state.kernel.scheme.expected(pmds, state.pte_maps[part], state.pinned[part], int(column["flags"][0])).refcount
-    return state.pte_maps[part] + state.pinned[part]
+        refcount = state.kernel.scheme.expected(pmds, state.pte_maps[part], state.pinned[part], int(column["flags"][0])).refcount
+        refcount[0] += state.cached[part].sum()
+        return refcount
+    return state.pte_maps[part] + state.pinned[part] + state.cached[part]
 
 
 @_invariant(AT_REST)
@@ -201,7 +204,7 @@ def mm_slots_count_mappings(state: State) -> Iterator[str]:
 
 @_invariant(AT_REST)
 def nothing_is_lost(state: State) -> Iterator[str]:
-    """Every allocated frame is a page table in use, or somebody maps or pins it or a part of its compound page."""
+    """Every allocated frame is a page table in use, or it or a part of its compound page is mapped, pinned or in the swap cache."""
     reachable = {t for p in state.processes for t in (p.pgd, *(t for _, waiting in p.deposited for t in waiting))}
     for process in state.processes:
         reachable |= set(_tables_of(state, process.pgd, state.geometry.levels - 1))
@@ -211,7 +214,7 @@ def nothing_is_lost(state: State) -> Iterator[str]:
     nr = state.geometry.nr
     for number in state.blocks:
         column, first = _columns(state, number), number * nr
-        users = state.pte_maps[first : first + nr] + state.pinned[first : first + nr]
+        users = state.pte_maps[first : first + nr] + state.pinned[first : first + nr] + state.cached[first : first + nr]
         users[0] += len(state.pmd_maps.get(first, ()))
         if column["flags"][0] & PG_head:
             users = np.full(nr, users.sum())
@@ -245,7 +248,11 @@ def a_table_is_deposited_for_each_huge_pmd(state: State) -> Iterator[str]:
 
 @_invariant(AT_REST)
 def writable_memory_is_private(state: State) -> Iterator[str]:
-    """A page that one process can write is mapped by no other: that is what copy-on-write is for."""
+    """A page that one process can write is mapped by no other, nor named by a swap entry: that is what copy-on-write is for."""
+    named = np.zeros(state.nframes, np.int64)
+    if state.swap is not None:
+        named[state.swap.cache] = state.swap.swap_map
+        named[NO_PAGE] = 0
     for m in state.mapped:
         if not pt.pte_write(m.entry) or m.kind == "migration":
             continue
@@ -253,7 +260,7 @@ def writable_memory_is_private(state: State) -> Iterator[str]:
             block = pfn & -state.geometry.nr
             others = [name for name in state.pmd_maps.get(block, ()) if name != m.process]
             mine = 0 if m.level else 1
-            if others or state.pte_maps[pfn] > mine:
+            if others or state.pte_maps[pfn] > mine or named[pfn]:
                 yield f"{m.process} can write pfn {pfn:#x}, which somebody else maps as well"
 
 
@@ -269,6 +276,8 @@ def mappings_lie_in_vmas(state: State) -> Iterator[str]:
             covered = sum(min(v.end, m.address + length) - max(v.start, m.address) for v in together)
             if covered != length or (m.level == 1 and not inside):
                 yield f"{process.name} maps {length} bytes at {m.address:#x} outside of its VMAs"
+            elif m.kind == "swap":
+                continue
             elif pt.pte_write(m.entry) and not all(v.prot & pt.PROT_WRITE for v in together):
                 yield f"{process.name} can write at {m.address:#x}, which its VMA forbids"
             elif m.entry & pt._PAGE_PRESENT and not all(v.prot for v in together):
@@ -288,6 +297,26 @@ def the_reverse_map_finds_every_mapping(state: State) -> Iterator[str]:
         vmas = [where[key] for key in anon_vma.vmas if key[0] == m.process and key in where] if anon_vma else []
         if not any(v.start + (index - v.pgoff) * size == m.address and v.start <= m.address < v.end for v in vmas):
             yield f"the reverse map of pfn {m.pfn:#x} does not lead to {m.process} at {m.address:#x}"
+
+
+@_invariant(AT_REST)
+def slots_count_swap_entries(state: State) -> Iterator[str]:
+    """The swap_map of each slot is the number of swap entries that name it, and PG_swapcache marks the pages in the swap cache."""
+    named = np.zeros(0 if state.swap is None else len(state.swap.swap_map), np.int64)
+    for m in state.mapped:
+        if m.kind == "swap":
+            named[m.pfn : m.pfn + m.count] += 1
+    if state.swap is not None:
+        for slot in np.flatnonzero(state.swap.swap_map != named):
+            yield f"slot {slot}: swap_map {state.swap.swap_map[slot]}, but {named[slot]} swap entries name it"
+    for number in state.blocks:
+        column, first = _columns(state, number), number * state.geometry.nr
+        cached = state.cached[first : first + state.geometry.nr]
+        marked = (column["flags"] & PG_swapcache != 0).astype(np.int64)
+        if column["flags"][0] & PG_head:
+            marked = np.full(len(marked), marked[0])
+        for i in np.flatnonzero(marked != cached):
+            yield f"pfn {first + int(i):#x}: {'in' if cached[i] else 'not in'} the swap cache, but PG_swapcache says otherwise"
 
 
 @_invariant(AT_REST)

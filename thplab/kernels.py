@@ -21,6 +21,47 @@ _ADVICES = frozenset({"dontneed", "hugepage", "nohugepage", "mergeable", "unmerg
 
 
 @dataclass(frozen=True)
+class Reclaim:
+    """How a kernel takes memory back, by swapping or on advice: the policies of this one corner. tests/test_swap.py flips each."""
+
+    out_whole: bool
+    """A huge page goes out in one piece if the device takes it so; else it is always split first."""
+    splits_pte_mapped: bool
+    """Even then it is split first if no PMD maps it; else only if a part of it is mapped no more."""
+    in_skips_cache: bool
+    """What one entry alone names on a device that needs no waiting comes back without passing through the swap cache."""
+    in_whole: bool
+    """All of a huge page that is still in the swap cache is mapped by one fault; else its head alone, and its tails are copied."""
+    in_writable: bool
+    """A page that is the process's own comes back writable also when it is only read."""
+    splits_lazyfree: bool
+    """A huge page whose contents MADV_FREE has given up is split before it is thrown away."""
+    discards_at_once: bool
+    """All PTEs of a huge page that is thrown away are cleared at once; else one by one, so that it is partially mapped in passing."""
+    pageout_clears_young: bool
+    """MADV_PAGEOUT takes the accessed bit away before reclaim tries the page."""
+    free_stops_at_split: bool
+    """MADV_FREE of a part of a huge page only splits it; else the part is freed, too."""
+    advises_large_folios: bool
+    """Advice for the pages under PTEs takes a large folio that is meant whole as one; else every huge page is split."""
+
+
+_SPLITS_FIRST = Reclaim(
+    out_whole=False,
+    splits_pte_mapped=True,
+    in_skips_cache=False,
+    in_whole=False,
+    in_writable=False,
+    splits_lazyfree=True,
+    discards_at_once=False,
+    pageout_clears_young=False,
+    free_stops_at_split=True,  # linux-4.5.jsonl, x_swapfree_part_pinned
+    advises_large_folios=False,
+)
+"""docs/KERNEL.md 1.5 and 3.6, add_to_swap. Up to 4.12."""
+
+
+@dataclass(frozen=True)
 class Kernel:
     """One kernel. Routines ask these fields and never the name."""
 
@@ -68,6 +109,8 @@ class Kernel:
     """smaps counts a huge page that a PMD maps without any right as resident memory."""
     fork_keeps_zero_young: bool
     """The child's PMD over the huge zero page starts out accessed."""
+    reclaim: Reclaim
+    """How it swaps, and follows MADV_COLD, MADV_PAGEOUT and MADV_FREE."""
     cow_splits_pmd: bool
     """A write fault on a shared huge page splits the writer's PMD and copies 4 KiB; else it copies the huge page."""
     zero_cow_splits_pmd: bool
@@ -108,6 +151,7 @@ RFC_2014 = Kernel(
     huge_zero_in_rss=True,  # as its base: docs/KERNEL.md 1.6, number 13
     protnone_pmd_in_rss=True,
     fork_keeps_zero_young=True,  # as 3.16
+    reclaim=_SPLITS_FIRST,
     cow_splits_pmd=False,  # docs/KERNEL.md 2.2
     zero_cow_splits_pmd=False,  # as 3.16
     huge_reuse_asks_mapcount=False,  # docs/KERNEL.md 2.5 (b)
@@ -141,6 +185,7 @@ V4_5 = Kernel(
     huge_zero_in_rss=False,  # docs/KERNEL.md 1.6, number 13
     protnone_pmd_in_rss=True,  # linux-4.5.jsonl, mprotect_whole
     fork_keeps_zero_young=True,  # linux-4.5.jsonl, fault_read_hugezero_fork_write
+    reclaim=_SPLITS_FIRST,
     cow_splits_pmd=False,  # tests/truth/README.md part A, surprise 3
     zero_cow_splits_pmd=False,  # tests/truth/README.md part A, "huge zero page, then write 1"
     huge_reuse_asks_mapcount=False,  # tests/truth/README.md part A, surprise 11
@@ -158,9 +203,21 @@ V5_10 = replace(
     advices=V4_5.advices | {"cold", "pageout", "wipeonfork"},  # 5.4, 5.4, 4.14
     foll_pin=True,  # linux-5.10.jsonl, pin_dma_whole
     free_needs_swap=False,  # since 4.12
-    events=(*_EVENTS, "thp_deferred_split_page"),
+    events=(*_EVENTS, "thp_deferred_split_page", "thp_swpout", "thp_swpout_fallback", "pglazyfree", "pglazyfreed"),
     freezes_refcount=True,  # since 4.8: docs/KERNEL.md, corrections 1
     unfreeze_marks_dirty=False,  # linux-5.10.jsonl, x_split_unpinned
+    reclaim=Reclaim(
+        out_whole=True,  # linux-5.10.jsonl, swap_pageout_whole
+        splits_pte_mapped=True,  # linux-5.10.jsonl, zram_pte_mapped_pageout
+        in_skips_cache=True,  # linux-5.10.jsonl, zram_zerofilled_pageout
+        in_whole=False,  # linux-5.10.jsonl, swap_pageout_whole
+        in_writable=False,  # linux-5.10.jsonl, swap_pageout_part
+        splits_lazyfree=True,  # linux-5.10.jsonl, free_whole_reclaim
+        discards_at_once=False,
+        pageout_clears_young=True,  # linux-6.1.jsonl, pageout_whole
+        free_stops_at_split=False,  # linux-5.10.jsonl, x_swapfree_part_pinned
+        advises_large_folios=False,  # linux-5.10.jsonl, zram_pte_mapped_pageout
+    ),
     queues_unmapped=False,  # tests/truth/README.md part A, surprise 5
     fork_keeps_zero_young=False,  # linux-5.10.jsonl, fault_read_hugezero_fork_write
     cow_splits_pmd=True,  # tests/truth/README.md part A, surprise 3
@@ -180,6 +237,8 @@ V6_1 = replace(
     huge_reuse_asks_mapcount=False,  # tests/truth/README.md part A, surprise 11
     anon_exclusive=True,  # tests/truth/README.md part A, surprise 14
     debugfs_split="range",  # tests/truth/README.md part A, "debugfs, pinned"; the file takes a range since 5.13
+    events=(*V5_10.events, "ksm_swpin_copy"),
+    reclaim=replace(V5_10.reclaim, splits_lazyfree=False),  # linux-6.1.jsonl, free_whole_reclaim
 )
 
 V6_12 = replace(
@@ -189,6 +248,14 @@ V6_12 = replace(
     source="docs/KERNEL.md section 4; tests/truth/linux-6.12.jsonl",
     events=(*V6_1.events, "thp_underused_split_page"),
     coalesces_pins=True,  # linux-6.12.jsonl, pin_dma_whole
+    reclaim=replace(
+        V6_1.reclaim,
+        splits_pte_mapped=False,  # linux-6.12.jsonl, zram_pte_mapped_pageout
+        in_whole=True,  # linux-6.12.jsonl, swap_pageout_whole
+        in_writable=True,  # linux-6.12.jsonl, swap_pageout_part
+        pageout_clears_young=False,  # linux-6.12.jsonl, pageout_whole
+        advises_large_folios=True,  # linux-6.12.jsonl, zram_pte_mapped_pageout
+    ),
     split_frees_zero_pages=True,  # tests/truth/README.md part A, surprise 8
     queues_new_thps=True,  # tests/truth/README.md part A, surprise 7
     mprotect_makes_writable=True,  # linux-6.12.jsonl, mprotect_whole
@@ -203,6 +270,7 @@ V6_18 = replace(
     name="v6.18",
     scheme=Folio(mm_ids=True),
     source="docs/KERNEL.md section 4; tests/truth/linux-6.18.jsonl",
+    reclaim=replace(V6_12.reclaim, discards_at_once=True),  # linux-6.18.jsonl, free_whole_reclaim
     zero_cow_splits_pmd=False,  # linux-6.18.jsonl, fault_read_hugezero
     drop_caches_rounds=3,  # linux-6.18.jsonl, drop_caches_deferred_pinned
     mm_ids=True,  # docs/KERNEL.md 4.2, "write fault PTE of large folio"

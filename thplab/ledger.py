@@ -1,6 +1,6 @@
 """Who holds what: every reference and every mapping that a counter counts, and how the counters moved.
 
-Ledgers are recounted from the page tables and the pins; the kernel's scheme says which counter each of them belongs to.
+Ledgers are recounted from the page tables, the pins and the swap cache; the kernel's scheme says which counter each of them belongs to.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ from thplab.state import Array, State
 NOBODY = "nobody"
 """The holder of what no mapping and no pin explains although no routine is in progress: an error of the kernel."""
 
+SWAP_CACHE = "swap cache"
+"""The holder of one reference for each page that is in the swap cache."""
+
 
 @dataclass(frozen=True)
 class Row:
-    """One holder's share of a counter. `holder` is a process, a pin, or who has the rest in hand; `what` says how it holds it."""
+    """One holder's share of a counter. `holder` is a process, a pin, the swap cache, or who has the rest in hand; `what` says how."""
 
     holder: str
     what: str
@@ -111,10 +114,10 @@ def counters(state: State, previous: State | None = None) -> tuple[Counter, ...]
 
 @dataclass(frozen=True)
 class _Source:
-    """A holder of one kind, and where: `ptes` and `pins` have one entry for each page."""
+    """A holder of one kind, and where: `ptes` and `pins` (plain references) have one entry for each page."""
 
     holder: str
-    kind: str  # "PMD", "PTE" or "pin"
+    kind: str  # "PMD", "PTE", "pin" or "cache"
     pmds: int
     ptes: Array
     pins: Array
@@ -195,12 +198,17 @@ class _Pages:
                 yield _Source(process.name, "PMD", pmds, nothing, nothing)
             if ptes.any():
                 yield _Source(process.name, "PTE", 0, ptes, nothing)
+        cached = self.state.cached[first : first + count]
+        if cached.any():
+            yield _Source(SWAP_CACHE, "cache", 0, nothing, cached)
         for pin in self.state.pins.values():
             inside = [page - first for page in pin.pages if first <= page < first + count]
             if inside:
                 yield _Source(pin.name, "pin", 0, nothing, np.bincount(inside, minlength=count))
 
     def _what(self, source: _Source, count: int, column: str, page: int) -> str:
+        if source.kind == "cache":
+            return _many(count, "page") if self.compound else "the page"
         if self.compound and column == "refcount":
             return _pin_text(source.pins) if source.kind == "pin" else _many(count, source.kind)
         several = _many(count, source.kind) if count > 1 else source.kind

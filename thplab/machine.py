@@ -28,7 +28,8 @@ class Machine:
     """A computer with one kernel, some memory, and no processes at first.
 
     `kernel` and `geometry` are names or records; `memory` is the number of page frames (default: 32 huge pages'
-    worth). `variants` replaces routines by name (see thplab.mutants). Raises BadInput for what does not exist.
+    worth). `variants` replaces routines by name (see thplab.mutants). `swap` is the kind of swap device: "swap" (a disk),
+    "swapfile", "zram", or empty for none. Raises BadInput for what does not exist.
     """
 
     def __init__(
@@ -37,10 +38,11 @@ class Machine:
         geometry: str | Geometry = TOY,
         memory: int | None = None,
         variants: dict[str, Callable[..., Any]] | None = None,
+        swap: str = "",
     ) -> None:
         record = kernels.kernel(kernel) if isinstance(kernel, str) else kernel
         shape = _geometry(geometry)
-        self.system = System(record, shape, 32 * shape.nr if memory is None else memory, variants or {})
+        self.system = System(record, shape, 32 * shape.nr if memory is None else memory, variants or {}, swap)
 
     # --- running ------------------------------------------------------------------------------------------------------
 

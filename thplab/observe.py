@@ -6,7 +6,7 @@ import numpy as np
 
 from thplab import page_tables as pt
 from thplab.address_space import VM_LOCKED
-from thplab.frames import Frames
+from thplab.frames import Frames, PG_dirty, PG_swapbacked
 from thplab.state import Array, Mapped, State, VmaState
 from thplab.steps import Costs
 
@@ -15,8 +15,8 @@ _PSS_SHIFT = 12
 
 
 def smaps(state: State, process: str, region: str = "") -> dict[str, int]:
-    """Rss, Pss, AnonHugePages and Locked of a process in kB, recounted from the page tables and summed over its VMAs, or over those of
-    one region.
+    """Rss, Pss, AnonHugePages, Locked and, with a swap device, Swap of a process in kB, recounted from the page tables and summed
+    over its VMAs, or over those of one region.
 
     A page's share in Pss is its size divided by the number of entries that map it, PMDs and PTEs alike, which is what every
     recorded kernel shows. (The RFC as posted would divide by page_mapcount(), which leaves PMDs out on a tail: docs/KERNEL.md 2.1.)
@@ -28,14 +28,21 @@ def smaps(state: State, process: str, region: str = "") -> dict[str, int]:
     mine = [m for m in state.mapped if m.process == process]
     mappings = _mappings(state)
     kib = state.geometry.page_size // 1024
-    figures = {"Rss": 0, "Pss": 0, "AnonHugePages": 0, "Locked": 0}
+    figures = {"Rss": 0, "Pss": 0, "AnonHugePages": 0, "Locked": 0} | ({"Swap": 0} if state.swap else {})
+    if "pglazyfree" in state.vmstat:
+        figures["LazyFree"] = 0
     for vma in state.vmas(process, region):
         share = 0
         for m in mine:
             pages = _pages_in(state, m, vma)
+            if m.kind == "swap":
+                figures["Swap"] += len(pages) * kib
+                continue
             resident = len(pages) if _counts(state, m) else 0
             figures["Rss"] += resident * kib
             figures["AnonHugePages"] += resident * kib if m.level else 0
+            if "LazyFree" in figures and m.kind == "page" and not m.entry & pt._PAGE_DIRTY:
+                figures["LazyFree"] += _lazyfree(state, pages) * kib
             if resident:
                 users = np.ones(resident, np.int64) if m.kind == "zero" else np.maximum(mappings[pages.start : pages.stop], 1)
                 share += int(((state.geometry.page_size << _PSS_SHIFT) // users).sum())
@@ -51,6 +58,12 @@ def kpagecount(state: State, pfn: int) -> int:
     Under the RFC that is the field of this very page, so a tail of a page that only PMDs map shows 0 (docs/KERNEL.md 2.1).
     """
     return 0 if state.is_free(pfn) else state.kernel.scheme.page_mapcount(_frames(state), pfn)
+
+
+def _lazyfree(state: State, pages: range) -> int:
+    """How many of these pages reclaim may throw away: they, or their heads, are clean and not PG_swapbacked."""
+    flags = (state.field("flags", state.head(pfn)) for pfn in pages)
+    return sum(not flag & (PG_swapbacked | PG_dirty) for flag in flags)
 
 
 def _counts(state: State, m: Mapped) -> bool:

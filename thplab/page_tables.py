@@ -181,7 +181,7 @@ def entry_text(entry: int) -> str:
     if is_migration_entry(entry):
         return "migration·" + ("RW" if migration_write(entry) else "R")
     if is_swap_entry(entry) or is_hwpoison_entry(entry):
-        return pte_kind(entry)
+        return pte_kind(entry) + ("·exclusive" if entry & _SWP_EXCLUSIVE else "")
     first = "P" if entry & _PAGE_PRESENT else ("none" if entry & _PAGE_PROTNONE else "not present")
     letters = [name for bit, name in BIT_LETTERS if entry & bit and bit != _PAGE_NX]
     if entry & _PAGE_PRESENT and not entry & _PAGE_RW:
@@ -285,6 +285,11 @@ class PageTables:
         """Which of these entries have `bit` set."""
         found: npt.NDArray[np.bool_] = (self.table[pfn][entries] & np.uint64(bit)) != 0
         return found
+
+    def in_sequence(self, pfn: int, first: int) -> bool:
+        """Do all entries of the table equal `first`, each with the next pfn or slot?"""
+        expected = np.uint64(first) + (np.arange(self.geometry.nr, dtype=np.uint64) << np.uint64(12))
+        return bool((self.table[pfn] == expected).all())
 
     def link(self, parent: int, index: int, child: int) -> None:
         """Point an entry of an upper table to a lower table."""

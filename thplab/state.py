@@ -25,6 +25,7 @@ from thplab.geometry import Geometry
 from thplab.kernels import Kernel
 from thplab.machine import Machine
 from thplab.steps import Costs
+from thplab.swap_device import NO_PAGE, SwapDevice
 from thplab.system import Pin
 
 Array = npt.NDArray[np.int64]
@@ -81,6 +82,15 @@ class Mapped:
     """The pfns that are named: one after the other; just one for a run of entries over the small zero page, none for swap slots."""
 
 
+class SwapState(NamedTuple):
+    """A swap device: its kind, and for each slot the swap entries that name it, its page in the swap cache (NO_PAGE: none), its content."""
+
+    kind: str
+    swap_map: npt.NDArray[np.int32]
+    cache: npt.NDArray[np.int32]
+    content: npt.NDArray[np.int32]
+
+
 @dataclass(frozen=True, eq=False)
 class State:
     """One state of a machine. All arrays are read-only; frames are grouped in blocks of a huge page's size.
@@ -106,6 +116,7 @@ class State:
     deferred: tuple[int, ...]
     """Heads on the deferred split queue, in order."""
     settings: Mapping[str, int]
+    swap: SwapState | None
     huge_zero_page: int
     zero_page: int
     in_progress: bool
@@ -184,7 +195,7 @@ class State:
         size = self.geometry.page_size
         bits = row & np.uint64(~pt.PTE_PFN_MASK & (1 << 64) - 1)
         pfns = (row & np.uint64(pt.PTE_PFN_MASK)).astype(np.int64) >> 12
-        heads = self._heads(pfns)
+        heads = np.where(pt.pte_kinds(row) == pt.PTE_KINDS.index("swap"), pfns, self._heads(pfns))  # a slot is no page
         special = (row & np.uint64(pt._PAGE_SPECIAL)) != 0
         together = (bits[1:] == bits[:-1]) & ((row[1:] == 0) == (row[:-1] == 0))
         neighbours = (pfns[1:] == pfns[:-1] + 1) & ((heads[1:] == heads[:-1]) | ((heads[1:] == pfns[1:]) & (heads[:-1] == pfns[:-1])))
@@ -238,20 +249,34 @@ class State:
                 pins[pfn] += GUP_PIN_COUNTING_BIAS if pin.foll_pin and small else 1
         return pins
 
+    @cached_property
+    def cached(self) -> Array:
+        """Number of references that the swap cache holds through each frame, 1 or 0; shape [frames]."""
+        cached = np.zeros(self.nframes, np.int64)
+        if self.swap is not None:
+            cached[self.swap.cache[self.swap.cache != NO_PAGE]] = 1
+        return cached
+
     def contents(self, process: str, region: str = "R") -> tuple[int | None, ...]:
         """What the process would read from each page of a region: content tags; None where nothing is mapped yet."""
         base, pages = dict(self.process(process).regions)[region]
         size = self.geometry.page_size
         seen: list[int | None] = [None] * pages
         for m in self.mapped:
-            if m.process != process or m.kind not in ("page", "zero"):
+            if m.process != process or m.kind not in ("page", "zero", "swap"):
                 continue
             count = self.geometry.nr if m.level else m.count
             for i in range(count):
-                page = (m.address - base) // size + i
+                page, pfn = (m.address - base) // size + i, m.pfn + i
                 if 0 <= page < pages:
-                    seen[page] = 0 if m.kind == "zero" else self.field("content", m.pfn + i)
+                    seen[page] = 0 if m.kind == "zero" else self._swapped(pfn) if m.kind == "swap" else self.field("content", pfn)
         return tuple(seen)
+
+    def _swapped(self, slot: int) -> int:
+        """What is behind a swap entry: the page in the swap cache, or else what was written to the device."""
+        assert self.swap is not None, "an entry names the slot"
+        page = int(self.swap.cache[slot])
+        return int(self.swap.content[slot]) if page == NO_PAGE else self.field("content", page)
 
     # --- identity -----------------------------------------------------------------------------------------------------------
 
@@ -265,6 +290,8 @@ class State:
             digest.update(pfn.to_bytes(4, "little") + self.tables[pfn].tobytes())
         rest = (self.processes, sorted(self.anon_vmas.items()), sorted(self.pins.items()), sorted(self.held.items()), sorted(self.irqs_off))
         digest.update(repr((rest, self.deferred, self.settings, self.huge_zero_page)).encode())
+        if self.swap is not None:
+            digest.update(self.swap.swap_map.tobytes() + self.swap.cache.tobytes() + self.swap.content.tobytes())
         return digest.digest()
 
 
@@ -295,6 +322,7 @@ def capture(machine: Machine, previous: State | None = None, in_progress: bool =
         costs=system.costs.as_dict(),
         deferred=tuple(system.deferred),
         settings=dict(system.settings),
+        swap=_swap(system.swap, previous.swap if previous else None),
         huge_zero_page=system.huge_zero_page,
         zero_page=system.frames.zero_page,
         in_progress=in_progress,
@@ -313,6 +341,17 @@ def _share(now: A, before: A | None) -> A:
     return copy
 
 
+def _swap(device: SwapDevice | None, previous: SwapState | None) -> SwapState | None:
+    if device is None:
+        return None
+    return SwapState(
+        device.name,
+        _share(device.swap_map.copy(), previous.swap_map if previous else None),
+        _share(device.cache.copy(), previous.cache if previous else None),
+        _share(device.content.copy(), previous.content if previous else None),
+    )
+
+
 def _process(mm: AddressSpace) -> ProcessState:
     vmas = tuple(VmaState(v.start, v.end, v.prot, v.flags, v.pgoff, tuple(a.number for a in v.chain)) for v in mm.vmas)
     deposited = tuple((table, tuple(waiting)) for table, waiting in sorted(mm.deposited.items()))
@@ -326,7 +365,7 @@ def restore(state: State, variants: dict[str, Callable[..., Any]] | None = None)
     """
     if state.in_progress:
         raise BadInput("state", "is in the middle of a routine", "a state between two operations")
-    machine = Machine(state.kernel, state.geometry, state.nframes, variants)
+    machine = Machine(state.kernel, state.geometry, state.nframes, variants, state.swap.kind if state.swap else "")
     system = machine.system
     frames, nr = system.frames, state.geometry.nr
     frames.flags[:] = 0
@@ -339,6 +378,11 @@ def restore(state: State, variants: dict[str, Callable[..., Any]] | None = None)
     system.deferred = dict.fromkeys(state.deferred)
     system.settings = dict(state.settings)
     system.huge_zero_page = state.huge_zero_page
+    if system.swap is not None and state.swap is not None:
+        system.swap.swap_map[:] = state.swap.swap_map
+        system.swap.cache[:] = state.swap.cache
+        system.swap.content[:] = state.swap.content
+        system.swap.slot_of = {int(state.swap.cache[slot]): int(slot) for slot in np.flatnonzero(state.swap.cache != NO_PAGE)}
     system.tables.table.update((pfn, row.copy()) for pfn, row in state.tables.items())
     system.tables.level = dict(state.levels)
     system.anon_vmas = {n: AnonVma(n, a.root) for n, a in state.anon_vmas.items()}

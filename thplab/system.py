@@ -23,6 +23,7 @@ from thplab.frames import (
     PG_lru,
     PG_partially_mapped,
     PG_swapbacked,
+    PG_swapcache,
     PG_tail,
     single,
     width,
@@ -30,7 +31,11 @@ from thplab.frames import (
 from thplab.geometry import Geometry
 from thplab.kernels import Kernel
 from thplab.page_tables import PageTables
-from thplab.steps import Costs, Cpus, Routine, change
+from thplab.steps import Costs, Cpus, Routine, change, read
+from thplab.swap_device import SwapDevice
+
+_SWAP_THPS = 32
+"""Room on the swap device, in huge pages: 64 MiB on x86-64, as in the recordings."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -67,10 +72,13 @@ class Pin:
 class System:
     """The whole machine as the kernel sees it.
 
-    `variants` replaces routines by name (mutants). `whole` is the grain: True changes all subpages in one step.
+    `variants` replaces routines by name (mutants). `whole` is the grain: True changes all subpages in one step. `swap` names
+    the kind of the swap device; empty for none.
     """
 
-    def __init__(self, kernel: Kernel, geometry: Geometry, nframes: int, variants: Mapping[str, Callable[..., Any]]) -> None:
+    def __init__(
+        self, kernel: Kernel, geometry: Geometry, nframes: int, variants: Mapping[str, Callable[..., Any]], swap: str = ""
+    ) -> None:
         self.kernel = kernel
         self.scheme = kernel.scheme
         self.count = kernel.refcount_name
@@ -91,6 +99,7 @@ class System:
         """pfn of the huge zero page; 0 before its first use."""
         self.settings = {"max_ptes_none": geometry.nr - 1}
         """What files of /sys hold. max_ptes_none: so many pages of a huge page may be missing or hold nothing but zeroes."""
+        self.swap = SwapDevice(swap, _SWAP_THPS * geometry.nr) if swap else None
         self.whole = True
 
     # --- grain --------------------------------------------------------------------------------------------------------
@@ -182,7 +191,13 @@ class System:
 
     def deferred_split_huge_page(self, head: int, partially_mapped: bool = True) -> Routine[None]:
         """Queue a huge page for memory pressure to split (mm/huge_memory.c): some part of it is mapped no more, or, if not
-        `partially_mapped`, it is new and might turn out to be hardly used."""
+        `partially_mapped`, it is new and might turn out to be hardly used.
+
+        Does nothing for a page in the swap cache: reclaim is at it already.
+        """
+        if self.frames.flags[head] & PG_swapcache:
+            yield read("the page is in the swap cache: reclaim is at it already")
+            return
         yield from self.cpus.lock("split_queue_lock")
         if partially_mapped and not self.frames.flags[head] & PG_partially_mapped:
             self.frames.flags[head] |= PG_partially_mapped

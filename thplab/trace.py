@@ -14,22 +14,24 @@ from thplab.mutants import variants
 from thplab.scenario import Operation, Scenario
 from thplab.state import State, capture, restore
 from thplab.steps import WAIT, Cpus, Routine, Step, read
+from thplab.swap_device import DEVICES
 
 _PRIMITIVES = frozenset(vars(Cpus))
 
 
 @dataclass(frozen=True)
 class Setup:
-    """The machine that a trace begins with. `memory` is in page frames, None for the default; `mutant` may be empty."""
+    """The machine that a trace begins with. `memory` is in page frames, None for the default; `mutant` and `swap` may be empty."""
 
     kernel: str = kernels.DEFAULT
     geometry: str = "TOY"
     memory: int | None = None
     mutant: str = ""
+    swap: str = ""
 
     def machine(self) -> Machine:
         """A fresh machine of this kind. Raises BadInput for names that do not exist."""
-        return Machine(self.kernel, self.geometry, self.memory, variants(self.mutant))
+        return Machine(self.kernel, self.geometry, self.memory, variants(self.mutant), self.swap)
 
 
 @dataclass(frozen=True)
@@ -208,11 +210,14 @@ def begin(machine: Machine, op: Operation) -> Routine[int]:
 def record(scenario: Scenario | str, setup: Setup | None = None, inserts: tuple[Insert, ...] = ()) -> Trace:
     """Carry out a scenario step by step and keep every state.
 
+    Where the scenario's env names a kind of swap device, the machine has one, unless the setup names another.
     An operation that is not built, or makes no sense where it comes, ends the trace there: its `problem` names it.
     Raises BadInput for a scenario that does not parse and a setup that does not exist.
     """
     scenario = Scenario.parse(scenario) if isinstance(scenario, str) else scenario
     setup = setup or Setup()
+    if scenario.env in DEVICES and not setup.swap:
+        setup = replace(setup, swap=scenario.env)
     return _Recorder(Trace(setup, scenario, inserts)).run()
 
 

@@ -11,7 +11,8 @@ from thplab import page_tables as pt
 from thplab.frames import COLUMNS, PG_used
 from thplab.geometry import LEVEL_NAMES
 from thplab.ledger import ledger, small_pages
-from thplab.state import ProcessState, State, VmaState
+from thplab.state import ProcessState, State, SwapState, VmaState
+from thplab.swap_device import NO_PAGE
 
 PROTECTION_NAMES = {bits: name for name, bits in pt.PROTECTIONS.items()}
 
@@ -33,6 +34,8 @@ def describe(state: State, previous: State | None = None) -> str:
     small = small_pages(state, previous)
     if small:
         lines += ["", "Small pages", *(f"  {account.text}" for account in small)]
+    if state.swap is not None:
+        lines += ["", *_swap(state.swap, previous.swap if previous else None)]
     if state.pins:
         lines += ["", "Pins", *(f"  {name}: a driver holds {_pinned(state, pin.pages)}" for name, pin in state.pins.items())]
     return "\n".join(lines) + "\n"
@@ -44,6 +47,30 @@ def _machine(state: State, previous: State | None) -> str:
     if state.in_progress:
         text += "; a routine is in progress" + (", which holds " + ", ".join(sorted(state.held)) if state.held else "")
     return text
+
+
+def _swap(swap: SwapState, previous: SwapState | None) -> Iterator[str]:
+    """The swap device: the slots in use, those that agree in one line."""
+    used = _moved(_slots_in_use(swap), _slots_in_use(previous) if previous else None)
+    yield f"Swap device {swap.kind}: {used} of {len(swap.swap_map)} slots in use"
+    rows = np.stack([swap.swap_map, swap.cache != NO_PAGE, *((previous.swap_map, previous.cache != NO_PAGE) if previous else ())])
+    step = np.diff(swap.cache) == (swap.cache[1:] != NO_PAGE)
+    borders = np.flatnonzero((rows[:, 1:] != rows[:, :-1]).any(axis=0) | ~step) + 1
+    for low, high in pairwise([0, *borders.tolist(), len(swap.swap_map)]):
+        count, page = int(swap.swap_map[low]), int(swap.cache[low])
+        old = (int(previous.swap_map[low]), previous.cache[low] != NO_PAGE) if previous else None
+        if count or page != NO_PAGE or (old and any(old)):
+            text = f"  {slots_text(low, high)}: swap_map {_moved(count, old[0] if old else None)}"
+            if page != NO_PAGE:
+                pages = f"page {page:#x}" if high - low == 1 else f"pages {page:#x}–{page + high - low - 1:#x}"
+                text += f", {pages} in the swap cache" + (", new" if old and not old[1] else "")
+            elif old and old[1]:
+                text += ", no longer in the swap cache"
+            yield text
+
+
+def _slots_in_use(swap: SwapState) -> int:
+    return int(np.count_nonzero((swap.swap_map > 0) | (swap.cache != NO_PAGE)))
 
 
 def _frames_in_use(state: State) -> int:
@@ -132,6 +159,8 @@ def entry_text(state: State, table: int, low: int, high: int) -> str:
     if entry == 0:
         return "empty"
     pfn = pt.pte_pfn(entry)
+    if pt.is_swap_entry(entry):
+        return f"{pt.entry_text(entry)}, {slots_text(low=pfn, high=pfn + high - low)}"
     if state.levels[table] and not pt.pmd_trans_huge(entry):
         return f"PTE table {pfn:#x}"
     if pfn in (state.huge_zero_page, state.zero_page):
@@ -139,6 +168,11 @@ def entry_text(state: State, table: int, low: int, high: int) -> str:
     if state.levels[table]:
         return f"{pt.entry_text(entry)}, compound page {pfn:#x}"
     return f"{pt.entry_text(entry)}, {pages_text(state, pfn, high - low)}"
+
+
+def slots_text(low: int, high: int) -> str:
+    """Slots of the swap device in words: "slot 4", "slots 4–7"."""
+    return f"slot{'s' if high - low > 1 else ''} {span(low, high)}"
 
 
 def pages_text(state: State, pfn: int, count: int = 1) -> str:

@@ -24,16 +24,25 @@ def entry_spans(entries: pt.Entries, old: pt.Entries | None, rows: Rows, level: 
             spans.append(Span(f", {np.count_nonzero(entries[rows.part] != old[rows.part])} entries changed", bold=True))
         return spans, changed
     new = int(entries[rows.start])
+    slots = _slots(new, rows) if level == 0 else []
     before = int(old[rows.start]) if changed and old is not None else new
     if _word(before, level) != _word(new, level):
-        return [Span(f"{_word(before, level)} → {_word(new, level)}", bold=True), *_bits(new, new, level)], changed
+        return [Span(f"{_word(before, level)} → {_word(new, level)}", bold=True), *slots, *_bits(new, new, level)], changed
     if new == 0:
         return [Span("empty", "muted")], changed
     word = "" if _word(new, level) == "page" else _word(new, level)
-    spans = [Span(word, bold=True), *_bits(before, new, level)]
-    if pt.pte_pfn(before) != pt.pte_pfn(new):
+    spans = [Span(word, bold=True), *slots, *_bits(before, new, level)]
+    if pt.pte_pfn(before) != pt.pte_pfn(new) and not slots:
         spans.append(Span(" → new page" if level == 0 else " → new frame", bold=True))
     return spans, changed
+
+
+def _slots(entry: int, rows: Rows) -> list[Span]:
+    """The slots of the swap device that a row of swap entries names; nothing for other entries."""
+    if not pt.is_swap_entry(entry):
+        return []
+    slot, count = pt.pte_pfn(entry), rows.stop - rows.start
+    return [Span(f" slot {slot}" if count == 1 else f" slots {slot}…{slot + count - 1}")]
 
 
 def _word(entry: int, level: int) -> str:
@@ -50,8 +59,8 @@ def _bits(before: int, new: int, level: int) -> list[Span]:
     if new == 0:
         return []
     was, now = (pt.entry_text(entry).split("·") for entry in (before, new))
-    if now[0] == "migration":
-        return [Span(" " + now[1])]
+    if now[0] in ("migration", "swap"):
+        return [Span(" " + bit) for bit in now[1:]]
     spans: list[Span] = []
     for slot in _SLOTS:
         old, bit = (next((b for b in slot if b in bits), "") for bits in (was, now))

@@ -39,6 +39,7 @@ OPERATIONS: dict[str, Callable[..., Routine[int]]] = {
 FIELDS = {op: dict(list(signature(start).parameters.items())[1:]) for op, start in OPERATIONS.items()}
 """Operation -> the fields that it takes, as parameters with their defaults."""
 
+
 def check_types(op: str, fields: dict[str, Any]) -> None:
     """BadInput if a field is missing, or is not a whole number or a text as it should be."""
     for name, parameter in FIELDS[op].items():

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from thplab.address_space import VM_LOCKED
 from thplab.errors import EINVAL, BadInput
 from thplab.operations.checks import check_mapped, refuse
 from thplab.routines.madvise import MADVISE_FLAGS, madvise_behavior, madvise_dontneed, madvise_populate
+from thplab.routines.madvise_lru import COLD, FREE, PAGEOUT, madvise_lru
 from thplab.steps import Routine
 
 if TYPE_CHECKING:
@@ -18,10 +20,14 @@ def madvise(machine: Machine, proc: str, start: int, npages: int = 1, advice: st
     mm, low, high = check_mapped(machine, proc, start, npages, region)
     if advice not in system.kernel.advices:
         return refuse(EINVAL, f"madvise: this kernel does not know the advice {advice!r}")
-    if advice == "dontneed" or (advice == "free" and system.kernel.free_needs_swap):
+    if advice in (COLD, PAGEOUT) and any(VM_LOCKED in vma.flags for vma in mm.overlapping(low, high)):
+        return refuse(EINVAL, "madvise: locked memory is not reclaimed")
+    if advice == "dontneed" or (advice == "free" and system.kernel.free_needs_swap and system.swap is None):
         return madvise_dontneed(system, mm, low, high)
     if advice == "populate_write":
         return madvise_populate(system, mm, low, high)
+    if advice in (COLD, PAGEOUT, FREE):
+        return madvise_lru(system, mm, low, high, advice)
     if advice in MADVISE_FLAGS:
         return madvise_behavior(system, mm, low, high, *MADVISE_FLAGS[advice])
     raise BadInput("advice", f"{advice!r} is not built", "one of dontneed, populate_write, " + ", ".join(MADVISE_FLAGS))

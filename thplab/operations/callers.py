@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from thplab.address_space import Vma
 from thplab.errors import EINVAL, ENOENT, BadInput
-from thplab.operations.checks import check_huge_page, check_mapped, check_pinned_page, check_range, refuse
+from thplab.operations.checks import check_huge_page, check_mapped, check_page, check_pinned_page, check_range, refuse
 from thplab.routines import vmscan
 from thplab.routines.split_huge_pages import split_huge_pages_all, split_huge_pages_pid
 from thplab.routines.split_huge_pmd import split_huge_pmd
@@ -60,7 +60,10 @@ def _do_split_pmd(machine: Machine, vma: Vma, address: int) -> Routine[int]:
 
 
 def swap_out(machine: Machine, proc: str, start: int, region: str = "R") -> Routine[int]:
-    return vmscan.swap_out(machine.system, check_huge_page(machine, proc, start, region))
+    """Any page that is mapped can go; without a swap device there is only the split of a huge page to see."""
+    if machine.system.swap is None:
+        return vmscan.swap_out(machine.system, check_huge_page(machine, proc, start, region))
+    return vmscan.swap_out(machine.system, check_page(machine, proc, start, region))
 
 
 def sys(machine: Machine, path: str, value: str, restore: bool = True) -> Routine[int]:

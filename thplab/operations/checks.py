@@ -75,6 +75,19 @@ def check_pin(machine: Machine, pin: str) -> Pin:
     return machine.system.pins[pin]
 
 
+def check_page(machine: Machine, proc: str, start: int, region: str) -> int:
+    """The small page, or the head of the compound page, mapped at a page; BadInput if none is, or it is a zero page."""
+    mm, low, _ = check_mapped(machine, proc, start, 1, region)
+    page, frames = mapped_page(machine, mm, low), machine.system.frames
+    if page is None:
+        raise BadInput("start", f"page {start} of region {region} in {proc} is not mapped yet", "a page that was written to")
+    head = frames.compound_head(page)
+    if head in (machine.system.huge_zero_page, frames.zero_page):
+        huge = "huge " if frames.is_compound(page) else ""
+        raise BadInput("start", f"page {start} of region {region} in {proc} is the {huge}zero page", "a page that was written to")
+    return head
+
+
 def check_huge_page(machine: Machine, proc: str, start: int, region: str) -> int:
     """The head of the compound page mapped at a page; BadInput if none is."""
     mm, low, _ = check_mapped(machine, proc, start, 1, region)
@@ -82,9 +95,7 @@ def check_huge_page(machine: Machine, proc: str, start: int, region: str) -> int
     if page is None or not machine.system.frames.is_compound(page):
         what = "is not mapped yet" if page is None else "is not part of a huge page"
         raise BadInput("start", f"page {start} of region {region} in {proc} {what}", "a page of a huge page")
-    if page == machine.system.huge_zero_page:
-        raise BadInput("start", f"page {start} of region {region} in {proc} is the huge zero page", "a page that was written to")
-    return machine.system.frames.compound_head(page)
+    return check_page(machine, proc, start, region)
 
 
 def mapped_page(machine: Machine, mm: AddressSpace, address: int) -> int | None:

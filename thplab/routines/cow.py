@@ -6,10 +6,11 @@ import numpy as np
 
 from thplab import page_tables as pt
 from thplab.address_space import Vma
-from thplab.frames import PG_anon_exclusive, single
+from thplab.frames import PG_anon_exclusive, PG_swapcache, single
 from thplab.routines.deposit import pgtable_trans_huge_withdraw
 from thplab.routines.rmap import anon_vma_prepare
 from thplab.routines.split_huge_pmd import split_huge_pmd
+from thplab.routines.swap import reuse_swap_page, try_to_free_swap
 from thplab.steps import Routine, change, read
 from thplab.system import System, routine
 
@@ -130,6 +131,8 @@ def may_reuse_page(system: System, page: int) -> Routine[bool]:
     """
     compound = system.frames.is_compound(page)
     reuse = not compound and system.scheme.page_mapcount(system.frames, page) == 1
+    if reuse and system.frames.flags[page] & PG_swapcache:
+        reuse = yield from reuse_swap_page(system, page)
     yield read(
         f"may {system.page_name(page)} be written in place? {'yes: mapped once' if reuse else 'no'}",
         "A part of a compound page is always copied: its map count does not tell about PMDs." if compound else "",
@@ -150,11 +153,16 @@ def wp_can_reuse_anon_page(system: System, vma: Vma, page: int) -> Routine[bool]
         return True
     if system.kernel.mm_ids and frames.is_compound(page):
         return (yield from wp_can_reuse_large_anon_folio(system, vma, page))
-    alone = frames.page_count(page) == 1
-    yield read(f"is the reference count 1? {'yes' if alone else 'no'}", "" if alone else "Somebody else holds the page: copy it.")
+    swap_cache = bool(system.kernel.anon_exclusive and frames.flags[page] & PG_swapcache)
+    alone = frames.page_count(page) == 1 + swap_cache
+    yield read(
+        f"is the reference count {1 + swap_cache}? {'yes' if alone else 'no'}", "" if alone else "Somebody else holds the page: copy it."
+    )
     locked = alone and (yield from system.cpus.trylock(system.page_lock(page)))
     if not locked:
         return False
+    if swap_cache:
+        yield from try_to_free_swap(system, page)
     alone = frames.page_count(page) == 1
     if alone and system.kernel.anon_exclusive:
         frames.flags[page] |= PG_anon_exclusive

@@ -12,6 +12,7 @@ from thplab.routines.cow import VM_FAULT_FALLBACK, VM_FAULT_OOM, do_huge_pmd_wp_
 from thplab.routines.deposit import pgtable_trans_huge_deposit
 from thplab.routines.migration import migration_entry_wait
 from thplab.routines.rmap import anon_vma_prepare
+from thplab.routines.swap_fault import do_swap_page
 from thplab.steps import Routine, change, read
 from thplab.system import System, routine
 
@@ -286,7 +287,7 @@ def set_huge_zero_page(system: System, vma: Vma, address: int, pmd_table: int) -
 
 @routine
 def handle_pte_fault(system: System, vma: Vma, address: int, pte_table: int, write: bool) -> Routine[int]:
-    """A fault below a table of PTEs: map a page, copy one, or wait for a migration. Returns 0 or VM_FAULT_OOM."""
+    """A fault below a table of PTEs: map a page, copy one, bring one back, or wait for a migration. Returns 0 or VM_FAULT_OOM."""
     index = system.geometry.index(address, 0)
     pte = system.tables.get(pte_table, index)
     yield read(f"read the PTE: {pt.entry_text(pte)}")
@@ -295,6 +296,8 @@ def handle_pte_fault(system: System, vma: Vma, address: int, pte_table: int, wri
     if pt.is_migration_entry(pte):
         yield from migration_entry_wait(system, pte_table, index, pte)
         return 0
+    if pt.is_swap_entry(pte):
+        return (yield from do_swap_page(system, vma, address, pte_table, pte, write))
     if write and not pt.pte_write(pte):
         return (yield from do_wp_page(system, vma, address, pte_table, pte))
     return 0

@@ -14,6 +14,7 @@ from thplab.routines.deposit import pgtable_trans_huge_deposit
 from thplab.routines.fault import pmd_alloc, pte_alloc
 from thplab.routines.rmap import anon_vma_lock
 from thplab.routines.split_huge_pmd import split_huge_pmd
+from thplab.routines.swap import swap_duplicate
 from thplab.routines.unmap import exit_mmap
 from thplab.routines.walk import entry_range, pmd_at, pmd_ranges
 from thplab.steps import Routine, change, read
@@ -189,6 +190,10 @@ def copy_pte_range(
             if run.kind == "migration":
                 tables.change(source_table, part, clear=pt._SWP_TYPE | pt._SWP_EXCLUSIVE, set_=pt._SWP_MIGRATION_READ)
                 yield change("the parent's migration entry becomes read-only")
+            if run.kind == "swap":
+                yield from swap_duplicate(system, run.cut(part.start, part.stop).pages)
+                tables.change(source_table, part, clear=pt._SWP_EXCLUSIVE)
+                yield change("the parent's swap entry is shared")
             if run.kind == "page":
                 tables.change(source_table, part, clear=pt._PAGE_RW)
                 system.frames.flags[run.cut(part.start, part.stop).pages] &= ~PG_anon_exclusive

@@ -158,7 +158,7 @@ def change_pte_range(system: System, vma: Vma, pte_table: int, low: int, high: i
     """Give the PTEs [low, high) the protection of `vma`; they become writable again only by write faults."""
     lock = system.ptl(pte_table)
     yield from system.cpus.lock(lock)
-    runs = system.tables.runs(pte_table, low, high)
+    runs = tuple(r for r in system.tables.runs(pte_table, low, high) if r.kind not in ("swap", "hwpoison"))
     yield read("read the PTEs")
     bits = pt.pgprot(vma.prot)
     for run in runs:

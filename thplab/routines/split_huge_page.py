@@ -18,16 +18,17 @@ from thplab.system import System, routine
 
 
 @routine
-def split_huge_page(system: System, page: int) -> Routine[int]:
-    """Split the compound page with head `page` the way the kernel's scheme needs it.
+def split_huge_page(system: System, page: int, to_list: bool = False) -> Routine[int]:
+    """Split the compound page with head `page` the way the kernel's scheme needs it (split_huge_page_to_list).
 
-    The caller holds the page lock and one reference. Returns 0, or a negative errno if the page is pinned.
+    The caller holds the page lock and one reference. With `to_list` the tails go onto its list, with a reference each.
+    Returns 0, or a negative errno if the page is pinned.
     """
-    return (yield from PAGE_SPLITS[system.scheme.page_split](system, page))
+    return (yield from PAGE_SPLITS[system.scheme.page_split](system, page, to_list))
 
 
 @routine
-def split_huge_page_compound_lock(system: System, page: int) -> Routine[int]:
+def split_huge_page_compound_lock(system: System, page: int, to_list: bool = False) -> Routine[int]:
     """The RFC's split: check, split every PMD, check again under compound_lock, hand the references out.
 
     Called with a reference on the head `page`, which the caller keeps. Returns 0, or -EBUSY: refused at the first check
@@ -49,7 +50,7 @@ def split_huge_page_compound_lock(system: System, page: int) -> Routine[int]:
     yield from system.cpus.bit_lock_irqsave(compound_lock, why="Nobody can take or drop a reference through a tail now.")
     error = yield from check_pins(system, page)
     if not error:
-        yield from split_refcount(system, page)
+        yield from split_refcount(system, page, to_list)
     yield from system.cpus.bit_unlock_irqrestore(compound_lock)
     yield from system.cpus.unlock("lru_lock")
     if error:
@@ -105,11 +106,12 @@ def split_all_pmds(system: System, anon_vma: AnonVma, page: int) -> Routine[None
 
 
 @routine
-def split_refcount(system: System, page: int) -> Routine[None]:
+def split_refcount(system: System, page: int, to_list: bool) -> Routine[None]:
     """Hand the references out and make every tail a page of its own (__split_huge_page_refcount).
 
     Called under lru_lock and compound_lock. Each tail gets one reference for each of its mappings and one more, which
-    the caller drops when the locks are released; so a tail that nobody maps is freed then, and not before.
+    the caller drops when the locks are released; so a tail that nobody maps is freed then, and not before. With `to_list`
+    it gets one more, for the list that it goes onto.
     """
     frames = system.frames
     moved = 0
@@ -117,13 +119,13 @@ def split_refcount(system: System, page: int) -> Routine[None]:
     for part in parts:
         mappings = tuple((frames.mapcount[part] + 1).tolist())
         yield read(f"{system.pages_text(part)}: how many map it?")
-        frames.ref_add(part, 1)
+        frames.ref_add(part, 1 + to_list)
         frames.refcount[part] += mappings
         yield change(
-            f"{system.pages_text(part)} _count = its mappings + 1",
+            f"{system.pages_text(part)} _count = its mappings + {1 + to_list}",
             "The references move from the head to the pages that they are about. No pins: so the mappings tell it all.",
         )
-        frames.flags[part] = (frames.flags[part] & ~PG_tail) | (frames.flags[page] & ~PG_OF_HEAD) | PG_lru
+        frames.flags[part] = (frames.flags[part] & ~PG_tail) | (frames.flags[page] & ~PG_OF_HEAD) | (0 if to_list else PG_lru)
         yield change(f"{len(mappings)} {'tails become pages' if len(mappings) > 1 else 'tail becomes a page'} of their own")
         moved += sum(mappings)
     frames.ref_add(single(page), -moved)
@@ -153,7 +155,7 @@ def returns_with_the_lock(system: System, lock: str, error: int) -> Routine[int]
     return error
 
 
-def split_huge_page_naive(system: System, page: int) -> Routine[int]:
+def split_huge_page_naive(system: System, page: int, to_list: bool = False) -> Routine[int]:
     """The split that checks and then trusts the answer: nothing keeps the references from changing in between.
 
     docs/KERNEL.md 6.4 tells how it loses a page. For a page that is mapped by PTEs only.
@@ -161,6 +163,6 @@ def split_huge_page_naive(system: System, page: int) -> Routine[int]:
     error = yield from check_pins(system, page)
     if error:
         return error
-    yield from split_refcount(system, page)
+    yield from split_refcount(system, page, to_list)
     yield from system.scheme.put_pages(system, slice(page + 1, page + system.geometry.nr))
     return 0

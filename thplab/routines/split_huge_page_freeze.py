@@ -10,19 +10,21 @@ import numpy as np
 from thplab import page_tables as pt
 from thplab.address_space import VM_LOCKED, AnonVma, Vma
 from thplab.errors import EBUSY
-from thplab.frames import PG_OF_HEAD, PG_anon_exclusive, PG_head, PG_locked, PG_lru, PG_partially_mapped, PG_tail
+from thplab.frames import PG_OF_HEAD, PG_anon_exclusive, PG_head, PG_locked, PG_lru, PG_partially_mapped, PG_swapcache, PG_tail, single
 from thplab.routines.rmap import anon_vma_lock, page_get_anon_vma, rmap_walk
 from thplab.routines.split_huge_pmd import split_huge_pmd
+from thplab.routines.swap import free_pages_and_swap_cache
 from thplab.routines.walk import entry_range, pmd_at, pmd_ranges
 from thplab.steps import Routine, change, read
 from thplab.system import System, routine
 
 
 @routine
-def split_huge_page_freeze(system: System, page: int) -> Routine[int]:
+def split_huge_page_freeze(system: System, page: int, to_list: bool = False) -> Routine[int]:
     """Check, freeze every mapping, check again, hand the references out, map again.
 
-    Called with the page lock and one reference on the head `page`. Returns 0 or the errno of a refused split: refused
+    Called with the page lock and one reference on the head `page`. With `to_list` the tails go onto the caller's list
+    instead of the LRU, each with a reference of its own. Returns 0 or the errno of a refused split: refused
     at the first check nothing has changed but the event; refused after the freeze, PMDs stay split.
     """
     frames = system.frames
@@ -35,14 +37,16 @@ def split_huge_page_freeze(system: System, page: int) -> Routine[int]:
     yield from system.cpus.lock(lock)
     mapcount = system.scheme.total_mapcount(frames, page)
     yield read(f"all mappings of the page: {mapcount}")
-    pinned = mapcount != frames.page_count(page) - 1
-    yield read("does every reference but our own belong to a mapping? " + ("no" if pinned else "yes"))
+    cache = system.geometry.nr if frames.flags[page] & PG_swapcache else 0
+    pinned = mapcount != frames.page_count(page) - cache - 1
+    besides = ", besides the swap cache's" if cache else ""
+    yield read(f"does every reference but our own{besides} belong to a mapping? " + ("no" if pinned else "yes"))
     if not pinned:
         yield from freeze_page(system, anon_vma, page)
         yield from system.cpus.lock("lru_lock")
-        pinned = not (yield from only_reference(system, page))
+        pinned = not (yield from only_reference(system, page, 1 + cache))
         if not pinned:
-            yield from split_frozen(system, page)
+            yield from split_frozen(system, page, to_list)
         yield from system.cpus.unlock("lru_lock")
         yield from unfreeze_page(system, anon_vma, page, map_unused=not pinned and system.kernel.split_frees_zero_pages)
         yield from unlock_subpages(system, page)
@@ -50,27 +54,29 @@ def split_huge_page_freeze(system: System, page: int) -> Routine[int]:
         system.count_vm_event("thp_split_page_failed")
         yield from system.cpus.unlock(lock, event="thp_split_page_failed")
         return -system.kernel.split_refused
-    yield from system.scheme.put_pages(system, slice(page + 1, page + system.geometry.nr))
+    yield from free_pages_and_swap_cache(system, slice(page + 1, page + system.geometry.nr))
     system.count_vm_event("thp_split_page")
     yield from system.cpus.unlock(lock, event="thp_split_page")
     return 0
 
 
 @routine
-def only_reference(system: System, page: int) -> Routine[bool]:
-    """Is the caller's reference on a page that nobody maps the only one? Where the kernel freezes the count, it is 0 afterwards.
+def only_reference(system: System, page: int, ours: int) -> Routine[bool]:
+    """Are the caller's reference on a page that nobody maps and the swap cache's, `ours` together, the only ones?
+
+    Where the kernel freezes the count, it is 0 afterwards.
 
     Called under the locks of the split. The 0 keeps out whoever might still come by: get_page_unless_zero fails.
     """
     frames = system.frames
     if system.kernel.freezes_refcount:
-        only = frames.ref_freeze(page, 1)
+        only = frames.ref_freeze(page, ours)
         yield change(
-            f"head {system.count}: compare-and-swap 1 → 0, {'done' if only else 'refused: pinned'}",
+            f"head {system.count}: compare-and-swap {ours} → 0, {'done' if only else 'refused: pinned'}",
             "If it succeeds, nobody can take a reference any more until the new pages are there.",
         )
         return only
-    only = frames.page_count(page) == 1
+    only = frames.page_count(page) == ours
     yield read(
         f"frozen: is our reference the only one? {'yes' if only else 'no: pinned'}",
         "No mapping is left and none can come. Only a waiter may still take a reference, on the head, where it belongs.",
@@ -107,6 +113,9 @@ def freeze_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, p
     keep = pt._PAGE_ACCESSED | pt._PAGE_DIRTY if system.kernel.migration_keeps_young else 0
     for run in runs:
         parts = system.each(run.entries)
+        if system.whole and run.stop - run.start == system.geometry.nr:
+            # One by one in the kernel: between the first and the last the page is partially mapped, and an event may tell of it.
+            parts = (single(run.start), slice(run.start + 1, run.stop))
         for part in parts:
             pages = run.cut(part.start, part.stop).pages
             tables.freeze(pte_table, part, keep, exclusive=(frames.flags[pages] & PG_anon_exclusive) != 0)
@@ -121,9 +130,15 @@ def freeze_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, p
 
 
 @routine
-def split_frozen(system: System, page: int) -> Routine[None]:
-    """Make every tail a page of its own, with one reference to begin with. Nobody maps or holds any of them."""
+def split_frozen(system: System, page: int, to_list: bool) -> Routine[None]:
+    """Make every tail a page of its own, with one reference to begin with. Nobody maps or holds any of them.
+
+    The list that it goes onto and the swap cache that it stays in have one more each.
+    """
     frames = system.frames
+    cached = bool(frames.flags[page] & PG_swapcache)
+    first = 1 + cached + to_list
+    lru = 0 if to_list else PG_lru
     if page in system.deferred:
         yield from system.cpus.lock("split_queue_lock")
         system.deferred.pop(page, None)
@@ -132,13 +147,13 @@ def split_frozen(system: System, page: int) -> Routine[None]:
         yield from system.cpus.unlock("split_queue_lock")
     parts = system.each(frames.tails(page))
     for part in parts:
-        frames.ref_add(part, 1)
-        yield change(f"{system.pages_text(part)} {system.count} = 1")
-        frames.flags[part] = (frames.flags[part] & ~PG_tail) | (frames.flags[page] & ~PG_OF_HEAD) | PG_lru | PG_locked
+        frames.ref_add(part, first)
+        yield change(f"{system.pages_text(part)} {system.count} = {first}")
+        frames.flags[part] = (frames.flags[part] & ~PG_tail) | (frames.flags[page] & ~PG_OF_HEAD) | lru | PG_locked
         yield change(f"{part.stop - part.start} of the tails are pages of their own")
     frames.flags[page] &= ~PG_head
     if system.kernel.freezes_refcount:
-        frames.refcount[page] = 1
+        frames.refcount[page] = 1 + cached
     yield change("the compound page is no more", "The head's count comes last: from now on anybody may take a reference again.")
 
 

@@ -16,6 +16,7 @@ from thplab.routines.deposit import pgtable_trans_huge_withdraw
 from thplab.routines.protect import split_vma
 from thplab.routines.rmap import anon_vma_lock
 from thplab.routines.split_huge_pmd import split_huge_pmd
+from thplab.routines.swap import free_pages_and_swap_cache, free_swap_and_cache
 from thplab.routines.walk import entry_range, pmd_at, pmd_ranges
 from thplab.steps import Routine, change, read
 from thplab.system import System, routine
@@ -162,6 +163,8 @@ def zap_pte_range(system: System, tlb: MmuGather, vma: Vma, pte_table: int, low:
                 pages = run.cut(part.start, part.stop).pages
                 yield from system.scheme.remove_pte_rmap(system, vma, pages)
                 tlb.pages.append(pages)
+            if run.kind == "swap":
+                yield from free_swap_and_cache(system, run.cut(part.start, part.stop).pages)
     yield from system.cpus.unlock(lock)
 
 
@@ -179,7 +182,7 @@ def tlb_finish_mmu(system: System, tlb: MmuGather) -> Routine[None]:
         yield change(f"free {count} page {'tables' if count > 1 else 'table'}")
     pages = tuple(tlb.pages)
     for part in pages:
-        yield from system.scheme.put_pages(system, part)
+        yield from free_pages_and_swap_cache(system, part)
 
 
 @routine

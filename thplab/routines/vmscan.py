@@ -1,43 +1,183 @@
-"""Reclaim's side of a page split (mm/vmscan.c, mm/swap_state.c), and the direct request to split a page."""
+"""Reclaim's side of a page split (mm/vmscan.c), and the direct request to split a page."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from thplab.errors import EBUSY
-from thplab.frames import PG_lru, PG_partially_mapped, single
+from thplab.errors import EBUSY, ENOSPC
+from thplab.frames import PG_dirty, PG_lru, PG_partially_mapped, PG_swapbacked, PG_swapcache, single, width
+from thplab.routines.lru import lru_add_drain
 from thplab.routines.split_huge_page import split_huge_page
+from thplab.routines.swap import add_to_swap, slots_text
+from thplab.routines.try_to_unmap import try_to_unmap
 from thplab.steps import Routine, change, read
 from thplab.system import System, routine
 
 
 @routine
 def swap_out(system: System, page: int) -> Routine[int]:
-    """Reclaim picks the huge page with head `page` and tries to make it swappable: it takes it off the LRU and splits it.
+    """Reclaim picks the page `page`, small or the head of a huge one, and tries to write it to the swap device.
 
-    Returns 0: ordinary pages remain, back on the LRU, which the next round may write out one by one; or the errno of a
-    refused split: the page goes back to the LRU as an active one; -EBUSY also if the page is gone or somebody else has
-    locked it. Writing to a swap device is not part of it.
+    Returns 0: it is out, in one piece or after a split, or, without a swap device, it is ordinary pages, back on the LRU.
+    Otherwise an errno, the page back on the LRU as an active one: that of a refused split, -ENOSPC without room on the
+    device, -EBUSY if the page is gone or somebody else has locked it.
     """
     frames = system.frames
+    yield from lru_add_drain(system)
     if not frames.ref_inc_not_zero(page):
         yield read("get_page_unless_zero: no, the page is being freed")
         return -EBUSY
     frames.flags[page] &= ~PG_lru
     yield change(f"reclaim takes the page off the LRU: head {system.count} += 1", "Reclaim's own reference keeps the page while it works.")
-    lock = system.page_lock(page)
-    locked = yield from system.cpus.trylock(lock)
-    error = -EBUSY
-    if locked:
-        error = yield from split_locked(system, page)
-        yield from system.cpus.unlock(lock)
-    frames.flags[page] |= PG_lru
+    error = yield from shrink_page_list(system, (page,))
+    return 0 if error == -ENOSPC and system.swap is None else error
+
+
+@routine
+def shrink_page_list(system: System, pages: tuple[int, ...]) -> Routine[int]:
+    """Write out the pages on reclaim's list: small pages and heads, off the LRU, each with a reference that is given up here.
+
+    Returns 0, or the errno of the last page that had to stay where it was.
+    """
+    frames, error = system.frames, 0
+    while pages:
+        page, pages = pages[0], pages[1:]
+        lock = system.page_lock(page)
+        locked = yield from system.cpus.trylock(lock)
+        kept, freed = -EBUSY, False
+        if locked:
+            compound = frames.is_compound(page)
+            kept = yield from unmap_for_swap(system, page)
+            if compound and not frames.is_compound(page):
+                pages += tuple(range(page + 1, page + system.geometry.nr))
+            written = not kept and (not frames.flags[page] & PG_swapbacked or (yield from pageout(system, page)))
+            freed = written and (yield from remove_mapping(system, page))
+            yield from system.cpus.unlock(lock)
+        error = kept or error
+        if freed:
+            yield from system.free_page(page)
+        else:
+            yield from putback_lru_page(system, page, bool(kept))
+    return error
+
+
+@routine
+def unmap_for_swap(system: System, page: int) -> Routine[int]:
+    """Find the page a place on the device and take it out of the page tables. Called under its page lock.
+
+    Where a huge page is split for it, its tails go onto reclaim's list. Returns 0 or an errno: of a refused split, -ENOSPC
+    without room, -EBUSY if somebody still maps the page.
+    """
+    frames = system.frames
+    if frames.maybe_dma_pinned(page):
+        yield read("a device may be writing to it (FOLL_PIN): leave it alone")
+        return -EBUSY
+    if not frames.flags[page] & PG_swapbacked and frames.is_compound(page) and system.kernel.reclaim.splits_lazyfree:
+        error = yield from split_locked(system, page, True)
+        if error:
+            return error
+    if not frames.flags[page] & PG_swapcache and frames.flags[page] & PG_swapbacked:
+        whole = system.kernel.reclaim.out_whole
+        error = yield from (prepare_huge_page(system, page) if whole and frames.is_compound(page) else split_locked(system, page, True))
+        if error:
+            return error
+        added = yield from add_to_swap(system, page)
+        if not added and frames.is_compound(page):
+            error = yield from split_locked(system, page, True)
+            if error:
+                return error
+            system.count_vm_event("thp_swpout_fallback")
+            added = yield from add_to_swap(system, page)
+        if not added:
+            return -ENOSPC
+    gone = yield from try_to_unmap(system, page)
+    return 0 if gone else -EBUSY
+
+
+@routine
+def prepare_huge_page(system: System, page: int) -> Routine[int]:
+    """Look whether a huge page can go out in one piece; one of which parts are no use is split first. Called under its page lock.
+
+    Returns 0, or the errno of a refused split; a page that is pinned is not even tried, and no event tells of it.
+    """
+    frames = system.frames
+    pinned = system.scheme.total_mapcount(frames, page) != frames.page_count(page) - 1
+    yield read(
+        "could the page be split? " + ("no: pinned" if pinned else "yes"), "A page that somebody holds would not go away." if pinned else ""
+    )
+    if pinned:
+        return -system.kernel.split_refused
+    if system.kernel.reclaim.splits_pte_mapped:
+        first = not system.scheme.pmd_mapped(frames, page)
+        yield read("does a PMD map it? " + ("no: split it first" if first else "yes"))
+    else:
+        first = bool(frames.flags[page] & PG_partially_mapped)
+        yield read("is a part of it mapped no more? " + ("yes: split it first" if first else "no"))
+    return (yield from split_locked(system, page, True)) if first else 0
+
+
+@routine
+def pageout(system: System, page: int) -> Routine[bool]:
+    """Write a page in the swap cache, which nobody maps any more, to its slots, unless they hold it already.
+
+    Called under its page lock. Returns whether the page itself may go now: not while somebody else holds a reference, nor
+    while the device is still at it. Then it stays in the swap cache.
+    """
+    frames, device = system.frames, system.swap
+    assert device is not None, "the page is in its cache"
+    pages = frames.compound(page)
+    users = frames.page_count(page) - width(pages) - 1
+    yield read(
+        f"references besides the swap cache's and our own: {users}", "Whoever holds one may still write to the page." if users else ""
+    )
+    if users:
+        return False
+    if not frames.flags[page] & PG_dirty:
+        return True
+    slots = device.slots(pages)
+    frames.flags[page] &= ~PG_dirty
+    device.content[slots] = frames.content[pages]
+    if frames.is_compound(page):
+        system.count_vm_event("thp_swpout")
     yield change(
-        "the page goes back to the LRU" + (", as active" if error else ""),
-        "Swap-out copes with a refusal: it will come back." if error else "",
+        f"write {system.geometry.size_text(width(pages))} to {slots_text(slots)}",
+        "" if device.kind.synchronous else "The disk takes its time: until a later round of reclaim the page stays in the swap cache.",
+    )
+    return device.kind.synchronous
+
+
+@routine
+def remove_mapping(system: System, page: int) -> Routine[bool]:
+    """Freeze the count of a page that only the caller and maybe the swap cache hold, and take it out of the cache (__remove_mapping).
+
+    Called under its page lock. Returns whether the page is the caller's to free; if not, nothing has changed.
+    """
+    frames, device = system.frames, system.swap
+    pages = frames.compound(page)
+    cached = bool(frames.flags[page] & PG_swapcache)
+    ours = 1 + (width(pages) if cached else 0)
+    only = frames.ref_freeze(page, ours)
+    if only and cached and device is not None:
+        frames.flags[page] &= ~PG_swapcache
+        device.remove(pages)
+    elif only:
+        system.count_vm_event("pglazyfreed", width(pages))
+    yield change(
+        f"{system.count}: compare-and-swap {ours} → 0, " + ("done" if only else "refused: somebody has taken a reference"),
+        "Nobody can take a reference now." if only else "",
+    )
+    return only
+
+
+@routine
+def putback_lru_page(system: System, page: int, active: bool) -> Routine[None]:
+    """Put a page back on the LRU, as active if it could not be written out, and give up reclaim's reference."""
+    system.frames.flags[page] |= PG_lru
+    yield change(
+        "the page goes back to the LRU" + (", as active" if active else ""),
+        "Swap-out copes with a refusal: it will come back." if active else "",
     )
     yield from system.scheme.put_pages(system, single(page))
-    return error
 
 
 @routine
@@ -56,11 +196,14 @@ def split_page_direct(system: System, page: int) -> Routine[int]:
 
 
 @routine
-def split_locked(system: System, page: int) -> Routine[int]:
-    """Split the compound page with head `page`. Called under its page lock and with a reference. Returns 0 if it is split already."""
+def split_locked(system: System, page: int, to_list: bool = False) -> Routine[int]:
+    """Split the compound page with head `page`. Called under its page lock and with a reference. Returns 0 if it is split already.
+
+    With `to_list` the tails go onto the caller's list.
+    """
     compound = system.frames.is_compound(page)
     yield read("is it still a compound page? " + ("yes" if compound else "no"))
-    return (yield from split_huge_page(system, page)) if compound else 0
+    return (yield from split_huge_page(system, page, to_list)) if compound else 0
 
 
 @routine

@@ -141,11 +141,16 @@ def recorded_view(after: Mapping[str, Any], labels: Labels) -> View:
             view.regions[f"{process}.{region}"] = RegionView(fields, _page_columns(shown["runs"], labels))
     view.frames = dict.fromkeys(labels.gone, GONE)
     for label, frame in after["frames"].items():
-        if frame != GONE:
+        if frame != GONE and (label in labels.names or _has_head(frame)):
             name = labels.see(label)
             view.frames[name] = _frame(frame, labels.freed[name])
     view.extra = tuple(after.keys() - {"ret", "ev", "sz", "proc", "frames"})
     return view
+
+
+def _has_head(frame: Any) -> bool:
+    """Is it a compound page? A small page that happens to come from where a THP was before is no block to compare."""
+    return any(kind == "head" for _, _, kind, *_ in frame) if isinstance(frame, list) else bool(frame["head"])
 
 
 def _page_columns(runs: Iterable[list[Any]], labels: Labels) -> Columns:

@@ -13,6 +13,7 @@ from thplab.errors import BadInput, Deadlock, KernelBug
 from thplab.geometry import X86_64
 from thplab.kernels import Kernel, kernel
 from thplab.machine import Machine
+from thplab.routines.lru import lru_add_drain
 from thplab.scenario import Operation, Scenario
 from thplab.state import capture
 from thplab.steps import drain
@@ -21,8 +22,8 @@ from thplab.verify.compare import Difference, compare
 from thplab.verify.records import Labels, kernel_name, read_records, recorded_view, unrecorded
 from thplab.verify.shown import Shown
 
-ENVS = ("", "noswap")
-"""Environments that the machine models: those without swap."""
+DEVICES = {"": "", "noswap": "", "swap": "swap", "zram": "zram"}
+"""Environment of a scenario -> the kind of swap device that the machine has."""
 
 DEAD = ("exited", "process is dead")
 """What the recorder answers once it has lost a child to a pin that never existed (tests/truth/README.md, part A)."""
@@ -135,9 +136,9 @@ class _Replay:
     def __init__(self, record: Mapping[str, Any], on: Kernel) -> None:
         self.scenario = Scenario.from_record(record)
         self.record = record
-        self.machine = Machine(on, X86_64, _memory(self.scenario))
+        self.machine = Machine(on, X86_64, _memory(self.scenario), swap=_device(self.scenario.env, record))
         self.state = capture(self.machine)
-        self.shown = Shown(self.machine, self.state)
+        self.shown = Shown(self.machine, self.state, live="reps" in record)
         self.labels = Labels()
         self.unrecorded = unrecorded(record)
 
@@ -159,11 +160,13 @@ class _Replay:
             yield Outcome(self.scenario.name, index, op, differences, why, skipped)
 
     def _operation(self, op: Operation, after: Mapping[str, Any], noisy: bool, skipped: Counter[str]) -> Iterator[Difference]:
-        if self.scenario.env not in ENVS:
+        if self.scenario.env not in DEVICES:
             raise _Unmodelled(f"env {self.scenario.env} is not built")
         if after["ret"] in DEAD:
             raise _Unmodelled("the recorder's process is dead from here on")
         result = self._perform(op, after["ret"])
+        if not self.shown.live:  # that recorder drained the batches after each operation (tests/truth/README.md, part A)
+            drain(lru_add_drain(self.machine.system))
         self.state = capture(self.machine, self.state)
         ignored = ("ev.", "sz.") if noisy else self.unrecorded
         return compare(recorded_view(after, self.labels), self.shown.view(self.state, result), skipped, ignored)
@@ -180,6 +183,11 @@ class _Replay:
             raise _Stopped(f"refused: {error}") from None
         except (KernelBug, Deadlock) as error:
             raise _Stopped(f"{type(error).__name__}: {error}") from None
+
+
+def _device(env: str, record: Mapping[str, Any]) -> str:
+    """The kind of swap device of a recording. A live machine (part B) swapped to a file, the others to a disk."""
+    return "swapfile" if env == "swap" and "reps" in record else DEVICES.get(env, "")
 
 
 def _memory(scenario: Scenario) -> int:

@@ -47,9 +47,11 @@ class _Frame(NamedTuple):
 class Shown:
     """Follows a machine from operation to operation; `view` is what it shows after one."""
 
-    def __init__(self, machine: Machine, state: State) -> None:
+    def __init__(self, machine: Machine, state: State, live: bool) -> None:
         self.machine = machine
         self.state = state
+        self.live = live
+        """As a live machine shows it: a small page that nobody maps is gone."""
         self.labels = Labels()
         self.frames: dict[int, _Frame] = {}
         self.counts = self._counts(state)
@@ -93,6 +95,8 @@ class Shown:
             flags = state.column("flags", block * nr, nr)
             compound = bool(flags[0] & PG_head)
             ours = frame.ours & ((flags & (PG_used | PG_table)) == PG_used)
+            if self.live and not compound:
+                ours &= state.pte_maps[block * nr : (block + 1) * nr] > 0
             if not ours.any() or (compound and not frame.compound):
                 del self.frames[block]
                 self.labels.drop(block)
@@ -204,10 +208,16 @@ class Shown:
         for m, page, count in self._mapped(process, region):
             how = "pmd" if m.level else "pte"
             letters = "".join(letter for bit, letter in _FLAGS if m.entry & bit)
+            if m.kind == "swap":
+                letters = "x" if m.entry & pt._SWP_EXCLUSIVE else ""
             columns["flags"].add(page, count, "" if m.kind == "migration" else letters)
             if m.kind == "page":
                 for offset, alike in self._alike(m.pfn, count):
                     self._add_alike(columns, page + offset, alike, m.pfn + offset, how)
+                continue
+            if m.kind == "swap":
+                columns["runs"].add(page, count, Place("swap", None, None, how))
+                columns["excl"].add(page, count, 0)
                 continue
             kind = "migration" if m.kind == "migration" else "hugezero" if m.level else "zero"
             columns["runs"].add(page, count, Place(kind, None, None, how))

@@ -103,6 +103,7 @@ def code(trace: Trace) -> tuple[str, str]:
     """Python that makes the state of a frame again: what stands before the frame's number, and what after it."""
     setup, names = trace.setup, "Setup, record"
     extra = [f"memory={setup.memory}"] * (setup.memory is not None) + [f"mutant={setup.mutant!r}"] * bool(setup.mutant)
+    extra += [f"swap={setup.swap!r}"] * bool(setup.swap)
     made = ", ".join([f"Setup({setup.kernel!r}, {setup.geometry!r}", *extra]) + ")"
     arguments = [repr(trace.scenario.line()), made]
     first = ""

@@ -1,0 +1,241 @@
+"""Swap: what goes out, what comes back, what a refused split leaves behind; contents and counts always agree."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+from random_scenarios import Model, operations
+
+from thplab.invariants import check, check_state
+from thplab.kernels import KERNELS, Reclaim
+from thplab.ledger import SWAP_CACHE, ledger
+from thplab.machine import Machine, Process
+from thplab.observe import smaps
+from thplab.state import capture, restore
+from thplab.steps import drain
+from thplab.swap_device import DEVICES
+from thplab.trace import Setup, Trace, begin, record
+from thplab.verify import read_records
+from thplab.verify.replay import replay as replayed
+
+EVERY = pytest.mark.parametrize("kernel", KERNELS)
+WHOLE = pytest.mark.parametrize("kernel", [name for name, kernel in KERNELS.items() if kernel.reclaim.out_whole])
+DEVICE = pytest.mark.parametrize("device", DEVICES)
+FILLED = tuple(range(0x10000, 0x10008))
+
+
+def resident_and_out(machine: Machine) -> tuple[int, int]:
+    figures = smaps(capture(machine), "A")
+    return figures["Rss"], figures["Swap"]
+
+
+def filled(kernel: str, device: str) -> tuple[Machine, Process]:
+    machine = Machine(kernel, swap=device)
+    a = machine.spawn("A")
+    a.mmap(8)
+    machine.call("fill", proc="A", start=0, npages=8)
+    return machine, a
+
+
+@DEVICE
+@EVERY
+def test_a_huge_page_goes_out_and_comes_back(kernel: str, device: str) -> None:
+    machine, a = filled(kernel, device)
+    before = machine.vmstat
+    assert machine.swap_out(a, 0) == 0
+    whole = machine.system.kernel.reclaim.out_whole and DEVICES[device].takes_thp
+    events = {name: count - before[name] for name, count in machine.vmstat.items()}
+    assert events["thp_split_page"] == (not whole) and events["thp_split_pmd"] == 1
+    assert events.get("thp_swpout", 0) == whole
+    assert events.get("thp_swpout_fallback", 0) == (machine.system.kernel.reclaim.out_whole and not whole)
+    state = capture(machine)
+    assert resident_and_out(machine) == (0, 32)
+    assert state.contents("A") == FILLED and not check_state(state)
+    assert state.cached.sum() == (0 if DEVICES[device].synchronous else 8)
+    assert a.read(0, 8) == 0 and a.write(3) == 0
+    state = capture(machine)
+    assert resident_and_out(machine) == (32, 0)
+    assert state.contents("A") == (*FILLED[:3], 0x55, *FILLED[4:]) and not check_state(state)
+    a.exit()
+    assert state.swap is not None and not capture(machine).mapped
+    assert not machine.system.swap or not machine.system.swap.swap_map.any()
+
+
+@DEVICE
+@EVERY
+def test_a_pinned_huge_page_stays(kernel: str, device: str) -> None:
+    machine, a = filled(kernel, device)
+    a.pin(5, 1, "dma")
+    before = capture(machine)
+    error = machine.swap_out(a, 0)
+    assert error == -machine.system.kernel.split_refused
+    after = capture(machine)
+    tried = not machine.system.kernel.reclaim.out_whole  # where it is not even tried no event tells of it
+    assert after.vmstat["thp_split_page_failed"] - before.vmstat["thp_split_page_failed"] == tried
+    assert after.exact == before.exact, "a refused split changes nothing but the event"
+    machine.unpin("dma")
+    assert machine.swap_out(a, 0) == 0 and smaps(capture(machine), "A")["Swap"] == 32
+
+
+@EVERY
+def test_a_pinned_small_page_stays_in_the_swap_cache(kernel: str) -> None:
+    machine = Machine(kernel, swap="zram")
+    a = machine.spawn("A")
+    a.mmap(8, advise="none")
+    a.write(2, value=7)
+    a.pin(2, 1, "dma")
+    page = machine.system.pins["dma"].pages[0]
+    assert machine.swap_out(a, 2) == 0
+    state = capture(machine)
+    assert smaps(state, "A")["Swap"] == 4 and state.field("refcount", page) == 2 and not check_state(state)
+    assert "head" not in (accounts := ledger(state, page))[0].text
+    assert {row.holder for row in accounts[0].rows} == {SWAP_CACHE, "dma"}
+    a.read(2)
+    assert capture(machine).pte_maps[page] == 1, "the page that the driver holds is the one that comes back"
+
+
+@EVERY
+def test_without_room_nothing_goes_out(kernel: str) -> None:
+    machine, a = filled(kernel, "swap")
+    assert machine.system.swap is not None
+    machine.system.swap.swap_map[:] = 1  # somebody else has it all
+    error = machine.swap_out(a, 0)
+    assert error < 0 and smaps(capture(machine), "A")["Swap"] == 0
+    assert capture(machine).contents("A") == FILLED
+
+
+@WHOLE
+def test_a_fragmented_device_takes_the_pages_one_by_one(kernel: str) -> None:
+    machine, a = filled(kernel, "swap")
+    assert machine.system.swap is not None
+    machine.system.swap.swap_map[::8] = 1  # no eight free slots lie together
+    assert machine.swap_out(a, 0) == 0
+    assert machine.vmstat["thp_swpout"] == 0 and machine.vmstat["thp_swpout_fallback"] == machine.vmstat["thp_split_page"] == 1
+    assert smaps(capture(machine), "A")["Swap"] == 32
+
+
+@WHOLE
+def test_a_huge_page_in_the_swap_cache_has_a_reference_for_each_small_page(kernel: str) -> None:
+    machine, a = filled(kernel, "swap")
+    machine.swap_out(a, 0)
+    state = capture(machine)
+    (head,) = state.compound_pages()
+    assert state.field("refcount", head) == 8 and state.field("mapcount", head) == -1
+    account = ledger(state, head)[0]
+    assert [(row.holder, row.count) for row in account.rows] == [(SWAP_CACHE, 8)]
+    a.read(3)
+    back = capture(machine)
+    assert not check_state(back) and back.contents("A") == FILLED
+    together = machine.system.kernel.reclaim.in_whole
+    assert smaps(back, "A")["Rss"] == (32 if together else 4)
+    assert back.field("refcount", head) == (16 if together else 8), "all of it, or a copy of the one page"
+
+
+@DEVICE
+@EVERY
+def test_a_fork_shares_what_is_out(kernel: str, device: str) -> None:
+    machine, a = filled(kernel, device)
+    machine.swap_out(a, 0)
+    b = a.fork("B")
+    assert machine.system.swap is not None and set(machine.system.swap.swap_map[:8]) == {2}
+    b.write(1, value=9)
+    a.read(1)
+    state = capture(machine)
+    assert state.contents("A") == FILLED and state.contents("B") == (FILLED[0], 9, *FILLED[2:])
+    assert not check_state(state)
+    a.exit()
+    b.exit()
+    assert not machine.system.swap.swap_map.any() and not machine.system.swap.slot_of.keys() - _orphans(machine)
+
+
+def _orphans(machine: Machine) -> set[int]:
+    """Pages of huge pages in the swap cache whose entries are gone: only reclaim finds them."""
+    frames = machine.system.frames
+    assert machine.system.swap is not None
+    return {page for page in machine.system.swap.slot_of if frames.is_compound(page)}
+
+
+@DEVICE
+@EVERY
+def test_unmapping_what_is_out_frees_its_slots(kernel: str, device: str) -> None:
+    machine, a = filled(kernel, device)
+    machine.swap_out(a, 0)
+    a.mprotect(2, 2, "r")
+    a.munmap(0, 4)
+    assert machine.system.swap is not None and list(machine.system.swap.swap_map[:8]) == [0] * 4 + [1] * 4
+    assert capture(machine).contents("A")[4:] == FILLED[4:] and not check_state(capture(machine))
+    machine.call("madvise", proc="A", start=4, npages=4, advice="dontneed")
+    assert not machine.system.swap.swap_map.any() and not machine.system.swap.cache.any()
+
+
+@DEVICE
+@EVERY
+def test_every_step_keeps_the_invariants_and_goes_back(kernel: str, device: str) -> None:
+    ops = "mmap A; fill A 0 8; swap_out A 0; read A 1; fork A B; write B 2; read A 2; swap_out B 2; write A 0; exit A; read B 0 8; exit B"
+    trace = record(ops, Setup(kernel, swap=device))
+    assert not trace.problem
+    for previous, frame in zip([None, *trace], trace, strict=False):
+        assert not check(frame, previous), frame.step
+        if frame.at_rest:
+            assert capture(restore(frame.state)).exact == frame.state.exact
+    assert Trace.load(trace.save()) == trace
+
+
+@EVERY
+def test_a_scenario_names_its_device(kernel: str) -> None:
+    trace = record("env zram\nmmap A; write A 0; swap_out A 0", Setup(kernel))
+    assert trace.setup.swap == "zram" and trace[-1].state.swap is not None and trace[-1].state.swap.swap_map.sum() == 8
+
+
+@DEVICE
+@EVERY
+def test_random_scenarios_with_swap(kernel: str, device: str) -> None:
+    out = 0
+    for seed in range(25):
+        machine, model, done = Machine(kernel, swap=device), Model(), []
+        for op in operations(seed, machine, count=20):
+            result = drain(begin(machine, op))
+            done.append(op.label(8))
+            model.apply(op, 8, result)
+            state = capture(machine)
+            where = f"seed {seed}: {'; '.join(done)}"
+            assert not check_state(state), where
+            out += state.swap is not None and bool(state.swap.swap_map.any())
+            for process, pages in model.contents.items():
+                seen = state.contents(process)
+                for page, content in pages.items():
+                    assert content == -1 or (seen[page] or 0) == content, f"{where}: {process} page {page}"
+    assert out > 20, "pages must go out"
+
+
+SHOWN_BY = {
+    "out_whole": ("v5.10", "swap_pageout_whole"),
+    "splits_pte_mapped": ("v6.12", "zram_pte_mapped_pageout"),
+    "in_skips_cache": ("v5.10", "zram_zerofilled_pageout"),
+    "in_whole": ("v6.12", "swap_pageout_whole"),
+    "in_writable": ("v6.12", "swap_pageout_part"),
+    "splits_lazyfree": ("v6.1", "free_whole_reclaim"),
+    "discards_at_once": ("v6.18", "free_whole_reclaim"),
+    "pageout_clears_young": ("v6.12", "pageout_whole"),
+    "free_stops_at_split": ("v4.5", "x_swapfree_part_pinned"),
+    "advises_large_folios": ("v6.12", "zram_pte_mapped_pageout"),
+}
+"""Policy of Reclaim -> a kernel and a recorded scenario that ask for it."""
+
+
+def test_every_policy_is_shown() -> None:
+    assert [field.name for field in fields(Reclaim)] == list(SHOWN_BY)
+
+
+@pytest.mark.parametrize("policy", SHOWN_BY)
+def test_a_policy_that_is_flipped_disagrees(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, scenario = SHOWN_BY[policy]
+    path = Path(__file__).parent / "truth" / f"linux-{name.removeprefix('v')}.jsonl"
+    records = [r for r in read_records(path) if r["name"] == scenario]
+    assert not any(outcome.differences for outcome in replayed(records))
+    right = KERNELS[name]
+    flipped = replace(right, reclaim=replace(right.reclaim, **{policy: not getattr(right.reclaim, policy)}))
+    monkeypatch.setitem(KERNELS, name, flipped)
+    assert any(outcome.differences for outcome in replayed(records))

@@ -1,0 +1,29 @@
+"""The batches in which a CPU collects pages that change between the lists of reclaim (mm/swap.c)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from thplab.frames import PG_lazyfree_batch, PG_lru, PG_swapbacked, PG_swapcache, width
+from thplab.steps import Routine, change
+from thplab.system import System, routine
+
+
+@routine
+def lru_add_drain(system: System) -> Routine[None]:
+    """Carry out what waits in the batches: MADV_FREE of small pages. A page that was freed meanwhile is in none."""
+    waiting = tuple(np.flatnonzero(system.frames.flags & PG_lazyfree_batch).tolist())
+    for page in waiting:
+        yield from lru_lazyfree(system, page)
+
+
+@routine
+def lru_lazyfree(system: System, page: int) -> Routine[None]:
+    """Tell reclaim that it need not keep the contents of `page`, small or a head, unless it is in the swap cache or off the LRU."""
+    frames = system.frames
+    flags = int(frames.flags[page])
+    frames.flags[page] &= ~PG_lazyfree_batch
+    if flags & PG_swapbacked and flags & PG_lru and not flags & PG_swapcache:
+        frames.flags[page] &= ~PG_swapbacked
+        system.count_vm_event("pglazyfree", width(frames.compound(page)))
+        yield change(f"{system.page_name(page)}: PG_swapbacked cleared", "Reclaim need not keep the contents unless somebody writes again.")
