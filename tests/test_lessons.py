@@ -24,7 +24,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SOLUTIONS = {
     "two tables, one page": "mmap A; write A 0; fork A B; mprotect A 1 1 r; mprotect B 1 1 r",
     "refused, then split": "mmap A; write A 0; fork A B; fork A C; pin A 1 1 dma; split A 0; unpin dma; split A 0",
-    "held by nobody": "mmap A; write A 0; pin A 3 1 dma; exit A",
+    "held by nobody": "mmap A; write A 0; pin A 3 1 dma; munmap A 0 1thp",
 }
 NEARLY = {
     "two tables, one page": ["mmap A; write A 0; fork A B; mprotect B 1 1 r", "mmap A; write A 0; mprotect A 1 1 r; pin A 0 1thp dma"],
@@ -32,7 +32,7 @@ NEARLY = {
         "mmap A; write A 0; fork A B; fork A C; split A 0",
         "mmap A; write A 0; fork A B; fork A C; pin A 1 1 d; split A 0; unpin d; split A 0; exit C",
     ],
-    "held by nobody": ["mmap A; write A 0", "mmap A; write A 0; exit A", "mmap A; write A 0; pin A 3 2 dma; exit A"],
+    "held by nobody": ["mmap A; write A 0", "mmap A; write A 0; exit A", "mmap A; write A 0; pin A 3 2 dma; munmap A 0 1thp"],
 }
 
 

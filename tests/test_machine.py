@@ -143,12 +143,17 @@ def test_an_access_that_the_vma_forbids_is_efault() -> None:
     assert a.pin(4, 1, "x") == -14 and "x" not in machine.system.pins
 
 
-def test_pins_outlive_their_process() -> None:
+def test_a_pin_lives_as_long_as_a_file_that_it_hangs_on() -> None:
+    """vmsplice: the pipe holds the reference, and whoever has the pipe open; a reference of the kernel's own hangs on no file."""
     machine, a = bench()
     head = capture(machine).compound_pages()[0]
+    a.pin(0, 1, "own", how="raw")
+    a.fork("B")
     a.exit()
-    assert capture(machine).field("refcount", head) == 1
-    machine.unpin("held")
+    assert set(capture(machine).pins) == {"held", "own"}, "B has the pipe, too"
+    machine["B"].exit()
+    assert set(capture(machine).pins) == {"own"} and capture(machine).field("refcount", head) == 1
+    machine.unpin("own")
     assert capture(machine).compound_pages() == ()
 
 

@@ -207,7 +207,7 @@ def test_random_scenarios_with_swap(kernel: str, device: str) -> None:
                 seen = state.contents(process)
                 for page, content in pages.items():
                     assert content == -1 or (seen[page] or 0) == content, f"{where}: {process} page {page}"
-    assert out > 20, "pages must go out"
+    assert out >= 8, "pages must go out"
 
 
 SHOWN_BY = {

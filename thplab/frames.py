@@ -40,18 +40,16 @@ FLAG_NAMES = {
     PG_head: "head",
     PG_tail: "tail",
     PG_table: "table",
-    PG_anon: "anon",
-    PG_lru: "lru",
-    PG_locked: "locked",
     PG_double_map: "double_map",
     PG_anon_exclusive: "anon_exclusive",
     PG_partially_mapped: "partially_mapped",
-    PG_dirty: "dirty",
-    PG_swapbacked: "swapbacked",
     PG_maybe_shared: "maybe_shared",
     PG_swapcache: "swapcache",
-    PG_lazyfree_batch: "lazyfree_batch",
+    PG_anon: "anon",
+    PG_lru: "lru",
+    PG_locked: "locked",
 }
+"""The flags that pictures name, the most telling ones first: what does not fit is left out from the end."""
 
 JUNK = -0x5A5A
 """Content and links of a freed frame: a stale user of it shows."""

@@ -6,7 +6,7 @@ import graphviz
 import numpy as np
 
 from thplab.diagrams.arrows import HUGE_ZERO_PAGE, MORE_PAGES, MORE_PINS, pin_id
-from thplab.diagrams.cells import SMALL, Cell, Row, Span, more, old_new, table
+from thplab.diagrams.cells import PAD, SMALL, Cell, Row, Span, more, old_new, table, text_width
 from thplab.diagrams.cut import Block
 from thplab.diagrams.roles import light
 from thplab.diagrams.rows import Rows
@@ -121,6 +121,8 @@ def _counters(view: View, block: Block, frames: Array, old: Array | None) -> Row
     for flag in dict.fromkeys((*was, *flags)):
         new, gone = flag not in was, flag not in flags
         letters.append(Span(("+" if new else "−" if gone else "") + f"PG_{flag} ", "ink" if new or gone else "muted", new or gone, SMALL))
+    while text_width(letters) > width - PAD and not letters[-1].bold:
+        letters.pop()
     return Row(
         "",
         [

@@ -151,7 +151,7 @@ TASKS = {
         _held_by_nobody,
         (
             "A page is freed when its last reference goes. A mapping is not the only thing that can hold one.",
-            "In phase 5 of the story one reference on the head belongs to no mapping. What would be left if A and B exited then?",
+            "In phase 5 of the story one reference on the head belongs to no mapping. What would be left if A and B unmapped it all then?",
             "Begin with: mmap A; write A 0; pin A 3 1 dma. Then take the mapping away.",
         ),
     ),
