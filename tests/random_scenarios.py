@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from thplab.errors import BadInput
+from thplab.errors import KILLED_BY_SIGBUS, BadInput
 from thplab.machine import Machine
 from thplab.scenario import Operation
 from thplab.trace import begin
@@ -13,10 +13,11 @@ from thplab.trace import begin
 PROCESSES = ("A", "B", "C")
 
 OFTEN = ["write"] * 3 + ["fork", "mprotect", "pin"] * 2 + ["read", "fill", "exit", "munmap", "unpin", "split", "split_pmd", "swap_out"]
-OFTEN += ["madvise", "mremap"] * 2 + ["pin", "mlock", "munlock", "sys"]
+OFTEN += ["madvise", "mremap"] * 2 + ["pin", "mlock", "munlock", "sys", "ksm_scan", "khugepaged_scan", "migrate"]
 """What is proposed, as often as it stands here."""
 
 ADVICES = ["dontneed"] * 3 + ["nohugepage", "hugepage", "dontfork", "wipeonfork", "mergeable", "unmergeable", "populate_write"]
+ADVICES += ["mergeable", "collapse", "soft_offline", "hwpoison"]
 
 EFAULT, ENOMEM, EINVAL = -14, -12, -22
 
@@ -45,7 +46,10 @@ def propose(rng: random.Random, pages: int, serial: int) -> Operation:
         "mremap": {**where, "to": "R", "at": rng.randrange(pages - npages + 1)},
         "mlock": where,
         "munlock": where,
-        "sys": {"path": "/proc/sys/vm/drop_caches", "value": "2"},
+        "sys": {"path": rng.choice(("/proc/sys/vm/drop_caches", "/proc/sys/vm/compact_memory")), "value": "2"},
+        "ksm_scan": {"scans": rng.randrange(3)},
+        "khugepaged_scan": {"scans": 0},
+        "migrate": {"proc": proc, "start": start},
     }[op]
     return Operation(op, fields)  # type: ignore[arg-type]
 
@@ -82,14 +86,14 @@ class Model:
         proc = str(f.get("proc"))
         first, npages = int(f.get("start") or 0), int(f.get("npages") or 1)
         pages = range(first, first + npages)
-        if op.op == "mmap":
+        if result == KILLED_BY_SIGBUS or op.op == "exit":
+            del self.prot[proc], self.contents[proc], self.flags[proc]
+        elif op.op == "mmap":
             self.prot[proc] = dict.fromkeys(range(int(f["thps"] or 0) * nr), "rw")
             self.contents[proc] = dict.fromkeys(self.prot[proc], 0)
             self.flags[proc] = {page: set() for page in self.prot[proc]}
         elif op.op == "fork" and result == 0:
             self._fork(proc, str(f["child"]))
-        elif op.op == "exit":
-            del self.prot[proc], self.contents[proc], self.flags[proc]
         elif op.op == "mprotect":
             self.prot[proc].update(dict.fromkeys(pages, str(f["prot"])))
         elif op.op == "madvise":

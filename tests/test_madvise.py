@@ -49,8 +49,6 @@ def test_dontfork_keeps_a_part_from_the_child(kernel: str) -> None:
 def test_an_advice_that_the_kernel_does_not_know_is_einval() -> None:
     machine, _ = machine_with_a_huge_page("v4.5")
     assert machine.call("madvise", proc="A", start=0, advice="cold") == -22
-    with pytest.raises(BadInput, match="advice 'soft_offline' is not built"):
-        machine.call("madvise", proc="A", start=0, advice="soft_offline")
 
 
 def test_without_a_queue_a_hole_is_kept_and_with_one_the_shrinker_frees_it() -> None:

@@ -18,8 +18,8 @@ PACKAGE = ROOT / "thplab"
 
 # Lower floors never import higher ones. A new module gets its floor here.
 FLOORS = {
-    "errors geometry frames buddy page_tables address_space swap_device steps": 0,
-    "schemes kernels system": 1,
+    "errors geometry frames buddy page_tables address_space rmap_items swap_device steps": 0,
+    "schemes caller_policies kernels system": 1,
     "routines": 2,
     "machine operations mutants": 3,
     "state scenario trace invariants explore live observe verify": 4,

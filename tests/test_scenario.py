@@ -218,7 +218,7 @@ def test_every_recorded_operation_survives_text_and_json() -> None:
 def test_every_recorded_operation_is_portable() -> None:
     recorded = {op["op"] for path in TRUTH for line in path.read_text().splitlines() for op in json.loads(line)["ops"]}
     assert not [op for op in recorded if VOCABULARY[op].kernel_only]
-    assert {op for op, spec in VOCABULARY.items() if spec.kernel_only} == {"swap_out", "split_pmd"}
+    assert {op for op, spec in VOCABULARY.items() if spec.kernel_only} == {"swap_out", "split_pmd", "migrate"}
 
 
 @pytest.mark.parametrize("spec", VOCABULARY.values(), ids=VOCABULARY)

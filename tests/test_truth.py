@@ -90,3 +90,25 @@ def other(value: object) -> object:
         return {EBUSY: EAGAIN, EAGAIN: EBUSY}.get(value, value + 1)
     assert isinstance(value, frozenset | tuple | str), value
     return type(value)() if value else "all"
+
+
+CALLERS: dict[str, dict[str, object]] = {
+    "v4.5": {"preallocates": False, "hwpoison_in_rss": True, "soft_offline_keeps": True},
+    "v5.10": {"preallocates": True, "collapses_shared": False, "hwpoison_in_rss": True, "soft_offline_keeps": False},
+    "v6.1": {"collapses_shared": False, "collapse_writable": "all", "hwpoison_in_rss": False, "soft_offline_keeps": False},
+    "v6.12": {"collapses_shared": False, "collapse_batches": True, "hwpoison_answer": "errno", "soft_offline_keeps": False},
+    "v6.18": {"collapses_shared": False, "collapse_batches": False},
+}
+"""Kernel -> what its callers of split_huge_page do, changed: policies of which its recording shows one side."""
+
+CALLED = ("khugepaged_scan", "collapse", "soft_offline", "hwpoison")
+
+
+@pytest.mark.parametrize(("kernel", "policy"), [(kernel, policy) for kernel, changed in CALLERS.items() for policy in changed])
+def test_a_policy_of_the_callers_that_is_changed_disagrees(kernel: str, policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = KERNELS[kernel]
+    callers = replace(right.callers, **{policy: CALLERS[kernel][policy]})  # type: ignore[arg-type]
+    assert callers != right.callers
+    monkeypatch.setitem(KERNELS, kernel, replace(right, callers=callers))
+    shown = [r for r in records(kernel) if any(op["op"] in CALLED or op.get("advice") in CALLED for op in r["ops"])]
+    assert any(outcome.differences for outcome in replay(shown))

@@ -239,10 +239,10 @@ def test_runs_are_compared_page_by_page_however_they_are_cut(tmp_path: Path) -> 
 
 def test_what_is_not_built_ends_the_scenario_there(tmp_path: Path) -> None:
     record = rfc_record()
-    record["ops"][3] = {"op": "ksm_scan", "scans": 1, "timeout": 1}
+    record["ops"][3] = {"op": "sys", "path": "/proc/sys/vm/swappiness", "value": "1"}
     report = run(tmp_path, record, rfc_record(5))
     assert counts(report) == (14, 8, 0, 6)
-    assert "not modelled: 6 operations: ksm_scan: operation 'ksm_scan' is not built\n" in report.text()
+    assert "not modelled: 6 operations: sys: path '/proc/sys/vm/swappiness' is not built\n" in report.text()
     assert report.status == 0
 
 

@@ -11,11 +11,17 @@ import errno
 EAGAIN = errno.EAGAIN
 EBUSY = errno.EBUSY
 EFAULT = errno.EFAULT
+EHWPOISON = 133
+"""Not in every Python's errno."""
 EINVAL = errno.EINVAL
+EIO = errno.EIO
 ENOENT = errno.ENOENT
 ENOMEM = errno.ENOMEM
 ENOSPC = errno.ENOSPC
 ENOSYS = errno.ENOSYS
+
+KILLED_BY_SIGBUS = -4103
+"""No errno (those end at 4095): the process touched poisoned memory, or was told of it, and is gone."""
 
 
 class ThplabError(Exception):
@@ -50,4 +56,6 @@ def errname(value: int) -> str:
     """The errno name of a kernel return value: errname(-16) is "-EBUSY", errname(0) is "0"."""
     if value >= 0:
         return str(value)
+    if value == KILLED_BY_SIGBUS:
+        return "killed by SIGBUS"
     return "-" + errno.errorcode.get(-value, str(-value))

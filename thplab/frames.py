@@ -31,8 +31,12 @@ PG_swapbacked = 1 << 12  # reclaim has to keep the contents; MADV_FREE takes the
 PG_maybe_shared = 1 << 13  # on a head: more than one mm may map it (v6.18, in _mm_ids)
 PG_swapcache = 1 << 14  # on a small page or a head: in the swap cache, which holds a reference for each of its pages
 PG_lazyfree_batch = 1 << 15  # waits in a CPU's batch to lose PG_swapbacked
+PG_hwpoison = 1 << 20  # the memory behind it is bad: nobody gets it any more
+PG_has_hwpoisoned = 1 << 21  # on a head: a subpage has PG_hwpoison (v6.1 on)
+PG_ksm = 1 << 22  # one page of KSM's for all who had the same contents; nobody writes to it
+PG_referenced = 1 << 23  # a driver was given the page: khugepaged takes it for one that is in use
 
-PG_OF_HEAD = PG_head | PG_double_map | PG_anon_exclusive | PG_partially_mapped | PG_maybe_shared
+PG_OF_HEAD = PG_head | PG_double_map | PG_anon_exclusive | PG_partially_mapped | PG_maybe_shared | PG_hwpoison | PG_has_hwpoisoned
 """Flags of a head that say something of it alone, or of the compound page: a page split does not hand them to the tails."""
 
 FLAG_NAMES = {
@@ -45,6 +49,9 @@ FLAG_NAMES = {
     PG_partially_mapped: "partially_mapped",
     PG_maybe_shared: "maybe_shared",
     PG_swapcache: "swapcache",
+    PG_hwpoison: "hwpoison",
+    PG_has_hwpoisoned: "has_hwpoisoned",
+    PG_ksm: "ksm",
     PG_anon: "anon",
     PG_lru: "lru",
     PG_locked: "locked",

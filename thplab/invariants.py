@@ -13,7 +13,18 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from thplab import page_tables as pt
-from thplab.frames import COLUMNS, PG_double_map, PG_head, PG_maybe_shared, PG_reserved, PG_swapcache, PG_table, PG_used
+from thplab.frames import (
+    COLUMNS,
+    PG_double_map,
+    PG_head,
+    PG_hwpoison,
+    PG_ksm,
+    PG_maybe_shared,
+    PG_reserved,
+    PG_swapcache,
+    PG_table,
+    PG_used,
+)
 from thplab.schemes.folio import MM_SLOTS
 from thplab.state import Array, State
 from thplab.swap_device import NO_PAGE
@@ -204,7 +215,7 @@ def mm_slots_count_mappings(state: State) -> Iterator[str]:
 
 @_invariant(AT_REST)
 def nothing_is_lost(state: State) -> Iterator[str]:
-    """Every allocated frame is a page table in use, or it or a part of its compound page is mapped, pinned or in the swap cache."""
+    """Every allocated frame is a page table in use, or bad, or it or a part of its compound page is mapped, pinned or in the swap cache."""
     reachable = {t for p in state.processes for t in (p.pgd, *(t for _, waiting in p.deposited for t in waiting))}
     for process in state.processes:
         reachable |= set(_tables_of(state, process.pgd, state.geometry.levels - 1))
@@ -218,7 +229,7 @@ def nothing_is_lost(state: State) -> Iterator[str]:
         users[0] += len(state.pmd_maps.get(first, ()))
         if column["flags"][0] & PG_head:
             users = np.full(nr, users.sum())
-        lost = (column["flags"] & PG_used != 0) & ((column["flags"] & (PG_table | PG_reserved)) == 0) & (users == 0)
+        lost = (column["flags"] & PG_used != 0) & ((column["flags"] & (PG_table | PG_reserved | PG_hwpoison)) == 0) & (users == 0)
         for i in np.flatnonzero(lost):
             yield f"pfn {first + int(i):#x} is allocated, but nobody maps or pins it"
 
@@ -286,11 +297,11 @@ def mappings_lie_in_vmas(state: State) -> Iterator[str]:
 
 @_invariant(AT_REST)
 def the_reverse_map_finds_every_mapping(state: State) -> Iterator[str]:
-    """From each mapped page its anon_vma leads to the VMA that maps it, at the right address."""
+    """From each mapped page its anon_vma leads to the VMA that maps it, at the right address. (A page of KSM's is in none.)"""
     size = state.geometry.page_size
     where = {(p.name, v.start): v for p in state.processes for v in p.vmas}
     for m in state.mapped:
-        if m.kind != "page":
+        if m.kind != "page" or state.field("flags", m.pfn) & PG_ksm:
             continue
         anon_vma = state.anon_vmas.get(state.field("mapping", m.pfn))
         index = state.field("index", m.pfn)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from thplab import caller_policies
+from thplab.caller_policies import Callers
 from thplab.errors import EAGAIN, EBUSY, BadInput
 from thplab.schemes import DoubleMap, Folio, Rfc, Scheme
 
 _EVENTS = (
     "thp_fault_alloc",
     "thp_fault_fallback",
+    "thp_collapse_alloc",
+    "thp_collapse_alloc_failed",
     "thp_split_page",
     "thp_split_page_failed",
     "thp_split_pmd",
@@ -125,6 +129,8 @@ class Kernel:
     """PG_anon_exclusive marks what one process has for itself: such a page is written in place, whoever else holds it."""
     debugfs_split: str
     """What the file split_huge_pages of debugfs splits: "all" huge pages of the machine, a "range"; empty: there is no such file."""
+    callers: Callers
+    """What the callers of split_huge_page do: KSM, khugepaged, memory failure, migration."""
 
 
 RFC_2014 = Kernel(
@@ -159,6 +165,7 @@ RFC_2014 = Kernel(
     mm_ids=False,
     anon_exclusive=False,
     debugfs_split="",  # as its base: linux-3.16.jsonl, x_split_debugfs_unpinned
+    callers=caller_policies.RFC_2014,
 )
 
 V4_5 = Kernel(
@@ -193,11 +200,13 @@ V4_5 = Kernel(
     mm_ids=False,
     anon_exclusive=False,
     debugfs_split="all",  # linux-4.5.jsonl, x_split_debugfs_unpinned
+    callers=caller_policies.V4_5,
 )
 
 V5_10 = replace(
     V4_5,
     name="v5.10",
+    callers=caller_policies.V5_10,
     refcount_name="_refcount",
     source="tests/truth/linux-5.10.jsonl",
     advices=V4_5.advices | {"cold", "pageout", "wipeonfork"},  # 5.4, 5.4, 4.14
@@ -229,6 +238,8 @@ V5_10 = replace(
 V6_1 = replace(
     V5_10,
     name="v6.1",
+    callers=caller_policies.V6_1,
+    events=(*V5_10.events, "thp_scan_exceed_none_pte", "thp_scan_exceed_swap_pte", "thp_scan_exceed_share_pte", "ksm_swpin_copy"),
     source="tests/truth/linux-6.1.jsonl",
     split_refused=EAGAIN,  # tests/truth/README.md part A, "split, 1 extra ref"
     advices=V5_10.advices | {"populate_write", "collapse"},  # 5.14, 6.1
@@ -237,13 +248,13 @@ V6_1 = replace(
     huge_reuse_asks_mapcount=False,  # tests/truth/README.md part A, surprise 11
     anon_exclusive=True,  # tests/truth/README.md part A, surprise 14
     debugfs_split="range",  # tests/truth/README.md part A, "debugfs, pinned"; the file takes a range since 5.13
-    events=(*V5_10.events, "ksm_swpin_copy"),
     reclaim=replace(V5_10.reclaim, splits_lazyfree=False),  # linux-6.1.jsonl, free_whole_reclaim
 )
 
 V6_12 = replace(
     V6_1,
     name="v6.12",
+    callers=caller_policies.V6_12,
     scheme=Folio(mm_ids=False),
     source="docs/KERNEL.md section 4; tests/truth/linux-6.12.jsonl",
     events=(*V6_1.events, "thp_underused_split_page"),
@@ -268,6 +279,9 @@ V6_12 = replace(
 V6_18 = replace(
     V6_12,
     name="v6.18",
+    callers=caller_policies.V6_18,
+    advices=V6_12.advices - {"soft_offline", "hwpoison"},  # linux-6.18.jsonl: built without CONFIG_MEMORY_FAILURE
+    events=(*V6_12.events, "cow_ksm"),  # 5.18; tests/truth/README.md part B records it, part A does not
     scheme=Folio(mm_ids=True),
     source="docs/KERNEL.md section 4; tests/truth/linux-6.18.jsonl",
     reclaim=replace(V6_12.reclaim, discards_at_once=True),  # linux-6.18.jsonl, free_whole_reclaim

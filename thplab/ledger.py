@@ -117,7 +117,7 @@ class _Source:
     """A holder of one kind, and where: `ptes` and `pins` (plain references) have one entry for each page."""
 
     holder: str
-    kind: str  # "PMD", "PTE", "pin" or "cache"
+    kind: str  # "PMD", "PTE", "pin", "cache", or what else the reference is
     pmds: int
     ptes: Array
     pins: Array
@@ -205,6 +205,9 @@ class _Pages:
             inside = [page - first for page in pin.pages if first <= page < first + count]
             if inside:
                 yield _Source(pin.name, "pin", 0, nothing, np.bincount(inside, minlength=count))
+        bad = [page - first for page in self.state.poisoned if first <= page < first + count]
+        if bad:
+            yield _Source("memory failure", "reference for ever", 0, nothing, np.bincount(bad, minlength=count))
 
     def _what(self, source: _Source, count: int, column: str, page: int) -> str:
         if source.kind == "cache":

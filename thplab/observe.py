@@ -6,7 +6,7 @@ import numpy as np
 
 from thplab import page_tables as pt
 from thplab.address_space import VM_LOCKED
-from thplab.frames import Frames, PG_dirty, PG_swapbacked
+from thplab.frames import Frames, PG_dirty, PG_ksm, PG_swapbacked
 from thplab.state import Array, Mapped, State, VmaState
 from thplab.steps import Costs
 
@@ -15,20 +15,20 @@ _PSS_SHIFT = 12
 
 
 def smaps(state: State, process: str, region: str = "") -> dict[str, int]:
-    """Rss, Pss, AnonHugePages, Locked and, with a swap device, Swap of a process in kB, recounted from the page tables and summed
-    over its VMAs, or over those of one region.
+    """Rss, Pss, AnonHugePages, Locked, KSM and, with a swap device, Swap of a process in kB, recounted from the page tables and
+    summed over its VMAs, or over those of one region.
 
     A page's share in Pss is its size divided by the number of entries that map it, PMDs and PTEs alike, which is what every
     recorded kernel shows. (The RFC as posted would divide by page_mapcount(), which leaves PMDs out on a tail: docs/KERNEL.md 2.1.)
     Locked is the share in Pss of the VMAs that mlock has locked. Whether a PMD over the huge zero page counts is the kernel's
-    policy `huge_zero_in_rss`.
+    policy `huge_zero_in_rss`; so it is with a hwpoison entry. (Kernels show KSM since 6.6.)
 
     Raises BadInput if the process does not live in this state or has no such region.
     """
     mine = [m for m in state.mapped if m.process == process]
     mappings = _mappings(state)
     kib = state.geometry.page_size // 1024
-    figures = {"Rss": 0, "Pss": 0, "AnonHugePages": 0, "Locked": 0} | ({"Swap": 0} if state.swap else {})
+    figures = {"Rss": 0, "Pss": 0, "AnonHugePages": 0, "Locked": 0, "KSM": 0} | ({"Swap": 0} if state.swap else {})
     if "pglazyfree" in state.vmstat:
         figures["LazyFree"] = 0
     for vma in state.vmas(process, region):
@@ -43,6 +43,7 @@ def smaps(state: State, process: str, region: str = "") -> dict[str, int]:
             figures["AnonHugePages"] += resident * kib if m.level else 0
             if "LazyFree" in figures and m.kind == "page" and not m.entry & pt._PAGE_DIRTY:
                 figures["LazyFree"] += _lazyfree(state, pages) * kib
+            figures["KSM"] += kib * _ksm_pages(state, m, pages)
             if resident:
                 users = np.ones(resident, np.int64) if m.kind == "zero" else np.maximum(mappings[pages.start : pages.stop], 1)
                 share += int(((state.geometry.page_size << _PSS_SHIFT) // users).sum())
@@ -50,6 +51,11 @@ def smaps(state: State, process: str, region: str = "") -> dict[str, int]:
         figures["Pss"] += pss
         figures["Locked"] += pss if VM_LOCKED in vma.flags else 0
     return figures
+
+
+def _ksm_pages(state: State, m: Mapped, pages: range) -> int:
+    """How many of the `pages` that `m` maps are KSM's."""
+    return sum(1 for pfn in pages if state.field("flags", pfn) & PG_ksm) if m.kind == "page" and not m.level else 0
 
 
 def kpagecount(state: State, pfn: int) -> int:
@@ -70,6 +76,8 @@ def _counts(state: State, m: Mapped) -> bool:
     """Does smaps count what this entry maps as resident memory?"""
     if m.kind == "zero":
         return bool(m.level) and state.kernel.huge_zero_in_rss
+    if m.kind == "hwpoison":
+        return state.kernel.callers.hwpoison_in_rss
     hidden = m.level and not pt.pte_user(m.entry) and not state.kernel.protnone_pmd_in_rss
     return m.kind == "page" and not hidden
 

@@ -115,6 +115,11 @@ def is_hwpoison_entry(entry: int) -> bool:
     return swp_type(entry) == _SWP_HWPOISON
 
 
+def mk_hwpoison(pfn: int) -> int:
+    """The entry that says that the page is bad."""
+    return mk_pte(pfn, _SWP_HWPOISON)
+
+
 PTE_KINDS = ("", "page", "zero", "migration", "swap", "hwpoison")
 """What a PTE is: empty, or what it names. Runs and mappings of a state carry these names."""
 
@@ -280,6 +285,12 @@ class PageTables:
         write = np.where((row & np.uint64(_SWP_TYPE)) == _SWP_MIGRATION_WRITE, np.uint64(_PAGE_RW), np.uint64(0))
         kept = row & np.uint64(PTE_PFN_MASK | _PAGE_ACCESSED | _PAGE_DIRTY)
         self.table[pfn][entries] = kept | np.uint64(protection) | write
+
+    def retarget(self, pfn: int, entries: slice, first_pfn: int) -> None:
+        """Let entries that name pages next to each other name those from `first_pfn` on; everything else of them stays."""
+        row = self.table[pfn]
+        pfns = np.arange(first_pfn, first_pfn + entries.stop - entries.start, dtype=np.uint64) << np.uint64(12)
+        row[entries] = (row[entries] & np.uint64(~PTE_PFN_MASK & (1 << 64) - 1)) | pfns
 
     def marked(self, pfn: int, entries: slice, bit: int) -> npt.NDArray[np.bool_]:
         """Which of these entries have `bit` set."""

@@ -24,6 +24,7 @@ from thplab.frames import COLUMNS, GUP_PIN_COUNTING_BIAS, PG_head, PG_reserved, 
 from thplab.geometry import Geometry
 from thplab.kernels import Kernel
 from thplab.machine import Machine
+from thplab.rmap_items import KsmState
 from thplab.steps import Costs
 from thplab.swap_device import NO_PAGE, SwapDevice
 from thplab.system import Pin
@@ -117,6 +118,9 @@ class State:
     """Heads on the deferred split queue, in order."""
     settings: Mapping[str, int]
     swap: SwapState | None
+    poisoned: tuple[int, ...]
+    """Pages on which memory failure keeps a reference for ever."""
+    ksm: KsmState
     huge_zero_page: int
     zero_page: int
     in_progress: bool
@@ -241,12 +245,13 @@ class State:
 
     @cached_property
     def pinned(self) -> Array:
-        """Number of references that drivers hold through each frame; shape [frames]."""
+        """Number of references that drivers hold through each frame, and memory failure on bad ones; shape [frames]."""
         pins = np.zeros(self.nframes, np.int64)
         for pin in self.pins.values():
             for pfn in pin.pages:
                 small = not self.field("flags", pfn) & (PG_head | PG_tail)
                 pins[pfn] += GUP_PIN_COUNTING_BIAS if pin.foll_pin and small else 1
+        np.add.at(pins, np.array(self.poisoned, np.int64), 1)
         return pins
 
     @cached_property
@@ -289,7 +294,7 @@ class State:
         for pfn in sorted(self.tables):
             digest.update(pfn.to_bytes(4, "little") + self.tables[pfn].tobytes())
         rest = (self.processes, sorted(self.anon_vmas.items()), sorted(self.pins.items()), sorted(self.held.items()), sorted(self.irqs_off))
-        digest.update(repr((rest, self.deferred, self.settings, self.huge_zero_page)).encode())
+        digest.update(repr((rest, self.deferred, self.settings, self.poisoned, self.ksm, self.huge_zero_page)).encode())
         if self.swap is not None:
             digest.update(self.swap.swap_map.tobytes() + self.swap.cache.tobytes() + self.swap.content.tobytes())
         return digest.digest()
@@ -323,6 +328,8 @@ def capture(machine: Machine, previous: State | None = None, in_progress: bool =
         deferred=tuple(system.deferred),
         settings=dict(system.settings),
         swap=_swap(system.swap, previous.swap if previous else None),
+        poisoned=tuple(system.poisoned),
+        ksm=system.ksm.frozen(),
         huge_zero_page=system.huge_zero_page,
         zero_page=system.frames.zero_page,
         in_progress=in_progress,
@@ -377,6 +384,8 @@ def restore(state: State, variants: dict[str, Callable[..., Any]] | None = None)
     frames.zero_page = state.zero_page
     system.deferred = dict.fromkeys(state.deferred)
     system.settings = dict(state.settings)
+    system.poisoned = dict.fromkeys(state.poisoned)
+    system.ksm = state.ksm.thawed()
     system.huge_zero_page = state.huge_zero_page
     if system.swap is not None and state.swap is not None:
         system.swap.swap_map[:] = state.swap.swap_map

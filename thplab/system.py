@@ -31,6 +31,7 @@ from thplab.frames import (
 from thplab.geometry import Geometry
 from thplab.kernels import Kernel
 from thplab.page_tables import PageTables
+from thplab.rmap_items import Ksm
 from thplab.steps import Costs, Cpus, Routine, change, read
 from thplab.swap_device import SwapDevice
 
@@ -100,6 +101,9 @@ class System:
         self.settings = {"max_ptes_none": geometry.nr - 1}
         """What files of /sys hold. max_ptes_none: so many pages of a huge page may be missing or hold nothing but zeroes."""
         self.swap = SwapDevice(swap, _SWAP_THPS * geometry.nr) if swap else None
+        self.poisoned: dict[int, None] = {}
+        """Pages on which memory failure keeps a reference for ever, in the order in which they went bad."""
+        self.ksm = Ksm()
         self.whole = True
 
     # --- grain --------------------------------------------------------------------------------------------------------

@@ -20,6 +20,9 @@ from thplab.trace import Frame, Trace
 
 WIDTH = 100
 
+_SELDOM = ("Locked", "KSM")
+"""Figures of smaps that are told only if there is anything to tell."""
+
 _GAP = "\N{NO-BREAK SPACE}"
 """Keeps "2 → 9" and the like on one line while a text is wrapped."""
 
@@ -179,7 +182,8 @@ class _Narrator:
         if small:
             yield "small pages: " + _accounts(small)
         for process in state.processes:
-            yield f"smaps of {process.name}: " + ", ".join(f"{name} {value} kB" for name, value in smaps(state, process.name).items())
+            figures = {name: value for name, value in smaps(state, process.name).items() if value or name not in _SELDOM}
+            yield f"smaps of {process.name}: " + ", ".join(f"{name} {value} kB" for name, value in figures.items())
         events = [_moved(c) for c in counters(state, before.state) if c.where == "vmstat"]
         if events:
             yield "vmstat: " + ", ".join(events)

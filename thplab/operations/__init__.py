@@ -33,6 +33,9 @@ OPERATIONS: dict[str, Callable[..., Routine[int]]] = {
     "swap_out": callers.swap_out,
     "madvise": advice.madvise,
     "sys": callers.sys,
+    "ksm_scan": callers.ksm_scan,
+    "khugepaged_scan": callers.khugepaged_scan,
+    "migrate": callers.migrate,
 }
 """Operation -> how it is begun. Each takes the machine and the operation's fields, checks them, returns the routine."""
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 from thplab.address_space import VM_LOCKED
 from thplab.errors import EINVAL, BadInput
 from thplab.operations.checks import check_mapped, refuse
+from thplab.routines.khugepaged import madvise_collapse
 from thplab.routines.madvise import MADVISE_FLAGS, madvise_behavior, madvise_dontneed, madvise_populate
 from thplab.routines.madvise_lru import COLD, FREE, PAGEOUT, madvise_lru
+from thplab.routines.memory_failure import madvise_inject_error
 from thplab.steps import Routine
 
 if TYPE_CHECKING:
@@ -24,6 +26,10 @@ def madvise(machine: Machine, proc: str, start: int, npages: int = 1, advice: st
         return refuse(EINVAL, "madvise: locked memory is not reclaimed")
     if advice == "dontneed" or (advice == "free" and system.kernel.free_needs_swap and system.swap is None):
         return madvise_dontneed(system, mm, low, high)
+    if advice in ("soft_offline", "hwpoison"):
+        return madvise_inject_error(system, mm, low, high, advice == "soft_offline")
+    if advice == "collapse":
+        return madvise_collapse(system, mm, low, high)
     if advice == "populate_write":
         return madvise_populate(system, mm, low, high)
     if advice in (COLD, PAGEOUT, FREE):

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from thplab.address_space import Vma
 from thplab.errors import EINVAL, ENOENT, BadInput
-from thplab.operations.checks import check_huge_page, check_mapped, check_page, check_pinned_page, check_range, refuse
-from thplab.routines import vmscan
+from thplab.operations.checks import check_huge_page, check_mapped, check_page, check_pinned_page, check_range, check_scans, refuse
+from thplab.routines import khugepaged, ksm, vmscan
+from thplab.routines.migrate import compact_memory, move_page
 from thplab.routines.split_huge_pages import split_huge_pages_all, split_huge_pages_pid
 from thplab.routines.split_huge_pmd import split_huge_pmd
 from thplab.steps import Routine, change
@@ -66,6 +67,20 @@ def swap_out(machine: Machine, proc: str, start: int, region: str = "R") -> Rout
     return vmscan.swap_out(machine.system, check_page(machine, proc, start, region))
 
 
+def ksm_scan(machine: Machine, scans: int = 3, timeout: int = 5) -> Routine[int]:
+    """`timeout`, in seconds, is for whoever waits for a real ksmd."""
+    return ksm.ksm_scan(machine.system, check_scans(scans))
+
+
+def khugepaged_scan(machine: Machine, scans: int) -> Routine[int]:
+    return khugepaged.khugepaged(machine.system, check_scans(scans))
+
+
+def migrate(machine: Machine, proc: str, start: int, region: str = "R") -> Routine[int]:
+    mm, low, _ = check_mapped(machine, proc, start, 1, region)
+    return move_page(machine.system, mm, low)
+
+
 def sys(machine: Machine, path: str, value: str, restore: bool = True) -> Routine[int]:
     """Write to a file of /proc or /sys. `restore` is for whoever shares the machine: a setting is put back after the scenario."""
     if path not in SYS_FILES:
@@ -78,6 +93,10 @@ def _drop_caches(machine: Machine, value: str) -> Routine[int]:
         raise BadInput("value", f"is {value!r}", "1, 2 or 3")
     # 1 drops clean file pages, of which there are none here; 2 runs the shrinkers, the deferred split queue among them.
     return vmscan.drop_slab(machine.system) if int(value) & 2 else refuse(0, "no page cache here")
+
+
+def _compact_memory(machine: Machine, value: str) -> Routine[int]:
+    return compact_memory(machine.system)  # whatever is written
 
 
 def _max_ptes_none(machine: Machine, value: str) -> Routine[int]:
@@ -95,6 +114,7 @@ def _store(machine: Machine, setting: str, value: int) -> Routine[int]:
 
 SYS_FILES: dict[str, Callable[[Machine, str], Routine[int]]] = {
     "/proc/sys/vm/drop_caches": _drop_caches,
+    "/proc/sys/vm/compact_memory": _compact_memory,
     "/sys/kernel/mm/transparent_hugepage/khugepaged/max_ptes_none": _max_ptes_none,
 }
 """File -> what a write to it starts."""

@@ -110,6 +110,13 @@ def mapped_page(machine: Machine, mm: AddressSpace, address: int) -> int | None:
     return pt.pte_pfn(pte) if pt.pte_present(pte) else None
 
 
+def check_scans(scans: int) -> int:
+    """A count of full scans; BadInput if it makes no sense."""
+    if not 0 <= scans <= 1000:
+        raise BadInput("scans", f"is {scans}", "a count of at most 1000 scans")
+    return scans
+
+
 def refuse(error: int, text: str) -> Routine[int]:
     """What the system call interface answers by itself."""
     yield read(text)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from thplab import page_tables as pt
-from thplab.address_space import VM_HUGEPAGE, AddressSpace, Region, Vma
+from thplab.address_space import VM_HUGEPAGE, Region, Vma
 from thplab.errors import ENOMEM, BadInput
 from thplab.operations.checks import check_choice, check_mapped, check_new_process, check_range
-from thplab.routines.fault import access
+from thplab.routines.exit import do_exit
 from thplab.routines.fork import dup_mmap
-from thplab.routines.gup import exit_files
+from thplab.routines.memory_failure import touch
 from thplab.routines.mlock import do_mlock, do_munlock
 from thplab.routines.mremap import mremap_to
 from thplab.routines.protect import do_mprotect
-from thplab.routines.unmap import exit_mmap, vm_munmap
+from thplab.routines.unmap import vm_munmap
 from thplab.steps import Routine, change
 
 if TYPE_CHECKING:
@@ -87,19 +87,19 @@ def _do_mmap(machine: Machine, proc: str, name: str, region: Region, flags: froz
 def write(machine: Machine, proc: str, start: int, npages: int = 1, value: int = 0x55, region: str = "R") -> Routine[int]:
     if not isinstance(value, int) or not 0 <= value < 1 << 16:
         raise BadInput("value", f"is {value}", "a content tag from 0 to 65535")
-    return access(machine.system, *check_mapped(machine, proc, start, npages, region), value)
+    return touch(machine.system, *check_mapped(machine, proc, start, npages, region), value)
 
 
 def read(machine: Machine, proc: str, start: int, npages: int = 1, region: str = "R") -> Routine[int]:
-    return access(machine.system, *check_mapped(machine, proc, start, npages, region), None)
+    return touch(machine.system, *check_mapped(machine, proc, start, npages, region), None)
 
 
 def fill(machine: Machine, proc: str, start: int, npages: int = 1, pattern: str = "unique", region: str = "R") -> Routine[int]:
     value, counts_up = check_choice("pattern", pattern, PATTERNS)
     mm, low, high = check_mapped(machine, proc, start, npages, region)
     if counts_up:
-        value += start  # every page of a region has a content of its own
-    return access(machine.system, mm, low, high, value, counts_up)
+        value = value * mm.mm_id + start  # every page of a process's region has a content of its own
+    return touch(machine.system, mm, low, high, value, counts_up)
 
 
 def fork(machine: Machine, proc: str, child: str) -> Routine[int]:
@@ -110,13 +110,7 @@ def fork(machine: Machine, proc: str, child: str) -> Routine[int]:
 
 def exit(machine: Machine, proc: str) -> Routine[int]:
     mm = machine.mm(proc)
-    return _do_exit(machine, mm)
-
-
-def _do_exit(machine: Machine, mm: AddressSpace) -> Routine[int]:
-    yield from exit_mmap(machine.system, mm)
-    yield from exit_files(machine.system, mm.name)
-    return 0
+    return do_exit(machine.system, mm)
 
 
 def mprotect(machine: Machine, proc: str, start: int, npages: int = 1, prot: str = "r", region: str = "R") -> Routine[int]:

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from thplab.machine import Machine
 
 PIN_WRITES = {"vmsplice": False, "io_uring": True, "raw": False, "gup": False, "gupw": True}
-"""How a pin is taken -> whether the driver wants to write. io_uring takes FOLL_PIN pins, all others plain references (FOLL_GET)."""
+"""How a pin is taken -> whether the driver wants to write. io_uring takes FOLL_PIN pins, all others plain references (FOLL_GET).
+
+What takes a raw reference (get_page) does not mark the page as referenced."""
 
 PIN_FILES = ("vmsplice", "io_uring")
 """The ways in which the pin hangs on a file of the process (a pipe, a ring), which its children share and an exit closes."""
@@ -30,7 +32,7 @@ def pin(machine: Machine, proc: str, start: int, npages: int = 1, pin: str = "",
     if pin in machine.system.pins:
         raise BadInput("pin", f"{pin!r} is held already", "a new name")
     taken = Pin(pin, proc, (), foll_pin=how == "io_uring", files=frozenset({proc} if how in PIN_FILES else ()))
-    return pin_user_pages(machine.system, mm, low, high, taken, write)
+    return pin_user_pages(machine.system, mm, low, high, taken, write, how != "raw")
 
 
 def unpin(machine: Machine, pin: str, proc: str = "") -> Routine[int]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from thplab import page_tables as pt
 from thplab.address_space import Vma
-from thplab.frames import PG_anon_exclusive, PG_swapcache, single
+from thplab.frames import PG_anon_exclusive, PG_ksm, PG_swapcache, single
 from thplab.routines.deposit import pgtable_trans_huge_withdraw
 from thplab.routines.rmap import anon_vma_prepare
 from thplab.routines.split_huge_pmd import split_huge_pmd
@@ -15,6 +15,7 @@ from thplab.steps import Routine, change, read
 from thplab.system import System, routine
 
 VM_FAULT_OOM = 0x0001
+VM_FAULT_HWPOISON = 0x0010
 VM_FAULT_FALLBACK = 0x0800
 
 
@@ -74,6 +75,8 @@ def do_wp_page(system: System, vma: Vma, address: int, pte_table: int, pte: int)
         return VM_FAULT_OOM
     yield change(f"allocate a small page, {system.page_name(new)}: {system.count} = 1")
     frames.content[new] = frames.content[old]
+    if frames.flags[old] & PG_ksm:
+        system.count_vm_event("cow_ksm")
     yield change(f"copy {system.geometry.size_text(1)}")
     yield from system.cpus.lock(lock)
     same = tables.get(pte_table, index) == pte
@@ -127,9 +130,9 @@ def unlock_after_reuse(system: System, page_lock: str, ptl: str) -> Routine[None
 def may_reuse_page(system: System, page: int) -> Routine[bool]:
     """May a write go to `page` in place? A small page that is mapped once; a part of a compound page never.
 
-    docs/KERNEL.md 2.5 (c), as intended.
+    docs/KERNEL.md 2.5 (c), as intended. A page of KSM's never: any other process may come to share it.
     """
-    compound = system.frames.is_compound(page)
+    compound = system.frames.is_compound(page) or bool(system.frames.flags[page] & PG_ksm)
     reuse = not compound and system.scheme.page_mapcount(system.frames, page) == 1
     if reuse and system.frames.flags[page] & PG_swapcache:
         reuse = yield from reuse_swap_page(system, page)
@@ -148,6 +151,9 @@ def wp_can_reuse_anon_page(system: System, vma: Vma, page: int) -> Routine[bool]
     that somebody else has locked is copied, rather than waited for. Leaves PG_anon_exclusive set where it returns True.
     """
     frames = system.frames
+    if frames.flags[page] & PG_ksm:
+        yield read(f"{system.page_name(page)} is a page of KSM's: copy it", "Any other process may come to share it.")
+        return False
     if frames.flags[page] & PG_anon_exclusive:
         yield read(f"{system.page_name(page)} is PG_anon_exclusive: write it in place")
         return True

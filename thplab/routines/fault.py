@@ -6,9 +6,9 @@ import numpy as np
 
 from thplab import page_tables as pt
 from thplab.address_space import VM_HUGEPAGE, AddressSpace, Vma
-from thplab.errors import EFAULT, ENOMEM
+from thplab.errors import EFAULT, ENOMEM, KILLED_BY_SIGBUS
 from thplab.frames import PG_reserved
-from thplab.routines.cow import VM_FAULT_FALLBACK, VM_FAULT_OOM, do_huge_pmd_wp_page, do_wp_page, set_new_pte
+from thplab.routines.cow import VM_FAULT_FALLBACK, VM_FAULT_HWPOISON, VM_FAULT_OOM, do_huge_pmd_wp_page, do_wp_page, set_new_pte
 from thplab.routines.deposit import pgtable_trans_huge_deposit
 from thplab.routines.migration import migration_entry_wait
 from thplab.routines.rmap import anon_vma_prepare
@@ -22,8 +22,8 @@ def access(system: System, mm: AddressSpace, start: int, end: int, value: int | 
     """Touch every page of [start, end) as the process would: read it (`value` None) or store `value` in it.
 
     With `unique`, the page at offset i gets value + i. Runs in user mode, without locks; what the page tables do not
-    allow is a page fault. Returns 0, -EFAULT where no VMA allows the access (the process would get SIGSEGV) or -ENOMEM
-    when a fault finds no memory; pages before that one have been touched.
+    allow is a page fault. Returns 0, -EFAULT where no VMA allows the access (the process would get SIGSEGV), -ENOMEM when a
+    fault finds no memory, or KILLED_BY_SIGBUS at poisoned memory: the process must end. Pages before that one have been touched.
     """
     page_size = system.geometry.page_size
     write = value is not None
@@ -88,7 +88,7 @@ def _touch(system: System, mm: AddressSpace, address: int, count: int, value: in
 
 @routine
 def do_page_fault(system: System, mm: AddressSpace, address: int, write: bool) -> Routine[int]:
-    """Handle a fault of `mm` at `address`. Returns 0 (try again), -EFAULT (SIGSEGV) or -ENOMEM."""
+    """Handle a fault of `mm` at `address`. Returns 0 (try again), -EFAULT (SIGSEGV), KILLED_BY_SIGBUS or -ENOMEM."""
     yield from system.cpus.lock(mm.mmap_sem, "shared")
     vma = mm.find_vma(address)
     allowed = vma is not None and bool(vma.prot & (pt.PROT_WRITE if write else pt.PROT_READ))
@@ -99,6 +99,8 @@ def do_page_fault(system: System, mm: AddressSpace, address: int, write: bool) -
     yield from system.cpus.unlock(mm.mmap_sem)
     if not allowed:
         return -EFAULT
+    if fault & VM_FAULT_HWPOISON:
+        return KILLED_BY_SIGBUS
     return -ENOMEM if fault & VM_FAULT_OOM else 0
 
 
@@ -106,7 +108,7 @@ def do_page_fault(system: System, mm: AddressSpace, address: int, write: bool) -
 def handle_mm_fault(system: System, vma: Vma, address: int, write: bool) -> Routine[int]:
     """Make the access at `address` possible, which `vma` allows. Called under mmap_sem (shared).
 
-    Returns 0 (done, or somebody else was quicker: the access is tried again) or VM_FAULT_OOM.
+    Returns 0 (done, or somebody else was quicker: the access is tried again), VM_FAULT_HWPOISON or VM_FAULT_OOM.
     """
     geometry, tables = system.geometry, system.tables
     pmd_table = yield from pmd_alloc(system, vma.mm, address)
@@ -287,7 +289,10 @@ def set_huge_zero_page(system: System, vma: Vma, address: int, pmd_table: int) -
 
 @routine
 def handle_pte_fault(system: System, vma: Vma, address: int, pte_table: int, write: bool) -> Routine[int]:
-    """A fault below a table of PTEs: map a page, copy one, bring one back, or wait for a migration. Returns 0 or VM_FAULT_OOM."""
+    """A fault below a table of PTEs: map a page, copy one, bring one back, or wait for a migration.
+
+    Returns 0, VM_FAULT_HWPOISON or VM_FAULT_OOM.
+    """
     index = system.geometry.index(address, 0)
     pte = system.tables.get(pte_table, index)
     yield read(f"read the PTE: {pt.entry_text(pte)}")
@@ -298,6 +303,8 @@ def handle_pte_fault(system: System, vma: Vma, address: int, pte_table: int, wri
         return 0
     if pt.is_swap_entry(pte):
         return (yield from do_swap_page(system, vma, address, pte_table, pte, write))
+    if pt.is_hwpoison_entry(pte):
+        return VM_FAULT_HWPOISON
     if write and not pt.pte_write(pte):
         return (yield from do_wp_page(system, vma, address, pte_table, pte))
     return 0

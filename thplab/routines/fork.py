@@ -12,6 +12,7 @@ from thplab.frames import PG_anon_exclusive, single
 from thplab.routines.cow import alloc_small_pages, map_small_copies
 from thplab.routines.deposit import pgtable_trans_huge_deposit
 from thplab.routines.fault import pmd_alloc, pte_alloc
+from thplab.routines.ksm import ksm_enter
 from thplab.routines.rmap import anon_vma_lock
 from thplab.routines.split_huge_pmd import split_huge_pmd
 from thplab.routines.swap import swap_duplicate
@@ -35,6 +36,8 @@ def dup_mmap(system: System, parent: AddressSpace, name: str) -> Routine[int]:
     child = system.new_mm(name, pgd)
     child.regions.update(parent.regions)
     yield change(f"a new process {name} with an empty page table")
+    if parent.name in system.ksm.mms:
+        yield from ksm_enter(system, child)
     error = 0
     vmas = tuple(vma for vma in parent.vmas if VM_DONTCOPY not in vma.flags)
     for source in vmas:

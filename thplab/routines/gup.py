@@ -8,8 +8,8 @@ from itertools import pairwise
 from thplab import page_tables as pt
 from thplab.address_space import AddressSpace
 from thplab.errors import EFAULT, ENOMEM
-from thplab.frames import GUP_PIN_COUNTING_BIAS, single
-from thplab.routines.cow import VM_FAULT_OOM
+from thplab.frames import GUP_PIN_COUNTING_BIAS, PG_anon, PG_referenced, single
+from thplab.routines.cow import VM_FAULT_HWPOISON, VM_FAULT_OOM
 from thplab.routines.fault import handle_mm_fault
 from thplab.routines.walk import pmd_at
 from thplab.steps import Routine, change, read
@@ -17,8 +17,10 @@ from thplab.system import Pin, System, routine
 
 
 @routine
-def pin_user_pages(system: System, mm: AddressSpace, start: int, end: int, pin: Pin, write: bool) -> Routine[int]:
+def pin_user_pages(system: System, mm: AddressSpace, start: int, end: int, pin: Pin, write: bool, touch: bool = True) -> Routine[int]:
     """A driver takes one reference on each page of [start, end), as `pin` says, which has no pages yet, and remembers them.
+
+    With `touch` the pages count as referenced from then on (FOLL_TOUCH).
 
     Returns 0, or -EFAULT / -ENOMEM where a page cannot be faulted in; then the references taken so far are dropped.
     """
@@ -43,10 +45,19 @@ def pin_user_pages(system: System, mm: AddressSpace, start: int, end: int, pin: 
         yield from put_user_pages(system, extra, pin.foll_pin)
         pages = kept
     system.pins[pin.name] = replace(pin, pages=pages)
+    if touch:
+        mark_referenced(system, pages)
     yield change(
         f"the driver holds {len(pages)} {'pages' if len(pages) > 1 else 'page'} as {pin.name!r}", "It may read or write them at any time."
     )
     return 0
+
+
+def mark_referenced(system: System, pages: tuple[int, ...]) -> None:
+    """Set PG_referenced on small pages and on the heads of others, as long as they are anonymous memory."""
+    for head in {system.frames.compound_head(page) for page in pages}:
+        if system.frames.flags[head] & PG_anon:
+            system.frames.flags[head] |= PG_referenced
 
 
 def one_of_each_folio(system: System, pages: tuple[int, ...]) -> tuple[int, ...]:
@@ -126,7 +137,7 @@ def get_user_page(system: System, mm: AddressSpace, address: int, write: bool, f
         result = yield from follow_page(system, mm, address, write, foll_pin)
         if result is None:
             fault = yield from handle_mm_fault(system, vma, address, write)
-            result = -ENOMEM if fault & VM_FAULT_OOM else None
+            result = -ENOMEM if fault & VM_FAULT_OOM else -EFAULT if fault & VM_FAULT_HWPOISON else None
     yield from system.cpus.unlock(mm.mmap_sem)
     assert result is not None
     return result

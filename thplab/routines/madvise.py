@@ -5,6 +5,7 @@ from __future__ import annotations
 from thplab import page_tables as pt
 from thplab.address_space import VM_DONTCOPY, VM_HUGEPAGE, VM_LOCKED, VM_MERGEABLE, VM_NOHUGEPAGE, VM_WIPEONFORK, AddressSpace
 from thplab.errors import EINVAL
+from thplab.routines.ksm import ksm_enter, unmerge_ksm_pages
 from thplab.routines.populate import populate_vma_page_range
 from thplab.routines.protect import vma_modify_flags
 from thplab.routines.unmap import MmuGather, tlb_finish_mmu, zap_pmd
@@ -70,6 +71,10 @@ def madvise_behavior(system: System, mm: AddressSpace, start: int, end: int, set
     yield from system.cpus.lock(mm.mmap_sem)
     old = mm.overlapping(start, end)
     for vma in old:
+        if sets == VM_MERGEABLE:
+            yield from ksm_enter(system, mm)
+        if clears == VM_MERGEABLE and VM_MERGEABLE in vma.flags and vma.anon_vma is not None:
+            yield from unmerge_ksm_pages(system, vma, max(start, vma.start), min(end, vma.end))
         yield from vma_modify_flags(system, vma, start, end, (vma.flags | {sets}) - {clears, ""})
     yield from system.cpus.unlock(mm.mmap_sem)
     return 0

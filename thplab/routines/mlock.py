@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from thplab.address_space import VM_LOCKED, AddressSpace
-from thplab.errors import EAGAIN, EFAULT, ENOMEM
+from thplab.errors import EAGAIN, EFAULT, EHWPOISON, ENOMEM
 from thplab.routines.populate import mm_populate
 from thplab.routines.protect import vma_modify_flags
 from thplab.steps import Routine, read
 from thplab.system import System, routine
 
-_POSIX_ERRORS = {-EFAULT: -ENOMEM, -ENOMEM: -EAGAIN}
+_POSIX_ERRORS = {-EFAULT: -ENOMEM, -EHWPOISON: -ENOMEM, -ENOMEM: -EAGAIN}
 """What mlock says for the errors of its populating (__mlock_posix_error_return)."""
 
 

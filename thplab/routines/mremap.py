@@ -7,10 +7,11 @@ No counter of any page changes. The pages keep their index in the reverse map, s
 from __future__ import annotations
 
 from thplab import page_tables as pt
-from thplab.address_space import AddressSpace, Vma
+from thplab.address_space import VM_MERGEABLE, AddressSpace, Vma
 from thplab.errors import EFAULT, EINVAL, ENOMEM
 from thplab.routines.deposit import pgtable_trans_huge_deposit, pgtable_trans_huge_withdraw
 from thplab.routines.fault import pmd_alloc, pte_alloc
+from thplab.routines.ksm import unmerge_ksm_pages
 from thplab.routines.rmap import anon_vma_lock, vmas_lock
 from thplab.routines.split_huge_pmd import split_huge_pmd
 from thplab.routines.unmap import do_munmap
@@ -48,6 +49,8 @@ def move_vma(system: System, vma: Vma, old: int, new: int, length: int) -> Routi
     Returns 0, or -ENOMEM (no memory for a page table) with everything back where it was.
     """
     mm = vma.mm
+    if VM_MERGEABLE in vma.flags:
+        yield from unmerge_ksm_pages(system, vma, old, old + length)  # KSM finds its pages by their addresses
     target, rmap_locks = yield from copy_vma(system, vma, old, new, length)
     source = mm.find_vma(old)  # the old VMA itself may have become part of the new one
     assert source is not None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from thplab import page_tables as pt
 from thplab.address_space import AddressSpace, Vma
-from thplab.errors import EFAULT, ENOMEM
-from thplab.routines.cow import VM_FAULT_OOM
+from thplab.errors import EFAULT, EHWPOISON, ENOMEM
+from thplab.routines.cow import VM_FAULT_HWPOISON, VM_FAULT_OOM
 from thplab.routines.fault import accessible, handle_mm_fault, huge_pmd_set_accessed
 from thplab.routines.walk import pmd_at
 from thplab.steps import Routine, read
@@ -16,7 +16,8 @@ from thplab.system import System, routine
 def mm_populate(system: System, mm: AddressSpace, start: int, end: int) -> Routine[int]:
     """Fault in what lies in [start, end), as a write where writes are allowed: so nothing is left to be copied later.
 
-    Takes mmap_sem. Returns 0, -EFAULT at a VMA that allows nothing, or -ENOMEM; what was faulted in before that stays.
+    Takes mmap_sem. Returns 0, -EFAULT at a VMA that allows nothing, -EHWPOISON at poisoned memory, or -ENOMEM; what was
+    faulted in before that stays.
     """
     yield from system.cpus.lock(mm.mmap_sem, "shared")
     error = 0
@@ -34,7 +35,7 @@ def mm_populate(system: System, mm: AddressSpace, start: int, end: int) -> Routi
 def populate_vma_page_range(system: System, vma: Vma, start: int, end: int, write: bool) -> Routine[int]:
     """Fault in every page of [start, end), which lies inside `vma`. Called under mmap_sem.
 
-    Returns 0, -EFAULT if the VMA allows nothing, or -ENOMEM. No reference is taken, and no content changes.
+    Returns 0, -EFAULT if the VMA allows nothing, -EHWPOISON at poisoned memory, or -ENOMEM. No reference is taken, and no content changes.
     """
     if not vma.prot:
         yield read("the VMA allows nothing")
@@ -47,6 +48,8 @@ def populate_vma_page_range(system: System, vma: Vma, start: int, end: int, writ
             fault = yield from handle_mm_fault(system, vma, address, write)
             if fault & VM_FAULT_OOM:
                 return -ENOMEM
+            if fault & VM_FAULT_HWPOISON:
+                return -EHWPOISON
             continue
         found = pmd_at(system, vma.mm, address)
         if found is not None and pt.pmd_trans_huge(found[2]):

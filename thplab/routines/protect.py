@@ -166,7 +166,7 @@ def change_pte_range(system: System, vma: Vma, pte_table: int, low: int, high: i
         for part in parts:
             if run.kind == "migration":
                 system.tables.change(pte_table, part, clear=pt._SWP_TYPE, set_=pt._SWP_MIGRATION_READ)
-            else:
+            elif run.kind in ("page", "zero"):
                 system.tables.change(pte_table, part, clear=pt._PAGE_PROTECTION, set_=bits)
                 if run.kind == "page":
                     system.tables.table[pte_table][part] |= np.where(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from thplab.address_space import AnonVma, Vma
+from thplab.frames import PG_ksm
 from thplab.steps import Routine, change, read
 from thplab.system import System, routine
 
@@ -64,3 +65,36 @@ def rmap_walk(system: System, anon_vma: AnonVma, page: int) -> tuple[tuple[Vma, 
         if low <= last and first <= high:
             found.append((vma, vma.start + (first - vma.pgoff) * page_size))
     return tuple(found)
+
+
+def _rmap_locks(system: System, page: int) -> tuple[str, ...]:
+    numbers = [int(system.frames.mapping[page])]
+    if system.frames.flags[page] & PG_ksm:
+        numbers = [system.ksm.items[place].anon_vma for place in system.ksm.sharing(page)]
+    return tuple(sorted({anon_vma_lock(system.anon_vmas[n]) for n in numbers if n in system.anon_vmas}))
+
+
+@routine
+def lock_rmap(system: System, page: int) -> Routine[tuple[str, ...]]:
+    """Lock the reverse map of a small page or of a head, so that nobody comes to map it unseen. Returns the locks, none if it has none."""
+    locks = _rmap_locks(system, page)
+    for lock in locks:
+        yield from system.cpus.lock(lock)
+    return locks
+
+
+def rmap_walk_page(system: System, page: int) -> tuple[tuple[Vma, int], ...]:
+    """Every (VMA, address) at which a small page or a head may be mapped. Called under the locks of its reverse map.
+
+    A page of KSM's is in no anon_vma: it is found at the addresses that were merged to it, and in forks of their processes.
+    """
+    if not system.frames.flags[page] & PG_ksm:
+        anon_vma = system.anon_vmas.get(int(system.frames.mapping[page]))
+        return rmap_walk(system, anon_vma, page) if anon_vma else ()
+    found: dict[tuple[str, int], tuple[Vma, int]] = {}
+    for name, address in system.ksm.sharing(page):
+        family = system.anon_vmas.get(system.ksm.items[name, address].anon_vma)
+        for vma in family.vmas if family else ():
+            if vma.start <= address < vma.end:
+                found[vma.mm.name, address] = (vma, address)
+    return tuple(found.values())

@@ -8,9 +8,9 @@ from __future__ import annotations
 from thplab import page_tables as pt
 from thplab.address_space import AnonVma
 from thplab.errors import EBUSY
-from thplab.frames import PG_OF_HEAD, PG_head, PG_lru, PG_tail, single
+from thplab.frames import PG_OF_HEAD, PG_has_hwpoisoned, PG_head, PG_lru, PG_tail, single
 from thplab.routines.rmap import anon_vma_lock, page_get_anon_vma, rmap_walk
-from thplab.routines.split_huge_page_freeze import split_huge_page_freeze
+from thplab.routines.split_huge_page_freeze import other_subpages, split_huge_page_freeze
 from thplab.routines.split_huge_pmd import split_huge_pmd
 from thplab.routines.walk import pmd_at
 from thplab.steps import Routine, change, read
@@ -18,21 +18,22 @@ from thplab.system import System, routine
 
 
 @routine
-def split_huge_page(system: System, page: int, to_list: bool = False) -> Routine[int]:
+def split_huge_page(system: System, page: int, to_list: bool = False, kept: int | None = None) -> Routine[int]:
     """Split the compound page with head `page` the way the kernel's scheme needs it (split_huge_page_to_list).
 
-    The caller holds the page lock and one reference. With `to_list` the tails go onto its list, with a reference each.
-    Returns 0, or a negative errno if the page is pinned.
+    The caller holds the page lock and one reference, which ends on the subpage `kept` (None: on the head). With `to_list` the
+    tails go onto its list, with a reference each. Returns 0, or a negative errno if the page is pinned; then the reference
+    stays on the head.
     """
-    return (yield from PAGE_SPLITS[system.scheme.page_split](system, page, to_list))
+    return (yield from PAGE_SPLITS[system.scheme.page_split](system, page, to_list, page if kept is None else kept))
 
 
 @routine
-def split_huge_page_compound_lock(system: System, page: int, to_list: bool = False) -> Routine[int]:
+def split_huge_page_compound_lock(system: System, page: int, to_list: bool = False, kept: int | None = None) -> Routine[int]:
     """The RFC's split: check, split every PMD, check again under compound_lock, hand the references out.
 
-    Called with a reference on the head `page`, which the caller keeps. Returns 0, or -EBUSY: refused at the first check
-    nothing has changed but the event thp_split_page_failed; refused at the second, PMDs stay split.
+    Called with a reference on the head `page`, which the caller keeps, on `kept` if that is given. Returns 0, or -EBUSY:
+    refused at the first check nothing has changed but the event thp_split_page_failed; refused at the second, PMDs stay split.
     """
     anon_vma = yield from page_get_anon_vma(system, page)
     if anon_vma is None:
@@ -55,7 +56,9 @@ def split_huge_page_compound_lock(system: System, page: int, to_list: bool = Fal
     yield from system.cpus.unlock("lru_lock")
     if error:
         return (yield from split_refused(system, lock, error))
-    yield from system.scheme.put_pages(system, slice(page + 1, page + system.geometry.nr))
+    others = other_subpages(system, page, kept)
+    for part in others:
+        yield from system.scheme.put_pages(system, part)
     system.count_vm_event("thp_split_page")
     yield from system.cpus.unlock(lock, "The compound page is gone.", event="thp_split_page")
     return 0
@@ -132,7 +135,7 @@ def split_refcount(system: System, page: int, to_list: bool) -> Routine[None]:
     yield change(
         f"head {system.count} -= {moved}", "What went to the tails leaves the head. Its own mappings and the caller's reference stay."
     )
-    frames.flags[page] &= ~PG_head
+    frames.flags[page] &= ~(PG_head | PG_has_hwpoisoned)
     yield change("the compound page is no more", f"{system.geometry.nr} ordinary pages remain, mapped where they were.")
 
 

@@ -6,11 +6,24 @@ It came five months after the RFC, as patch 18 of its second version, and closes
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from thplab import page_tables as pt
 from thplab.address_space import VM_LOCKED, AnonVma, Vma
 from thplab.errors import EBUSY
-from thplab.frames import PG_OF_HEAD, PG_anon_exclusive, PG_head, PG_locked, PG_lru, PG_partially_mapped, PG_swapcache, PG_tail, single
+from thplab.frames import (
+    PG_OF_HEAD,
+    PG_anon_exclusive,
+    PG_has_hwpoisoned,
+    PG_head,
+    PG_hwpoison,
+    PG_locked,
+    PG_lru,
+    PG_partially_mapped,
+    PG_swapcache,
+    PG_tail,
+    single,
+)
 from thplab.routines.rmap import anon_vma_lock, page_get_anon_vma, rmap_walk
 from thplab.routines.split_huge_pmd import split_huge_pmd
 from thplab.routines.swap import free_pages_and_swap_cache
@@ -20,12 +33,12 @@ from thplab.system import System, routine
 
 
 @routine
-def split_huge_page_freeze(system: System, page: int, to_list: bool = False) -> Routine[int]:
+def split_huge_page_freeze(system: System, page: int, to_list: bool = False, kept: int | None = None) -> Routine[int]:
     """Check, freeze every mapping, check again, hand the references out, map again.
 
-    Called with the page lock and one reference on the head `page`. With `to_list` the tails go onto the caller's list
-    instead of the LRU, each with a reference of its own. Returns 0 or the errno of a refused split: refused
-    at the first check nothing has changed but the event; refused after the freeze, PMDs stay split.
+    Called with the page lock and one reference on the head `page`, which ends on `kept` if that is given. With `to_list` the
+    tails go onto the caller's list instead of the LRU, each with a reference of its own. Returns 0 or the errno of a refused
+    split: refused at the first check nothing has changed but the event; refused after the freeze, PMDs stay split.
     """
     frames = system.frames
     anon_vma = yield from page_get_anon_vma(system, page)
@@ -54,7 +67,9 @@ def split_huge_page_freeze(system: System, page: int, to_list: bool = False) -> 
         system.count_vm_event("thp_split_page_failed")
         yield from system.cpus.unlock(lock, event="thp_split_page_failed")
         return -system.kernel.split_refused
-    yield from free_pages_and_swap_cache(system, slice(page + 1, page + system.geometry.nr))
+    others = other_subpages(system, page, kept)
+    for part in others:
+        yield from free_pages_and_swap_cache(system, part)
     system.count_vm_event("thp_split_page")
     yield from system.cpus.unlock(lock, event="thp_split_page")
     return 0
@@ -151,7 +166,7 @@ def split_frozen(system: System, page: int, to_list: bool) -> Routine[None]:
         yield change(f"{system.pages_text(part)} {system.count} = {first}")
         frames.flags[part] = (frames.flags[part] & ~PG_tail) | (frames.flags[page] & ~PG_OF_HEAD) | lru | PG_locked
         yield change(f"{part.stop - part.start} of the tails are pages of their own")
-    frames.flags[page] &= ~PG_head
+    frames.flags[page] &= ~(PG_head | PG_has_hwpoisoned)
     if system.kernel.freezes_refcount:
         frames.refcount[page] = 1 + cached
     yield change("the compound page is no more", "The head's count comes last: from now on anybody may take a reference again.")
@@ -167,6 +182,13 @@ def unlock_subpages(system: System, page: int) -> Routine[None]:
     for part in parts:
         system.frames.flags[part] &= ~PG_locked
         yield change(f"{system.pages_text(part)} unlocked", "All their mappings are back: they may be written to in place again.")
+
+
+def other_subpages(system: System, page: int, kept: int | None) -> tuple[slice, ...]:
+    """The pages that come out of the split of `page`, but the one that the caller keeps: `kept`, or the head."""
+    kept = page if kept is None else kept
+    around = (slice(page, kept), slice(kept + 1, page + system.geometry.nr))
+    return tuple(part for part in around if part.start < part.stop)
 
 
 @routine
@@ -228,7 +250,14 @@ def map_unused_to_zeropage(system: System, vma: Vma, pte_table: int, runs: tuple
     """
     zero = pt.mkspecial(pt.mkyoung(pt.mk_pte(system.frames.zero_page, pt.pgprot(vma.prot))))
     for run in runs:
-        unused = tuple((np.flatnonzero(system.frames.content[run.pages] == 0) + run.start).tolist())
+        unused = tuple((np.flatnonzero(_unused(system, run.pages)) + run.start).tolist())
         if unused:
             system.tables.table[pte_table][list(unused)] = zero
             yield change(f"{len(unused)} PTEs = the zero page", "Their pages hold nothing but zeroes and are freed when the split lets go.")
+
+
+def _unused(system: System, pages: slice) -> npt.NDArray[np.bool_]:
+    """Which of these pages are zero-filled. A bad page is not looked at: it stays what it is."""
+    frames = system.frames
+    unused: npt.NDArray[np.bool_] = (frames.content[pages] == 0) & ((frames.flags[pages] & PG_hwpoison) == 0)
+    return unused

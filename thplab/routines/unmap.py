@@ -66,6 +66,7 @@ def exit_mmap(system: System, mm: AddressSpace) -> Routine[None]:
     yield from unmap_region(system, mm, gone, 0, system.geometry.address_limit)
     system.tables.free(mm.pgd)
     del system.mms[mm.name]
+    system.ksm.forget(mm.name)
     yield change(f"free the top page table: {mm.name} is gone")
 
 

@@ -151,6 +151,12 @@ VOCABULARY: dict[str, OpSpec] = {
         kernel_only=True,
         portable_equivalent="madvise ... pageout of part of the THP",
     ),
+    "migrate": OpSpec(
+        "move the page under `start`, or the huge page that it is part of, to another frame",
+        (_PROC, _START, _REGION),
+        kernel_only=True,
+        portable_equivalent="sys /proc/sys/vm/compact_memory 1, which moves small pages",
+    ),
     "split_pmd": OpSpec(
         "split_huge_pmd() on the mapping of `start`",
         (_PROC, _START, _REGION),

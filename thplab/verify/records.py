@@ -23,7 +23,6 @@ LEFT_OUT = {
     "frames.order": "9 in every record of a compound page: a page of another order would show in head and sub",
     "frames.large_rmappable": "1 in every record",
     "frames.compound_lock": "0 in every record: on one CPU the bit is never stored",
-    "frames.has_hwpoisoned": "memory failure is not simulated",
     "ev.thp_zero_page_alloc": "noise: counts only if the huge zero page was freed before the scenario",
     "ev.pswpin": "noise: the recorder's own pages are swapped, too",
     "ev.pswpout": "noise: the recorder's own pages are swapped, too",

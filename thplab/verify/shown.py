@@ -12,7 +12,17 @@ import numpy.typing as npt
 
 from thplab import page_tables as pt
 from thplab.errors import errname
-from thplab.frames import COLUMNS, PG_anon_exclusive, PG_head, PG_table, PG_tail, PG_used
+from thplab.frames import (
+    COLUMNS,
+    PG_anon_exclusive,
+    PG_has_hwpoisoned,
+    PG_head,
+    PG_hwpoison,
+    PG_ksm,
+    PG_table,
+    PG_tail,
+    PG_used,
+)
 from thplab.machine import Machine
 from thplab.observe import smaps
 from thplab.state import Mapped, ProcessState, State
@@ -94,7 +104,8 @@ class Shown:
         for block, frame in list(self.frames.items()):
             flags = state.column("flags", block * nr, nr)
             compound = bool(flags[0] & PG_head)
-            ours = frame.ours & ((flags & (PG_used | PG_table)) == PG_used)
+            given_back = ((flags & PG_hwpoison) != 0) & (state.column("refcount", block * nr, nr) == 0)
+            ours = frame.ours & ((flags & (PG_used | PG_table)) == PG_used) & ~given_back
             if self.live and not compound:
                 ours &= state.pte_maps[block * nr : (block + 1) * nr] > 0
             if not ours.any() or (compound and not frame.compound):
@@ -119,6 +130,7 @@ class Shown:
         if frame.compound:
             tails = state.column("refcount", head, nr)[1:], state.column("mapcount", head, nr)[1:]
             fields["ref"] = state.field("refcount", head)
+            fields["has_hwpoisoned"] = int(bool(state.field("flags", head) & PG_has_hwpoisoned))
             fields["head_mapcount_raw"] = state.field("mapcount", head)
             fields["tails_count_nonzero"] = int(np.count_nonzero(tails[0]))
             fields["tail_pins"] = int((tails[1] + 1).sum())
@@ -210,7 +222,7 @@ class Shown:
             letters = "".join(letter for bit, letter in _FLAGS if m.entry & bit)
             if m.kind == "swap":
                 letters = "x" if m.entry & pt._SWP_EXCLUSIVE else ""
-            columns["flags"].add(page, count, "" if m.kind == "migration" else letters)
+            columns["flags"].add(page, count, letters if m.kind in ("page", "zero", "swap") else "")
             if m.kind == "page":
                 for offset, alike in self._alike(m.pfn, count):
                     self._add_alike(columns, page + offset, alike, m.pfn + offset, how)
@@ -219,7 +231,7 @@ class Shown:
                 columns["runs"].add(page, count, Place("swap", None, None, how))
                 columns["excl"].add(page, count, 0)
                 continue
-            kind = "migration" if m.kind == "migration" else "hugezero" if m.level else "zero"
+            kind = m.kind if m.kind != "zero" else "hugezero" if m.level else "zero"
             columns["runs"].add(page, count, Place(kind, None, None, how))
             columns["kind"].add(page, count, kind)
             columns["mapcount"].add(page, count, 0)
@@ -238,7 +250,7 @@ class Shown:
             columns["runs"].add(page, count, Place("present", "s", None, how))
             small = f"small ref={state.field('refcount', pfn)} mc={state.field('mapcount', pfn)}"
             columns["small page"].add(page, count, small)
-        columns["kind"].add(page, count, "head" if flags & PG_head else "tail" if flags & PG_tail else "small")
+        columns["kind"].add(page, count, "head" if flags & PG_head else "tail" if flags & PG_tail else "ksm" if flags & PG_ksm else "small")
         columns["mapcount"].add(page, count, mapcount)
         # pagemap asks the first page of a PMD for all of them.
         columns["excl"].add(page, count, int((self._kpagecount(state.head(pfn)) if how == "pmd" else mapcount) == 1))

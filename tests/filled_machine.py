@@ -1,0 +1,50 @@
+"""Machines with huge pages whose pages are all different, and what tests of the callers of split_huge_page ask of them."""
+
+from __future__ import annotations
+
+from thplab import Machine
+from thplab.invariants import check_state
+from thplab.kernels import KERNELS, Kernel
+from thplab.state import State, capture
+
+NR = 8
+SPLIT_FAILS = [k for k in KERNELS.values() if k.scheme.page_split != "tail_pinning"]
+"""The kernels in which a page split can be refused."""
+
+
+def at_rest(machine: Machine) -> State:
+    """The state, in which every invariant holds."""
+    state = capture(machine)
+    assert check_state(state) == []
+    return state
+
+
+def same(machine: Machine, before: State) -> bool:
+    """Nothing has changed since `before` but events and costs."""
+    return capture(machine).exact == before.exact
+
+
+def with_thps(kernel: str | Kernel, thps: int = 1) -> Machine:
+    """A with huge pages, every page filled with contents of its own."""
+    machine = Machine(kernel)
+    machine.call("mmap", proc="A", thps=thps)
+    machine.call("fill", proc="A", start=0, npages=thps * NR)
+    return machine
+
+
+def madvise(machine: Machine, advice: str, start: int, npages: int = 1, proc: str = "A") -> int:
+    return machine.call("madvise", proc=proc, start=start, npages=npages, advice=advice)
+
+
+def mapped_to(state: State, page: int, proc: str = "A") -> int:
+    """pfn of the page that a process maps at a page of its region."""
+    base = dict(state.process(proc).regions)["R"].start + page * state.geometry.page_size
+    for m in state.mapped:
+        offset = (base - m.address) // state.geometry.page_size
+        if m.process == proc and 0 <= offset < len(m.pages):
+            return m.pfn + offset
+    raise AssertionError(f"{proc} maps nothing at page {page}")
+
+
+def events(machine: Machine, *names: str) -> tuple[int, ...]:
+    return tuple(machine.vmstat.get(name, 0) for name in names)

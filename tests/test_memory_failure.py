@@ -1,0 +1,129 @@
+"""Memory failure: MADV_SOFT_OFFLINE and MADV_HWPOISON where the page split succeeds and where it is refused, and what touching does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from filled_machine import NR, SPLIT_FAILS, at_rest, events, madvise, mapped_to, same, with_thps
+
+from thplab.caller_policies import V6_1, V6_12
+from thplab.errors import EBUSY, EHWPOISON, EINVAL, KILLED_BY_SIGBUS
+from thplab.frames import PG_has_hwpoisoned, PG_hwpoison
+from thplab.kernels import KERNELS, Kernel
+from thplab.observe import smaps
+from thplab.state import capture, restore
+
+POISONABLE = [name for name, kernel in KERNELS.items() if "hwpoison" in kernel.advices]
+"""Kernels that were built with CONFIG_MEMORY_FAILURE."""
+
+
+@pytest.mark.parametrize("kernel", POISONABLE)
+def test_soft_offline_splits_and_moves_the_page(kernel: str) -> None:
+    machine = with_thps(kernel)
+    before = at_rest(machine)
+    assert madvise(machine, "soft_offline", 5) == 0
+    state = at_rest(machine)
+    page = mapped_to(before, 5)
+    assert state.contents("A") == before.contents("A") and state.compound_pages() == ()
+    assert mapped_to(state, 5) != page and mapped_to(state, 4) == mapped_to(before, 4)
+    assert state.field("flags", page) & PG_hwpoison
+    assert state.field("refcount", page) == KERNELS[kernel].callers.soft_offline_keeps
+    machine.call("exit", proc="A")
+    free = machine.system.frames.buddy.nr_free
+    assert free == before.nframes - 2, "all but the zero page and the bad one come back"
+    assert at_rest(restore(capture(machine))).exact == capture(machine).exact
+
+
+@pytest.mark.parametrize("kernel", [k for k in SPLIT_FAILS if k.name in POISONABLE], ids=lambda k: k.name)
+def test_soft_offline_of_a_pinned_huge_page_is_refused(kernel: Kernel) -> None:
+    machine = with_thps(kernel)
+    machine.call("pin", proc="A", start=2, pin="dma")
+    before = at_rest(machine)
+    assert madvise(machine, "soft_offline", 5) == -EBUSY
+    assert same(machine, before) and events(machine, "thp_split_page_failed") == (1,)
+
+
+@pytest.mark.parametrize("kernel", POISONABLE)
+def test_soft_offline_of_a_pinned_small_page_cannot_move_it(kernel: str) -> None:
+    machine = with_thps(kernel)
+    machine.call("split", proc="A", start=0)
+    machine.call("pin", proc="A", start=5, pin="dma")
+    before = at_rest(machine)
+    assert madvise(machine, "soft_offline", 5) == -KERNELS[kernel].callers.soft_offline_failed
+    state = at_rest(machine)
+    assert mapped_to(state, 5) == mapped_to(before, 5) and state.contents("A") == before.contents("A")
+    assert not state.field("flags", mapped_to(state, 5)) & PG_hwpoison
+
+
+@pytest.mark.parametrize("kernel", POISONABLE)
+def test_poison_reaches_everybody_who_maps_the_page(kernel: str) -> None:
+    machine = with_thps(kernel)
+    machine.call("fork", proc="A", child="B")
+    before = at_rest(machine)
+    result = madvise(machine, "hwpoison", 5)
+    kills = KERNELS[kernel].callers.hwpoison_answer == "kills"
+    assert result == (KILLED_BY_SIGBUS if kills else 0)
+    state = at_rest(machine)
+    page = mapped_to(before, 5)
+    assert state.field("refcount", page) == 1 and state.field("mapcount", page) == -1
+    assert [m.kind for m in state.mapped if m.process == "B"] == ["page", "hwpoison", "page"]
+    resident = 28 + 4 * KERNELS[kernel].callers.hwpoison_in_rss
+    assert smaps(state, "B")["Rss"] == resident
+    machine.call("read", proc="B", start=6)
+    assert machine.call("write", proc="B", start=0, npages=NR, value=1) == KILLED_BY_SIGBUS
+    state = at_rest(machine)
+    assert [p.name for p in state.processes] == ([] if kills else ["A"]), "B is gone"
+
+
+@pytest.mark.parametrize("kernel", [k for k in SPLIT_FAILS if k.name in POISONABLE], ids=lambda k: k.name)
+def test_poison_for_a_pinned_huge_page(kernel: Kernel) -> None:
+    machine = with_thps(kernel)
+    machine.call("pin", proc="A", start=2, pin="dma", how="raw")
+    before = at_rest(machine)
+    callers = kernel.callers
+    expected = {"ignored": 0, "errno": -EBUSY, "kills": KILLED_BY_SIGBUS}[callers.hwpoison_answer]
+    assert madvise(machine, "hwpoison", 5) == expected
+    state = at_rest(machine)
+    head = before.compound_pages()[0]
+    assert events(machine, "thp_split_page_failed") == (1,) and state.compound_pages() == (head,)
+    assert bool(state.field("flags", head + 5) & PG_hwpoison) is (callers.hwpoison_unsplit != "nothing")
+    assert bool(state.field("flags", head) & PG_has_hwpoisoned) is (callers.hwpoison_unsplit == "both")
+    if callers.hwpoison_answer != "kills":
+        assert state.mapped == before.mapped
+
+
+@pytest.mark.parametrize(("callers", "answers"), [(V6_1, (0, 0, -EHWPOISON)), (V6_12, (KILLED_BY_SIGBUS,))], ids=["v6.1", "v6.12"])
+def test_poison_on_later_kernels(callers: object, answers: tuple[int, ...]) -> None:
+    machine = with_thps(replace(KERNELS["v4.5"], callers=callers))
+    # The call goes on behind the huge page that it has split: only its first page is poisoned.
+    assert madvise(machine, "hwpoison", 4, 3) == answers[0]
+    if len(answers) == 1:
+        assert at_rest(machine).processes == ()
+        return
+    state = at_rest(machine)
+    assert [state.contents("A")[page] is None for page in (4, 5, 6)] == [True, False, False]
+    assert smaps(state, "A")["Rss"] == 32
+    machine.call("pin", proc="A", start=6, pin="dma")
+    assert madvise(machine, "hwpoison", 6) == answers[1], "whoever holds it keeps it"
+    assert at_rest(machine).field("refcount", mapped_to(state, 6)) == 2
+    assert madvise(machine, "hwpoison", 6) == -14
+
+
+def test_poison_on_v4_5_takes_page_after_page() -> None:
+    machine = with_thps("v4.5")
+    assert madvise(machine, "hwpoison", 4, 3) == 0
+    assert [value is None for value in at_rest(machine).contents("A")] == [False] * 4 + [True] * 3 + [False]
+    machine.call("mprotect", proc="A", start=0, npages=NR, prot="r")
+    machine.call("fork", proc="A", child="B")
+    assert at_rest(machine).contents("B") == capture(machine).contents("A")
+    assert machine.call("mlock", proc="A", start=0, npages=NR) == -12
+    assert machine.call("pin", proc="B", start=4, pin="dma") == -14
+    assert machine.call("read", proc="A", start=5) == KILLED_BY_SIGBUS
+    machine.call("munmap", proc="B", start=0, npages=NR)
+    assert at_rest(machine).mapped == ()
+
+
+def test_v6_18_was_built_without_memory_failure() -> None:
+    machine = with_thps("v6.18")
+    assert [madvise(machine, advice, 0) for advice in ("soft_offline", "hwpoison")] == [-EINVAL, -EINVAL]
