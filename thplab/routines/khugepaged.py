@@ -5,9 +5,11 @@ from __future__ import annotations
 from thplab import page_tables as pt
 from thplab.address_space import VM_HUGEPAGE, VM_NOHUGEPAGE, AddressSpace, Vma
 from thplab.errors import EAGAIN, EINVAL, ENOMEM
-from thplab.frames import PG_lru, PG_referenced, single
+from thplab.frames import PG_lru, PG_referenced, PG_swapcache, single, width
 from thplab.routines.deposit import pgtable_trans_huge_deposit
+from thplab.routines.fault import handle_mm_fault
 from thplab.routines.rmap import anon_vma_lock
+from thplab.routines.swap import free_pages_and_swap_cache
 from thplab.routines.walk import pmd_at
 from thplab.steps import Routine, change, read
 from thplab.system import System, routine
@@ -200,7 +202,8 @@ def _judge(system: System, pte_table: int, by_khugepaged: bool) -> str:
             return NOT_ON_LRU
         if system.page_lock(head) in system.cpus.held:
             return LOCKED
-        if frames.page_count(page) != mapped:
+        cached = width(frames.compound(head)) if frames.flags[head] & PG_swapcache else 0
+        if frames.page_count(page) != mapped + cached:
             return COUNT
     if callers.collapse_writable != "none" and writable < (present if callers.collapse_writable == "all" else 1):
         return READ_ONLY
@@ -219,6 +222,7 @@ def collapse_huge_page(system: System, mm: AddressSpace, address: int, by_khugep
         new = yield from collapse_alloc_page(system)
     if new is None:
         return ALLOC_FAILED
+    result = yield from collapse_swapin(system, mm, address, by_khugepaged)
     yield from system.cpus.lock(mm.mmap_sem, why="Nobody may fault anything in while the range changes.")
     vma = hugepage_vma(system, mm, address, by_khugepaged)
     found = pmd_at(system, mm, address)
@@ -227,11 +231,33 @@ def collapse_huge_page(system: System, mm: AddressSpace, address: int, by_khugep
         result = VMA_CHECK
     elif pt.pte_none(found[2]) or pt.pmd_trans_huge(found[2]):
         result = PMD_CHANGED
-    else:
+    elif result == SUCCEED:
         result = yield from collapse_range(system, vma, address, new, by_khugepaged)
     yield from system.cpus.unlock(mm.mmap_sem)
     if page is None and result != SUCCEED:
         yield from _give_back(system, new)
+    return result
+
+
+@routine
+def collapse_swapin(system: System, mm: AddressSpace, address: int, by_khugepaged: bool) -> Routine[str]:
+    """Bring back what is on the swap device of a range that is to be collapsed. Takes mmap_sem (shared). Returns a result."""
+    geometry = system.geometry
+    yield from system.cpus.lock(mm.mmap_sem, "shared")
+    vma = hugepage_vma(system, mm, address, by_khugepaged)
+    result = SUCCEED if vma else VMA_CHECK
+    offsets = range(0, geometry.huge_size, geometry.page_size)
+    for offset in offsets:
+        pte_table = system.tables.walk(mm.pgd, address, 0)
+        pte = system.tables.get(pte_table, geometry.index(address + offset, 0)) if pte_table is not None else 0
+        if vma is None or pt.pte_none(pte) or pt.pte_present(pte):
+            continue
+        yield read(f"no page is there: {pt.entry_text(pte)}")
+        fault = yield from handle_mm_fault(system, vma, address + offset, False)
+        if fault:
+            result = NOT_PRESENT
+            break
+    yield from system.cpus.unlock(mm.mmap_sem)
     return result
 
 
@@ -308,4 +334,4 @@ def _let_go(system: System, vma: Vma, pages: slice) -> Routine[None]:
     yield from system.scheme.remove_pte_rmap(system, vma, first)
     if rest.start < rest.stop:
         yield from system.scheme.remove_pte_rmap(system, vma, rest)
-    yield from system.scheme.put_pages(system, pages)
+    yield from free_pages_and_swap_cache(system, pages)
