@@ -17,7 +17,7 @@ from thplab.verify import Outcome, Report, read_records, replay
 TRUTH = Path(__file__).parent / "truth"
 RECORDED = {f"v{path.stem.removeprefix('linux-')}": path for path in sorted(TRUTH.glob("linux-*.jsonl"))}
 BUILT = [name for name in KERNELS if name in RECORDED]
-NO_POLICY = ("name", "scheme", "source", "refcount_name", "events")
+NO_POLICY = ("name", "scheme", "source", "refcount_name", "events", "callers")  # CALLERS below has those
 POLICIES = [field.name for field in fields(Kernel) if field.name not in NO_POLICY]
 
 
