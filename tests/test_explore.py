@@ -8,9 +8,8 @@ from dataclasses import replace
 import pytest
 from random_scenarios import operations
 
-from thplab.explore import PAIRS, Pair, explore, play
-from thplab.explore.interleavings import parse_schedule
-from thplab.explore.pairs import pin_and_munmap, pin_and_unpin, split
+from thplab.errors import BadInput
+from thplab.explore import PAIRS, Pair, Run, explore, format_schedule, parse_schedule, replay
 from thplab.explore.position import ProtocolError, position
 from thplab.frames import single
 from thplab.invariants import check_state
@@ -35,7 +34,7 @@ def test_the_naive_split_loses_a_page_as_the_book_says() -> None:
     failure = explore(pair).failure
     assert failure is not None
     assert failure.invariant == "nothing_in_use_is_free" and "A maps it" in failure.problem
-    frames = play(pair, failure.schedule)
+    frames = replay(pair, failure.schedule)
     order = [(f.cpu, f.step.text) for f in frames if f.step]
     checked = next(i for i, (cpu, text) in enumerate(order) if cpu == 0 and "equal" in text)
     pinned = order.index((1, "head _count += 1"))
@@ -44,7 +43,7 @@ def test_the_naive_split_loses_a_page_as_the_book_says() -> None:
     assert checked < pinned < handed_out < freed == len(order) - 1
     assert failure.switches == 3
     assert [v.invariant for v in check_state(frames[-1].state)] == [failure.invariant]
-    assert all(check_state(f.state) == [] for f in frames[:-1])
+    assert all(check_state(f.state) == [] for f in frames.frames[:-1])
 
 
 def test_an_unmap_makes_it_a_page_that_is_free_while_the_driver_uses_it() -> None:
@@ -59,7 +58,7 @@ def test_the_explored_routine_is_the_one_that_runs_everywhere() -> None:
     a.mmap(8)
     a.write(0)
     names = []
-    routine = split(machine)
+    routine = machine.begin("split", proc="A", start=0)
     while True:
         try:
             next(routine)
@@ -135,6 +134,7 @@ def test_a_deadlock_is_found_and_named() -> None:
     found = explore(small_pairs()[3])
     assert found.failure is not None
     assert (found.failure.invariant, found.failure.schedule) == ("no_deadlock", (0, 1))
+    assert "CPU 0 waits for lock 2, held by CPU 1; CPU 1 waits for lock 1, held by CPU 0" in found.failure.problem
 
 
 def test_a_bound_that_is_hit_is_reported() -> None:
@@ -144,7 +144,7 @@ def test_a_bound_that_is_hit_is_reported() -> None:
 
 
 def test_a_flush_waits_for_a_cpu_that_is_deaf_to_it() -> None:
-    pair = replace(PAIRS["frozen split, pin and munmap"], cpus=(split, pin_and_unpin))
+    pair = replace(PAIRS["frozen split, pin and munmap"], cpus=("split A 0", "pin A 1 1 dma; unpin dma"))
     deaf_to_flush = explore(pair)
     assert deaf_to_flush.failure is None and deaf_to_flush.complete
 
@@ -165,8 +165,6 @@ def test_every_routine_keeps_the_step_protocol() -> None:
         for kernel in KERNELS:
             machine = Machine(kernel)
             check_protocol(machine, operations(seed, machine))
-    for cpu in (pin_and_munmap, pin_and_unpin, split):
-        assert cpu.__doc__
 
 
 def test_a_breach_of_the_protocol_is_named() -> None:
@@ -179,3 +177,59 @@ def test_a_breach_of_the_protocol_is_named() -> None:
     next(routine)
     with pytest.raises(ProtocolError, match=r"careless local 'pages' is a list"):
         position(routine)
+
+
+def in_turn(pair: Pair, *cpus: int) -> tuple[int, ...]:
+    """The schedule in which one CPU after the other does all of its work."""
+    run, schedule = Run(pair), []
+    for cpu in cpus:
+        while run.move(cpu):
+            schedule.append(cpu)
+    return tuple(schedule)
+
+
+def test_a_schedule_is_replayed_from_its_line() -> None:
+    pair = PAIRS["naive split and pin"]
+    trace = replay(pair, "0x10 1x6 0x3")
+    assert [f.cpu for f in trace.frames[1:]] == [0] * 10 + [1] * 6 + [0] * 3
+    assert format_schedule(trace.schedule) == "0x10 1x6 0x3"
+    assert trace[0].state.exact == pair.start.exact and not trace[-1].at_rest
+    whole = replay(pair, in_turn(pair, 1, 0))
+    assert whole[-1].at_rest and whole.results() == (0, 0, 0)
+    assert [op.op for f in whole if f.result is not None and (op := f.op)] == ["pin", "unpin", "split"]
+
+
+@pytest.mark.parametrize(
+    ("name", "schedule", "why"),
+    [
+        ("naive split and pin", "2x1", "names CPU 2 for step 1; expected one of 0, 1"),
+        ("naive split and pin", "0x28", "lets CPU 0 make step 28, which has ended"),
+        ("naive split and pin", "first 0", "'first' is no part of one"),
+        ("RFC split and munmap", "1x5 0x9", "which has to wait: it waits for anon_vma_lock 1, held by CPU 1"),
+    ],
+)
+def test_a_schedule_that_cannot_be_is_refused_with_the_reason(name: str, schedule: str, why: str) -> None:
+    with pytest.raises(BadInput) as error:
+        replay(PAIRS[name], schedule)
+    assert why in str(error.value)
+
+
+def test_a_race_is_no_scenario() -> None:
+    with pytest.raises(BadInput, match="is a race"):
+        replay(PAIRS["naive split and pin"], "0x3").save()
+
+
+def test_the_ways_are_counted_from_every_node() -> None:
+    found = explore(PAIRS["naive split and pin"])
+    graph, failure = found.graph, found.failure
+    assert graph.ways is not None and failure is not None and found.failing_schedules is not None
+    for node in graph.reached():
+        edges = graph.nodes[node].edges.values()
+        if edges:
+            assert graph.ways[node].schedules == sum(graph.ways[e].schedules for e in edges)
+    assert 0 < found.failing_schedules < graph.ways[0].schedules
+    at = graph.follow(failure.schedule)
+    assert at is not None and graph.ways[at] == (1, 1)
+    checked = graph.follow(failure.schedule[:3])
+    assert checked is not None
+    assert graph.simplest_failure(checked, last=failure.schedule[2]) == (graph.nodes[at].problem, failure.schedule[3:])

@@ -6,15 +6,13 @@ Complete exploration of these pairs is too large; one interruption already meets
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
-from thplab.explore.interleavings import _Run, prepared
-from thplab.explore.pairs import MAPPED_BY_PTES, Pair
-from thplab.machine import Machine
+from thplab.explore import Pair, Run
+from thplab.explore.pairs import MAPPED_BY_PTES
 from thplab.routines.split_huge_page_freeze import split_huge_page_freeze
-from thplab.steps import Routine
 
 PREPARED = {
     "A's PMD": "mmap A; write A 0",
@@ -28,33 +26,29 @@ PREPARED = {
 }
 
 
-def call(op: str, **fields: object) -> Callable[[Machine], Routine[int]]:
-    return lambda machine: machine.begin(op, **fields)
-
-
 ROUTINES = {
-    "split": call("split", proc="A", start=0),
-    "swap_out": call("swap_out", proc="A", start=0),
-    "split_pmd": call("split_pmd", proc="A", start=0),
-    "munmap all": call("munmap", proc="A", start=0, npages=4),
-    "munmap 1": call("munmap", proc="A", start=1),
-    "mprotect all": call("mprotect", proc="A", start=0, npages=4, prot="r"),
-    "mprotect 1": call("mprotect", proc="A", start=3, prot="none"),
-    "fork": call("fork", proc="A", child="C"),
-    "mlock 1": call("mlock", proc="A", start=1),
-    "mlock all": call("mlock", proc="A", start=0, npages=4),
-    "mremap all": call("mremap", proc="A", start=0, npages=4, to="D", at=0),
-    "mremap 2": call("mremap", proc="A", start=1, npages=2, to="D", at=2),
-    "migrate": call("migrate", proc="A", start=1),
-    "khugepaged": call("khugepaged_scan", scans=0),
-    "soft offline 1": call("madvise", proc="A", start=1, advice="soft_offline"),
-    "compaction": call("sys", path="/proc/sys/vm/compact_memory", value="1"),
-    "write": call("write", proc="A", start=1, value=9),
-    "read": call("read", proc="A", start=2),
-    "pin": call("pin", proc="A", start=1, npages=2, pin="dma"),
-    "pin to write": call("pin", proc="A", start=1, pin="dma2", how="gupw"),
-    "B exits": call("exit", proc="B"),
-    "B writes": call("write", proc="B", start=1, value=7),
+    "split": "split A 0",
+    "swap_out": "swap_out A 0",
+    "split_pmd": "split_pmd A 0",
+    "munmap all": "munmap A 0 4",
+    "munmap 1": "munmap A 1 1",
+    "mprotect all": "mprotect A 0 4 r",
+    "mprotect 1": "mprotect A 3 1 none",
+    "fork": "fork A C",
+    "mlock 1": "mlock A 1 1",
+    "mlock all": "mlock A 0 4",
+    "mremap all": "mremap A 0 4 D 0",
+    "mremap 2": "mremap A 1 2 D 2",
+    "migrate": "migrate A 1",
+    "khugepaged": "khugepaged_scan 0",
+    "soft offline 1": "madvise A 1 1 soft_offline",
+    "compaction": "sys /proc/sys/vm/compact_memory 1",
+    "write": "write A 1 value=9",
+    "read": "read A 2",
+    "pin": "pin A 1 2 dma",
+    "pin to write": "pin A 1 1 dma2 how=gupw",
+    "B exits": "exit B",
+    "B writes": "write B 1 value=7",
 }
 SPLITS = ("split", "swap_out")
 
@@ -69,7 +63,7 @@ def pairs() -> Iterator[tuple[str, str, str]]:
                 yield state, one, other
 
 
-def finish(run: _Run, cpu: int) -> str:
+def finish(run: Run, cpu: int) -> str:
     """Let `cpu` go on, and the other where it must wait, until both are done. Returns "" or why they are not."""
     for _ in range(2000):
         if run.done or run.bug:
@@ -90,11 +84,10 @@ def test_one_interruption_anywhere_breaks_nothing(state: str, one: str, other: s
     frozen = {"split_huge_page": split_huge_page_freeze}
     prepare = PREPARED[state] + ("; mmap A region=D" if "mremap" in one + other and "region=D" not in PREPARED[state] else "")
     pair = Pair(f"{state}: {one}, {other}", "", "", prepare, (ROUTINES[one], ROUTINES[other]), False, frozen)
-    start = prepared(pair)
     places = 0
     for first in (0, 1):
         for length in range(1, 400):
-            run = _Run(pair, start)
+            run = Run(pair)
             if not all(run.move(first) and run.routines[first] is not None for _ in range(length)):
                 break
             places += 1

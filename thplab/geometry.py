@@ -85,7 +85,10 @@ TOY = Geometry("TOY", order=3)
 MINI = Geometry("MINI", order=2, levels=2)
 """4 entries, two levels: small enough to visit every state."""
 
-GEOMETRIES = {g.name: g for g in (X86_64, TOY, MINI)}
+TINY = Geometry("TINY", order=1, levels=2)
+"""2 entries, two levels: a huge page is a head and one tail, which is all that a race needs."""
+
+GEOMETRIES = {g.name: g for g in (X86_64, TOY, MINI, TINY)}
 
 
 def geometry(name: str) -> Geometry:

@@ -9,6 +9,7 @@ from typing import Any
 
 from thplab import kernels
 from thplab.errors import BadInput, Deadlock, ThplabError
+from thplab.kernels import Kernel
 from thplab.machine import Machine
 from thplab.mutants import variants
 from thplab.scenario import Operation, Scenario
@@ -21,13 +22,21 @@ _PRIMITIVES = frozenset(vars(Cpus))
 
 @dataclass(frozen=True)
 class Setup:
-    """The machine that a trace begins with. `memory` is in page frames, None for the default; `mutant` and `swap` may be empty."""
+    """The machine that a trace begins with. `kernel` is a name, or a record of the caller's own, which cannot be saved.
 
-    kernel: str = kernels.DEFAULT
+    `memory` is in page frames, None for the default; `mutant` and `swap` may be empty.
+    """
+
+    kernel: str | Kernel = kernels.DEFAULT
     geometry: str = "TOY"
     memory: int | None = None
     mutant: str = ""
     swap: str = ""
+
+    @property
+    def kernel_name(self) -> str:
+        """What the kernel is called."""
+        return self.kernel if isinstance(self.kernel, str) else self.kernel.name
 
     def machine(self) -> Machine:
         """A fresh machine of this kind. Raises BadInput for names that do not exist."""
@@ -172,7 +181,12 @@ class Trace:
     # --- saving -----------------------------------------------------------------------------------------------------------
 
     def save(self) -> str:
-        """The trace as JSON text: the machine, the scenario, what was inserted, and the position. load() is the inverse."""
+        """The trace as JSON text: the machine, the scenario, what was inserted, and the position. load() is the inverse.
+
+        Raises BadInput if the kernel is a record of the caller's own.
+        """
+        if not isinstance(self.setup.kernel, str):
+            raise BadInput("kernel", f"is a record of its own, {self.setup.kernel_name!r}", "one of " + ", ".join(kernels.KERNELS))
         inserts = [{"frame": i.frame, "ops": [op.to_json() for op in i.ops]} for i in self.inserts]
         return json.dumps(
             {"thplab": 1, "setup": self.setup.__dict__, "scenario": self.scenario.to_json(), "inserts": inserts, "position": self.position}

@@ -97,7 +97,7 @@ class _Narrator:
         mutant = f" with the mutant {setup.mutant}" if setup.mutant else ""
         yield from _wrap(title)
         yield from _wrap(
-            f"Kernel {setup.kernel}{mutant}, geometry {geometry.name}: a huge page is {geometry.nr} small pages, "
+            f"Kernel {setup.kernel_name}{mutant}, geometry {geometry.name}: a huge page is {geometry.nr} small pages, "
             f"{geometry.size_text(geometry.nr)}. A mapcount says how often a page is mapped; its field _mapcount holds one less."
         )
 

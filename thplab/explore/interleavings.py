@@ -1,4 +1,4 @@
-"""All interleavings of the routines of a pair: the graph of what can happen, and the simplest way to what must not.
+"""All interleavings of the routines of a pair: the graph of what can happen.
 
 The routines are the ones that everything else runs. Generators cannot be copied, so a state is reached by carrying out
 its schedule again from the start. Two runs are the same state of the race, and explored once, if their machines have
@@ -7,21 +7,18 @@ the same digest and their CPUs the same position (thplab.explore.position).
 
 from __future__ import annotations
 
-import heapq
 import itertools
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from thplab.errors import KernelBug, errname
-from thplab.explore.pairs import Pair
-from thplab.explore.position import position
-from thplab.invariants import check_state
-from thplab.state import State, capture, restore
-from thplab.steps import WAIT, Routine, Step, read
-from thplab.trace import Frame, Setup, record, stack_of
+from thplab.explore.graph import Graph, Node
+from thplab.explore.pair import Pair
+from thplab.explore.run import Key, Run, Schedule, deadlock, format_schedule
+from thplab.invariants import Violation
 
-Schedule = tuple[int, ...]
-"""The CPU that moves, step by step."""
+LIMIT = 100_000
+"""How many states are visited unless another bound is given."""
 
 
 @dataclass(frozen=True)
@@ -39,209 +36,165 @@ class Failure:
 
     def text(self) -> str:
         """The schedule as a line: "0x5 1x12 0x3" is five steps of CPU 0, twelve of CPU 1, three of CPU 0."""
-        return " ".join(f"{cpu}x{len(list(run))}" for cpu, run in itertools.groupby(self.schedule))
-
-
-def parse_schedule(text: str) -> Schedule:
-    """The inverse of Failure.text."""
-    runs = (part.split("x") for part in text.split())
-    return tuple(cpu for c, n in runs for cpu in [int(c)] * int(n))
+        return format_schedule(self.schedule)
 
 
 @dataclass
 class Exploration:
     """What was found. `complete` is False if the bound on states was hit: then absence of a failure proves nothing.
 
-    `states`: distinct states of the race. `schedules`: complete interleavings, counted over the graph; None if a
-    routine can go round in circles. `ends`: digests of the machine after complete interleavings. `failure`: the
-    simplest one, None if there is none.
+    `ends`: digests of the machine after complete interleavings. `failing`: the invariants that some state breaks.
+    `failure`: the simplest one, None if there is none.
     """
 
     pair: Pair
-    states: int = 0
-    schedules: int | None = 0
-    complete: bool = True
+    graph: Graph
     ends: set[bytes] = field(default_factory=set)
     failing: set[str] = field(default_factory=set)
     failure: Failure | None = None
+    states: int = 0
+    """Distinct states of the race."""
+
+    @property
+    def complete(self) -> bool:
+        """Everything was seen."""
+        return self.graph.complete
+
+    @property
+    def schedules(self) -> int | None:
+        """Complete interleavings, counted over the graph; None if a routine can go round in circles, or not everything was seen."""
+        return self.graph.ways[0].schedules if self.graph.ways else None
+
+    @property
+    def failing_schedules(self) -> int | None:
+        """How many of them fail."""
+        return self.graph.ways[0].failing if self.graph.ways else None
+
+    @property
+    def as_expected(self) -> bool:
+        """A pair that loses was seen to; one that holds was seen to in every interleaving."""
+        return self.failure is not None if self.pair.loses else self.complete and self.failure is None
 
     def __str__(self) -> str:
-        seen = f"{self.states} states, {self.schedules if self.schedules is not None else 'endlessly many'} schedules"
+        ways = "endlessly many" if self.complete else "uncounted"
+        seen = f"{self.states} states, {ways if self.schedules is None else self.schedules} schedules"
         bound = "" if self.complete else " (stopped at the bound: not everything was seen)"
         found = f"fails: {self.failure.problem} [{self.failure.text()}]" if self.failure else "no failure"
         return f"{self.pair.name}: {seen}{bound}; {found}"
 
 
-class _Run:
-    """The pair's machine and routines after a schedule."""
+class _Move(NamedTuple):
+    """What a CPU's step makes of the machine and of its own position; None for a step that has to wait."""
 
-    def __init__(self, pair: Pair, start: State, schedule: Schedule = ()) -> None:
-        self.machine = restore(start, dict(pair.variants))
-        self.machine.system.whole = False
-        self.routines: list[Routine[int] | None] = [begin(self.machine) for begin in pair.cpus]
-        self.bug = ""
-        self.step: Step | None = None
-        self.ended = False
-        """The last move was the return of a routine."""
-        for cpu in schedule:
-            self.move(cpu)
-
-    def move(self, cpu: int) -> bool:
-        """Let a CPU do one step; False if it has to wait (then nothing has changed) or has ended already."""
-        routine = self.routines[cpu]
-        if routine is None:
-            return False
-        self.machine.system.cpus.cpu = cpu
-        self.ended = False
-        try:
-            self.step = next(routine)
-        except StopIteration as end:
-            self.routines[cpu] = None
-            self.ended = True
-            self.step = read(f"returns {errname(end.value)}")
-        except KernelBug as bug:
-            self.routines[cpu] = None
-            self.bug = str(bug)
-            self.step = read(f"BUG: {bug}")
-        return self.step.kind != WAIT
-
-    @property
-    def done(self) -> bool:
-        return not any(self.routines)
-
-    def state(self, previous: State | None = None) -> State:
-        return capture(self.machine, previous, in_progress=not self.done)
-
-    def key(self, state: State) -> Hashable:
-        return (state.exact, tuple(position(r) if r is not None else None for r in self.routines), self.bug)
-
-    def problem(self, state: State) -> tuple[str, str] | None:
-        """(invariant, problem) if the state must not be."""
-        if self.bug:
-            return ("no_kernel_bug", self.bug)
-        found = check_state(state)
-        return (found[0].invariant, found[0].problem) if found else None
+    machine: bytes
+    position: Hashable
+    bug: str
+    ended: bool
 
 
-@dataclass
-class _Node:
-    """One state of the race: where each CPU's next step leads, and what is wrong with it."""
-
-    edges: dict[int, int] = field(default_factory=dict)
-    problem: tuple[str, str] | None = None
-
-
-def prepared(pair: Pair) -> State:
-    """The state in which the pair's routines start."""
-    trace = record(pair.prepare, Setup(geometry=pair.geometry.name, memory=4 * pair.geometry.nr))
-    if trace.problem:
-        raise KernelBug(f"the pair {pair.name!r} cannot be prepared: {trace.problem}")
-    return trace[-1].state
-
-
-def explore(pair: Pair, prune: bool = True, limit: int = 200_000) -> Exploration:
+def explore(pair: Pair, prune: bool = True, limit: int = LIMIT) -> Exploration:
     """Visit every interleaving of the pair. Without `prune` each schedule is walked on its own, for checking.
 
     A state that breaks an invariant is not followed any further. `limit` bounds the states visited.
     """
-    start = prepared(pair)
-    result = Exploration(pair)
-    nodes: list[_Node] = []
-    number: dict[Hashable, int] = {}
+    return _Explorer(pair, prune, limit).explore()
 
-    def visit(run: _Run) -> tuple[int, bool]:
-        """The node of the state that `run` is in, and whether it has to be followed from here."""
-        state = run.state(start)
+
+class _Explorer:
+    def __init__(self, pair: Pair, prune: bool, limit: int) -> None:
+        self.pair = pair
+        self.prune = prune
+        self.limit = limit
+        self.graph = Graph()
+        self.result = Exploration(pair, self.graph)
+        self.keys: list[Key] = []
+        self.number: dict[Key, int] = {}
+        self.moves: dict[tuple[bytes, int, Hashable], _Move | None] = {}
+        """A step depends on the machine and on its own CPU's position only, so its outcome is known when it comes again."""
+        self.problems: dict[tuple[bytes, bool, str], Violation | None] = {}
+        """What is wrong with a state of the machine, which many states of the race share."""
+        self.pending: list[tuple[int, Run, Schedule]] = []
+
+    def explore(self) -> Exploration:
+        """Visit everything within the bound."""
+        self._visit(Run(self.pair), ())
+        while self.pending:
+            if len(self.graph.nodes) >= self.limit:
+                self.graph.complete = False
+                break
+            self._follow(*self.pending.pop())
+        self.result.states = len({self.keys[node] for node in self.graph.reached()})
+        found = self.graph.simplest_failure()
+        if found is not None:
+            self.result.failure = Failure(found[0].problem, found[0].invariant, found[1])
+        return self.result
+
+    def _visit(self, run: Run, schedule: Schedule) -> int:
+        """The node of the state that `run` is in after `schedule`. A new one that is not an end is to be followed."""
+        state = run.state(self.pair.start)
         key = run.key(state)
-        known = number.setdefault(key, len(nodes))
-        if prune and known < len(nodes):
-            return known, False
-        node = _Node(problem=run.problem(state))
+        nodes = self.graph.nodes
+        known = self.number.setdefault(key, len(nodes))
+        if self.prune and known < len(nodes):
+            return known
+        machine = (state.exact, state.in_progress, run.bug)
+        if machine not in self.problems:
+            self.problems[machine] = run.problem(state)
+        node = Node(problem=self.problems[machine])
         nodes.append(node)
+        self.keys.append(key)
         if node.problem is not None:
-            result.failing.add(node.problem[0])
+            self.result.failing.add(node.problem.invariant)
         elif run.done:
-            result.ends.add(state.exact)
-        return len(nodes) - 1, node.problem is None and not run.done
+            self.result.ends.add(state.exact)
+        else:
+            self.pending.append((len(nodes) - 1, run, schedule))
+        return len(nodes) - 1
 
-    first = _Run(pair, start)
-    pending: list[tuple[int, _Run, Schedule]] = [(visit(first)[0], first, ())]
-    while pending:
-        if len(nodes) >= limit:
-            result.complete = False
-            break
-        here, live, schedule = pending.pop()
-        edges = nodes[here].edges
-        last = len(pair.cpus) - 1
-        for cpu in range(len(pair.cpus)):
-            run = live if cpu == last else _Run(pair, start, schedule)  # the last try may use up the live machine
-            if not run.move(cpu):
+    def _follow(self, here: int, live: Run, schedule: Schedule) -> None:
+        """Find where each CPU's next step leads. That a routine returns touches nothing: that need not be tried in every order."""
+        key, edges = self.keys[here], self.graph.nodes[here].edges
+        unknown = []
+        for cpu, position in enumerate(key.cpus):
+            if position is None:
                 continue
+            known = self._known(key, cpu)
+            if known is None:
+                unknown.append(cpu)
+            elif known[1] is not None:
+                edges[cpu] = known[1]
+            if known is not None and known[0]:
+                unknown = []
+                self._only(edges, cpu)
+                break
+        for cpu in unknown:
+            run = live if cpu == unknown[-1] else Run(self.pair, schedule)  # the last try may use up the live machine
+            if not run.move(cpu):
+                self.moves[key.machine, cpu, key.cpus[cpu]] = None
+                continue
+            edges[cpu] = self._visit(run, (*schedule, cpu))
+            after = self.keys[edges[cpu]]
+            self.moves[key.machine, cpu, key.cpus[cpu]] = _Move(after.machine, after.cpus[cpu], after.bug, run.ended)
             if run.ended:
-                edges.clear()  # that a routine returns touches nothing: no need to try it in every order
-            edges[cpu], follow = visit(run)
-            if follow:
-                pending.append((edges[cpu], run, (*schedule, cpu)))
-            if run.ended:
+                self._only(edges, cpu)
                 break
         if not edges:
-            nodes[here].problem = ("no_deadlock", "no CPU can go on: each waits for another")
-            result.failing.add("no_deadlock")
-    result.states = len(number)
-    result.schedules = _count_schedules(nodes) if result.complete else None
-    result.failure = _simplest_failure(nodes)
-    return result
+            self.graph.nodes[here].problem = deadlock(self.pair, schedule)
+            self.result.failing.add("no_deadlock")
 
+    def _known(self, key: Key, cpu: int) -> tuple[bool, int | None] | None:
+        """(whether it ends the CPU's work, the node that it leads to or None if it must wait) of a step, None if that has to be tried."""
+        at = (key.machine, cpu, key.cpus[cpu])
+        if not self.prune or at not in self.moves:
+            return None
+        move = self.moves[at]
+        if move is None:
+            return False, None
+        cpus = (*key.cpus[:cpu], move.position, *key.cpus[cpu + 1 :])
+        node = self.number.get(Key(move.machine, cpus, move.bug))
+        return None if node is None else (move.ended, node)
 
-def _count_schedules(nodes: list[_Node]) -> int | None:
-    """Complete paths from the first node; None if the graph has a circle."""
-    count: dict[int, int] = {}
-    open_: set[int] = set()
-    stack = [(0, False)]
-    while stack:
-        at, closing = stack.pop()
-        edges = nodes[at].edges.values()
-        if closing:
-            open_.discard(at)
-            count[at] = sum(count[e] for e in edges) if edges else 1
-        elif at not in count:
-            if at in open_:
-                return None
-            open_.add(at)
-            stack.append((at, True))
-            if any(e in open_ for e in edges):
-                return None
-            stack += [(e, False) for e in edges if e not in count]
-    return count[0]
-
-
-def _simplest_failure(nodes: list[_Node]) -> Failure | None:
-    """The failure that needs the fewest switches between CPUs, then the fewest steps (Dijkstra over node and CPU)."""
-    heap: list[tuple[int, int, Schedule, int]] = [(0, 0, (), 0)]
-    seen: set[tuple[int, int]] = set()
-    while heap:
-        switches, steps, schedule, at = heapq.heappop(heap)
-        last = schedule[-1] if schedule else -1
-        if (at, last) in seen:
-            continue
-        seen.add((at, last))
-        problem = nodes[at].problem
-        if problem is not None:
-            return Failure(problem[1], problem[0], schedule)
-        for cpu, to in nodes[at].edges.items():
-            switched = switches + (last not in (-1, cpu))
-            heapq.heappush(heap, (switched, steps + 1, (*schedule, cpu), to))
-    return None
-
-
-def play(pair: Pair, schedule: Schedule) -> tuple[Frame, ...]:
-    """The frames of one schedule, from the prepared machine on: what a stepper shows."""
-    start = prepared(pair)
-    run = _Run(pair, start)
-    frames = [Frame(0, None, start)]
-    for cpu in schedule:
-        run.move(cpu)
-        routine = run.routines[cpu]
-        stack = stack_of(routine) if routine is not None else ()
-        frames.append(Frame(len(frames), run.step, run.state(frames[-1].state), stack=stack, cpu=cpu))
-    return tuple(frames)
+    @staticmethod
+    def _only(edges: dict[int, int], cpu: int) -> None:
+        for other in edges.keys() - {cpu}:
+            del edges[other]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thplab import page_tables as pt
-from thplab.address_space import VM_LOCKED, AnonVma, Vma
+from thplab.address_space import VM_LOCKED, AddressSpace, AnonVma, Vma
 from thplab.errors import EBUSY
 from thplab.frames import (
     PG_OF_HEAD,
@@ -136,12 +136,18 @@ def freeze_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, p
             tables.freeze(pte_table, part, keep, exclusive=(frames.flags[pages] & PG_anon_exclusive) != 0)
             frames.flags[pages] &= ~PG_anon_exclusive
             yield change("PTE = migration entry", "Whoever touches the page now has to wait.")
-            yield from system.cpus.flush_tlb(
-                f"the frozen pages of {vma.mm.name}", "A GUP-fast that has read the old entry finishes first: its pin will be seen."
-            )
+            yield from flush_frozen(system, vma.mm)
             yield from system.scheme.remove_pte_rmap(system, vma, pages)
             yield from system.scheme.put_pages(system, pages)
     yield from system.cpus.unlock(lock)
+
+
+@routine
+def flush_frozen(system: System, mm: AddressSpace) -> Routine[None]:
+    """No CPU may go on using the entries of `mm` that were frozen just now."""
+    yield from system.cpus.flush_tlb(
+        f"the frozen pages of {mm.name}", "A GUP-fast that has read the old entry finishes first: its pin will be seen."
+    )
 
 
 @routine
@@ -199,22 +205,22 @@ def unfreeze_page(system: System, anon_vma: AnonVma, page: int, map_unused: bool
     """
     places = rmap_walk_pages(system, anon_vma, page)
     yield read("who mapped the page? The reverse map tells")
-    for vma, pte_table, low, high in places:
-        yield from unfreeze_ptes(system, vma, pte_table, low, high, page, map_unused)
+    for vma, start, stop in places:
+        # Looked up only now: a fork may have made the child's table meanwhile, with migration entries copied from its parent.
+        pte_table = system.tables.walk(vma.mm.pgd, start, 0)
+        if pte_table is not None:
+            yield from unfreeze_ptes(system, vma, pte_table, *entry_range(system.geometry, start, stop), page, map_unused)
 
 
-def rmap_walk_pages(system: System, anon_vma: AnonVma, page: int) -> tuple[tuple[Vma, int, int, int], ...]:
-    """Every (VMA, PTE table, low, high) under which one of the pages from `page` on was mapped before the freeze."""
+def rmap_walk_pages(system: System, anon_vma: AnonVma, page: int) -> tuple[tuple[Vma, int, int], ...]:
+    """Every (VMA, start, end of the addresses) under which one of the pages from `page` on may be mapped, parents before children."""
     geometry = system.geometry
     first = int(system.frames.index[page])
     found = []
     for vma in anon_vma.vmas:
         address = vma.start + (first - vma.pgoff) * geometry.page_size
         ranges = pmd_ranges(geometry, max(address, vma.start), min(address + geometry.huge_size, vma.end))
-        for start, stop in ranges:
-            table = system.tables.walk(vma.mm.pgd, start, 0)
-            if table is not None:
-                found.append((vma, table, *entry_range(geometry, start, stop)))
+        found += [(vma, start, stop) for start, stop in ranges]
     return tuple(found)
 
 
@@ -261,3 +267,11 @@ def _unused(system: System, pages: slice) -> npt.NDArray[np.bool_]:
     frames = system.frames
     unused: npt.NDArray[np.bool_] = (frames.content[pages] == 0) & ((frames.flags[pages] & PG_hwpoison) == 0)
     return unused
+
+
+# --- wrong variants -------------------------------------------------------------------------------------------------------
+
+
+def freezes_without_a_flush(system: System, mm: AddressSpace) -> Routine[None]:
+    """flush_frozen that leaves a GUP-fast on its way with the old entry (docs/KERNEL.md 6.6, step 2)."""
+    yield read("no flush")

@@ -22,19 +22,24 @@ def split_huge_pmd(system: System, vma: Vma, address: int, freeze: bool = False)
     With `freeze` the entries are migration entries, which hold neither a reference nor a mapping (docs/KERNEL.md 3.3, step 2).
     Called under mmap_sem, or under the anon_vma lock of the page; with `freeze` also under the page lock.
     """
-    geometry, tables, mm = system.geometry, system.tables, vma.mm
-    found = pmd_at(system, mm, address)
+    found = pmd_at(system, vma.mm, address)
     if found is None:
         return
-    pmd_table, index, pmd = found
+    pmd_table, index, _ = found
     lock = system.ptl(pmd_table)
     yield from system.cpus.lock(lock, why="Whoever else reads or changes this PMD takes the same lock and looks again.")
-    pmd = tables.get(pmd_table, index)
+    pmd = system.tables.get(pmd_table, index)
     yield read(f"is the PMD still huge? {'yes' if pt.pmd_trans_huge(pmd) else 'no'}", "Somebody else may have split it already.")
     if not pt.pmd_trans_huge(pmd):
         yield from system.cpus.unlock(lock)
         return
-    page = pt.pte_pfn(pmd)
+    yield from _split_locked_pmd(system, vma, pmd_table, index, pmd)
+
+
+def _split_locked_pmd(system: System, vma: Vma, pmd_table: int, index: int, pmd: int) -> Routine[None]:
+    """The split of a PMD whose lock is held, and the unlock."""
+    geometry, tables, mm = system.geometry, system.tables, vma.mm
+    lock, page = system.ptl(pmd_table), pt.pte_pfn(pmd)
     pgtable = yield from pgtable_trans_huge_withdraw(system, mm, pmd_table)
     if page == system.huge_zero_page:
         yield from fill_zero_ptes(system, vma, pgtable)
@@ -122,6 +127,16 @@ def fill_zero_ptes(system: System, vma: Vma, pgtable: int) -> Routine[None]:
 
 
 # --- mutants: the same routines, each wrong in one way ----------------------------------------------------------------
+
+
+def trusts_the_first_look(system: System, vma: Vma, address: int) -> Routine[None]:
+    """split_huge_pmd that looks before it takes the lock, and not again (docs/KERNEL.md 6.8)."""
+    found = pmd_at(system, vma.mm, address)
+    if found is None or not pt.pmd_trans_huge(found[2]):
+        return
+    yield read("the PMD is huge: it looks before it takes the lock")
+    yield from system.cpus.lock(system.ptl(found[0]))
+    yield from _split_locked_pmd(system, vma, *found)
 
 
 def forgets_the_references(system: System, page: int) -> Routine[None]:

@@ -55,7 +55,7 @@ def payload(trace: Trace, predictions: Sequence[Prediction] = ()) -> dict[str, A
     return {
         "name": trace.scenario.name,
         "about": trace.scenario.about,
-        "kernel": trace.setup.kernel + (f" with the mutant {trace.setup.mutant}" if trace.setup.mutant else ""),
+        "kernel": trace.setup.kernel_name + (f" with the mutant {trace.setup.mutant}" if trace.setup.mutant else ""),
         "geometry": f"{geometry.name}: {geometry.nr} pages in a huge page of {geometry.size_text(geometry.nr)}",
         "scenario": trace.scenario.line(),
         "problem": trace.problem,
@@ -104,7 +104,7 @@ def code(trace: Trace) -> tuple[str, str]:
     setup, names = trace.setup, "Setup, record"
     extra = [f"memory={setup.memory}"] * (setup.memory is not None) + [f"mutant={setup.mutant!r}"] * bool(setup.mutant)
     extra += [f"swap={setup.swap!r}"] * bool(setup.swap)
-    made = ", ".join([f"Setup({setup.kernel!r}, {setup.geometry!r}", *extra]) + ")"
+    made = ", ".join([f"Setup({setup.kernel_name!r}, {setup.geometry!r}", *extra]) + ")"
     arguments = [repr(trace.scenario.line()), made]
     first = ""
     if trace.inserts:
