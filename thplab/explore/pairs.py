@@ -1,60 +1,224 @@
-"""The races of docs/KERNEL.md, section 6: which variant of a routine loses, and which holds."""
+"""The races of docs/KERNEL.md, section 6, each as a pair: the variant of a routine that loses, and the one that holds."""
 
 from __future__ import annotations
 
-from thplab.explore.pair import Pair
-from thplab.routines.split_huge_page import split_huge_page_compound_lock, split_huge_page_naive
-from thplab.routines.split_huge_page_freeze import split_huge_page_freeze
+from dataclasses import replace
 
+from thplab.errors import BadInput
+from thplab.explore.pair import Pair
+from thplab.geometry import TINY
+from thplab.routines.split_huge_page import split_huge_page_naive
+from thplab.routines.split_huge_page_freeze import freezes_without_a_flush
+from thplab.routines.split_huge_pmd import trusts_the_first_look
+
+MAPPED_BY_A_PMD = "mmap A; write A 0"
 MAPPED_BY_PTES = "mmap A; write A 0; split_pmd A 0"
+_SHARED_BY_PMDS = "mmap A; write A 0; fork A B"
+
+_PIN = "pin A 1 1 dma; unpin dma"
+_PIN_AND_MUNMAP = "pin A 1 1 dma; munmap A 1 1; unpin dma"
+_ZAP = "madvise A 1 1 dontneed"
+
+_LOOK = "the PMD is huge: it looks before it takes the lock"
+
+# --- 6.4: check, and then trust the answer ----------------------------------------------------------------------------------
+
+_NAIVE_AND_PIN = Pair(
+    "naive-split-and-pin",
+    "The split checks and then trusts the answer. A pin that comes in between stays on the head when the references are handed out.",
+    "docs/KERNEL.md 6.4, the short version",
+    MAPPED_BY_PTES,
+    ("split A 0", _PIN),
+    loses=True,
+    variants={"split_huge_page": split_huge_page_naive},
+    sees=(
+        (0, "references but our own: 5 - 1 = 4, equal"),
+        (1, "head _count += 1"),
+        (0, "the compound page is no more"),
+        (1, "free pfn 0x5"),
+    ),
+)
+_NAIVE_PIN_AND_MUNMAP = replace(
+    _NAIVE_AND_PIN,
+    name="naive-split-pin-and-munmap",
+    about="The same with an unmap in between: the page is free, and given to somebody else, while the driver still writes to it.",
+    source="docs/KERNEL.md 6.4",
+    cpus=("split A 0", _PIN_AND_MUNMAP),
+    geometry=TINY,
+    sees=((0, "references but our own: 3 - 1 = 2, equal"), (1, "head _count += 1"), (0, "the compound page is no more")),
+)
+_FROZEN_PIN_AND_MUNMAP = Pair(
+    "frozen-split-pin-and-munmap",
+    "Every mapping becomes a migration entry before the deciding check, so nothing can change behind it.",
+    "docs/KERNEL.md 6.6, against the opponent of 6.4",
+    MAPPED_BY_PTES,
+    ("split A 0", _PIN_AND_MUNMAP),
+    loses=False,
+    kernel="v4.5",
+    geometry=TINY,
+)
+
+# --- 6.5: the RFC's own window -----------------------------------------------------------------------------------------------
+
+_RFC_AND_ZAP = Pair(
+    "rfc-split-and-zap",
+    "The RFC's window: an unmap drops the map count at once and the reference later, and the split reads in between.",
+    "docs/KERNEL.md 6.5",
+    MAPPED_BY_PTES,
+    ("split A 0", _ZAP),
+    loses=True,
+    geometry=TINY,
+    sees=(
+        (0, "references but our own: 3 - 1 = 2, equal"),
+        (1, "tail 1 _mapcount -= 1"),
+        (0, "tail 1 _count = its mappings + 1"),
+        (0, "pfn 0x3 _count -= 1"),
+        (1, "pfn 0x3 _count -= 1"),
+    ),
+)
+_RFC_AND_MUNMAP = replace(
+    _RFC_AND_ZAP,
+    name="rfc-split-and-munmap",
+    about="The same window against munmap. Seen from the other side, it makes the split fail although nobody has pinned the page.",
+    cpus=("split A 0", "munmap A 1 1"),
+)
+_FROZEN_AND_ZAP = Pair(
+    "frozen-split-and-zap",
+    "Map counts are frozen, too: an unmap either is over before the freeze, or finds a migration entry, which counts for nothing.",
+    "docs/KERNEL.md 6.5 and 6.6",
+    MAPPED_BY_PTES,
+    ("split A 0", _ZAP),
+    loses=False,
+    kernel="v4.5",
+    geometry=TINY,
+)
+_FROZEN_AND_MUNMAP = replace(_FROZEN_AND_ZAP, name="frozen-split-and-munmap", cpus=("split A 0", "munmap A 1 1"))
+_RFC_AND_PIN = Pair(
+    "rfc-split-and-pin",
+    "compound_lock keeps get_page and put_page of a tail out while the references are handed out: pins do not get lost in the RFC.",
+    "docs/KERNEL.md 6.5",
+    MAPPED_BY_PTES,
+    ("split A 0", _PIN),
+    loses=False,
+    geometry=TINY,
+)
+_RFC_AND_FORK = Pair(
+    "rfc-split-and-fork",
+    "A fork takes the reference first and counts the mapping later, so the split sees a reference too many, never too few: it gives up.",
+    "docs/KERNEL.md 6.5, the mirror image",
+    MAPPED_BY_PTES,
+    ("split A 0", "fork A B"),
+    loses=False,
+    geometry=TINY,
+)
+
+# --- 6.6: freeze by migration entries ----------------------------------------------------------------------------------------
+
+_UNFLUSHED_AND_PIN = Pair(
+    "unflushed-freeze-and-pin",
+    "A freeze that does not flush the TLB does not wait for a GUP-fast that has read the old entry: its pin comes after the check.",
+    "docs/KERNEL.md 6.6, step 2a left out",
+    MAPPED_BY_PTES,
+    ("split A 0", _PIN),
+    loses=True,
+    variants={"flush_frozen": freezes_without_a_flush},
+    kernel="v4.5",
+    geometry=TINY,
+    sees=(
+        (1, "read the PTE: P·RW·U·A"),
+        (0, "frozen: is our reference the only one? yes"),
+        (1, "head _count += 1"),
+        (0, "1 of the tails are pages of their own"),
+        (1, "free pfn 0x3"),
+    ),
+)
+_FROZEN_AND_PIN = Pair(
+    "frozen-split-and-pin",
+    "The flush waits for a GUP-fast on its way, so its pin is seen; a later one finds a migration entry and waits.",
+    "docs/KERNEL.md 6.6",
+    MAPPED_BY_PTES,
+    ("split A 0", _PIN),
+    loses=False,
+    kernel="v4.5",
+    geometry=TINY,
+)
+_FROZEN_AND_FORK = Pair(
+    "frozen-split-and-fork",
+    "A fork copies migration entries. Parents come before children in the reverse map, so the split finds the copies when it thaws.",
+    "docs/KERNEL.md 6.6",
+    MAPPED_BY_PTES,
+    ("split A 0", "fork A B"),
+    loses=False,
+    kernel="v4.5",
+    geometry=TINY,
+)
+
+# --- 6.8: split_huge_pmd against who uses the PMD ------------------------------------------------------------------------------
+
+_PMD_AND_ZAP = Pair(
+    "pmd-split-and-zap",
+    "split_huge_pmd looks at the PMD again under its lock: somebody may have taken the mapping away.",
+    "docs/KERNEL.md 6.8",
+    MAPPED_BY_A_PMD,
+    ("split_pmd A 0", "madvise A 0 1thp dontneed"),
+    loses=False,
+    geometry=TINY,
+)
+_PMD_AND_FAULT = replace(
+    _PMD_AND_ZAP,
+    name="pmd-split-and-fault",
+    about="A write fault replaces the shared huge page by a copy. Under the lock the split sees which of the two is mapped.",
+    prepare=_SHARED_BY_PMDS,
+    cpus=("split_pmd A 0", "write A 1"),
+)
+_PMD_AND_FORK = replace(
+    _PMD_AND_ZAP,
+    name="pmd-split-and-fork",
+    about="A fork write-protects the PMD. The split of a PMD through the reverse map passes on the rights that it finds under the lock.",
+    cpus=("split A 0", "fork A B"),
+)
+_PMD_AND_PIN = replace(
+    _PMD_AND_ZAP,
+    name="pmd-split-and-pin",
+    about="A GUP-fast takes no lock. It may, with this scheme: whichever entry it reads, its reference goes to the same head.",
+    cpus=("split_pmd A 0", _PIN),
+)
+
+
+def _blind(pair: Pair, *sees: tuple[int, str]) -> Pair:
+    """The pair with a split_huge_pmd that does not look again under the lock."""
+    about = "split_huge_pmd that looks before it takes the lock, and not again: it splits a mapping that is not there any more."
+    return replace(pair, name=f"blind-{pair.name}", about=about, loses=True, variants={"split_huge_pmd": trusts_the_first_look}, sees=sees)
+
 
 PAIRS = {
     pair.name: pair
     for pair in (
-        Pair(
-            "naive split and pin",
-            "The split checks and then trusts the answer. A pin that comes in between stays on the head.",
-            "docs/KERNEL.md 6.4, the short version",
-            MAPPED_BY_PTES,
-            ("split A 0", "pin A 1 1 dma; unpin dma"),
-            loses=True,
-            variants={"split_huge_page": split_huge_page_naive},
-        ),
-        Pair(
-            "naive split, pin and munmap",
-            "The split checks and then trusts the answer. With an unmap the page is free while the driver still uses it.",
-            "docs/KERNEL.md 6.4",
-            MAPPED_BY_PTES,
-            ("split A 0", "pin A 1 1 dma; munmap A 1 1; unpin dma"),
-            loses=True,
-            variants={"split_huge_page": split_huge_page_naive},
-        ),
-        Pair(
-            "frozen split, pin and munmap",
-            "Every mapping becomes a migration entry before the deciding check: nothing can change behind it.",
-            "docs/KERNEL.md 6.6",
-            MAPPED_BY_PTES,
-            ("split A 0", "pin A 1 1 dma; munmap A 1 1; unpin dma"),
-            loses=False,
-            variants={"split_huge_page": split_huge_page_freeze},
-        ),
-        Pair(
-            "RFC split and pin",
-            "compound_lock keeps get_page and put_page of a tail out while the references are handed out.",
-            "docs/KERNEL.md 6.5",
-            MAPPED_BY_PTES,
-            ("split A 0", "pin A 1 1 dma; unpin dma"),
-            loses=False,
-            variants={"split_huge_page": split_huge_page_compound_lock},
-        ),
-        Pair(
-            "RFC split and munmap",
-            "The RFC's own window: an unmap drops the map count first and the reference later, and the split reads in between.",
-            "docs/KERNEL.md 6.5",
-            MAPPED_BY_PTES,
-            ("split A 0", "munmap A 1 1"),
-            loses=True,
-            variants={"split_huge_page": split_huge_page_compound_lock},
-        ),
+        _NAIVE_AND_PIN,
+        _NAIVE_PIN_AND_MUNMAP,
+        _FROZEN_PIN_AND_MUNMAP,
+        _RFC_AND_ZAP,
+        _FROZEN_AND_ZAP,
+        _RFC_AND_MUNMAP,
+        _FROZEN_AND_MUNMAP,
+        _RFC_AND_PIN,
+        _RFC_AND_FORK,
+        _UNFLUSHED_AND_PIN,
+        _FROZEN_AND_PIN,
+        _FROZEN_AND_FORK,
+        _blind(_PMD_AND_ZAP, (0, _LOOK), (1, "PMD cleared"), (0, "BUG: no PTE table was deposited under PMD table 0x1 of A")),
+        _PMD_AND_ZAP,
+        _blind(_PMD_AND_FAULT, (0, _LOOK), (1, "PMD = the new huge page, writable"), (0, "fill 2 PTEs: P·R·U·A·D")),
+        _PMD_AND_FAULT,
+        _blind(_PMD_AND_FORK, (0, _LOOK), (1, "the parent's PMD becomes read-only"), (0, "fill 2 PTEs: P·RW·U·A·D")),
+        _PMD_AND_FORK,
+        _PMD_AND_PIN,
     )
 }
+
+
+def pair_named(name: str) -> Pair:
+    """The pair of that name. Raises BadInput for an unknown one."""
+    if name not in PAIRS:
+        raise BadInput("pair", f"{name!r} is unknown", "one of " + ", ".join(PAIRS))
+    return PAIRS[name]

@@ -117,7 +117,7 @@ class Run:
 
     def state(self, previous: State | None = None) -> State:
         """The state of the machine now."""
-        return capture(self.machine, previous, in_progress=not self.done)
+        return capture(self.machine, previous, in_progress=any(self.routines))
 
     def key(self, state: State) -> Key:
         """What tells this state of the race from others; `state` is the machine's."""
