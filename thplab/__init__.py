@@ -1,7 +1,22 @@
 """thplab: how a transparent huge page is mapped, split, pinned and counted, to be learned by doing."""
 
 from thplab.errors import BadInput, Deadlock, KernelBug, ThplabError
+from thplab.explore.check import Report, check
 from thplab.geometry import MINI, TOY, X86_64, Geometry
 from thplab.machine import Machine, OutOfMemory, Process
 
-__all__ = ["MINI", "TOY", "X86_64", "BadInput", "Deadlock", "Geometry", "KernelBug", "Machine", "OutOfMemory", "Process", "ThplabError"]
+__all__ = [
+    "MINI",
+    "TOY",
+    "X86_64",
+    "BadInput",
+    "Deadlock",
+    "Geometry",
+    "KernelBug",
+    "Machine",
+    "OutOfMemory",
+    "Process",
+    "Report",
+    "ThplabError",
+    "check",
+]

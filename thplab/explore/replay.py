@@ -19,9 +19,14 @@ class RaceTrace(Trace):
     pair: Pair | None = None
     schedule: Schedule = ()
 
+    @property
+    def written(self) -> str:
+        """The schedule as a line, as replay() takes it."""
+        return format_schedule(self.schedule)
+
     def save(self) -> str:
         """Not as a scenario: a race is reproduced by its pair and its schedule."""
-        raise BadInput("trace", "is a race", f"replay() with the schedule {format_schedule(self.schedule)!r}")
+        raise BadInput("trace", "is a race", f"replay() with the schedule {self.written!r}")
 
 
 def replay(pair: Pair, schedule: Schedule | str) -> RaceTrace:
