@@ -216,12 +216,12 @@ class Frames:
         self.refcount[page] += n
         self.costs.rmw += abs(n)
 
-    def ref_inc_not_zero(self, page: int) -> bool:
-        """get_page_unless_zero: take a reference unless there is none; False for a tail or a free page."""
+    def ref_inc_not_zero(self, page: int, n: int = 1) -> bool:
+        """get_page_unless_zero: take n references at once unless there is none; False for a tail or a free page."""
         self.costs.rmw += 1
         if self.refcount[page] == 0:
             return False
-        self.refcount[page] += 1
+        self.refcount[page] += n
         return True
 
     def ref_freeze(self, page: int, count: int) -> bool:

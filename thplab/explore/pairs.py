@@ -8,7 +8,7 @@ from thplab.errors import BadInput
 from thplab.explore.pair import Pair
 from thplab.geometry import TINY
 from thplab.routines.split_huge_page import split_huge_page_naive
-from thplab.routines.split_huge_page_freeze import freezes_without_a_flush
+from thplab.routines.split_huge_page_freeze import checks_without_freezing, freezes_without_a_flush
 from thplab.routines.split_huge_pmd import trusts_the_first_look
 
 MAPPED_BY_A_PMD = "mmap A; write A 0"
@@ -153,6 +153,36 @@ _FROZEN_AND_FORK = Pair(
     geometry=TINY,
 )
 
+# --- 6.7: freeze the count by compare-and-swap, where a flush interrupts nobody -----------------------------------------------------
+
+_NO_IPI = {"flush_frozen": freezes_without_a_flush}
+
+_CAS_AND_PIN = Pair(
+    "cas-split-and-pin",
+    "No flush waits here. The count goes from 1 to 0 in one step, GUP-fast takes nothing from a 0, and it looks at the entry again.",
+    "docs/KERNEL.md 6.7",
+    MAPPED_BY_PTES,
+    ("split A 0", _PIN),
+    loses=False,
+    variants=_NO_IPI,
+    kernel="v6.18",
+    geometry=TINY,
+)
+_CHECK_AND_PIN = replace(
+    _CAS_AND_PIN,
+    name="check-without-cas-and-pin",
+    about="The same, but the count is only read: GUP-fast adds its reference between the look and the handing out.",
+    loses=True,
+    variants=_NO_IPI | {"only_reference": checks_without_freezing},
+    sees=(
+        (1, "read the PTE: P·RW·U·A·D"),
+        (0, "head _refcount: 1, nobody else, read only"),
+        (1, "try_get: head _refcount += 1"),
+        (0, "the compound page is no more"),
+        (1, "free pfn 0x2"),
+    ),
+)
+
 # --- 6.8: split_huge_pmd against who uses the PMD ------------------------------------------------------------------------------
 
 _PMD_AND_ZAP = Pair(
@@ -206,6 +236,8 @@ PAIRS = {
         _UNFLUSHED_AND_PIN,
         _FROZEN_AND_PIN,
         _FROZEN_AND_FORK,
+        _CHECK_AND_PIN,
+        _CAS_AND_PIN,
         _blind(_PMD_AND_ZAP, (0, _LOOK), (1, "PMD cleared"), (0, "BUG: no PTE table was deposited under PMD table 0x1 of A")),
         _PMD_AND_ZAP,
         _blind(_PMD_AND_FAULT, (0, _LOOK), (1, "PMD = the new huge page, writable"), (0, "fill 2 PTEs: P·R·U·A·D")),

@@ -8,7 +8,7 @@ from itertools import pairwise
 from thplab import page_tables as pt
 from thplab.address_space import AddressSpace
 from thplab.errors import EFAULT, ENOMEM
-from thplab.frames import GUP_PIN_COUNTING_BIAS, PG_anon, PG_referenced, single
+from thplab.frames import GUP_PIN_COUNTING_BIAS, PG_anon, PG_referenced, single, width
 from thplab.routines.cow import VM_FAULT_HWPOISON, VM_FAULT_OOM
 from thplab.routines.fault import handle_mm_fault
 from thplab.routines.walk import pmd_at
@@ -95,13 +95,11 @@ def get_user_pages_fast(
         if pt.pmd_trans_huge(pmd):
             stop = min(end, (address & -geometry.huge_size) + geometry.huge_size)
             count = (stop - address) // geometry.page_size
-            system.frames.ref_add(single(pt.pte_pfn(pmd)), count)
-            if foll_pin:
-                system.frames.pincount_add(pt.pte_pfn(pmd), count)
-            yield change(
-                f"head {system.count} += {count}", "One add for all pages of this huge page: a pin of a tail is a reference on the head."
-            )
             first = pt.pte_pfn(pmd) + geometry.index(address, 0)
+            assert found is not None, "a usable PMD was found"
+            taken = yield from gup_get_pages(system, found[0], found[1], pmd, slice(first, first + count), foll_pin)
+            if not taken:
+                break
             pages += tuple(range(first, first + count))
             address = stop
             continue
@@ -109,11 +107,54 @@ def get_user_pages_fast(
         yield read(f"read the PTE: {pt.entry_text(pte)}")
         if not _usable(pte, write) or pt.pte_special(pte):
             break
-        yield from grab_page(system, pt.pte_pfn(pte), foll_pin)
+        taken = yield from gup_get_pages(
+            system, pt.pte_pfn(pmd), geometry.index(address, 0), pte, single(pt.pte_pfn(pte)), foll_pin
+        )
+        if not taken:
+            break
         pages += (pt.pte_pfn(pte),)
         address += geometry.page_size
     yield from system.cpus.local_irq_enable()
     return pages
+
+
+@routine
+def gup_get_pages(system: System, table: int, index: int, entry: int, pages: slice, foll_pin: bool) -> Routine[bool]:
+    """GUP-fast takes a reference for each of `pages`, which `entry`, read before, maps. Called with interrupts off.
+
+    Where a split freezes the count, none is taken from a count of 0, and the entry is read again afterwards: if it has changed, the
+    references are dropped. Returns False then, with nothing held; the slow way has to be gone.
+    """
+    frames, count, huge = system.frames, width(pages), pt.pmd_trans_huge(entry)
+    head = frames.compound_head(pages.start)
+    if not system.kernel.freezes_refcount:
+        if not huge:
+            yield from grab_page(system, pages.start, foll_pin)
+            return True
+        frames.ref_add(single(head), count)
+        if foll_pin:
+            frames.pincount_add(head, count)
+        yield change(
+            f"head {system.count} += {count}", "One add for all pages of this huge page: a pin of a tail is a reference on the head."
+        )
+        return True
+    large = frames.is_compound(head)
+    refs, name = (count, "head") if large else (GUP_PIN_COUNTING_BIAS if foll_pin else 1, system.page_name(head))
+    if not frames.ref_inc_not_zero(head, refs):
+        yield read(f"try_get: {name} {system.count} is 0, no reference", "Somebody is splitting or freeing the page.")
+        return False
+    if foll_pin and large:
+        frames.pincount_add(head, count)
+    yield change(f"try_get: {name} {system.count} += {refs}", "One add, unless the count is 0. A tail's reference is on the head.")
+    same = system.tables.get(table, index) == entry and frames.compound_head(pages.start) == head
+    entry_name, now = "PMD" if huge else "PTE", "the same" if same else "changed"
+    yield read(f"read the {entry_name} again: {now}", "Until now nothing said that the page is still mapped.")
+    if not same:
+        if foll_pin and large:
+            frames.pincount_add(head, -count)
+        frames.ref_one_by_one(head, 1 - refs)
+        yield from system.scheme.put_pages(system, single(head))
+    return same
 
 
 def _usable(entry: int, write: bool) -> bool:

@@ -275,3 +275,10 @@ def _unused(system: System, pages: slice) -> npt.NDArray[np.bool_]:
 def freezes_without_a_flush(system: System, mm: AddressSpace) -> Routine[None]:
     """flush_frozen that leaves a GUP-fast on its way with the old entry (docs/KERNEL.md 6.6, step 2)."""
     yield read("no flush")
+
+
+def checks_without_freezing(system: System, page: int) -> Routine[bool]:
+    """only_reference that reads the count and trusts it, where nothing else keeps a GUP-fast out (docs/KERNEL.md 6.7)."""
+    only = system.frames.page_count(page) == 1
+    yield read(f"head {system.count}: {'1, nobody else' if only else 'more than 1: pinned'}, read only")
+    return only

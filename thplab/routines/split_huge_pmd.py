@@ -33,10 +33,10 @@ def split_huge_pmd(system: System, vma: Vma, address: int, freeze: bool = False)
     if not pt.pmd_trans_huge(pmd):
         yield from system.cpus.unlock(lock)
         return
-    yield from _split_locked_pmd(system, vma, pmd_table, index, pmd)
+    yield from _split_locked_pmd(system, vma, pmd_table, index, pmd, freeze)
 
 
-def _split_locked_pmd(system: System, vma: Vma, pmd_table: int, index: int, pmd: int) -> Routine[None]:
+def _split_locked_pmd(system: System, vma: Vma, pmd_table: int, index: int, pmd: int, freeze: bool) -> Routine[None]:
     """The split of a PMD whose lock is held, and the unlock."""
     geometry, tables, mm = system.geometry, system.tables, vma.mm
     lock, page = system.ptl(pmd_table), pt.pte_pfn(pmd)
@@ -129,14 +129,14 @@ def fill_zero_ptes(system: System, vma: Vma, pgtable: int) -> Routine[None]:
 # --- mutants: the same routines, each wrong in one way ----------------------------------------------------------------
 
 
-def trusts_the_first_look(system: System, vma: Vma, address: int) -> Routine[None]:
+def trusts_the_first_look(system: System, vma: Vma, address: int, freeze: bool = False) -> Routine[None]:
     """split_huge_pmd that looks before it takes the lock, and not again (docs/KERNEL.md 6.8)."""
     found = pmd_at(system, vma.mm, address)
     if found is None or not pt.pmd_trans_huge(found[2]):
         return
     yield read("the PMD is huge: it looks before it takes the lock")
     yield from system.cpus.lock(system.ptl(found[0]))
-    yield from _split_locked_pmd(system, vma, *found)
+    yield from _split_locked_pmd(system, vma, *found, freeze)
 
 
 def forgets_the_references(system: System, page: int) -> Routine[None]:
