@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from thplab import cli
 from thplab.describe import narrate
 from thplab.errors import BadInput
+from thplab.explore import PAIRS
 from thplab.scenario import builtin, load
 from thplab.trace import Setup, record
 
@@ -26,6 +28,40 @@ def thplab(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own."""
     command = [sys.executable, "-c", "import sys; from thplab.cli import main; sys.exit(main())", *words]
     return subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=False)
+
+
+# --- races --------------------------------------------------------------------------------------------------------------
+
+
+def test_races_tells_a_pair_and_its_failing_schedule(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["races", "blind-pmd-split-and-zap"]) == 0
+    out = capsys.readouterr().out
+    assert "It loses, as it should be: 369 states, 3,430 schedules of which 280 fail." in out
+    assert "CPU 1: madvise(A, pages 0…1, dontneed)" in out and "The simplest such schedule: 0x2 1x7 0x2" in out
+    steps = out.splitlines()[-11:]
+    assert [line.split()[0] for line in steps] == [str(number) for number in range(1, 12)]
+    assert steps[5].index("PMD cleared") > 40 > steps[-1].index("BUG: no PTE table was deposited")
+
+
+def test_races_without_a_name_tells_all_and_fails_if_one_is_not_as_it_should_be(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = {name: PAIRS[name] for name in ("blind-pmd-split-and-zap", "pmd-split-and-zap")}
+    monkeypatch.setattr(cli, "PAIRS", few)
+    assert cli.main(["races"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert lines[0].split()[:3] == ["ok", "blind-pmd-split-and-zap", "loses"] and lines[1].split()[:3] == ["ok", "pmd-split-and-zap", "holds"]
+    assert lines[2].startswith("2 pairs, 1 that lose and 1 that hold: all as they should be.")
+    for name, pair in few.items():
+        monkeypatch.setattr(cli, "PAIRS", {name: replace(pair, loses=not pair.loses)})
+        assert cli.main(["races"]) == 1
+        assert f"not as they should be: {name}" in capsys.readouterr().out
+
+
+def test_a_pair_that_does_not_exist_is_one_clear_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["races", "nobody"]) == 2
+    assert "pair 'nobody' is unknown; expected one of naive-split-and-pin, " in capsys.readouterr().err
 
 
 # --- run ----------------------------------------------------------------------------------------------------------------

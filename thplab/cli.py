@@ -12,8 +12,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 from thplab import kernels
-from thplab.describe import narrate
+from thplab.describe import narrate, story, summary
 from thplab.errors import BadInput
+from thplab.explore import PAIRS, explore
+from thplab.explore.pairs import pair_named
 from thplab.geometry import GEOMETRIES, TOY
 from thplab.mutants import MUTANTS
 from thplab.scenario import builtin, load
@@ -37,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _export(options)
         if options.command == "verify":
             return _verify(options)
+        if options.command == "races":
+            return _races(options.name)
         return _list() if options.list else _run(options)
     except BadInput as error:
         print(f"thplab: {error}", file=sys.stderr)
@@ -68,6 +72,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     replay.add_argument("file", metavar="FILE.jsonl", help="a truth file, such as tests/truth/linux-4.5.jsonl")
     replay.add_argument("--kernel", metavar="K", default="", help="replay on this kernel (default: the one that each record names)")
+
+    races = commands.add_parser(
+        "races",
+        help="explore every interleaving of routines that meet",
+        description="Explore every interleaving of named pairs of routines. Exit status 0: each wrong variant loses, each right one "
+        "holds; 1: one does not.",
+    )
+    races.add_argument("name", nargs="?", metavar="NAME", help="tell the simplest failing schedule of this pair (default: a line for each)")
 
     page = commands.add_parser(
         "export",
@@ -122,6 +134,25 @@ def _verify(options: argparse.Namespace) -> int:
     report = verify(options.file, options.kernel)
     _print(report.text())
     return report.status
+
+
+# --- races --------------------------------------------------------------------------------------------------------------
+
+
+def _races(name: str | None) -> int:
+    if name is not None:
+        found = explore(pair_named(name))
+        _print(story(found))
+        return 0 if found.as_expected else 1
+    wrong = []
+    for pair in PAIRS.values():
+        found = explore(pair)
+        wrong += [] if found.as_expected else [pair.name]
+        _print(summary(found) + "\n")
+    losing = sum(pair.loses for pair in PAIRS.values())
+    verdict = f"not as they should be: {', '.join(wrong)}" if wrong else "all as they should be"
+    _print(f"{len(PAIRS)} pairs, {losing} that lose and {len(PAIRS) - losing} that hold: {verdict}. More about one: thplab races NAME\n")
+    return 1 if wrong else 0
 
 
 # --- export -------------------------------------------------------------------------------------------------------------
