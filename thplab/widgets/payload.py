@@ -10,6 +10,7 @@ from typing import Any
 from thplab.describe import describe
 from thplab.diagrams import render_trace
 from thplab.errors import errname
+from thplab.explore import PAIRS, RaceTrace
 from thplab.ledger import Account, counters, ledger, small_pages
 from thplab.scenario import Operation
 from thplab.scenario.text import write_line
@@ -100,11 +101,20 @@ def is_plain(frame: Frame, before: Frame) -> bool:
 
 
 def code(trace: Trace) -> tuple[str, str]:
-    """Python that makes the state of a frame again: what stands before the frame's number, and what after it."""
+    """Python that makes the state of a frame again: what stands before the frame's number, and what after it.
+
+    A pair or a kernel record of the reader's own is called `pair` or `kernel` there.
+    """
+    if isinstance(trace, RaceTrace):
+        assert trace.pair is not None, "replay() always names it"
+        known = PAIRS.get(trace.pair.name) == trace.pair
+        pair, names = (f"PAIRS[{trace.pair.name!r}]", "PAIRS, replay") if known else ("pair", "replay")
+        return f"from thplab.explore import {names}\nstate = replay({pair}, {trace.written!r}).seek(", ").state"
     setup, names = trace.setup, "Setup, record"
     extra = [f"memory={setup.memory}"] * (setup.memory is not None) + [f"mutant={setup.mutant!r}"] * bool(setup.mutant)
     extra += [f"swap={setup.swap!r}"] * bool(setup.swap)
-    made = ", ".join([f"Setup({setup.kernel_name!r}, {setup.geometry!r}", *extra]) + ")"
+    kernel = repr(setup.kernel) if isinstance(setup.kernel, str) else "kernel"
+    made = ", ".join([f"Setup({kernel}, {setup.geometry!r}", *extra]) + ")"
     arguments = [repr(trace.scenario.line()), made]
     first = ""
     if trace.inserts:

@@ -1,7 +1,8 @@
 // The race stepper: the learner chooses which CPU makes the next step. Python makes the step and computes all that is shown here.
 // What it shows: thplab/widgets/race_payload.py. The frames of the schedule so far are in the page; only a move needs the kernel.
 
-const PACE = 900, SIDE = 430, ANSWER = 60000;  // milliseconds for a step of Play; pixels of the columns; milliseconds that an answer may take
+const PACE = 900, ANSWER = 60000;  // milliseconds for a step of Replay, and that an answer may take
+const BESIDE = 700;  // pixels: in a wider page the checklist stands beside the steps
 const ICONS = {
   step: "M4 2l9 6-9 6z", back: "M12 2l-9 6 9 6z", first: "M3 2h2v12H3zM14 2L6 8l8 6z", last: "M11 2h2v12h-2zM2 2l8 6-8 6z",
   play: "M4 3l8 5-8 5z", pause: "M4 2h3v12H4zM9 2h3v12H9z",
@@ -18,7 +19,7 @@ class RaceView {
     while (document.getElementById(`${this.id}-title`)) this.id += "-again";
     this.root = h("div", { class: "thp-stepper thp-race", role: "group", "aria-label": `Race ${data.name}`, keydown: event => this.key(event) });
     this.data = data;
-    this.root.append(this.buildHead(), this.buildCpus(), this.buildBar(), this.buildAsk(), this.buildBody(), this.buildWords());
+    this.root.append(this.buildHead(), this.buildCpus(), this.buildBar(), this.buildBody(), this.buildShare(), this.buildWords());
     el.replaceChildren(this.root);
     this.load(data, model.get("step"));
     this.say(model.get("says"));
@@ -58,24 +59,23 @@ class RaceView {
     this.firstButton = this.button("first", "Start", click(() => this.go(0)), icon(ICONS.first));
     this.lastButton = this.button("last", "End of this schedule", click(() => this.go(Infinity)), icon(ICONS.last));
     this.playButton = this.button("play", "", () => this.toggle());
+    this.findButton = this.button("find", "Find me a schedule that breaks it", () => this.ask({ do: "find" }), "Find me a schedule that breaks it");
+    this.anyButton = this.button("any", "Is there any schedule that breaks it?", () => this.ask({ do: "any" }), "Is there any?");
     this.position = h("span", { class: "thp-position" });
-    return h("div", { class: "thp-bar", role: "toolbar", "aria-label": "This schedule" }, this.backButton, this.againButton, this.firstButton,
-      this.lastButton, this.playButton, this.position);
+    this.answer = h("p", { class: "thp-says", "aria-live": "polite" });
+    return h("div", {}, h("div", { class: "thp-bar", role: "toolbar", "aria-label": "This schedule" }, this.backButton, this.againButton,
+      this.firstButton, this.lastButton, this.playButton, this.findButton, this.anyButton, this.position), this.answer);
   }
 
-  buildAsk() {
-    const find = this.button("find", "Find me a schedule that breaks it", () => this.ask({ do: "find" }), "Find me a schedule that breaks it");
-    const any = this.button("any", "Is there any schedule that breaks it?", () => this.ask({ do: "any" }), "Is there any?");
-    this.line = h("input", { type: "text", class: "thp-share", "aria-label": "The race so far as a line; paste one and press Enter to load it", spellcheck: "false", autocomplete: "off" });
+  buildShare() {
+    const label = "The race so far as a line; paste one and press Enter to load it";
+    this.line = h("input", { type: "text", class: "thp-line-of", "aria-label": label, spellcheck: "false", autocomplete: "off" });
     this.copied = h("span", {}, "copy");
-    const share = this.button("copy", "Copy the race so far as a line", () => this.copyLine(), this.copied);
-    const load = h("button", { type: "submit", class: "thp-load" }, "load");
-    this.answer = h("p", { class: "thp-says", "aria-live": "polite" });
-    this.askButtons = [find, any, load];
-    for (const button of this.askButtons) button.setAttribute("aria-disabled", !this.live);
+    this.loadButton = h("button", { type: "submit", class: "thp-load" }, "load");
+    for (const button of [this.findButton, this.anyButton, this.loadButton]) button.setAttribute("aria-disabled", !this.live);
     const submit = event => { event.preventDefault(); this.ask({ do: "load", line: this.line.value }); };
-    return h("div", { class: "thp-asks" }, h("div", { class: "thp-tools" }, find, any,
-      h("form", { class: "thp-sharing", submit }, h("span", {}, "share"), this.line, share, load)), this.answer);
+    return h("form", { class: "thp-share", submit }, h("span", {}, "share this race"), this.line,
+      this.button("copy", "Copy the race so far as a line", () => this.copyLine(), this.copied), this.loadButton);
   }
 
   buildBody() {
@@ -84,7 +84,7 @@ class RaceView {
     this.checks = h("ul", { class: "thp-checks" });
     this.verdict = h("h4", { class: "thp-verdict" });
     this.caption = h("div", { class: "thp-caption", role: "status" });
-    return h("div", { class: "thp-body" }, this.picture, this.lanes, this.caption,
+    return h("div", { class: "thp-body" }, this.picture, this.caption, this.lanes,
       h("section", { class: "thp-must", "aria-label": "What must hold" }, this.verdict, this.checks));
   }
 
@@ -113,7 +113,7 @@ class RaceView {
     if (!this.live) this.say(NO_KERNEL);
     if (!this.live || this.waiting) return;
     this.pause();
-    if (question.do === "find" || question.do === "any") this.say("Looking at every interleaving…");
+    this.say(question.do === "find" || question.do === "any" ? "Looking at every interleaving…" : "");
     this.waiting = setTimeout(() => { this.done(); this.say("The kernel does not answer."); }, ANSWER);
     this.root.setAttribute("aria-busy", true);
     this.model.send({ ...question, at: this.step });
@@ -261,7 +261,7 @@ class RaceView {
   drawChecks(frame) {
     const asked = ([, when]) => when === "always" || frame.rest;
     const wrong = Object.keys(frame.broken), due = this.data.invariants.filter(asked).length;
-    this.verdict.replaceChildren(wrong.length ? `✗ ${wrong.length} of ${due} do not hold` : `✓ all ${due} that are due hold`);
+    this.verdict.replaceChildren(wrong.length ? `✗ ${wrong.length} of ${due} ${wrong.length === 1 ? "does" : "do"} not hold` : `✓ all ${due} that are due hold`);
     this.verdict.classList.toggle("thp-error", wrong.length > 0);
     this.checks.replaceChildren(...this.data.invariants.map(entry => {
       const [name, , about] = entry, problem = frame.broken[name], due = asked(entry);
@@ -286,16 +286,14 @@ class RaceView {
     if (this.details.open) this.words.replaceChildren(wordsTable(this.data.frames[this.step].words));
   }
 
-  // The picture gets the room that it needs, the columns the rest; in a narrow page they go below it.
+  // The picture is as wide as the page, but not much larger than it was drawn; what stands below it never moves.
   layout() {
     const width = this.root.clientWidth, [w, hgt] = this.size;
     if (!width) return;
-    const wide = width >= 900, scale = Math.min((wide ? width - SIDE : width - 2) / w, 1.1);
-    this.root.classList.toggle("thp-wide", wide);
-    const set = (name, pixels) => this.root.style.setProperty(`--${name}`, `${Math.floor(pixels)}px`);
+    const scale = Math.min((width - 2) / w, 1.2), set = (name, pixels) => this.root.style.setProperty(`--${name}`, `${Math.floor(pixels)}px`);
+    this.root.classList.toggle("thp-wide", width >= BESIDE);
     set("picture-width", w * scale);
-    set("picture", Math.max(hgt * scale, wide ? 300 : 0));
-    set("side", SIDE);
+    set("picture", hgt * scale);
   }
 
   destroy() {

@@ -75,12 +75,10 @@ class RaceStepper(anywidget.AnyWidget):
             return
         found = self.race.schedule[kept:]
         switches = sum(a != b for a, b in itertools.pairwise(found))
-        where = "from here on" if kept == at else "from the start: from here on nothing can go wrong any more, or it has gone wrong"
+        where = "from here on" if kept == at else "from the start, for from here on nothing more can go wrong"
         self._show(kept)
-        self.says = (
-            f"Found, {where}: {len(found)} steps, {switches} switches between CPUs; no schedule needs fewer switches. "
-            "Step through it with the key → or Play."
-        )
+        least = f"{len(found)} steps, {switches} switches between CPUs, the fewest there are"
+        self.says = f"Found, {where}: {least}. Go through it with → or Replay."
 
     def _any(self, at: int) -> str:
         found = self.race.found
