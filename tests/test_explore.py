@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import pytest
 from random_scenarios import operations
@@ -266,3 +267,16 @@ def test_the_ways_are_counted_from_every_node() -> None:
     checked = graph.follow(failure.schedule[:3])
     assert checked is not None
     assert graph.simplest_failure(checked, last=failure.schedule[2]) == (graph.nodes[at].problem, failure.schedule[3:])
+
+
+def test_the_page_about_races_tells_what_was_found() -> None:
+    # Where this fails, the numbers have moved: `thplab races` has the new ones.
+    text = (Path(__file__).parent.parent / "docs" / "races.md").read_text()
+    rows = {row[0].strip("` "): row for line in text.splitlines() if line.startswith("| `") for row in [line.strip("| ").split(" | ")]}
+    assert list(rows) == list(PAIRS)
+    for name in PAIRS:
+        found, row = explored(name), rows[name]
+        assert (row[2], row[3]) == ("loses" if found.failure else "holds", f"{found.states:,}"), name
+        if found.failure:
+            assert row[-1].strip("`") == found.failure.text(), name
+        assert f"`{name}`" in text.split("## The stories")[1], name
