@@ -110,7 +110,7 @@ def test_a_scenario_that_stops_early_is_told_and_exits_with_1(capsys: pytest.Cap
         (["stroy"], "expected story"),
         (["mmap A; wrote A 0"], "expected write"),
         (["story", "--kernel", "v9.9"], "expected one of rfc-2014"),
-        (["story", "--geometry", "tiny"], "expected one of X86_64, TOY, MINI"),
+        (["story", "--geometry", "huge"], "expected one of X86_64, TOY, MINI, TINY"),
         (["story", "--memory", "5"], "expected a multiple of 8 frames"),
         (["story", "--mutant", "x"], "expected one of forgets_the_tails"),
     ],

@@ -105,7 +105,7 @@ def split_all_pmds(system: System, anon_vma: AnonVma, page: int) -> Routine[None
     for vma, address in places:
         found = pmd_at(system, vma.mm, max(address, vma.start))
         if found is not None and pt.pmd_trans_huge(found[2]) and pt.pte_pfn(found[2]) == page:
-            yield from split_huge_pmd(system, vma, max(address, vma.start))
+            yield from split_huge_pmd(system, vma, max(address, vma.start), page=page)
 
 
 @routine

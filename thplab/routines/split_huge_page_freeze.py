@@ -109,7 +109,7 @@ def freeze_page(system: System, anon_vma: AnonVma, page: int) -> Routine[None]:
         ranges = pmd_ranges(system.geometry, low, min(address + system.geometry.huge_size, vma.end))
         found = pmd_at(system, vma.mm, low)
         if found is not None and pt.pmd_trans_huge(found[2]) and pt.pte_pfn(found[2]) == page:
-            yield from split_huge_pmd(system, vma, low, freeze=True)
+            yield from split_huge_pmd(system, vma, low, freeze=True, page=page)
         for start, stop in ranges:
             pte_table = system.tables.walk(vma.mm.pgd, start, 0)
             if pte_table is not None:

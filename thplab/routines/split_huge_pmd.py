@@ -14,11 +14,12 @@ from thplab.system import System, routine
 
 
 @routine
-def split_huge_pmd(system: System, vma: Vma, address: int, freeze: bool = False) -> Routine[None]:
+def split_huge_pmd(system: System, vma: Vma, address: int, freeze: bool = False, page: int | None = None) -> Routine[None]:
     """Replace the huge PMD at `address` by a table of PTEs that map the same memory with the same rights.
 
     Touches this one PMD: neither the PMDs of other processes nor the compound page, which stays whole. Never fails:
-    the table it needs was deposited when the huge page was mapped. Does nothing if the PMD is not huge (any more).
+    the table it needs was deposited when the huge page was mapped. Does nothing if the PMD is not huge (any more), or, where a
+    `page` is given, maps another one by now.
     With `freeze` the entries are migration entries, which hold neither a reference nor a mapping (docs/KERNEL.md 3.3, step 2).
     Called under mmap_sem, or under the anon_vma lock of the page; with `freeze` also under the page lock.
     """
@@ -30,7 +31,7 @@ def split_huge_pmd(system: System, vma: Vma, address: int, freeze: bool = False)
     yield from system.cpus.lock(lock, why="Whoever else reads or changes this PMD takes the same lock and looks again.")
     pmd = system.tables.get(pmd_table, index)
     yield read(f"is the PMD still huge? {'yes' if pt.pmd_trans_huge(pmd) else 'no'}", "Somebody else may have split it already.")
-    if not pt.pmd_trans_huge(pmd):
+    if not pt.pmd_trans_huge(pmd) or page not in (None, pt.pte_pfn(pmd)):
         yield from system.cpus.unlock(lock)
         return
     yield from _split_locked_pmd(system, vma, pmd_table, index, pmd, freeze)
@@ -129,7 +130,7 @@ def fill_zero_ptes(system: System, vma: Vma, pgtable: int) -> Routine[None]:
 # --- mutants: the same routines, each wrong in one way ----------------------------------------------------------------
 
 
-def trusts_the_first_look(system: System, vma: Vma, address: int, freeze: bool = False) -> Routine[None]:
+def trusts_the_first_look(system: System, vma: Vma, address: int, freeze: bool = False, page: int | None = None) -> Routine[None]:
     """split_huge_pmd that looks before it takes the lock, and not again (docs/KERNEL.md 6.8)."""
     found = pmd_at(system, vma.mm, address)
     if found is None or not pt.pmd_trans_huge(found[2]):
@@ -156,12 +157,12 @@ def moves_the_head(system: System, vma: Vma, page: int) -> Routine[None]:
     yield change("each subpage _mapcount += 1")
 
 
-def splits_every_pmd(system: System, vma: Vma, address: int) -> Routine[None]:
+def splits_every_pmd(system: System, vma: Vma, address: int, freeze: bool = False, page: int | None = None) -> Routine[None]:
     """split_huge_pmd that behaves as before the RFC: it splits the PMD of every process that maps the page."""
     found = pmd_at(system, vma.mm, address)
-    page = pt.pte_pfn(found[2]) if found and pt.pmd_trans_huge(found[2]) else 0
-    others = system.anon_vmas[int(system.frames.mapping[page])].vmas if page and page != system.huge_zero_page else [vma]
+    head = pt.pte_pfn(found[2]) if found and pt.pmd_trans_huge(found[2]) else 0
+    others = system.anon_vmas[int(system.frames.mapping[head])].vmas if head and head != system.huge_zero_page else [vma]
     right = split_huge_pmd.__wrapped__  # type: ignore[attr-defined]
     every = tuple(others)
     for other in every:
-        yield from right(system, other, address)
+        yield from right(system, other, address, freeze, page)
