@@ -277,8 +277,8 @@ def freezes_without_a_flush(system: System, mm: AddressSpace) -> Routine[None]:
     yield read("no flush")
 
 
-def checks_without_freezing(system: System, page: int) -> Routine[bool]:
+def checks_without_freezing(system: System, page: int, ours: int) -> Routine[bool]:
     """only_reference that reads the count and trusts it, where nothing else keeps a GUP-fast out (docs/KERNEL.md 6.7)."""
-    only = system.frames.page_count(page) == 1
-    yield read(f"head {system.count}: {'1, nobody else' if only else 'more than 1: pinned'}, read only")
+    only = system.frames.page_count(page) == ours
+    yield read(f"head {system.count}: {ours if only else f'more than {ours}'}, {'nobody else' if only else 'pinned'}, read only")
     return only
