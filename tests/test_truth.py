@@ -17,7 +17,7 @@ from thplab.verify import Outcome, Report, read_records, replay
 TRUTH = Path(__file__).parent / "truth"
 RECORDED = {f"v{path.stem.removeprefix('linux-')}": path for path in sorted(TRUTH.glob("linux-*.jsonl"))}
 BUILT = [name for name in KERNELS if name in RECORDED]
-NO_POLICY = ("name", "scheme", "source", "refcount_name", "events", "callers")  # CALLERS below has those
+NO_POLICY = ("name", "scheme", "source", "refcount_name", "events", "callers", "reclaim")  # CALLERS below and tests/test_swap.py have those
 POLICIES = [field.name for field in fields(Kernel) if field.name not in NO_POLICY]
 
 
@@ -49,7 +49,6 @@ PREDECESSOR = {later: earlier for earlier, later in pairwise(BUILT)}
 SHOWN_ELSEWHERE = {
     "freezes_refcount": "one read-modify-write: tests/test_costs.py; and what it is for: the pair of docs/KERNEL.md 6.7",
     "freeze_drops_pmd_whole": "1,024 read-modify-writes: tests/test_costs.py",
-    "pte_reuse_asks_mapcount": "a pinned small page: tests/test_kernel_rules.py",
 }
 """Policies that leave no trace in any recording: what shows them instead."""
 

@@ -186,23 +186,29 @@ class System:
         if frames.flags[page] & PG_tail:
             raise KernelBug(f"free of a tail, {self.page_name(page)}")
         huge = bool(frames.flags[page] & PG_head)
-        self.deferred.pop(page, None)
+        if page in self.deferred:
+            yield from self.cpus.lock("split_queue_lock")
+            self.deferred.pop(page, None)
+            yield change("off the deferred split queue")
+            yield from self.cpus.unlock("split_queue_lock")
         frames.free_pages(page, self.geometry.order if huge else 0)
         yield change(
             f"free the compound page, {self.geometry.nr} frames" if huge else f"free {self.page_name(page)}",
             "The last reference is gone." if not huge else "A compound page is freed as one: only when nobody holds any part of it.",
         )
 
-    def deferred_split_huge_page(self, head: int, partially_mapped: bool = True) -> Routine[None]:
+    def deferred_split_huge_page(self, head: int, partially_mapped: bool = True, times: int = 1) -> Routine[None]:
         """Queue a huge page for memory pressure to split (mm/huge_memory.c): some part of it is mapped no more, or, if not
         `partially_mapped`, it is new and might turn out to be hardly used.
 
-        Does nothing for a page in the swap cache: reclaim is at it already.
+        Does nothing for a page in the swap cache: reclaim is at it already. `times` counts the calls that a vectorised step stands
+        for: each takes the lock, the first one queues the page.
         """
         if self.frames.flags[head] & PG_swapcache:
             yield read("the page is in the swap cache: reclaim is at it already")
             return
         yield from self.cpus.lock("split_queue_lock")
+        self.costs.locks["split_queue_lock"] += times - 1
         if partially_mapped and not self.frames.flags[head] & PG_partially_mapped:
             self.frames.flags[head] |= PG_partially_mapped
             self.count_vm_event("thp_deferred_split_page")

@@ -41,8 +41,9 @@ def pin_user_pages(system: System, mm: AddressSpace, start: int, end: int, pin: 
         yield from put_user_pages(system, pages, pin.foll_pin)
         return error
     if pin.foll_pin and system.kernel.coalesces_pins and len(pages) > 1 and (kept := one_of_each_folio(system, pages)):
-        extra = tuple(page for page in pages if page not in kept)
-        yield from put_user_pages(system, extra, pin.foll_pin)
+        counts = tuple(sum(system.frames.compound_head(p) == system.frames.compound_head(first) for p in pages) for first in kept)
+        for i in range(len(kept)):
+            yield from unpin_user_folio(system, kept[i], counts[i] - 1)
         pages = kept
     system.pins[pin.name] = replace(pin, pages=pages)
     if touch:
@@ -58,6 +59,15 @@ def mark_referenced(system: System, pages: tuple[int, ...]) -> None:
     for head in {system.frames.compound_head(page) for page in pages}:
         if system.frames.flags[head] & PG_anon:
             system.frames.flags[head] |= PG_referenced
+
+
+@routine
+def unpin_user_folio(system: System, page: int, count: int) -> Routine[None]:
+    """Drop `count` FOLL_PIN pins of the folio that `page` is part of at once; one at least is left."""
+    head = system.frames.compound_head(page)
+    system.frames.ref_add(single(head), -count)
+    system.frames.pincount_add(head, -count)
+    yield change(f"head {system.count} -= {count}, _pincount -= {count}", "One pin keeps the whole folio: the driver needs no more.")
 
 
 def one_of_each_folio(system: System, pages: tuple[int, ...]) -> tuple[int, ...]:

@@ -109,7 +109,9 @@ def freeze_page(system: System, anon_vma: AnonVma, page: int) -> Routine[None]:
         ranges = pmd_ranges(system.geometry, low, min(address + system.geometry.huge_size, vma.end))
         found = pmd_at(system, vma.mm, low)
         if found is not None and pt.pmd_trans_huge(found[2]) and pt.pte_pfn(found[2]) == page:
-            yield from split_huge_pmd(system, vma, low, freeze=True, page=page)
+            frozen = yield from split_huge_pmd(system, vma, low, freeze=True, page=page)
+            if frozen:
+                continue
         for start, stop in ranges:
             pte_table = system.tables.walk(vma.mm.pgd, start, 0)
             if pte_table is not None:
@@ -168,13 +170,18 @@ def split_frozen(system: System, page: int, to_list: bool) -> Routine[None]:
         yield from system.cpus.unlock("split_queue_lock")
     parts = system.each(frames.tails(page))
     for part in parts:
-        frames.ref_add(part, first)
+        if system.kernel.freezes_refcount:
+            frames.refcount[part] = first  # plain stores: nobody can take a reference as long as the head's count is 0
+        else:
+            frames.ref_add(part, first)
         yield change(f"{system.pages_text(part)} {system.count} = {first}")
         frames.flags[part] = (frames.flags[part] & ~PG_tail) | (frames.flags[page] & ~PG_OF_HEAD) | lru | PG_locked
         yield change(f"{part.stop - part.start} of the tails are pages of their own")
     frames.flags[page] &= ~(PG_head | PG_has_hwpoisoned)
     if system.kernel.freezes_refcount:
         frames.refcount[page] = 1 + cached
+    else:
+        frames.costs.rmw += 1  # ClearPageCompound
     yield change("the compound page is no more", "The head's count comes last: from now on anybody may take a reference again.")
 
 

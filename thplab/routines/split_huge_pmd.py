@@ -14,18 +14,19 @@ from thplab.system import System, routine
 
 
 @routine
-def split_huge_pmd(system: System, vma: Vma, address: int, freeze: bool = False, page: int | None = None) -> Routine[None]:
+def split_huge_pmd(system: System, vma: Vma, address: int, freeze: bool = False, page: int | None = None) -> Routine[bool]:
     """Replace the huge PMD at `address` by a table of PTEs that map the same memory with the same rights.
 
     Touches this one PMD: neither the PMDs of other processes nor the compound page, which stays whole. Never fails:
     the table it needs was deposited when the huge page was mapped. Does nothing if the PMD is not huge (any more), or, where a
     `page` is given, maps another one by now.
+    Returns whether it was this call that split it.
     With `freeze` the entries are migration entries, which hold neither a reference nor a mapping (docs/KERNEL.md 3.3, step 2).
     Called under mmap_sem, or under the anon_vma lock of the page; with `freeze` also under the page lock.
     """
     found = pmd_at(system, vma.mm, address)
     if found is None:
-        return
+        return False
     pmd_table, index, _ = found
     lock = system.ptl(pmd_table)
     yield from system.cpus.lock(lock, why="Whoever else reads or changes this PMD takes the same lock and looks again.")
@@ -33,8 +34,9 @@ def split_huge_pmd(system: System, vma: Vma, address: int, freeze: bool = False,
     yield read(f"is the PMD still huge? {'yes' if pt.pmd_trans_huge(pmd) else 'no'}", "Somebody else may have split it already.")
     if not pt.pmd_trans_huge(pmd) or page not in (None, pt.pte_pfn(pmd)):
         yield from system.cpus.unlock(lock)
-        return
+        return False
     yield from _split_locked_pmd(system, vma, pmd_table, index, pmd, freeze)
+    return True
 
 
 def _split_locked_pmd(system: System, vma: Vma, pmd_table: int, index: int, pmd: int, freeze: bool) -> Routine[None]:
@@ -130,14 +132,15 @@ def fill_zero_ptes(system: System, vma: Vma, pgtable: int) -> Routine[None]:
 # --- mutants: the same routines, each wrong in one way ----------------------------------------------------------------
 
 
-def trusts_the_first_look(system: System, vma: Vma, address: int, freeze: bool = False, page: int | None = None) -> Routine[None]:
+def trusts_the_first_look(system: System, vma: Vma, address: int, freeze: bool = False, page: int | None = None) -> Routine[bool]:
     """split_huge_pmd that looks before it takes the lock, and not again (docs/KERNEL.md 6.8)."""
     found = pmd_at(system, vma.mm, address)
     if found is None or not pt.pmd_trans_huge(found[2]):
-        return
+        return False
     yield read("the PMD is huge: it looks before it takes the lock")
     yield from system.cpus.lock(system.ptl(found[0]))
     yield from _split_locked_pmd(system, vma, *found, freeze)
+    return True
 
 
 def forgets_the_references(system: System, page: int) -> Routine[None]:
@@ -157,7 +160,7 @@ def moves_the_head(system: System, vma: Vma, page: int) -> Routine[None]:
     yield change("each subpage _mapcount += 1")
 
 
-def splits_every_pmd(system: System, vma: Vma, address: int, freeze: bool = False, page: int | None = None) -> Routine[None]:
+def splits_every_pmd(system: System, vma: Vma, address: int, freeze: bool = False, page: int | None = None) -> Routine[bool]:
     """split_huge_pmd that behaves as before the RFC: it splits the PMD of every process that maps the page."""
     found = pmd_at(system, vma.mm, address)
     head = pt.pte_pfn(found[2]) if found and pt.pmd_trans_huge(found[2]) else 0
@@ -166,3 +169,4 @@ def splits_every_pmd(system: System, vma: Vma, address: int, freeze: bool = Fals
     every = tuple(others)
     for other in every:
         yield from right(system, other, address, freeze, page)
+    return True

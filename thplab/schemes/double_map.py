@@ -58,7 +58,7 @@ class DoubleMap(HeadReferences):
         unmapped = system.geometry.nr
         double_map = bool(frames.flags[head] & PG_double_map)
         frames.flags[head] &= ~PG_double_map
-        frames.costs.rmw += 1
+        frames.costs.rmw += double_map
         yield change("test and clear PageDoubleMap", "No PMD is left: the offset has done its duty.")
         if double_map:
             unmapped = 0
@@ -81,10 +81,10 @@ class DoubleMap(HeadReferences):
         parts = system.each(pages)
         for part in parts:
             frames.map_add(part, -1)
-            unmapped = bool((frames.mapcount[part] == -1).any()) and frames.is_compound(part.stop - 1)
+            unmapped = int(np.count_nonzero(frames.mapcount[part] == -1)) if frames.is_compound(part.stop - 1) else 0
             yield change(f"{system.pages_text(part)} _mapcount -= 1", "The mapping is gone; its reference follows later.")
             if unmapped:
-                yield from system.deferred_split_huge_page(frames.compound_head(part.stop - 1))
+                yield from system.deferred_split_huge_page(frames.compound_head(part.stop - 1), times=unmapped)
 
     def split_pmd_rmap(self, system: System, vma: Vma, head: int) -> Routine[None]:
         frames = system.frames
