@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from thplab import caller_policies
 from thplab.caller_policies import Callers
 from thplab.errors import EAGAIN, EBUSY, BadInput
-from thplab.schemes import DoubleMap, Folio, Rfc, Scheme
+from thplab.schemes import DoubleMap, Folio, HeadCounter, Rfc, Scheme
 
 _EVENTS = (
     "thp_fault_alloc",
@@ -131,6 +131,12 @@ class Kernel:
     """What the file split_huge_pages of debugfs splits: "all" huge pages of the machine, a "range"; empty: there is no such file."""
     callers: Callers
     """What the callers of split_huge_page do: KSM, khugepaged, memory failure, migration."""
+
+
+    @property
+    def head_counters(self) -> tuple[HeadCounter, ...]:
+        """The counters that a compound page has once: the scheme's, and the count of FOLL_PIN pins where there are any."""
+        return (*self.scheme.head_counters, *((HeadCounter("pincount", "pincount", 0),) if self.foll_pin else ()))
 
 
 RFC_2014 = Kernel(

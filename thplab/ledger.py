@@ -13,7 +13,10 @@ import numpy as np
 
 from thplab.errors import BadInput
 from thplab.frames import PG_double_map, PG_head, PG_reserved, PG_table, PG_tail, PG_used
+from thplab.schemes import HeadCounter
+from thplab.schemes.folio import ENTIRELY_MAPPED
 from thplab.state import Array, State
+from thplab.system import Pin
 
 NOBODY = "nobody"
 """The holder of what no mapping and no pin explains although no routine is in progress: an error of the kernel."""
@@ -161,22 +164,44 @@ class _Pages:
                 name = f"{_pages_name(self.first + low, self.first + high, head)} {_counter_name(self.state, column)}"
                 yield Account(name, self.first + low, self.first + high - 1, before if there else None, value, tuple(rows))
             if column == "refcount":
-                yield from self._by_pmd()
+                yield from self._of_the_head(sources)
 
-    def _by_pmd(self) -> Iterator[Account]:
-        """The account of the head's own counter of PMD mappings, in schemes that have one."""
-        counter = self.state.kernel.scheme.pmd_counter
-        if not counter or not self.compound:
+    def _of_the_head(self, sources: tuple[_Source, ...]) -> Iterator[Account]:
+        """The accounts of the counters that a compound page has once."""
+        if not self.compound:
             return
-        value = self.state.field("compound_mapcount", self.first) + 1
-        before = None
-        if self.previous is not None and self.previous.field("flags", self.first) & PG_head:
-            before = self.previous.field("compound_mapcount", self.first) + 1
-        names = self.state.pmd_maps.get(self.first, ())
-        rows = [Row(name, _many(names.count(name), "PMD"), names.count(name)) for name in dict.fromkeys(names)]
-        if value != len(names):
-            rows.append(self._rest(value - len(names)))
-        yield Account(f"head {counter}", self.first, self.first, before, value, tuple(rows))
+        there = self.previous is not None and bool(self.previous.field("flags", self.first) & PG_head)
+        for counter in self.state.kernel.head_counters:
+            value = counter.logical(self.state.field(counter.column, self.first))
+            before = counter.logical(self.previous.field(counter.column, self.first)) if self.previous is not None and there else None
+            rows = list(self._shares(counter, sources))
+            rest = value - sum(row.count for row in rows)
+            if rest and counter.column != "nr_pages_mapped":
+                rows.append(self._rest(rest))
+            if value or before or counter.column == "compound_mapcount":
+                yield Account(f"head {counter.name}", self.first, self.first, before, value, tuple(rows))
+
+    def _shares(self, counter: HeadCounter, sources: tuple[_Source, ...]) -> Iterator[Row]:
+        """Who has a part in a counter of the head. `_nr_pages_mapped` counts subpages, whoever maps them: it has no shares."""
+        if counter.column == "pincount":
+            yield from (Row(p.name, _many(len(self._inside(p)), "pin"), len(self._inside(p))) for p in self._foll_pins())
+        elif counter.column == "nr_pages_mapped":
+            value = self.state.field(counter.column, self.first)
+            if value & (ENTIRELY_MAPPED - 1):
+                yield Row("PTEs", f"of {_many(value & (ENTIRELY_MAPPED - 1), 'subpage')}", value & (ENTIRELY_MAPPED - 1))
+            if value & ENTIRELY_MAPPED:
+                yield Row("a PMD", "ENTIRELY_MAPPED", ENTIRELY_MAPPED)
+        else:
+            for source in sources:
+                count = source.pmds + (0 if counter.column == "compound_mapcount" else int(source.ptes.sum()))
+                if count:
+                    yield Row(source.holder, _many(count, source.kind), count)
+
+    def _foll_pins(self) -> tuple[Pin, ...]:
+        return tuple(pin for pin in self.state.pins.values() if pin.foll_pin and self._inside(pin))
+
+    def _inside(self, pin: Pin) -> list[int]:
+        return [page - self.first for page in pin.pages if self.first <= page < self.first + self.count]
 
     def _counted(self, pmds: int, ptes: Array, pins: Array) -> Array:
         """What the counters say of such mappings and pins: shape [2, pages], references and raw map counts."""
@@ -202,7 +227,7 @@ class _Pages:
         if cached.any():
             yield _Source(SWAP_CACHE, "cache", 0, nothing, cached)
         for pin in self.state.pins.values():
-            inside = [page - first for page in pin.pages if first <= page < first + count]
+            inside = self._inside(pin)
             if inside:
                 yield _Source(pin.name, "pin", 0, nothing, np.bincount(inside, minlength=count))
         bad = [page - first for page in self.state.poisoned if first <= page < first + count]
@@ -238,6 +263,7 @@ def _pin_text(pins: Array) -> str:
 
 
 def _block_counters(state: State, previous: State | None, block: int) -> Iterator[Counter]:
+    yield from _head_counters(state, previous, block * state.geometry.nr)
     first, nr = block * state.geometry.nr, state.geometry.nr
     now, then = _kinds(state, first, nr), _kinds(previous, first, nr)
     kinds = np.where(now == _NONE, then, now)
@@ -253,6 +279,16 @@ def _block_counters(state: State, previous: State | None, block: int) -> Iterato
             pages, counter = _pages_name(first + low, first + high, head), _counter_name(state, column)
             name, where = (counter, pages) if head is None else (f"{pages} {counter}", f"compound page {first:#x}")
             yield Counter(name, where, before if there else None, after if still else None)
+
+
+def _head_counters(state: State, previous: State | None, head: int) -> Iterator[Counter]:
+    """The counters that a compound page has once."""
+    was = previous is not None and bool(previous.field("flags", head) & PG_head)
+    now = bool(state.field("flags", head) & PG_head)
+    for counter in state.kernel.head_counters if was or now else ():
+        old = counter.logical(previous.field(counter.column, head)) if previous is not None and was else None
+        new = counter.logical(state.field(counter.column, head)) if now else None
+        yield Counter(f"head {counter.name}", f"compound page {head:#x}", old, new)
 
 
 # --- runs of pages --------------------------------------------------------------------------------------------------------

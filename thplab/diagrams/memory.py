@@ -117,7 +117,7 @@ def _counters(view: View, block: Block, frames: Array, old: Array | None) -> Row
     old_count = int(_column(old, "refcount")[0]) if old is not None and before else None
     spans = [Span(f"{name} "), *old_new(str(old_count) if old_count is not None else None, str(count))]
     was = _flags(old) if old is not None and before else flags
-    letters = _pmd_counter(view, frames, old if before else None)
+    letters = _head_counters(view, frames, old if before else None)
     for flag in dict.fromkeys((*was, *flags)):
         new, gone = flag not in was, flag not in flags
         letters.append(Span(("+" if new else "−" if gone else "") + f"PG_{flag} ", "ink" if new or gone else "muted", new or gone, SMALL))
@@ -132,14 +132,15 @@ def _counters(view: View, block: Block, frames: Array, old: Array | None) -> Row
     )
 
 
-def _pmd_counter(view: View, frames: Array, old: Array | None) -> list[Span]:
-    """The head's own counter of PMD mappings, as a logical count, in schemes that have one."""
-    if not view.state.kernel.scheme.pmd_counter:
-        return []
-    number = int(_column(frames, "compound_mapcount")[0]) + 1
-    before = int(_column(old, "compound_mapcount")[0]) + 1 if old is not None else number
-    text = f"{before} → {number}" if before != number else str(number)
-    return [Span(f"{view.state.kernel.scheme.pmd_counter} {text} ", "ink", before != number, SMALL)]
+def _head_counters(view: View, frames: Array, old: Array | None) -> list[Span]:
+    """The counters that the compound page has once, as logical counts, each under the kernel's name."""
+    spans = []
+    for counter in view.state.kernel.head_counters:
+        raw = int(_column(frames, counter.column)[0])
+        before = int(_column(old, counter.column)[0]) if old is not None else raw
+        text = counter.text(raw) if before == raw else f"{counter.text(before)} → {counter.text(raw)}"
+        spans.append(Span(f"{counter.name} {text} ", "ink", before != raw, SMALL))
+    return spans
 
 
 def _flags(frames: Array) -> tuple[str, ...]:

@@ -21,6 +21,26 @@ if TYPE_CHECKING:  # a scheme works on the system, which names its kernel, which
     from thplab.system import System
 
 
+class HeadCounter(NamedTuple):
+    """A counter that a compound page has once, beside those of its struct pages."""
+
+    name: str
+    """As the kernel spells it."""
+    column: str
+    """Where it is kept: one of thplab.frames.COLUMNS, on the head."""
+    none: int
+    """What is stored for a count of nothing: -1 for a map count."""
+
+    def logical(self, raw: int) -> int:
+        """The count that a stored value stands for."""
+        return raw - self.none
+
+    def text(self, raw: int) -> str:
+        """The count as a text: in hexadecimal where a flag is among its bits."""
+        count = self.logical(raw)
+        return f"{count:#x}" if count >= 1 << 20 else str(count)
+
+
 class Expected(NamedTuple):
     """What the fields of a huge page must be, given who really maps and pins it. Arrays have one entry per subpage."""
 
@@ -39,12 +59,15 @@ class Scheme(Protocol):
     name: str
     page_split: str
     """Which of the page splits in thplab/routines this scheme needs."""
-    pmd_counter: str
-    """The head's own counter of PMD mappings by its logical name; empty if the scheme has none."""
     splits_to_order: bool
     """A page split may leave folios of a lower order instead of single pages."""
     pmd_split_is_local: bool
     """True if splitting one process's PMD leaves every other process's page tables alone."""
+
+    @property
+    def head_counters(self) -> tuple[HeadCounter, ...]:
+        """The counters that a compound page has once. The first one, if there is any, counts its PMD mappings."""
+        ...
 
     def new_rmap(self, system: System, vma: Vma, page: int) -> Routine[None]:
         """Count the first mapping of a fresh page, huge or small, that nobody else can see yet (page_add_new_anon_rmap)."""

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thplab.frames import PG_double_map, single, width
-from thplab.schemes.base import Expected
+from thplab.schemes.base import Expected, HeadCounter
 from thplab.schemes.head_references import HeadReferences
 from thplab.steps import Routine, change, read
 
@@ -29,7 +29,7 @@ class DoubleMap(HeadReferences):
 
     name = "double_map"
     page_split = "freeze"
-    pmd_counter = "compound_mapcount"
+    head_counters = (HeadCounter("compound_mapcount", "compound_mapcount", -1),)
     splits_to_order = False
     pmd_split_is_local = True
 

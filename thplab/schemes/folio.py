@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thplab.frames import PG_maybe_shared, PG_partially_mapped, width
-from thplab.schemes.base import Expected
+from thplab.schemes.base import Expected, HeadCounter
 from thplab.schemes.head_references import HeadReferences
 from thplab.steps import Routine, change
 
@@ -42,7 +42,11 @@ class Folio(HeadReferences):
 
     name = "folio"
     page_split = "freeze"
-    pmd_counter = "entire_mapcount"
+    head_counters = (
+        HeadCounter("_entire_mapcount", "compound_mapcount", -1),
+        HeadCounter("_large_mapcount", "large_mapcount", -1),
+        HeadCounter("_nr_pages_mapped", "nr_pages_mapped", 0),
+    )
     splits_to_order = True
     pmd_split_is_local = True
 

@@ -28,7 +28,7 @@ class Rfc:
 
     name = "rfc"
     page_split = "compound_lock"
-    pmd_counter = ""
+    head_counters = ()
     splits_to_order = False
     pmd_split_is_local = True
 
