@@ -21,6 +21,7 @@ from thplab.verify import read_records
 from thplab.verify.replay import replay as replayed
 
 EVERY = pytest.mark.parametrize("kernel", KERNELS)
+SPLITS = pytest.mark.parametrize("kernel", [name for name, kernel in KERNELS.items() if kernel.scheme.pmd_split_is_local])
 WHOLE = pytest.mark.parametrize("kernel", [name for name, kernel in KERNELS.items() if kernel.reclaim.out_whole])
 DEVICE = pytest.mark.parametrize("device", DEVICES)
 FILLED = tuple(range(0x10000, 0x10008))
@@ -47,7 +48,8 @@ def test_a_huge_page_goes_out_and_comes_back(kernel: str, device: str) -> None:
     assert machine.swap_out(a, 0) == 0
     whole = machine.system.kernel.reclaim.out_whole and DEVICES[device].takes_thp
     events = {name: count - before[name] for name, count in machine.vmstat.items()}
-    assert events["thp_split_page"] == (not whole) and events["thp_split_pmd"] == 1
+    splits = (events["thp_split_page"], events["thp_split_pmd"]) if "thp_split_pmd" in events else (events["thp_split"], 1)
+    assert splits == (not whole, 1)
     assert events.get("thp_swpout", 0) == whole
     assert events.get("thp_swpout_fallback", 0) == (machine.system.kernel.reclaim.out_whole and not whole)
     state = capture(machine)
@@ -64,19 +66,38 @@ def test_a_huge_page_goes_out_and_comes_back(kernel: str, device: str) -> None:
 
 
 @DEVICE
-@EVERY
+@SPLITS
 def test_a_pinned_huge_page_stays(kernel: str, device: str) -> None:
     machine, a = filled(kernel, device)
     a.pin(5, 1, "dma")
     before = capture(machine)
     error = machine.swap_out(a, 0)
-    assert error == -machine.system.kernel.split_refused
+    assert error == machine.system.kernel.split_refused
     after = capture(machine)
     tried = not machine.system.kernel.reclaim.out_whole  # where it is not even tried no event tells of it
     assert after.vmstat["thp_split_page_failed"] - before.vmstat["thp_split_page_failed"] == tried
     assert after.exact == before.exact, "a refused split changes nothing but the event"
     machine.unpin("dma")
     assert machine.swap_out(a, 0) == 0 and smaps(capture(machine), "A")["Swap"] == 32
+
+
+@DEVICE
+def test_before_the_rfc_all_but_the_pinned_page_go(device: str) -> None:
+    """docs/KERNEL.md 1.6, number 2; tests/truth/README.md part C, "swap-out"."""
+    machine, a = filled("v3.16", device)
+    a.pin(5, 1, "dma")
+    frames, pinned = machine.system.frames, machine.system.pins["dma"].pages[0]
+    assert machine.swap_out(a, 0) == 0 and machine.vmstat["thp_split"] == 1
+    assert resident_and_out(machine) == (0, 32), "all eight entries are swap entries"
+    assert (frames.refcount[pinned], frames.mapcount[pinned]) == (2, -1), "the pin's and the swap cache's, and no mapping"
+    synchronous = DEVICES[device].synchronous
+    assert capture(machine).cached.sum() == (1 if synchronous else 8), "what nobody holds is gone as soon as it is written"
+    assert a.write(5, value=9) == 0
+    assert machine.system.pins["dma"].pages == (pinned,) and frames.content[pinned] == 9, "the fault maps the same page"
+    assert not check_state(capture(machine))
+    machine.unpin("dma")
+    a.exit()
+    assert not capture(machine).mapped and not check_state(capture(machine))
 
 
 @EVERY

@@ -19,6 +19,7 @@ ENOENT = errno.ENOENT
 ENOMEM = errno.ENOMEM
 ENOSPC = errno.ENOSPC
 ENOSYS = errno.ENOSYS
+ENXIO = errno.ENXIO
 
 KILLED_BY_SIGBUS = -4103
 """No errno (those end at 4095): the process touched poisoned memory, or was told of it, and is gone."""

@@ -121,10 +121,26 @@ def nothing_in_use_is_free(state: State) -> Iterator[str]:
 
 @_invariant(ALWAYS)
 def a_huge_pmd_maps_a_compound_page(state: State) -> Iterator[str]:
-    """The page under a huge PMD is the head of a compound page."""
+    """The page under a huge PMD is the head of a compound page, unless somebody who keeps the reverse map locked is splitting it."""
     for m in state.mapped:
-        if m.level == 1 and not state.field("flags", m.pfn) & PG_head:
+        if m.level == 1 and not state.field("flags", m.pfn) & PG_head and not _being_split(state, m.pfn):
             yield f"{m.process} has a huge PMD over pfn {m.pfn:#x}, which is no head of a compound page"
+
+
+def _being_split(state: State, head: int) -> bool:
+    """Is a page split under way that first makes pages of the tails and then tables of the PMDs? It holds the anon_vma lock."""
+    anon_vma = state.anon_vmas.get(state.field("mapping", head))
+    return anon_vma is not None and not state.kernel.scheme.pmd_split_is_local and f"anon_vma_lock {anon_vma.root}" in state.held
+
+
+@_invariant(ALWAYS)
+def ptes_map_parts_of_huge_pages_only_where_they_may(state: State) -> Iterator[str]:
+    """Where a PMD cannot be split without its page, no PTE maps a part of a compound page."""
+    if state.kernel.scheme.pmd_split_is_local:
+        return
+    for head in state.compound_pages():
+        if state.pte_maps[head : head + state.geometry.nr].any():
+            yield f"PTEs map parts of the compound page at pfn {head:#x}"
 
 
 @_invariant(ALWAYS)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from thplab import caller_policies
 from thplab.caller_policies import Callers
 from thplab.errors import EAGAIN, EBUSY, BadInput
-from thplab.schemes import DoubleMap, Folio, HeadCounter, Rfc, Scheme
+from thplab.schemes import DoubleMap, Folio, HeadCounter, Rfc, Scheme, TailPinning
 
 _EVENTS = (
     "thp_fault_alloc",
@@ -74,39 +74,42 @@ class Kernel:
     refcount_name: str
     """What struct page calls the reference count: `_count` until 4.5, `_refcount` since."""
     split_refused: int
-    """The errno (positive) that a page split returns when the page is pinned."""
+    """What a page split returns when it refuses a pinned page, or, where it takes pins along, a page that nobody maps."""
     source: str
     """Where the record was read."""
     advices: frozenset[str]
     """What madvise knows; anything else is -EINVAL. Not all of it is built."""
     foll_pin: bool
     """io_uring exists and takes FOLL_PIN references."""
-    coalesces_pins: bool
-    """io_uring keeps one pin for each large folio of a buffer, instead of one for each page."""
-    free_needs_swap: bool
-    """MADV_FREE is MADV_DONTNEED while there is no swap."""
+    coalesces_pins: bool | None
+    """io_uring keeps one pin for each large folio of a buffer, instead of one for each page. None: there is no io_uring."""
+    free_needs_swap: bool | None
+    """MADV_FREE is MADV_DONTNEED while there is no swap. None: there is no MADV_FREE."""
     events: tuple[str, ...]
     """The THP events of its /proc/vmstat."""
-    pmd_split_keeps_dirty: bool
-    """The PTEs that a PMD split makes are dirty if the PMD was; else the page is marked dirty instead."""
-    unfreeze_marks_dirty: bool
-    """PTEs that come back after a page was frozen for a split are dirty."""
-    freezes_refcount: bool
+    pmd_split_keeps_dirty: bool | None
+    """The PTEs that a PMD split makes are dirty if the PMD was; else the page is marked dirty instead. None: no PMD is split alone."""
+    unfreeze_marks_dirty: bool | None
+    """PTEs that come back after a page was frozen for a split are dirty. None, here and below: no page is frozen, so it does not matter."""
+    freezes_refcount: bool | None
     """A split sets the frozen page's reference count from 1 to 0 by compare-and-swap; else it reads it and relies on the freeze."""
-    split_frees_zero_pages: bool
-    """A split maps zero-filled subpages to the shared zero page, which frees them."""
-    drop_caches_rounds: int
-    """How often drop_caches runs the shrinkers: again while they freed much, of which the rest of the kernel always has some."""
-    queues_new_thps: bool
-    """A new huge page goes on the deferred split queue at once: it may turn out to be hardly used."""
-    mprotect_makes_writable: bool
-    """mprotect makes the entry of an exclusive page writable at once; else the next write fault does."""
-    freeze_drops_pmd_whole: bool
+    split_frees_zero_pages: bool | None
+    """A split maps zero-filled subpages to the shared zero page, which frees them. None: no page is frozen."""
+    drop_caches_rounds: int | None
+    """How often drop_caches runs the shrinkers: again while they freed much, of which the rest of the kernel always has some.
+    None: there is no queue."""
+    queues_new_thps: bool | None
+    """A new huge page goes on the deferred split queue at once: it may turn out to be hardly used. None: there is no queue."""
+    mprotect_makes_writable: bool | None
+    """mprotect makes the entry of an exclusive page writable at once; else the next write fault does. None: no page is exclusive."""
+    freeze_drops_pmd_whole: bool | None
     """Freezing a PMD mapping takes away one mapping and one reference; else first 512 small ones are made of them."""
-    migration_keeps_young: bool
-    """A migration entry remembers the accessed and the dirty bit of the PTE that it stands for."""
-    queues_unmapped: bool
-    """A huge page that lost its last mapping but is pinned goes on the deferred split queue."""
+    migration_keeps_young: bool | None
+    """A migration entry remembers the accessed and the dirty bit of the PTE that it stands for. None: no page is frozen."""
+    queues_unmapped: bool | None
+    """A huge page that lost its last mapping but is pinned goes on the deferred split queue. None: there is no queue."""
+    clear_refs_splits: bool | None
+    """Writing to /proc/PID/clear_refs splits every huge PMD of the process. None: not on record."""
     huge_zero_in_rss: bool
     """smaps counts a PMD over the huge zero page as resident memory."""
     protnone_pmd_in_rss: bool
@@ -123,8 +126,9 @@ class Kernel:
     """A write fault reuses a huge page in place if it is mapped once; else only if its reference count is 1."""
     pte_reuse_asks_mapcount: bool
     """A write fault reuses a small page that is mapped once, a part of a compound page never; else both if the reference count is 1."""
-    mm_ids: bool
-    """A large folio remembers which two mms map it: it knows whether it may be shared, and is written in place by its only mapper."""
+    mm_ids: bool | None
+    """A large folio remembers which two mms map it: it knows whether it may be shared, and is written in place by its only mapper.
+    None: no PTE maps a part of one."""
     anon_exclusive: bool
     """PG_anon_exclusive marks what one process has for itself: such a page is written in place, whoever else holds it."""
     debugfs_split: str
@@ -132,22 +136,64 @@ class Kernel:
     callers: Callers
     """What the callers of split_huge_page do: KSM, khugepaged, memory failure, migration."""
 
-
     @property
     def head_counters(self) -> tuple[HeadCounter, ...]:
         """The counters that a compound page has once: the scheme's, and the count of FOLL_PIN pins where there are any."""
         return (*self.scheme.head_counters, *((HeadCounter("pincount", "pincount", 0),) if self.foll_pin else ()))
 
 
+V3_16 = Kernel(
+    name="v3.16",
+    scheme=TailPinning(),
+    refcount_name="_count",
+    split_refused=1,  # docs/KERNEL.md 1.6, number 3: no errno, and only for a page that nobody maps
+    advices=_ADVICES,  # tests/truth/README.md part C, limits
+    foll_pin=False,  # linux-3.16.jsonl, x_uring_1_munmap
+    coalesces_pins=None,
+    free_needs_swap=None,
+    source="docs/KERNEL.md section 1, of which 1.6 wins; tests/truth/linux-3.16.jsonl",
+    events=(  # docs/KERNEL.md 1.1
+        "thp_fault_alloc",
+        "thp_fault_fallback",
+        "thp_collapse_alloc",
+        "thp_collapse_alloc_failed",
+        "thp_split",
+        "thp_zero_page_alloc",
+    ),
+    pmd_split_keeps_dirty=None,
+    unfreeze_marks_dirty=None,
+    freezes_refcount=None,
+    split_frees_zero_pages=None,
+    drop_caches_rounds=None,
+    queues_new_thps=None,
+    mprotect_makes_writable=None,
+    freeze_drops_pmd_whole=None,
+    migration_keeps_young=None,
+    queues_unmapped=None,
+    clear_refs_splits=True,  # linux-3.16.jsonl, l_clear_refs
+    huge_zero_in_rss=True,  # docs/KERNEL.md 1.6, number 13
+    protnone_pmd_in_rss=True,
+    fork_keeps_zero_young=True,
+    reclaim=_SPLITS_FIRST,
+    zero_cow_splits_pmd=False,
+    mm_ids=None,
+    cow_splits_pmd=False,  # linux-3.16.jsonl, l_cow_pin_parent_writes; docs/KERNEL.md 1.2
+    huge_reuse_asks_mapcount=True,  # linux-3.16.jsonl, l_reuse_ignores_pins
+    pte_reuse_asks_mapcount=True,  # tests/truth/README.md part C, "COW after the split"
+    anon_exclusive=False,
+    callers=caller_policies.V3_16,
+    debugfs_split="",  # linux-3.16.jsonl, x_split_debugfs_unpinned
+)
+
 RFC_2014 = Kernel(
     name="rfc-2014",
     scheme=Rfc(),
     refcount_name="_count",
-    split_refused=EBUSY,  # docs/KERNEL.md 2.2, "split_huge_page, pinned"
+    split_refused=-EBUSY,  # docs/KERNEL.md 2.2, "split_huge_page, pinned"
     advices=_ADVICES,  # as 3.16: tests/truth/README.md part C, limits
     foll_pin=False,
     coalesces_pins=False,
-    free_needs_swap=False,  # there is no MADV_FREE
+    free_needs_swap=None,
     source="docs/KERNEL.md section 2; mails 1402329861-7037-N-git-send-email-kirill.shutemov of 9 June 2014",
     events=_EVENTS,  # patch 05 splits thp_split into three
     pmd_split_keeps_dirty=True,  # docs/KERNEL.md 2.6, step 4
@@ -160,6 +206,7 @@ RFC_2014 = Kernel(
     freeze_drops_pmd_whole=False,
     migration_keeps_young=False,
     queues_unmapped=False,  # there is no queue
+    clear_refs_splits=True,  # as its base, which calls what patch 04 makes split_huge_pmd
     huge_zero_in_rss=True,  # as its base: docs/KERNEL.md 1.6, number 13
     protnone_pmd_in_rss=True,
     fork_keeps_zero_young=True,  # as 3.16
@@ -178,10 +225,10 @@ V4_5 = Kernel(
     name="v4.5",
     scheme=DoubleMap(),
     refcount_name="_count",  # renamed in 4.6
-    split_refused=EBUSY,  # tests/truth/README.md part A, "split, 1 extra ref"
+    split_refused=-EBUSY,  # tests/truth/README.md part A, "split, 1 extra ref"
     advices=_ADVICES | {"free"},  # MADV_FREE came with 4.5; the rest of tests/truth/README.md part A, limits
     foll_pin=False,  # linux-4.5.jsonl, x_uring_1_munmap
-    coalesces_pins=False,  # there is no io_uring
+    coalesces_pins=None,
     free_needs_swap=True,  # linux-4.5.jsonl, free_part_shared
     source="docs/KERNEL.md section 3; tests/truth/linux-4.5.jsonl",
     events=_EVENTS,  # thp_deferred_split_page came with 4.6
@@ -191,9 +238,10 @@ V4_5 = Kernel(
     split_frees_zero_pages=False,  # tests/truth/README.md part A, "split ok, sole"
     drop_caches_rounds=1,  # linux-4.5.jsonl, drop_caches_deferred_pinned
     queues_new_thps=False,  # tests/truth/README.md part A, "THP fault"
-    mprotect_makes_writable=False,  # linux-4.5.jsonl, mprotect_whole
+    mprotect_makes_writable=None,
     freeze_drops_pmd_whole=False,  # docs/KERNEL.md 3.3, step 2
     migration_keeps_young=False,  # linux-4.5.jsonl, x_split_unpinned
+    clear_refs_splits=None,
     queues_unmapped=True,  # linux-4.5.jsonl, pin_munmap_whole_unpin; part A, surprise 5
     huge_zero_in_rss=False,  # docs/KERNEL.md 1.6, number 13
     protnone_pmd_in_rss=True,  # linux-4.5.jsonl, mprotect_whole
@@ -203,7 +251,7 @@ V4_5 = Kernel(
     zero_cow_splits_pmd=False,  # tests/truth/README.md part A, "huge zero page, then write 1"
     huge_reuse_asks_mapcount=False,  # tests/truth/README.md part A, surprise 11
     pte_reuse_asks_mapcount=True,  # docs/KERNEL.md 3.2, "write fault on a PTE of a THP"
-    mm_ids=False,
+    mm_ids=None,
     anon_exclusive=False,
     debugfs_split="all",  # linux-4.5.jsonl, x_split_debugfs_unpinned
     callers=caller_policies.V4_5,
@@ -217,6 +265,7 @@ V5_10 = replace(
     source="tests/truth/linux-5.10.jsonl",
     advices=V4_5.advices | {"cold", "pageout", "wipeonfork"},  # 5.4, 5.4, 4.14
     foll_pin=True,  # linux-5.10.jsonl, pin_dma_whole
+    coalesces_pins=False,  # linux-5.10.jsonl, pin_dma_whole
     free_needs_swap=False,  # since 4.12
     events=(*_EVENTS, "thp_deferred_split_page", "thp_swpout", "thp_swpout_fallback", "pglazyfree", "pglazyfreed"),
     freezes_refcount=True,  # since 4.8: docs/KERNEL.md, corrections 1
@@ -238,6 +287,7 @@ V5_10 = replace(
     cow_splits_pmd=True,  # tests/truth/README.md part A, surprise 3
     zero_cow_splits_pmd=True,  # tests/truth/README.md part A, "huge zero page, then write 1"
     huge_reuse_asks_mapcount=True,  # tests/truth/README.md part A, surprise 11
+    mm_ids=False,
     pte_reuse_asks_mapcount=False,  # tests/truth/README.md part A, "write after others gone, PTE map"
 )
 
@@ -247,11 +297,12 @@ V6_1 = replace(
     callers=caller_policies.V6_1,
     events=(*V5_10.events, "thp_scan_exceed_none_pte", "thp_scan_exceed_swap_pte", "thp_scan_exceed_share_pte", "ksm_swpin_copy"),
     source="tests/truth/linux-6.1.jsonl",
-    split_refused=EAGAIN,  # tests/truth/README.md part A, "split, 1 extra ref"
+    split_refused=-EAGAIN,  # tests/truth/README.md part A, "split, 1 extra ref"
     advices=V5_10.advices | {"populate_write", "collapse"},  # 5.14, 6.1
     protnone_pmd_in_rss=False,  # linux-6.1.jsonl, mprotect_whole
     migration_keeps_young=True,  # linux-6.1.jsonl, x_split_unpinned
     huge_reuse_asks_mapcount=False,  # tests/truth/README.md part A, surprise 11
+    mprotect_makes_writable=False,  # linux-6.1.jsonl, mprotect_whole
     anon_exclusive=True,  # tests/truth/README.md part A, surprise 14
     debugfs_split="range",  # tests/truth/README.md part A, "debugfs, pinned"; the file takes a range since 5.13
     reclaim=replace(V5_10.reclaim, splits_lazyfree=False),  # linux-6.1.jsonl, free_whole_reclaim
@@ -296,7 +347,7 @@ V6_18 = replace(
     mm_ids=True,  # docs/KERNEL.md 4.2, "write fault PTE of large folio"
 )
 
-KERNELS = {k.name: k for k in (RFC_2014, V4_5, V5_10, V6_1, V6_12, V6_18)}
+KERNELS = {k.name: k for k in (RFC_2014, V3_16, V4_5, V5_10, V6_1, V6_12, V6_18)}
 DEFAULT = RFC_2014.name
 
 

@@ -45,7 +45,7 @@ class Account:
 
     `name` says which: "head _count", "tails 1–7 mapcount", "page 0xc _count". `first` and `last` are pfns. `old` is the value
     in the state before, None if there is none or the page was not in use. A mapcount is the logical count: the raw field
-    `_mapcount` plus 1.
+    `_mapcount` plus 1. Before the RFC that of a tail is no map count, and called "tail 3 pins".
     """
 
     name: str
@@ -161,7 +161,8 @@ class _Pages:
                 if rest:
                     rows.append(self._rest(rest))
                 head = self.first if self.compound else None
-                name = f"{_pages_name(self.first + low, self.first + high, head)} {_counter_name(self.state, column)}"
+                tails = self.compound and low > 0
+                name = f"{_pages_name(self.first + low, self.first + high, head)} {_counter_name(self.state, column, tails)}"
                 yield Account(name, self.first + low, self.first + high - 1, before if there else None, value, tuple(rows))
             if column == "refcount":
                 yield from self._of_the_head(sources)
@@ -276,7 +277,7 @@ def _block_counters(state: State, previous: State | None, block: int) -> Iterato
             if kind == _NONE or (kind == _TAIL and column == "refcount" and not before and not after):
                 continue
             head = None if kind == _SMALL else first
-            pages, counter = _pages_name(first + low, first + high, head), _counter_name(state, column)
+            pages, counter = _pages_name(first + low, first + high, head), _counter_name(state, column, kind == _TAIL)
             name, where = (counter, pages) if head is None else (f"{pages} {counter}", f"compound page {first:#x}")
             yield Counter(name, where, before if there else None, after if still else None)
 
@@ -343,5 +344,8 @@ def _pages_name(low: int, high: int, head: int | None) -> str:
     return "head" if low == head else f"tail{plural} {_range(low, high, 'd', head)}"
 
 
-def _counter_name(state: State, column: str) -> str:
-    return state.kernel.refcount_name if column == "refcount" else "mapcount"
+def _counter_name(state: State, column: str, tails: bool) -> str:
+    """The name of a counter. Before the RFC the field in which other pages count mappings counts the pins of a tail."""
+    if column == "refcount":
+        return state.kernel.refcount_name
+    return "pins" if tails and state.kernel.scheme.tail_mapcount == "pins" else "mapcount"

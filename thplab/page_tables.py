@@ -25,6 +25,7 @@ _PAGE_DIRTY = 1 << 6
 _PAGE_PSE = 1 << 7  # in a PMD: maps a huge page instead of pointing to a table
 _PAGE_PROTNONE = 1 << 8  # software: not present for the hardware, present for the kernel (PROT_NONE)
 _PAGE_SPECIAL = 1 << 9  # software: no struct page behind it that counts (the zero page)
+_PAGE_SPLITTING = 1 << 10  # software, in a huge PMD: somebody is splitting the page that it maps (until the RFC)
 _PAGE_NX = 1 << 63
 
 PTE_PFN_MASK = ((1 << 52) - 1) & ~0xFFF
@@ -40,7 +41,15 @@ _SWP_EXCLUSIVE = 1 << 4  # the page was PG_anon_exclusive (v6.1 on)
 
 _PAGE_PROTECTION = _PAGE_PRESENT | _PAGE_RW | _PAGE_USER | _PAGE_PROTNONE | _PAGE_NX  # what a change of protection rewrites
 
-BIT_LETTERS = ((_PAGE_RW, "RW"), (_PAGE_USER, "U"), (_PAGE_ACCESSED, "A"), (_PAGE_DIRTY, "D"), (_PAGE_PSE, "PSE"), (_PAGE_NX, "NX"))
+BIT_LETTERS = (
+    (_PAGE_RW, "RW"),
+    (_PAGE_USER, "U"),
+    (_PAGE_ACCESSED, "A"),
+    (_PAGE_DIRTY, "D"),
+    (_PAGE_PSE, "PSE"),
+    (_PAGE_SPLITTING, "splitting"),
+    (_PAGE_NX, "NX"),
+)
 
 PROT_NONE, PROT_READ, PROT_WRITE = 0, 1, 2
 PROTECTIONS = {"none": PROT_NONE, "r": PROT_READ, "rw": PROT_READ | PROT_WRITE}
@@ -95,6 +104,15 @@ def pte_special(entry: int) -> bool:
 def pmd_trans_huge(entry: int) -> bool:
     """The PMD maps a huge page. True also while it is marked not present in the middle of a PMD split."""
     return bool(entry & _PAGE_PSE)
+
+
+def pmd_trans_splitting(entry: int) -> bool:
+    """The PMD is marked: the page that it maps is being split. The hardware does not look at the mark."""
+    return bool(entry & _PAGE_SPLITTING)
+
+
+def mksplitting(entry: int) -> int:
+    return entry | _PAGE_SPLITTING
 
 
 def swp_type(entry: int) -> int:

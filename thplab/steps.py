@@ -6,9 +6,10 @@ rules that make a routine steppable, raceable and drainable with the same code a
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
+from functools import wraps
+from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from thplab.errors import Deadlock
 
@@ -23,9 +24,29 @@ class Step(NamedTuple):
     why: str = ""
 
 
+
+class HasVariants(Protocol):
+    """A system, in so far as the step protocol knows it: `variants` replaces routines by name."""
+
+    variants: Mapping[str, Callable[..., Any]]
+
+
+P = ParamSpec("P")
+S = TypeVar("S", bound=HasVariants)
 T = TypeVar("T")
 Routine = Generator[Step, None, T]
 """A kernel routine in progress: yields steps, returns what the kernel's function returns."""
+
+
+def routine(right: Callable[Concatenate[S, P], Routine[T]]) -> Callable[Concatenate[S, P], Routine[T]]:
+    """Mark a kernel routine. A system may run a variant of it instead, by name: that is how mutants are put in."""
+
+    @wraps(right)
+    def call(system: S, /, *args: P.args, **kwargs: P.kwargs) -> Routine[T]:
+        variant: Callable[Concatenate[S, P], Routine[T]] = system.variants.get(right.__name__, right)
+        return variant(system, *args, **kwargs)
+
+    return call
 
 
 def read(text: str, why: str = "") -> Step:

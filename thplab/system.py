@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -33,24 +32,11 @@ from thplab.kernels import Kernel
 from thplab.page_tables import PageTables
 from thplab.rmap_items import Ksm
 from thplab.steps import Costs, Cpus, Routine, change, read
+from thplab.steps import routine as routine
 from thplab.swap_device import SwapDevice
 
 _SWAP_THPS = 32
 """Room on the swap device, in huge pages: 64 MiB on x86-64, as in the recordings."""
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-def routine(right: Callable[Concatenate[System, P], Routine[T]]) -> Callable[Concatenate[System, P], Routine[T]]:
-    """Mark a kernel routine. A system may run a variant of it instead, by name: that is how mutants are put in."""
-
-    @wraps(right)
-    def call(system: System, /, *args: P.args, **kwargs: P.kwargs) -> Routine[T]:
-        variant: Callable[Concatenate[System, P], Routine[T]] = system.variants.get(right.__name__, right)
-        return variant(system, *args, **kwargs)
-
-    return call
 
 
 @dataclass(frozen=True)
@@ -147,13 +133,15 @@ class System:
 
     # --- events -------------------------------------------------------------------------------------------------------
 
-    def count_vm_event(self, event: str, times: int = 1) -> None:
-        """`times` more in /proc/vmstat, if this kernel has the event.
+    def count_vm_event(self, event: str, times: int = 1) -> str:
+        """`times` more in /proc/vmstat; returns the event, or nothing if this kernel does not have it.
 
         Per-CPU, and nobody's decision depends on it: part of the step beside it.
         """
-        if event in self.vmstat:
-            self.vmstat[event] += times
+        if event not in self.vmstat:
+            return ""
+        self.vmstat[event] += times
+        return event
 
     # --- pages --------------------------------------------------------------------------------------------------------
 
@@ -166,6 +154,14 @@ class System:
         exclusive = PG_anon_exclusive if self.kernel.anon_exclusive else 0
         first = pages.start if frames.is_compound(pages.start) else pages
         frames.flags[first] |= PG_lru | PG_swapbacked | exclusive
+
+    def get_page_unless_zero(self, head: int) -> Routine[bool]:
+        """Take a reference on a head or a small page that may be freed at any time; returns False if it has none any more."""
+        if not self.frames.ref_inc_not_zero(head):
+            yield read("get_page_unless_zero: no, the page is being freed")
+            return False
+        yield change(f"head {self.count} += 1", "Whoever works on a page holds a reference of its own.")
+        return True
 
     def put_small_pages(self, pages: slice) -> Routine[None]:
         """Drop one reference of each of these pages that are not compound; free those that had no other."""

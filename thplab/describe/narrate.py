@@ -96,9 +96,10 @@ class _Narrator:
         title = ": ".join(filter(None, (scenario.name, scenario.about)))
         mutant = f" with the mutant {setup.mutant}" if setup.mutant else ""
         yield from _wrap(title)
+        pins = " Before the RFC the field of a tail counts its pins." if self.trace[0].state.kernel.scheme.tail_mapcount == "pins" else ""
         yield from _wrap(
             f"Kernel {setup.kernel_name}{mutant}, geometry {geometry.name}: a huge page is {geometry.nr} small pages, "
-            f"{geometry.size_text(geometry.nr)}. A mapcount says how often a page is mapped; its field _mapcount holds one less."
+            f"{geometry.size_text(geometry.nr)}. A mapcount says how often a page is mapped; its field _mapcount holds one less.{pins}"
         )
 
     def _phase_heading(self, number: int) -> Iterator[str]:

@@ -166,7 +166,8 @@ def entry_text(state: State, table: int, low: int, high: int) -> str:
     if pfn in (state.huge_zero_page, state.zero_page):
         return f"{pt.entry_text(entry)}, the {'huge ' if state.levels[table] else ''}zero page"
     if state.levels[table]:
-        return f"{pt.entry_text(entry)}, compound page {pfn:#x}"
+        whole = f"compound page {pfn:#x}" if pfn in state.compound_pages() else pages_text(state, pfn, state.geometry.nr)
+        return f"{pt.entry_text(entry)}, {whole}"
     return f"{pt.entry_text(entry)}, {pages_text(state, pfn, high - low)}"
 
 

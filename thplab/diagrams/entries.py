@@ -8,7 +8,7 @@ from thplab import page_tables as pt
 from thplab.diagrams.cells import Span
 from thplab.diagrams.rows import Rows
 
-_SLOTS = (("P", "none", "not present"), ("RW", "R"), ("U",), ("A",), ("D",), ("PSE",))
+_SLOTS = (("P", "none", "not present"), ("RW", "R"), ("U",), ("A",), ("D",), ("PSE",), ("splitting",))
 """The bits of an entry in the order in which entry_text writes them; those in one slot exclude each other."""
 
 

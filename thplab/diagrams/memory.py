@@ -156,8 +156,9 @@ def _titles(view: View, block: Block) -> Row:
 
 def _row(view: View, block: Block, run: Rows, frames: Array, old: Array | None) -> Row:
     id = block.row_id(run)
-    texts = (_count(frames, run), _maps(frames, run))
-    before = (_count(old, run), _maps(old, run)) if old is not None else texts
+    pins = view.state.kernel.scheme.tail_mapcount == "pins"
+    texts = (_count(frames, run), _maps(frames, run, pins))
+    before = (_count(old, run), _maps(old, run, pins)) if old is not None else texts
     free = texts[0] == "free"
     changed = [was != text and ABOVE not in (was, text) for was, text in zip(before, texts, strict=True)]
     olds = [was if new else None for was, new in zip(before, changed, strict=True)]
@@ -197,13 +198,17 @@ def _count(frames: Array, run: Rows) -> str:
     return _range(_column(frames, "refcount")[run.part])
 
 
-def _maps(frames: Array, run: Rows) -> str:
+def _maps(frames: Array, run: Rows, pins: bool) -> str:
+    """What a row's map counts say. With `pins` those of tails are no map counts: each counts the pins of its tail."""
     flags = _column(frames, "flags")[run.part]
     if not (flags & PG_used).any():
         return "–"
     if (flags & PG_table).all():
         return "page table"
-    return _range(_column(frames, "mapcount")[run.part] + 1)
+    counted = _range(_column(frames, "mapcount")[run.part] + 1)
+    if not pins or not (flags & PG_tail).all():
+        return counted
+    return f"{counted} pin" if counted == "1" else f"{counted} pins"
 
 
 def _range(values: Array) -> str:

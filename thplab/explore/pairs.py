@@ -9,7 +9,9 @@ from thplab.explore.pair import Pair
 from thplab.geometry import TINY
 from thplab.routines.split_huge_page import split_huge_page_naive
 from thplab.routines.split_huge_page_freeze import checks_without_freezing, freezes_without_a_flush
+from thplab.routines.split_huge_page_tails import counts_without_a_mark, marks_without_a_flush
 from thplab.routines.split_huge_pmd import trusts_the_first_look
+from thplab.schemes.tail_pinning import puts_a_tail_without_the_lock
 
 MAPPED_BY_A_PMD = "mmap A; write A 0"
 MAPPED_BY_PTES = "mmap A; write A 0; split_pmd A 0"
@@ -18,8 +20,83 @@ _SHARED_BY_PMDS = "mmap A; write A 0; fork A B"
 _PIN = "pin A 1 1 dma; unpin dma"
 _PIN_AND_MUNMAP = "pin A 1 1 dma; munmap A 1 1; unpin dma"
 _ZAP = "madvise A 1 1 dontneed"
+_PINNED_TAIL = "mmap A; write A 0; pin A 1 1 dma"
 
 _LOOK = "the PMD is huge: it looks before it takes the lock"
+
+# --- 6.1 to 6.3: what each part of the split before the RFC is for --------------------------------------------------------------
+
+_MARKED_AND_FORK = Pair(
+    "marked-split-and-fork",
+    "Before the RFC the split marks every PMD. A fork sees the mark, waits until the split is over, and copies PTEs.",
+    "docs/KERNEL.md 6.1",
+    MAPPED_BY_A_PMD,
+    ("split A 0", "fork A B"),
+    loses=False,
+    kernel="v3.16",
+    geometry=TINY,
+)
+_UNMARKED_AND_FORK = replace(
+    _MARKED_AND_FORK,
+    name="unmarked-split-and-fork",
+    about="The same, but the PMDs are only counted: a fork adds one more while the references are handed out.",
+    loses=True,
+    variants={"pmdp_splitting_flush": counts_without_a_mark},
+    sees=(
+        (0, "the PMD maps the page: it is only counted"),
+        (1, "read the parent's PMD: P·RW·U·A·D·PSE"),
+        (1, "head _mapcount += 1"),
+        (0, "BUG: 1 PMDs map the huge page at pfn 0x2, but its head counts 2"),
+    ),
+)
+_MARKED_AND_PIN = Pair(
+    "marked-split-and-pin",
+    "The flush that follows the mark waits for a GUP-fast that has read the PMD before it, so its pin is seen, and moves.",
+    "docs/KERNEL.md 6.2",
+    MAPPED_BY_A_PMD,
+    ("split A 0", _PIN),
+    loses=False,
+    kernel="v3.16",
+    geometry=TINY,
+)
+_UNFLUSHED_MARK_AND_PIN = replace(
+    _MARKED_AND_PIN,
+    name="unflushed-mark-and-pin",
+    about="The same without the flush: GUP-fast counts its pin in a field that counts mappings by now.",
+    loses=True,
+    variants={"pmdp_splitting_flush": marks_without_a_flush},
+    sees=(
+        (1, "read the PMD: P·RW·U·A·D·PSE"),
+        (0, "tail 1 _count = 1 + its pins + 1"),
+        (1, "tail 1 _mapcount += 1: a pin"),
+        (0, "the compound page is no more"),
+        (1, "free pfn 0x3"),
+    ),
+)
+_LOCKED_AND_UNPIN = Pair(
+    "locked-split-and-unpin",
+    "put_page of a tail waits for compound_lock, looks again, finds a page of its own and drops that page's count.",
+    "docs/KERNEL.md 6.3",
+    _PINNED_TAIL,
+    ("split A 0", "unpin dma"),
+    loses=False,
+    kernel="v3.16",
+    geometry=TINY,
+)
+_UNLOCKED_AND_UNPIN = replace(
+    _LOCKED_AND_UNPIN,
+    name="unlocked-split-and-unpin",
+    about="The same without compound_lock: put_page lowers both counters while the split moves the pin from one to the other.",
+    loses=True,
+    variants={"put_tails": puts_a_tail_without_the_lock},
+    sees=(
+        (0, "tail 1: pins 1"),
+        (1, "is it still a tail? yes"),
+        (1, "tail 1 _mapcount -= 1: a pin less"),
+        (0, "head _count -= 1"),
+        (0, "free pfn 0x2"),
+    ),
+)
 
 # --- 6.4: check, and then trust the answer ----------------------------------------------------------------------------------
 
@@ -224,6 +301,12 @@ def _blind(pair: Pair, *sees: tuple[int, str]) -> Pair:
 PAIRS = {
     pair.name: pair
     for pair in (
+        _UNMARKED_AND_FORK,
+        _MARKED_AND_FORK,
+        _UNFLUSHED_MARK_AND_PIN,
+        _MARKED_AND_PIN,
+        _UNLOCKED_AND_UNPIN,
+        _LOCKED_AND_UNPIN,
         _NAIVE_AND_PIN,
         _NAIVE_PIN_AND_MUNMAP,
         _FROZEN_PIN_AND_MUNMAP,

@@ -36,6 +36,7 @@ OPERATIONS: dict[str, Callable[..., Routine[int]]] = {
     "ksm_scan": callers.ksm_scan,
     "khugepaged_scan": callers.khugepaged_scan,
     "migrate": callers.migrate,
+    "clear_refs": callers.clear_refs,
 }
 """Operation -> how it is begun. Each takes the machine and the operation's fields, checks them, returns the routine."""
 

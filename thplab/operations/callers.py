@@ -6,9 +6,19 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from thplab.address_space import Vma
-from thplab.errors import EINVAL, ENOENT, BadInput
-from thplab.operations.checks import check_huge_page, check_mapped, check_page, check_pinned_page, check_range, check_scans, refuse
+from thplab.errors import EINVAL, ENOENT, ENXIO, BadInput
+from thplab.operations.checks import (
+    check_huge_page,
+    check_mapped,
+    check_page,
+    check_pinned_page,
+    check_range,
+    check_scans,
+    mapped_page,
+    refuse,
+)
 from thplab.routines import khugepaged, ksm, vmscan
+from thplab.routines.clear_refs import clear_refs_write
 from thplab.routines.migrate import compact_memory, move_page
 from thplab.routines.split_huge_pages import split_huge_pages_all, split_huge_pages_pid
 from thplab.routines.split_huge_pmd import split_huge_pmd
@@ -28,13 +38,20 @@ def split(
     pin: str = "",
     region: str = "R",
 ) -> Routine[int]:
-    """`pin` names a pinned page instead of `start`. Where pages are split into single ones only, nobody looks at `order`."""
+    """`pin` names a pinned page instead of `start`. Where pages are split into single ones only, nobody looks at `order`.
+
+    The caller's own reference is on the head, or, where tails know theirs, on the page that is named.
+    """
     system = machine.system
     if order and system.scheme.splits_to_order:
         raise BadInput("order", f"{order} is not built", "0, single pages")
-    if how == "direct":
-        head = check_huge_page(machine, proc, start, region) if start is not None else check_pinned_page(machine, pin)
-        return vmscan.split_page_direct(system, head)
+    if how == "direct" and start is None:
+        return vmscan.split_page_direct(system, check_pinned_page(machine, pin))
+    if how == "direct" and start is not None:
+        if _was_split_with_its_pmd(machine, proc, start, region):
+            return refuse(ENXIO, "the page is no huge page any more")
+        page = check_huge_page(machine, proc, start, region)
+        return vmscan.split_page_direct(system, page if system.scheme.tail_mapcount == "pins" else system.frames.compound_head(page))
     if how != "debugfs":
         raise BadInput("how", f"is {how!r}", "direct or debugfs")
     mm, low, high = check_range(machine, proc, start or 0, npages, region)
@@ -44,6 +61,13 @@ def split(
         case "range":
             return split_huge_pages_pid(system, mm, low, high)
     return refuse(ENOENT, "debugfs has no file split_huge_pages")
+
+
+def _was_split_with_its_pmd(machine: Machine, proc: str, start: int, region: str) -> bool:
+    """Is a small page mapped where other schemes may still have a huge one? What splits a PMD there splits the page here."""
+    mm, low, _ = check_mapped(machine, proc, start, 1, region)
+    page = mapped_page(machine, mm, low)
+    return not machine.system.scheme.pmd_split_is_local and page is not None and not machine.system.frames.is_compound(page)
 
 
 def split_pmd(machine: Machine, proc: str, start: int, region: str = "R") -> Routine[int]:
@@ -62,8 +86,10 @@ def _do_split_pmd(machine: Machine, vma: Vma, address: int) -> Routine[int]:
 
 def swap_out(machine: Machine, proc: str, start: int, region: str = "R") -> Routine[int]:
     """Any page that is mapped can go; without a swap device there is only the split of a huge page to see."""
+    if machine.system.swap is None and _was_split_with_its_pmd(machine, proc, start, region):
+        return refuse(0, "small pages: they can be swapped out one by one")
     if machine.system.swap is None:
-        return vmscan.swap_out(machine.system, check_huge_page(machine, proc, start, region))
+        check_huge_page(machine, proc, start, region)
     return vmscan.swap_out(machine.system, check_page(machine, proc, start, region))
 
 
@@ -118,3 +144,17 @@ SYS_FILES: dict[str, Callable[[Machine, str], Routine[int]]] = {
     "/sys/kernel/mm/transparent_hugepage/khugepaged/max_ptes_none": _max_ptes_none,
 }
 """File -> what a write to it starts."""
+
+
+def clear_refs(machine: Machine, proc: str, value: int) -> Routine[int]:
+    """1: all pages; 2: anonymous ones, which is the same here; 3: those of files; 4: soft-dirty bits, which there are none of here."""
+    mm = machine.mm(proc)
+    if machine.system.kernel.clear_refs_splits is None:
+        raise BadInput("operation", "'clear_refs' is not built for this kernel", "another kernel")
+    if not 1 <= value <= 4:
+        return refuse(EINVAL, "clear_refs: not one of 1 to 4")
+    if value == 3:
+        return refuse(0, "clear_refs: no memory of a file here")
+    if value == 4:
+        raise BadInput("value", "4 is not built: there are no soft-dirty bits", "1, 2 or 3")
+    return clear_refs_write(machine.system, mm)

@@ -89,13 +89,14 @@ def check_page(machine: Machine, proc: str, start: int, region: str) -> int:
 
 
 def check_huge_page(machine: Machine, proc: str, start: int, region: str) -> int:
-    """The head of the compound page mapped at a page; BadInput if none is."""
+    """The part of a compound page that is mapped at a page; BadInput if none is."""
     mm, low, _ = check_mapped(machine, proc, start, 1, region)
     page = mapped_page(machine, mm, low)
     if page is None or not machine.system.frames.is_compound(page):
         what = "is not mapped yet" if page is None else "is not part of a huge page"
         raise BadInput("start", f"page {start} of region {region} in {proc} {what}", "a page of a huge page")
-    return check_page(machine, proc, start, region)
+    check_page(machine, proc, start, region)  # the huge zero page is none of ours
+    return page
 
 
 def mapped_page(machine: Machine, mm: AddressSpace, address: int) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from thplab import page_tables as pt
-from thplab.address_space import Vma
+from thplab.address_space import VM_HUGEPAGE, Vma
 from thplab.frames import PG_anon_exclusive, PG_ksm, PG_swapcache, single
 from thplab.routines.deposit import pgtable_trans_huge_withdraw
 from thplab.routines.rmap import anon_vma_prepare
@@ -17,6 +17,13 @@ from thplab.system import System, routine
 VM_FAULT_OOM = 0x0001
 VM_FAULT_HWPOISON = 0x0010
 VM_FAULT_FALLBACK = 0x0800
+
+
+def transparent_hugepage_enabled(system: System, vma: Vma, address: int) -> bool:
+    """May a huge page be mapped at `address`: advised (THP mode `madvise`), and the whole huge page fits into the VMA."""
+    haddr = address & -system.geometry.huge_size
+    fits = vma.start <= haddr and haddr + system.geometry.huge_size <= vma.end
+    return fits and VM_HUGEPAGE in vma.flags
 
 
 @routine
@@ -226,10 +233,11 @@ def do_huge_pmd_wp_page(system: System, vma: Vma, address: int, pmd_table: int, 
     if not zero:
         yield from system.scheme.get_pages(system, single(page))
     yield from system.cpus.unlock(lock)
-    new = frames.alloc_pages(geometry.order)
+    allowed = transparent_hugepage_enabled(system, vma, address)
+    new = frames.alloc_pages(geometry.order) if allowed else None
     if new is None:
         system.count_vm_event("thp_fault_fallback")
-        yield change("no huge page is free: thp_fault_fallback")
+        yield change(f"no huge page is {'free' if allowed else 'wanted here'}: thp_fault_fallback")
         return (yield from wp_fallback(system, vma, address, pmd_table, pmd))
     yield change(f"allocate a compound page, {system.page_name(new)}: {system.count} = 1")
     system.count_vm_event("thp_fault_alloc")
@@ -269,9 +277,9 @@ def may_reuse_huge_page(system: System, page: int) -> Routine[bool]:
         yield read("PG_anon_exclusive: write it in place", "This process has the page for itself, whoever else may hold it.")
         return True
     if system.kernel.huge_reuse_asks_mapcount:
-        pages = frames.compound(page)
+        pages = frames.compound(page) if system.scheme.tail_mapcount == "mappings" else single(page)
         most = max(system.scheme.page_mapcount(frames, i) for i in range(pages.start, pages.stop))
-        yield read(f"is each subpage mapped once? {'yes' if most == 1 else 'no'}", "Pins are not looked at.")
+        yield read(f"is it mapped once? {'yes' if most == 1 else 'no'}", "Pins are not looked at.")
         return most == 1
     reuse = frames.page_count(page) == 1
     yield read(
@@ -368,7 +376,10 @@ def reuses_a_mapped_once_page(system: System, page: int) -> Routine[bool]:
 
 
 def reuses_a_mapped_once_head(system: System, page: int) -> Routine[bool]:
-    """may_reuse_huge_page that asks the head's map count, which does not know of the tails' PTEs (2.5 (b), as posted)."""
+    """may_reuse_huge_page that asks the head's map count, which in the RFC does not know of the tails' PTEs (2.5 (b), as posted).
+
+    Before the RFC it is the right question: there only PMDs map a huge page.
+    """
     reuse = system.scheme.page_mapcount(system.frames, page) == 1
     yield read(f"is the head mapped once? {'yes' if reuse else 'no'}")
     return reuse

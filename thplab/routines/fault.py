@@ -5,15 +5,23 @@ from __future__ import annotations
 import numpy as np
 
 from thplab import page_tables as pt
-from thplab.address_space import VM_HUGEPAGE, AddressSpace, Vma
+from thplab.address_space import AddressSpace, Vma
 from thplab.errors import EFAULT, ENOMEM, KILLED_BY_SIGBUS
 from thplab.frames import PG_reserved
-from thplab.routines.cow import VM_FAULT_FALLBACK, VM_FAULT_HWPOISON, VM_FAULT_OOM, do_huge_pmd_wp_page, do_wp_page, set_new_pte
+from thplab.routines.cow import (
+    VM_FAULT_FALLBACK,
+    VM_FAULT_HWPOISON,
+    VM_FAULT_OOM,
+    do_huge_pmd_wp_page,
+    do_wp_page,
+    set_new_pte,
+    transparent_hugepage_enabled,
+)
 from thplab.routines.deposit import pgtable_trans_huge_deposit
 from thplab.routines.migration import migration_entry_wait
 from thplab.routines.rmap import anon_vma_prepare
 from thplab.routines.swap_fault import do_swap_page
-from thplab.steps import Routine, change, read
+from thplab.steps import Routine, change, read, wait
 from thplab.system import System, routine
 
 
@@ -121,6 +129,10 @@ def handle_mm_fault(system: System, vma: Vma, address: int, write: bool) -> Rout
         fault = yield from do_huge_pmd_anonymous_page(system, vma, address, pmd_table, write)
         if not fault & VM_FAULT_FALLBACK:
             return fault
+    elif pt.pmd_trans_splitting(pmd):
+        while pt.pmd_trans_splitting(tables.get(pmd_table, index)):
+            yield wait("the PMD is marked: the fault is tried again until the page is split")
+        return 0
     elif pt.pmd_trans_huge(pmd):
         if write and not pt.pte_write(pmd):
             fault = yield from do_huge_pmd_wp_page(system, vma, address, pmd_table, pmd)
@@ -146,13 +158,6 @@ def huge_pmd_set_accessed(system: System, pmd_table: int, index: int, pmd: int) 
         system.tables.set(pmd_table, index, pt.mkyoung(pmd))
         yield change("PMD marked accessed")
     yield from system.cpus.unlock(lock)
-
-
-def transparent_hugepage_enabled(system: System, vma: Vma, address: int) -> bool:
-    """May a huge page be mapped at `address`: advised (THP mode `madvise`), and the whole huge page fits into the VMA."""
-    haddr = address & -system.geometry.huge_size
-    fits = vma.start <= haddr and haddr + system.geometry.huge_size <= vma.end
-    return fits and VM_HUGEPAGE in vma.flags
 
 
 @routine

@@ -12,6 +12,7 @@ from thplab.frames import PG_anon_exclusive, single
 from thplab.routines.cow import alloc_small_pages, map_small_copies
 from thplab.routines.deposit import pgtable_trans_huge_deposit
 from thplab.routines.fault import pmd_alloc, pte_alloc
+from thplab.routines.huge_pmd import wait_split_huge_page
 from thplab.routines.ksm import ksm_enter
 from thplab.routines.rmap import anon_vma_lock
 from thplab.routines.split_huge_pmd import split_huge_pmd
@@ -128,8 +129,8 @@ def copy_huge_pmd(system: System, vma: Vma, pmd_table: int, source: Vma, address
     """Let the child map the parent's huge page with a PMD of its own; both PMDs become read-only.
 
     Called under the parent's mmap_sem (exclusive). Returns 0; -ENOMEM (no table to deposit), with nothing changed; or -EAGAIN: the
-    parent's PMD is not huge any more. Either a page split was quicker, or a driver has pinned the page for DMA, and the child needs
-    copies of its own: then the parent's PMD was split here.
+    parent's PMD is not huge any more. Either a page split was quicker, and is over; or a driver has pinned the page for DMA, and
+    the child needs copies of its own: then the parent's PMD was split here.
     """
     tables, index = system.tables, system.geometry.index(address, 1)
     pgtable = tables.alloc(0)
@@ -144,14 +145,18 @@ def copy_huge_pmd(system: System, vma: Vma, pmd_table: int, source: Vma, address
     pmd = tables.get(source_table, index)
     page = pt.pte_pfn(pmd)
     yield read(f"read the parent's PMD: {pt.entry_text(pmd)}")
-    pinned = pt.pmd_trans_huge(pmd) and page != system.huge_zero_page and bool(needs_copy_for_dma(system, source, single(page))[0])
-    if not pt.pmd_trans_huge(pmd) or pinned:
+    splitting = pt.pmd_trans_splitting(pmd)
+    huge = pt.pmd_trans_huge(pmd) and not splitting
+    pinned = huge and page != system.huge_zero_page and bool(needs_copy_for_dma(system, source, single(page))[0])
+    if not huge or pinned:
         yield from system.cpus.unlock(parent_lock)
         yield from system.cpus.unlock(child_lock)
         tables.free(pgtable)
         yield change("free the PTE table again")
         if pinned:
             yield from split_huge_pmd(system, source, address)
+        if splitting:
+            yield from wait_split_huge_page(system, source)
         return -EAGAIN
     if page != system.huge_zero_page:
         yield from system.scheme.get_pages(system, single(page))

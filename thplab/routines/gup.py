@@ -6,32 +6,46 @@ from dataclasses import replace
 from itertools import pairwise
 
 from thplab import page_tables as pt
-from thplab.address_space import AddressSpace
+from thplab.address_space import AddressSpace, Vma
 from thplab.errors import EFAULT, ENOMEM
 from thplab.frames import GUP_PIN_COUNTING_BIAS, PG_anon, PG_referenced, single, width
 from thplab.routines.cow import VM_FAULT_HWPOISON, VM_FAULT_OOM
 from thplab.routines.fault import handle_mm_fault
+from thplab.routines.huge_pmd import wait_split_huge_page
+from thplab.routines.split_huge_pmd import split_huge_pmd
 from thplab.routines.walk import pmd_at
 from thplab.steps import Routine, change, read
 from thplab.system import Pin, System, routine
 
 
 @routine
-def pin_user_pages(system: System, mm: AddressSpace, start: int, end: int, pin: Pin, write: bool, touch: bool = True) -> Routine[int]:
+def pin_user_pages(
+    system: System,
+    mm: AddressSpace,
+    start: int,
+    end: int,
+    pin: Pin,
+    write: bool,
+    touch: bool = True,
+    fast: bool = True,
+    split: bool = False,
+) -> Routine[int]:
     """A driver takes one reference on each page of [start, end), as `pin` says, which has no pages yet, and remembers them.
 
-    With `touch` the pages count as referenced from then on (FOLL_TOUCH).
-
+    With `touch` the pages count as referenced from then on (FOLL_TOUCH). It tries without a lock first if it may (`fast`).
+    With `split` it wants small pages (FOLL_SPLIT) and faults nothing in.
     Returns 0, or -EFAULT / -ENOMEM where a page cannot be faulted in; then the references taken so far are dropped.
     """
     if pin.foll_pin and not mm.has_pinned:
         mm.has_pinned = True
         yield change(f"{mm.name} has pinned pages", "A fork has to look out for them from now on.")
-    pages = yield from get_user_pages_fast(system, mm, start, end, write, pin.foll_pin)
+    pages: tuple[int, ...] = ()
+    if fast:
+        pages = yield from get_user_pages_fast(system, mm, start, end, write, pin.foll_pin)
     address = start + len(pages) * system.geometry.page_size
     error = 0
     while address < end and not error:
-        page = yield from get_user_page(system, mm, address, write, pin.foll_pin)
+        page = yield from get_user_page(system, mm, address, write, pin.foll_pin, split)
         if page >= 0:
             pages += (page,)
             address += system.geometry.page_size
@@ -100,7 +114,7 @@ def get_user_pages_fast(
         found = pmd_at(system, mm, address)
         pmd = found[2] if found else 0
         yield read(f"read the PMD: {pt.entry_text(pmd)}")
-        if not _usable(pmd, write):
+        if not _usable(pmd, write) or pt.pmd_trans_splitting(pmd):
             break
         if pt.pmd_trans_huge(pmd):
             stop = min(end, (address & -geometry.huge_size) + geometry.huge_size)
@@ -141,6 +155,7 @@ def gup_get_pages(system: System, table: int, index: int, entry: int, pages: sli
         if not huge:
             yield from grab_page(system, pages.start, foll_pin)
             return True
+        yield from system.scheme.get_tail_pins(system, head, pages)
         frames.ref_add(single(head), count)
         if foll_pin:
             frames.pincount_add(head, count)
@@ -174,10 +189,12 @@ def _usable(entry: int, write: bool) -> bool:
 
 
 @routine
-def get_user_page(system: System, mm: AddressSpace, address: int, write: bool, foll_pin: bool = False) -> Routine[int]:
+def get_user_page(
+    system: System, mm: AddressSpace, address: int, write: bool, foll_pin: bool = False, split: bool = False
+) -> Routine[int]:
     """The slow way for one page: fault it in, then take the reference under the page table lock (follow_page).
 
-    Holds mmap_sem (shared) all the while. Returns the pfn, or -EFAULT / -ENOMEM.
+    Holds mmap_sem (shared) all the while. With `split` it faults nothing in. Returns the pfn, or -EFAULT / -ENOMEM.
     """
     yield from system.cpus.lock(mm.mmap_sem, "shared")
     vma = mm.find_vma(address)
@@ -185,8 +202,10 @@ def get_user_page(system: System, mm: AddressSpace, address: int, write: bool, f
     yield read("find the VMA: " + ("it allows the access" if allowed else "none that allows the access"))
     result: int | None = None if allowed else -EFAULT
     while result is None and vma is not None:
-        result = yield from follow_page(system, mm, address, write, foll_pin)
-        if result is None:
+        result = yield from follow_page(system, vma, address, write, foll_pin, split, touch=True)
+        if result is None and split:
+            result = -EFAULT
+        elif result is None:
             fault = yield from handle_mm_fault(system, vma, address, write)
             result = -ENOMEM if fault & VM_FAULT_OOM else -EFAULT if fault & VM_FAULT_HWPOISON else None
     yield from system.cpus.unlock(mm.mmap_sem)
@@ -195,15 +214,24 @@ def get_user_page(system: System, mm: AddressSpace, address: int, write: bool, f
 
 
 @routine
-def follow_page(system: System, mm: AddressSpace, address: int, write: bool, foll_pin: bool = False) -> Routine[int | None]:
-    """Take a reference on the page that is mapped at `address`; returns its pfn, or None if it must be faulted in."""
+def follow_page(
+    system: System, vma: Vma, address: int, write: bool, foll_pin: bool = False, split: bool = False, touch: bool = False
+) -> Routine[int | None]:
+    """Take a reference on the page that is mapped at `address`; returns its pfn, or None if it must be faulted in.
+
+    With `split` a huge page is split first (FOLL_SPLIT), with `touch` a huge PMD counts as used from then on (FOLL_TOUCH). A
+    huge page that somebody else is splitting is waited for.
+    """
     geometry = system.geometry
-    found = pmd_at(system, mm, address)
+    found = pmd_at(system, vma.mm, address)
     pmd = found[2] if found else 0
     yield read(f"read the PMD: {pt.entry_text(pmd)}")
     if found is None or pt.pte_none(pmd):
         return None
     huge = pt.pmd_trans_huge(pmd)
+    if huge and split:
+        yield from split_huge_pmd(system, vma, address)
+        return (yield from follow_page(system, vma, address, write, foll_pin, touch=touch))
     table = found[0] if huge else pt.pte_pfn(pmd)
     index = found[1] if huge else geometry.index(address, 0)
     lock = system.ptl(table)
@@ -211,19 +239,26 @@ def follow_page(system: System, mm: AddressSpace, address: int, write: bool, fol
     entry = system.tables.get(table, index)
     yield read(f"read the entry: {pt.entry_text(entry)}")
     page: int | None = None
-    if _usable(entry, write) and pt.pmd_trans_huge(entry) == huge:
+    splitting = huge and pt.pmd_trans_splitting(entry)
+    if not splitting and _usable(entry, write) and pt.pmd_trans_huge(entry) == huge:
         page = pt.pte_pfn(entry) + (geometry.index(address, 0) if huge else 0)
         yield from grab_page(system, page, foll_pin)
+        if huge and touch:
+            system.tables.set(table, index, pt.mkdirty(pt.mkyoung(entry)))
+            yield change("PMD marked accessed and dirty", "The driver may read or write at any time.")
     yield from system.cpus.unlock(lock)
+    if splitting:
+        yield from wait_split_huge_page(system, vma)
+        return (yield from follow_page(system, vma, address, write, foll_pin, touch=touch))
     return page
 
 
 @routine
 def grab_page(system: System, page: int, foll_pin: bool) -> Routine[None]:
-    """Take a reference on a page that is mapped (try_grab_page); a FOLL_PIN one can be told from the others afterwards."""
+    """Take a reference on a page that stays mapped meanwhile (try_grab_page); a FOLL_PIN one can be told from the others afterwards."""
     frames = system.frames
     if not foll_pin:
-        yield from system.scheme.get_pages(system, single(page))
+        yield from system.scheme.get_pages_foll(system, single(page))
     elif frames.is_compound(page):
         head = frames.compound_head(page)
         frames.ref_one_by_one(head, 1)

@@ -79,8 +79,8 @@ def get_mergeable_page(system: System, place: Place) -> Routine[int]:
     if mm is None:
         return -EFAULT
     yield from system.cpus.lock(mm.mmap_sem, "shared")
-    found = find_mergeable_vma(system, place) is not None
-    page = (yield from follow_page(system, mm, place[1], False)) if found else None
+    vma = find_mergeable_vma(system, place)
+    page = (yield from follow_page(system, vma, place[1], False)) if vma is not None else None
     yield from system.cpus.unlock(mm.mmap_sem)
     if page is None:
         return -EFAULT
@@ -203,6 +203,8 @@ def try_to_merge_one_page(system: System, vma: Vma, address: int, page: int, kpa
     frames = system.frames
     if page == kpage:
         return 0
+    if system.scheme.tail_mapcount == "pins" and frames.is_compound(page):
+        yield from split_for_merge(system, page)
     lock = system.page_lock(page)
     locked = yield from system.cpus.trylock(lock)
     if not locked:
@@ -224,6 +226,19 @@ def try_to_merge_one_page(system: System, vma: Vma, address: int, page: int, kpa
         error = (yield from replace_page(system, vma, address, page, kpage)) if same else -EFAULT
     yield from system.cpus.unlock(lock)
     return -EFAULT if error else 0
+
+
+@routine
+def split_for_merge(system: System, page: int) -> Routine[None]:
+    """Split the compound page that `page` is part of where references stay on their tails (page_trans_compound_anon_split).
+
+    Called with a reference on `page`. Such a split does not need the page lock, but somebody must hold the head meanwhile.
+    """
+    head = system.frames.compound_head(page)
+    held = yield from system.get_page_unless_zero(head)
+    if held:
+        yield from split_huge_page(system, head)
+        yield from system.scheme.put_pages(system, single(head))
 
 
 @routine
@@ -307,7 +322,7 @@ def break_cow(system: System, place: Place) -> Routine[None]:
 def break_ksm(system: System, vma: Vma, address: int) -> Routine[None]:
     """If a page of KSM's is mapped at `address`, let a write fault replace it by a copy. Called under mmap_sem."""
     while True:
-        page = yield from follow_page(system, vma.mm, address, False)
+        page = yield from follow_page(system, vma, address, False)
         if page is None:
             return
         ksm = bool(system.frames.flags[page] & PG_ksm)

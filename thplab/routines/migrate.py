@@ -46,7 +46,8 @@ def move_page(system: System, mm: AddressSpace, address: int) -> Routine[int]:
     Returns 0, -ENOENT if no page is there (the zero page is none), or what migrate_page returns.
     """
     yield from system.cpus.lock(mm.mmap_sem, "shared")
-    page = yield from follow_page(system, mm, address, False)
+    vma = mm.find_vma(address)
+    page = (yield from follow_page(system, vma, address, False)) if vma is not None else None
     yield from system.cpus.unlock(mm.mmap_sem)
     if page is None:
         return -ENOENT

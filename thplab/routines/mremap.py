@@ -11,6 +11,7 @@ from thplab.address_space import VM_MERGEABLE, AddressSpace, Vma
 from thplab.errors import EFAULT, EINVAL, ENOMEM
 from thplab.routines.deposit import pgtable_trans_huge_deposit, pgtable_trans_huge_withdraw
 from thplab.routines.fault import pmd_alloc, pte_alloc
+from thplab.routines.huge_pmd import wait_split_huge_page
 from thplab.routines.ksm import unmerge_ksm_pages
 from thplab.routines.rmap import anon_vma_lock, vmas_lock
 from thplab.routines.split_huge_pmd import split_huge_pmd
@@ -113,7 +114,7 @@ def move_page_tables(system: System, vma: Vma, old: int, target: Vma, new: int, 
             yield from system.cpus.lock(lock, why="The walk of the reverse map must not miss a page on its way.")
         moved = False
         if pt.pmd_trans_huge(found[2]) and stop - start == geometry.huge_size and (new + done) % geometry.huge_size == 0:
-            moved = yield from move_huge_pmd(system, mm, found[0], found[1], pmd_table, index)
+            moved = yield from move_huge_pmd(system, vma, found[0], found[1], pmd_table, index)
         if lock:
             yield from system.cpus.unlock(lock)
         if moved:
@@ -137,18 +138,19 @@ def move_page_tables(system: System, vma: Vma, old: int, target: Vma, new: int, 
 
 
 @routine
-def move_huge_pmd(system: System, mm: AddressSpace, old_table: int, old_index: int, new_table: int, new_index: int) -> Routine[bool]:
+def move_huge_pmd(system: System, vma: Vma, old_table: int, old_index: int, new_table: int, new_index: int) -> Routine[bool]:
     """Move a huge PMD to an empty one, together with the table that lies deposited for it.
 
-    Returns False, with nothing changed, if it is not huge any more: a page split was quicker.
+    Returns False, with nothing changed, if it is not huge any more: a page split was quicker, and is over.
     """
-    tables = system.tables
+    tables, mm = system.tables, vma.mm
     old_lock, new_lock = system.ptl(old_table), system.ptl(new_table)
     yield from system.cpus.lock(old_lock)
     if new_lock != old_lock:
         yield from system.cpus.lock(new_lock)
     pmd = tables.get(old_table, old_index)
-    huge = pt.pmd_trans_huge(pmd)
+    splitting = pt.pmd_trans_splitting(pmd)
+    huge = pt.pmd_trans_huge(pmd) and not splitting
     yield read("is the PMD still huge? " + ("yes" if huge else "no"))
     if huge:
         tables.set(old_table, old_index, 0)
@@ -161,6 +163,8 @@ def move_huge_pmd(system: System, mm: AddressSpace, old_table: int, old_index: i
     if new_lock != old_lock:
         yield from system.cpus.unlock(new_lock)
     yield from system.cpus.unlock(old_lock)
+    if splitting:
+        yield from wait_split_huge_page(system, vma)
     return huge
 
 

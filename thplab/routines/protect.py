@@ -8,6 +8,7 @@ import numpy.typing as npt
 from thplab import page_tables as pt
 from thplab.address_space import VM_LOCKED, AddressSpace, Vma
 from thplab.frames import PG_anon_exclusive, single
+from thplab.routines.huge_pmd import pmd_trans_huge_lock
 from thplab.routines.populate import populate_vma_page_range
 from thplab.routines.rmap import anon_vma_lock, vmas_lock
 from thplab.routines.split_huge_pmd import split_huge_pmd
@@ -128,7 +129,7 @@ def can_change_writable(system: System, vma: Vma, pages: slice) -> npt.NDArray[n
     """Which of these pages, mapped anew with the rights of `vma`, may be written without a fault that looks at them first."""
     may = system.kernel.mprotect_makes_writable and bool(vma.prot & pt.PROT_WRITE)
     exclusive: npt.NDArray[np.bool_] = (system.frames.flags[pages] & PG_anon_exclusive) != 0
-    return exclusive & may
+    return exclusive & bool(may)
 
 
 @routine
@@ -137,20 +138,16 @@ def change_huge_pmd(system: System, vma: Vma, pmd_table: int, index: int) -> Rou
 
     Returns False, with nothing changed, if the PMD is not huge any more: a page split was quicker.
     """
-    lock = system.ptl(pmd_table)
-    yield from system.cpus.lock(lock)
+    if not (yield from pmd_trans_huge_lock(system, vma, pmd_table, index)):
+        return False
     pmd = system.tables.get(pmd_table, index)
-    huge = pt.pmd_trans_huge(pmd)
-    if huge:
-        new = pt.pte_modify(pmd, pt.pgprot(vma.prot))
-        if can_change_writable(system, vma, single(pt.pte_pfn(pmd)))[0]:
-            new = pt.mkwrite(new)
-        system.tables.set(pmd_table, index, new)
-        yield change(f"PMD: {pt.entry_text(new)}", "The whole huge page changes: no split is needed.")
-    else:
-        yield read("the PMD is not huge any more")
-    yield from system.cpus.unlock(lock)
-    return huge
+    new = pt.pte_modify(pmd, pt.pgprot(vma.prot))
+    if can_change_writable(system, vma, single(pt.pte_pfn(pmd)))[0]:
+        new = pt.mkwrite(new)
+    system.tables.set(pmd_table, index, new)
+    yield change(f"PMD: {pt.entry_text(new)}", "The whole huge page changes: no split is needed.")
+    yield from system.cpus.unlock(system.ptl(pmd_table))
+    return True
 
 
 @routine

@@ -11,6 +11,7 @@ from thplab.errors import EBUSY
 from thplab.frames import PG_OF_HEAD, PG_has_hwpoisoned, PG_head, PG_lru, PG_tail, single
 from thplab.routines.rmap import anon_vma_lock, page_get_anon_vma, rmap_walk
 from thplab.routines.split_huge_page_freeze import other_subpages, split_huge_page_freeze
+from thplab.routines.split_huge_page_tails import split_huge_page_tails
 from thplab.routines.split_huge_pmd import split_huge_pmd
 from thplab.routines.walk import pmd_at
 from thplab.steps import Routine, change, read
@@ -22,8 +23,8 @@ def split_huge_page(system: System, page: int, to_list: bool = False, kept: int 
     """Split the compound page with head `page` the way the kernel's scheme needs it (split_huge_page_to_list).
 
     The caller holds the page lock and one reference, which ends on the subpage `kept` (None: on the head). With `to_list` the
-    tails go onto its list, with a reference each. Returns 0, or a negative errno if the page is pinned; then the reference
-    stays on the head.
+    tails go onto its list, with a reference each. Returns 0, or what the kernel's split returns when it refuses, a negative
+    errno, or 1 from the one that knows only an unmapped page to refuse; then the reference stays on the head.
     """
     return (yield from PAGE_SPLITS[system.scheme.page_split](system, page, to_list, page if kept is None else kept))
 
@@ -80,7 +81,7 @@ def check_pins(system: System, page: int) -> Routine[int]:
         if pinned
         else "Every reference is explained by a mapping, so nobody has pinned the page.",
     )
-    return -system.kernel.split_refused if pinned else 0
+    return system.kernel.split_refused if pinned else 0
 
 
 @routine
@@ -139,7 +140,7 @@ def split_refcount(system: System, page: int, to_list: bool) -> Routine[None]:
     yield change("the compound page is no more", f"{system.geometry.nr} ordinary pages remain, mapped where they were.")
 
 
-PAGE_SPLITS = {"compound_lock": split_huge_page_compound_lock, "freeze": split_huge_page_freeze}
+PAGE_SPLITS = {"compound_lock": split_huge_page_compound_lock, "freeze": split_huge_page_freeze, "tails": split_huge_page_tails}
 """Scheme.page_split -> the routine."""
 
 

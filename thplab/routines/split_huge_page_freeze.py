@@ -61,12 +61,12 @@ def split_huge_page_freeze(system: System, page: int, to_list: bool = False, kep
         if not pinned:
             yield from split_frozen(system, page, to_list)
         yield from system.cpus.unlock("lru_lock")
-        yield from unfreeze_page(system, anon_vma, page, map_unused=not pinned and system.kernel.split_frees_zero_pages)
+        yield from unfreeze_page(system, anon_vma, page, map_unused=not pinned and bool(system.kernel.split_frees_zero_pages))
         yield from unlock_subpages(system, page)
     if pinned:
         system.count_vm_event("thp_split_page_failed")
         yield from system.cpus.unlock(lock, event="thp_split_page_failed")
-        return -system.kernel.split_refused
+        return system.kernel.split_refused
     others = other_subpages(system, page, kept)
     for part in others:
         yield from free_pages_and_swap_cache(system, part)

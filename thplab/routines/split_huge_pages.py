@@ -32,8 +32,8 @@ def split_huge_pages_pid(system: System, mm: AddressSpace, start: int, end: int)
     frames, size = system.frames, system.geometry.page_size
     yield from system.cpus.lock(mm.mmap_sem, "shared")
     address = start
-    while address < end and mm.find_vma(address) is not None:
-        page = yield from follow_page(system, mm, address, False)
+    while address < end and (vma := mm.find_vma(address)) is not None:
+        page = yield from follow_page(system, vma, address, False)
         address += size
         if page is None:
             continue

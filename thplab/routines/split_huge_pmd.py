@@ -8,6 +8,7 @@ from thplab import page_tables as pt
 from thplab.address_space import Vma
 from thplab.frames import PG_anon_exclusive, single
 from thplab.routines.deposit import pgtable_trans_huge_withdraw
+from thplab.routines.split_huge_page_tails import split_huge_page_tails
 from thplab.routines.walk import pmd_at
 from thplab.steps import Routine, change, read
 from thplab.system import System, routine
@@ -22,7 +23,9 @@ def split_huge_pmd(system: System, vma: Vma, address: int, freeze: bool = False,
     `page` is given, maps another one by now.
     Returns whether it was this call that split it.
     With `freeze` the entries are migration entries, which hold neither a reference nor a mapping (docs/KERNEL.md 3.3, step 2).
-    Called under mmap_sem, or under the anon_vma lock of the page; with `freeze` also under the page lock.
+    Where a scheme cannot map a huge page by PTEs, the whole page is split instead, for every process; the huge zero page
+    excepted. Called under mmap_sem, or, for a split of this PMD alone, under the anon_vma lock of the page; with `freeze`
+    also under the page lock.
     """
     found = pmd_at(system, vma.mm, address)
     if found is None:
@@ -35,6 +38,9 @@ def split_huge_pmd(system: System, vma: Vma, address: int, freeze: bool = False,
     if not pt.pmd_trans_huge(pmd) or page not in (None, pt.pte_pfn(pmd)):
         yield from system.cpus.unlock(lock)
         return False
+    if pt.pte_pfn(pmd) != system.huge_zero_page and not system.scheme.pmd_split_is_local:
+        yield from split_huge_page_pmd(system, vma, address, pmd_table, index)
+        return True
     yield from _split_locked_pmd(system, vma, pmd_table, index, pmd, freeze)
     return True
 
@@ -59,8 +65,22 @@ def _split_locked_pmd(system: System, vma: Vma, pmd_table: int, index: int, pmd:
     yield change("PMD = the PTE table", "The same memory, now mapped in pieces. The page is still one compound page.")
     if freeze and page != system.huge_zero_page:
         yield from drop_frozen_mapping(system, vma, page)
-    system.count_vm_event("thp_split_pmd")
-    yield from system.cpus.unlock(lock, "One mapping was split. thp_split_page stays: no page was.", event="thp_split_pmd")
+    event = system.count_vm_event("thp_split_pmd")
+    yield from system.cpus.unlock(lock, "One mapping was split. thp_split_page stays: no page was." if event else "", event=event)
+
+
+@routine
+def split_huge_page_pmd(system: System, vma: Vma, address: int, pmd_table: int, index: int) -> Routine[None]:
+    """Split the page that a huge PMD maps, which makes a table of the PMD, too. Called under its page table lock, which it releases."""
+    page = pt.pte_pfn(system.tables.get(pmd_table, index))
+    yield from system.scheme.get_pages(system, single(page))
+    yield from system.cpus.unlock(system.ptl(pmd_table))
+    yield from split_huge_page_tails(system, page)
+    yield from system.scheme.put_pages(system, single(page))
+    huge = pt.pmd_trans_huge(system.tables.get(pmd_table, index))
+    yield read(f"is the PMD still huge? {'yes' if huge else 'no'}", "A write fault may have put another huge page there before the split.")
+    if huge:
+        yield from split_huge_pmd(system, vma, address)
 
 
 @routine

@@ -13,6 +13,7 @@ from thplab.address_space import AddressSpace, Vma
 from thplab.frames import PG_tail, single
 from thplab.geometry import LEVEL_NAMES
 from thplab.routines.deposit import pgtable_trans_huge_withdraw
+from thplab.routines.huge_pmd import pmd_trans_huge_lock
 from thplab.routines.protect import split_vma
 from thplab.routines.rmap import anon_vma_lock
 from thplab.routines.split_huge_pmd import split_huge_pmd
@@ -126,14 +127,9 @@ def zap_huge_pmd(system: System, tlb: MmuGather, vma: Vma, pmd_table: int, index
 
     Returns False, with nothing changed, if the PMD is not huge any more: a page split was quicker.
     """
-    lock = system.ptl(pmd_table)
-    yield from system.cpus.lock(lock)
-    pmd = system.tables.get(pmd_table, index)
-    if not pt.pmd_trans_huge(pmd):
-        yield read("the PMD is not huge any more")
-        yield from system.cpus.unlock(lock)
+    if not (yield from pmd_trans_huge_lock(system, vma, pmd_table, index)):
         return False
-    page = pt.pte_pfn(pmd)
+    page = pt.pte_pfn(system.tables.get(pmd_table, index))
     system.tables.set(pmd_table, index, 0)
     tlb.need_flush = True
     yield change("PMD cleared")
@@ -141,7 +137,7 @@ def zap_huge_pmd(system: System, tlb: MmuGather, vma: Vma, pmd_table: int, index
     if page != system.huge_zero_page:
         yield from system.scheme.remove_pmd_rmap(system, vma, page)
         tlb.pages.append(single(page))
-    yield from system.cpus.unlock(lock)
+    yield from system.cpus.unlock(system.ptl(pmd_table))
     system.tables.free(pgtable)
     yield change("free the table that was deposited for it")
     return True

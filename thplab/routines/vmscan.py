@@ -106,7 +106,7 @@ def prepare_huge_page(system: System, page: int) -> Routine[int]:
         "could the page be split? " + ("no: pinned" if pinned else "yes"), "A page that somebody holds would not go away." if pinned else ""
     )
     if pinned:
-        return -system.kernel.split_refused
+        return system.kernel.split_refused
     if system.kernel.reclaim.splits_pte_mapped:
         first = not system.scheme.pmd_mapped(frames, page)
         yield read("does a PMD map it? " + ("no: split it first" if first else "yes"))
@@ -182,14 +182,17 @@ def putback_lru_page(system: System, page: int, active: bool) -> Routine[None]:
 
 @routine
 def split_page_direct(system: System, page: int) -> Routine[int]:
-    """Take a reference on the head `page`, lock it, split it, let go. Returns what split_huge_page returns, -EBUSY if it is gone."""
-    if not system.frames.ref_inc_not_zero(page):
-        yield read("get_page_unless_zero: no, the page is being freed")
+    """Take a reference through `page`, lock it, split its compound page, let go.
+
+    Returns what split_huge_page returns, -EBUSY if the page is gone.
+    """
+    head = system.frames.compound_head(page)
+    held = yield from system.scheme.try_get_page(system, page)
+    if not held:
         return -EBUSY
-    yield change(f"head {system.count} += 1", "Whoever splits a page holds a reference of its own.")
     lock = system.page_lock(page)
     yield from system.cpus.lock(lock)
-    error = yield from split_locked(system, page)
+    error = yield from split_locked(system, head)
     yield from system.cpus.unlock(lock)
     yield from system.scheme.put_pages(system, single(page))
     return error
@@ -209,7 +212,7 @@ def split_locked(system: System, page: int, to_list: bool = False) -> Routine[in
 @routine
 def drop_slab(system: System) -> Routine[int]:
     """drop_caches = 2: run the shrinkers, of which the deferred split queue's is the one here, as often as the kernel does. Returns 0."""
-    rounds = range(system.kernel.drop_caches_rounds)
+    rounds = range(system.kernel.drop_caches_rounds or 0)
     for _ in rounds:
         yield from deferred_split_scan(system)
     return 0
@@ -226,10 +229,9 @@ def deferred_split_scan(system: System) -> Routine[None]:
     queued = tuple(system.deferred)
     yield read(f"{len(queued)} pages wait for a deferred split")
     for page in queued:
-        if not frames.ref_inc_not_zero(page):
-            yield read("get_page_unless_zero: no, the page is being freed")
+        held = yield from system.get_page_unless_zero(page)
+        if not held:
             continue
-        yield change(f"head {system.count} += 1")
         new = system.kernel.queues_new_thps and not frames.flags[page] & PG_partially_mapped
         underused = new and thp_underused(system, page)
         if new:

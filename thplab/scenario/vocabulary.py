@@ -25,7 +25,7 @@ ORDER = Number(0, 20)
 ADVISE = Choice(("hugepage", "none"), null="none")
 PROT = Choice(("none", "r", "rw"))
 PATTERN = Choice(("unique", "same", "zero"))
-PIN_HOW = Choice(("vmsplice", "io_uring", "raw", "gup", "gupw"))
+PIN_HOW = Choice(("vmsplice", "io_uring", "raw", "gup", "gupw", "fsplit"))
 SPLIT_HOW = Choice(("direct", "debugfs"))
 ADVICE = Choice(
     (

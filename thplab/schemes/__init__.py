@@ -4,5 +4,6 @@ from thplab.schemes.base import Expected, HeadCounter, Scheme
 from thplab.schemes.double_map import DoubleMap
 from thplab.schemes.folio import Folio
 from thplab.schemes.rfc import Rfc
+from thplab.schemes.tail_pinning import TailPinning
 
-__all__ = ["DoubleMap", "Expected", "Folio", "HeadCounter", "Rfc", "Scheme"]
+__all__ = ["DoubleMap", "Expected", "Folio", "HeadCounter", "Rfc", "Scheme", "TailPinning"]

@@ -61,8 +61,12 @@ class Scheme(Protocol):
     """Which of the page splits in thplab/routines this scheme needs."""
     splits_to_order: bool
     """A page split may leave folios of a lower order instead of single pages."""
+    tail_mapcount: str
+    """What a tail's `_mapcount` counts while the page is compound: "mappings" or "pins"."""
     pmd_split_is_local: bool
-    """True if splitting one process's PMD leaves every other process's page tables alone."""
+    """True if splitting one process's PMD leaves every other process's page tables alone, and the page whole.
+
+    Where it is False a PMD is split by splitting the page, so a PTE never maps a part of a huge page."""
 
     @property
     def head_counters(self) -> tuple[HeadCounter, ...]:
@@ -95,6 +99,21 @@ class Scheme(Protocol):
 
     def get_pages(self, system: System, pages: slice) -> Routine[None]:
         """Take one reference through each of `pages`, which the caller knows to be in use (get_page)."""
+        ...
+
+    def get_pages_foll(self, system: System, pages: slice) -> Routine[None]:
+        """get_pages by somebody who holds the page table lock under which `pages` are mapped (get_page_foll)."""
+        ...
+
+    def try_get_page(self, system: System, page: int) -> Routine[bool]:
+        """Take a reference through `page`, which may be split or freed at any time; returns False if it has none (any more)."""
+        ...
+
+    def get_tail_pins(self, system: System, head: int, pages: slice) -> Routine[None]:
+        """Note on the tails among `pages`, parts of the huge page at `head`, that a reference of it is theirs (get_huge_page_tail).
+
+        The caller has interrupts off or the page table lock, and takes the references of the head itself.
+        """
         ...
 
     def put_pages(self, system: System, pages: slice) -> Routine[None]:

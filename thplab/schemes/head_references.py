@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 class HeadReferences:
     """get_page() and put_page() of schemes whose tails need no reference of their own: c_i = 0, and one atomic on the head."""
 
+    tail_mapcount = "mappings"
+
     def get_pages(self, system: System, pages: slice) -> Routine[None]:
         """Take one reference through each of `pages`, which the caller knows to be in use (get_page)."""
         frames = system.frames
@@ -25,6 +27,18 @@ class HeadReferences:
             else:
                 frames.ref_add(part, 1)
                 yield change(f"{system.pages_text(part)} {system.count} += 1")
+
+    def get_pages_foll(self, system: System, pages: slice) -> Routine[None]:
+        """get_pages under the page table lock, which makes no difference here."""
+        yield from self.get_pages(system, pages)
+
+    def try_get_page(self, system: System, page: int) -> Routine[bool]:
+        """Take a reference through `page`, which may be split or freed at any time; returns False if it has none (any more)."""
+        return (yield from system.get_page_unless_zero(system.frames.compound_head(page)))
+
+    def get_tail_pins(self, system: System, head: int, pages: slice) -> Routine[None]:
+        """Nobody notes which tail a reference is for."""
+        yield from ()
 
     def put_pages(self, system: System, pages: slice) -> Routine[None]:
         """Drop one reference through each of `pages`; whoever drops the last one frees the page (put_page)."""

@@ -7,14 +7,13 @@ are on the head, so nobody knows which tail a pin belongs to.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from thplab.frames import width
 from thplab.schemes.base import Expected
+from thplab.schemes.head_mapcount import HeadMapcount
 from thplab.steps import Routine, change, read
 
 if TYPE_CHECKING:
@@ -23,42 +22,15 @@ if TYPE_CHECKING:
     from thplab.system import System
 
 
-class Rfc:
+class Rfc(HeadMapcount):
     """H = M + m_0, t_i = m_i, C = M + S + pins, c_i = 0 (docs/KERNEL.md 2.1)."""
 
     name = "rfc"
     page_split = "compound_lock"
-    head_counters = ()
-    splits_to_order = False
+    tail_mapcount = "mappings"
     pmd_split_is_local = True
 
     # --- mappings ---------------------------------------------------------------------------------------------------
-
-    def new_rmap(self, system: System, vma: Vma, page: int) -> Routine[None]:
-        system.frames.mapcount[page] = 0  # a plain store: the page is not visible to anybody yet
-        yield change(
-            f"{system.pages_text(slice(page, page + 1))} _mapcount = 0 (one mapping)", "The field starts at -1, so 0 means one mapping."
-        )
-
-    def dup_pmd_rmap(self, system: System, vma: Vma, head: int) -> Routine[None]:
-        system.frames.map_add(slice(head, head + 1), 1)
-        yield change("head _mapcount += 1", "One more PMD maps the huge page; the tails are not touched.")
-
-    def remove_pmd_rmap(self, system: System, vma: Vma, head: int) -> Routine[None]:
-        system.frames.map_add(slice(head, head + 1), -1)
-        yield change("head _mapcount -= 1", "One PMD less maps the huge page.")
-
-    def add_pte_rmap(self, system: System, vma: Vma, pages: slice) -> Routine[None]:
-        parts = system.each(pages)
-        for part in parts:
-            system.frames.map_add(part, 1)
-            yield change(f"{system.pages_text(part)} _mapcount += 1", "Each PTE is counted on the very page that it maps.")
-
-    def remove_pte_rmap(self, system: System, vma: Vma, pages: slice) -> Routine[None]:
-        parts = system.each(pages)
-        for part in parts:
-            system.frames.map_add(part, -1)
-            yield change(f"{system.pages_text(part)} _mapcount -= 1", "The mapping is gone; its reference follows later.")
 
     def split_pmd_rmap(self, system: System, vma: Vma, head: int) -> Routine[None]:
         # The head's count stays: its PMD mapping turns into a PTE mapping of its own first 4 KiB.
@@ -105,6 +77,12 @@ class Rfc:
             yield change(f"{system.pages_text(part)} _count += 1", "The split won: the page is an ordinary one by now.")
         yield from system.cpus.bit_unlock_irqrestore(lock, tails)
 
+    def get_pages_foll(self, system: System, pages: slice) -> Routine[None]:
+        yield from self.get_pages(system, pages)
+
+    def get_tail_pins(self, system: System, head: int, pages: slice) -> Routine[None]:
+        yield from ()  # nobody notes which tail a reference is for
+
     def put_pages(self, system: System, pages: slice) -> Routine[None]:
         frames = system.frames
         if not frames.is_compound(pages.stop - 1):
@@ -143,17 +121,8 @@ class Rfc:
 
     # --- questions --------------------------------------------------------------------------------------------------
 
-    def page_mapcount(self, frames: Frames, page: int) -> int:
-        return int(frames.mapcount[page]) + 1
-
-    def page_mapcounts(self, frames: Frames, pages: slice) -> int:
-        return int(frames.mapcount[pages].sum()) + width(pages)
-
     def total_mapcount(self, frames: Frames, head: int) -> int:
         return self.page_mapcounts(frames, frames.compound(head))
-
-    def maybe_mapped_shared(self, frames: Frames, page: int) -> bool:
-        return self.page_mapcount(frames, page) != 1
 
     def pmd_mapped(self, frames: Frames, head: int) -> bool | None:
         return None  # the cover letter says so: there is no cheap way to tell
@@ -164,6 +133,3 @@ class Rfc:
         mapcount = ptes - 1
         mapcount[0] += pmds
         return Expected(refcount, mapcount, {})
-
-    def raw_fields(self, head: Mapping[str, int], queued: bool) -> dict[str, int]:
-        return {}

@@ -38,7 +38,25 @@ def compare(recorded: View, shown: View, skipped: Counter[str], ignored: tuple[s
             yield from _frame(name, frame, block, skipped)
         elif frame != block:
             yield Difference(name, _kept(frame), _kept(block))
+    if recorded.inside is not None:
+        yield from _inside(recorded.inside, shown.inside, skipped)
     skipped.update(recorded.extra)
+
+
+def _inside(recorded: dict[str, RegionView], shown: dict[str, RegionView] | None, skipped: Counter[str]) -> Iterator[Difference]:
+    """The looks into page splits, one by one; skipped where the machine splits in another way."""
+    if shown is None:
+        skipped["trace"] += 1
+        return
+    for name in sorted(recorded.keys() | shown.keys()):
+        here, there = recorded.get(name), shown.get(name)
+        if here is None or there is None:
+            yield Difference(name, "nothing" if here is None else "a split", "nothing" if there is None else "a split")
+            continue
+        for field, expected in here.fields.items():
+            if expected != there.fields[field]:
+                yield Difference(f"{name}.{field}", _text(expected), _text(there.fields[field]))
+        yield from _columns(name, "trace", here.pages, there.pages, "tails", skipped)
 
 
 def _there(view: RegionView | None) -> str:

@@ -57,6 +57,8 @@ class View:
     counts: dict[str, int]
     regions: dict[str, RegionView] = field(default_factory=dict)
     frames: dict[str, FrameView | str] = field(default_factory=dict)
+    inside: dict[str, RegionView] | None = None
+    """What was seen inside each page split, by `splitN.at`; None if nobody looked."""
     extra: tuple[str, ...] = ()
     """Whatever else the record holds: nothing that a machine shows."""
 
@@ -72,15 +74,19 @@ class Labels:
         self.gone: list[str] = []
         self.freed: dict[str, set[int]] = defaultdict(set)
         """Name -> pages of the block that were freed once: whatever is there later is another page."""
+        self.left: set[Any] = set()
+        """Blocks that were ours once and are not any more."""
 
     def see(self, block: Any) -> str:
         """The name of a block that is ours, a new one at first sight."""
+        self.left.discard(block)
         return self.names.setdefault(block, f"F{len(self.names) + len(self.gone)}")
 
     def drop(self, block: Any) -> None:
         """The block is not ours any more; nothing happens if it was not."""
         if block in self.names:
             self.gone.append(self.names.pop(block))
+            self.left.add(block)
 
 
 def read_records(path: str | Path) -> list[dict[str, Any]]:
@@ -143,7 +149,11 @@ def recorded_view(after: Mapping[str, Any], labels: Labels) -> View:
         if frame != GONE and (label in labels.names or _has_head(frame)):
             name = labels.see(label)
             view.frames[name] = _frame(frame, labels.freed[name])
-    view.extra = tuple(after.keys() - {"ret", "ev", "sz", "proc", "frames"})
+    if "hugezero" in after:
+        view.frames["hugezero"] = _frame(after["hugezero"], set())
+    if "trace" in after:
+        view.inside = _inside(after["trace"])
+    view.extra = tuple(after.keys() - {"ret", "ev", "sz", "proc", "frames", "hugezero", "trace"})
     return view
 
 
@@ -196,9 +206,31 @@ def _frame(frame: Any, freed: set[int]) -> FrameView:
     if isinstance(frame, list):
         return FrameView({}, dict(columns))
     recorded = Column()
-    for first, count, value in frame["kpc"]:
+    for first, count, value in frame.get("kpc", ()):  # not recorded of the huge zero page
         recorded.add(first, count, value)
     for first, count, (kind, value) in aligned(columns["kind"], recorded):
         if kind != GONE and value is not NOTHING:
             columns["kpagecount"].add(first, count, value)
     return FrameView({name: value for name, value in frame.items() if name not in ("sub", "kpc")}, dict(columns))
+
+
+def pmd_kinds(pmds: Iterable[Any]) -> tuple[str, ...]:
+    """Which kinds of PMD there are. Not how many: the recorder saw one twice while its VMA was being cut; the head counts them."""
+    return tuple(sorted({f"{kind} {bits}" for kind, bits in pmds}))
+
+
+def _inside(trace: Iterable[Mapping[str, Any]]) -> dict[str, RegionView]:
+    """What a record's `trace` says, in the form of thplab.verify.inside. At 2, under the locks, the recorder could not look at PMDs."""
+    seen: dict[str, RegionView] = {}
+    split = -1
+    for look in trace:
+        split += look["at"] == 0
+        columns: Columns = defaultdict(Column)
+        for first, count, kind, refcount, mapcount in look["tails"]:
+            for name, value in (("tails", kind), ("_refcount", refcount), ("_mapcount", mapcount)):
+                columns[name].add(first, count, value)
+        fields: dict[str, object] = {"head": tuple(look["head"])}
+        if look["pmd"]:
+            fields["pmd"] = pmd_kinds(look["pmd"])
+        seen[f"split{split}.{look['at']}"] = RegionView(fields, dict(columns))
+    return seen

@@ -19,7 +19,8 @@ from thplab.state import capture
 from thplab.steps import drain
 from thplab.trace import begin
 from thplab.verify.compare import Difference, compare
-from thplab.verify.records import Labels, kernel_name, read_records, recorded_view, unrecorded
+from thplab.verify.inside import drive, shows_inside
+from thplab.verify.records import Labels, RegionView, kernel_name, read_records, recorded_view, unrecorded
 from thplab.verify.shown import Shown
 
 DEVICES = {"": "", "noswap": "", "swap": "swap", "zram": "zram"}
@@ -169,22 +170,29 @@ class _Replay:
             raise _Unmodelled("the recorder's process is dead from here on")
         if noisy and op.op == "sys" and op.fields["path"] == COMPACTION:
             raise _Unmodelled("compaction moved other pages when it was recorded again")
-        result = self._perform(op, after["ret"])
+        result, inside = self._perform(op, after["ret"], look="trace" in after)
         if not self.shown.live:  # that recorder drained the batches after each operation (tests/truth/README.md, part A)
             drain(lru_add_drain(self.machine.system))
         self.state = capture(self.machine, self.state)
         ignored = ("ev.", "sz.") if noisy else self.unrecorded
-        return compare(recorded_view(after, self.labels), self.shown.view(self.state, result), skipped, ignored)
+        shown = self.shown.view(self.state, result, hugezero="hugezero" in after)
+        shown.inside = inside
+        return compare(recorded_view(after, self.labels), shown, skipped, ignored)
 
-    def _perform(self, op: Operation, recorded: object) -> int:
-        """Carry out an operation; returns what the kernel returns. Raises _Unmodelled or _Stopped if that cannot be."""
+    def _perform(self, op: Operation, recorded: object, look: bool) -> tuple[int, dict[str, RegionView] | None]:
+        """Carry out an operation; returns what the kernel returns and, if asked to `look`, what was seen inside of page splits.
+
+        Raises _Unmodelled or _Stopped if that cannot be.
+        """
         try:
-            return drain(begin(self.machine, op))
+            if look and shows_inside(self.machine):
+                return drive(self.machine, begin(self.machine, op))
+            return drain(begin(self.machine, op)), None
         except BadInput as error:
             if "is not built" in error.wrong:
                 raise _Unmodelled(f"{op.op}: {error.argument} {error.wrong}") from None
             if op.op == "split" and recorded == "-ENXIO":
-                return -ENXIO  # the recorder's own answer: it, too, refuses to split what is no huge page
+                return -ENXIO, None  # the recorder's own answer: it, too, refuses to split what is no huge page
             raise _Stopped(f"refused: {error}") from None
         except (KernelBug, Deadlock) as error:
             raise _Stopped(f"{type(error).__name__}: {error}") from None

@@ -66,8 +66,8 @@ class Shown:
         self.frames: dict[int, _Frame] = {}
         self.counts = self._counts(state)
 
-    def view(self, state: State, result: int) -> View:
-        """What the machine shows in `state`, at rest after an operation that returned `result`."""
+    def view(self, state: State, result: int, hugezero: bool = False) -> View:
+        """What the machine shows in `state`, at rest after an operation that returned `result`; the huge zero page only if asked."""
         self.state = state
         self._follow_frames()
         counts = self._counts(state)
@@ -78,7 +78,10 @@ class Shown:
                 fields = self._region_fields(process, name, region)
                 view.regions[f"{process.name}.{name}"] = RegionView(fields, self._pages(process, region))
         view.frames = dict.fromkeys(self.labels.gone, GONE)
-        view.frames |= {self.labels.see(block): self._frame(block) for block in self.frames}
+        view.frames |= {self.labels.see(block): self._frame(block, frame) for block, frame in self.frames.items()}
+        if hugezero and state.huge_zero_page:
+            nr = state.geometry.nr
+            view.frames["hugezero"] = self._frame(state.huge_zero_page // nr, _Frame(True, np.ones(nr, np.bool_)))
         return view
 
     # --- counters of the system -------------------------------------------------------------------------------------------
@@ -121,10 +124,9 @@ class Shown:
                         self.labels.see(block)
                         self.frames[block] = _Frame(True, np.ones(nr, np.bool_))
 
-    def _frame(self, block: int) -> FrameView:
+    def _frame(self, block: int, frame: _Frame) -> FrameView:
         state, nr = self.state, self.state.geometry.nr
         head = block * nr
-        frame = self.frames[block]
         columns: Columns = defaultdict(Column)
         fields = {"head": int(frame.compound)}
         if frame.compound:
