@@ -211,7 +211,6 @@ def test_a_split_by_pin_wants_a_pin_of_a_huge_page() -> None:
 
 
 def test_where_a_pmd_split_has_split_the_page_there_is_nothing_left_to_split() -> None:
-    # So a scenario that was written for the RFC goes on here; the recorder of 3.16 answers the same.
     old = Old(geometry=TOY)
     old.a.mprotect(1, 1, "r")
     before = old.machine.vmstat
@@ -325,7 +324,6 @@ def test_the_flush_waits_for_a_gup_fast_that_read_the_pmd_before_the_mark() -> N
 
 
 def test_each_wrong_variant_is_harmless_alone() -> None:
-    # What the explorer finds is a race: on one CPU nobody can tell the variants from the right routines.
     for pair in PAIRS.values():
         if pair.kernel == "v3.16" and pair.variants:
             machine = Machine(pair.kernel, MINI, 32, dict(pair.variants))
@@ -392,5 +390,4 @@ def test_kpagecount_of_a_tail_shows_its_pins() -> None:
 
 def test_smaps_counts_a_pmd_over_the_huge_zero_page() -> None:
     state = record("mmap A; read A 0", Setup("v3.16"))[-1].state
-    figures = smaps(state, "A")
-    assert {figures[name] for name in ("Rss", "Pss", "AnonHugePages")} == {32}
+    assert {smaps(state, "A")[name] for name in ("Rss", "Pss", "AnonHugePages")} == {32}

@@ -29,7 +29,7 @@ def races() -> Iterator[tuple[str, str, str]]:
 @pytest.mark.parametrize(("state", "one", "other"), list(races()), ids=lambda v: v)
 def test_one_interruption_anywhere_breaks_nothing_in_the_old_world(state: str, one: str, other: str) -> None:
     routines = ROUTINES | MORE
-    prepare = STATES.get(state, "mmap A; write A 0; pin A 1 1 dma")
+    prepare = STATES.get(state, "mmap A; write A 0; pin A 1 1 dma") + ("; mmap A region=D" if "mremap" in one + other else "")
     pair = Pair(f"{state}: {one}, {other}", "", "", prepare, (routines[one], routines[other]), False, kernel="v3.16")
     places = 0
     for first in (0, 1):
