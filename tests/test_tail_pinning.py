@@ -20,6 +20,7 @@ from thplab.ledger import ledger
 from thplab.observe import kpagecount, smaps
 from thplab.page_tables import _PAGE_ACCESSED, _PAGE_DIRTY, pmd_trans_splitting, pte_write
 from thplab.routines.gup import follow_page
+from thplab.routines.lru import PageList
 from thplab.routines.split_huge_page_tails import split_huge_page_tails
 from thplab.routines.split_huge_pmd import split_huge_pmd
 from thplab.state import capture
@@ -137,7 +138,7 @@ def test_a_split_for_reclaim_costs_one_reference_more_for_each_tail() -> None:
     old.a.pin(TAIL, 1, "dma")
     drain(old.scheme.get_pages(old.system, single(old.head)))
     old.system.frames.flags[old.head] &= ~PG_lru  # reclaim has taken it off
-    assert old.drains(split_huge_page_tails(old.system, old.head, to_list=True))["rmw"] == 1023 + 1 + 511
+    assert old.drains(split_huge_page_tails(old.system, old.head, to_list=PageList()))["rmw"] == 1023 + 1 + 511
     refs = old.system.frames.refcount[old.head : old.head + NR].tolist()
     assert refs == [2] + [2] * (TAIL - 1) + [3] + [2] * (NR - 1 - TAIL)
     assert not old.system.frames.flags[old.head + 1] & PG_lru

@@ -1,12 +1,25 @@
-"""The batches in which a CPU collects pages that change between the lists of reclaim (mm/swap.c)."""
+"""The lists on which somebody works on pages, and the batches in which a CPU collects pages that change between lists (mm/swap.c)."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from thplab.frames import PG_lazyfree_batch, PG_lru, PG_swapbacked, PG_swapcache, width
 from thplab.steps import Routine, change
 from thplab.system import System, routine
+
+
+@dataclass(eq=False)
+class PageList:
+    """Pages that somebody has taken off the LRU to work on them: small ones and heads, each with a reference that is the list's."""
+
+    pages: list[int] = field(default_factory=list)
+
+    @property
+    def key(self) -> str:
+        return f"page list {self.pages}"
 
 
 @routine

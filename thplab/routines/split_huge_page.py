@@ -9,6 +9,7 @@ from thplab import page_tables as pt
 from thplab.address_space import AnonVma
 from thplab.errors import EBUSY
 from thplab.frames import PG_OF_HEAD, PG_has_hwpoisoned, PG_head, PG_lru, PG_tail, single
+from thplab.routines.lru import PageList
 from thplab.routines.rmap import anon_vma_lock, page_get_anon_vma, rmap_walk
 from thplab.routines.split_huge_page_freeze import other_subpages, split_huge_page_freeze
 from thplab.routines.split_huge_page_tails import split_huge_page_tails
@@ -19,7 +20,7 @@ from thplab.system import System, routine
 
 
 @routine
-def split_huge_page(system: System, page: int, to_list: bool = False, kept: int | None = None) -> Routine[int]:
+def split_huge_page(system: System, page: int, to_list: PageList | None = None, kept: int | None = None) -> Routine[int]:
     """Split the compound page with head `page` the way the kernel's scheme needs it (split_huge_page_to_list).
 
     The caller holds the page lock and one reference, which ends on the subpage `kept` (None: on the head). With `to_list` the
@@ -30,7 +31,7 @@ def split_huge_page(system: System, page: int, to_list: bool = False, kept: int 
 
 
 @routine
-def split_huge_page_compound_lock(system: System, page: int, to_list: bool = False, kept: int | None = None) -> Routine[int]:
+def split_huge_page_compound_lock(system: System, page: int, to_list: PageList | None = None, kept: int | None = None) -> Routine[int]:
     """The RFC's split: check, split every PMD, check again under compound_lock, hand the references out.
 
     Called with a reference on the head `page`, which the caller keeps, on `kept` if that is given. Returns 0, or -EBUSY:
@@ -110,7 +111,7 @@ def split_all_pmds(system: System, anon_vma: AnonVma, page: int) -> Routine[None
 
 
 @routine
-def split_refcount(system: System, page: int, to_list: bool) -> Routine[None]:
+def split_refcount(system: System, page: int, to_list: PageList | None) -> Routine[None]:
     """Hand the references out and make every tail a page of its own (__split_huge_page_refcount).
 
     Called under lru_lock and compound_lock. Each tail gets one reference for each of its mappings and one more, which
@@ -118,18 +119,21 @@ def split_refcount(system: System, page: int, to_list: bool) -> Routine[None]:
     it gets one more, for the list that it goes onto.
     """
     frames = system.frames
-    moved = 0
+    moved, more = 0, 1 if to_list is None else 2
+    lru = PG_lru if to_list is None else 0
     parts = system.each(frames.tails(page))
     for part in parts:
         mappings = tuple((frames.mapcount[part] + 1).tolist())
         yield read(f"{system.pages_text(part)}: how many map it?")
-        frames.ref_add(part, 1 + to_list)
+        frames.ref_add(part, more)
         frames.refcount[part] += mappings
         yield change(
-            f"{system.pages_text(part)} _count = its mappings + {1 + to_list}",
+            f"{system.pages_text(part)} _count = its mappings + {more}",
             "The references move from the head to the pages that they are about. No pins: so the mappings tell it all.",
         )
-        frames.flags[part] = (frames.flags[part] & ~PG_tail) | (frames.flags[page] & ~PG_OF_HEAD) | (0 if to_list else PG_lru)
+        frames.flags[part] = (frames.flags[part] & ~PG_tail) | (frames.flags[page] & ~PG_OF_HEAD) | lru
+        if to_list is not None:
+            to_list.pages += range(part.start, part.stop)
         yield change(f"{len(mappings)} {'tails become pages' if len(mappings) > 1 else 'tail becomes a page'} of their own")
         moved += sum(mappings)
     frames.ref_add(single(page), -moved)
@@ -159,7 +163,7 @@ def returns_with_the_lock(system: System, lock: str, error: int) -> Routine[int]
     return error
 
 
-def split_huge_page_naive(system: System, page: int, to_list: bool = False) -> Routine[int]:
+def split_huge_page_naive(system: System, page: int, to_list: PageList | None = None) -> Routine[int]:
     """The split that checks and then trusts the answer: nothing keeps the references from changing in between.
 
     docs/KERNEL.md 6.4 tells how it loses a page. For a page that is mapped by PTEs only.

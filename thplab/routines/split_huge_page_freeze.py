@@ -24,6 +24,7 @@ from thplab.frames import (
     PG_tail,
     single,
 )
+from thplab.routines.lru import PageList
 from thplab.routines.rmap import anon_vma_lock, page_get_anon_vma, rmap_walk
 from thplab.routines.split_huge_pmd import split_huge_pmd
 from thplab.routines.swap import free_pages_and_swap_cache
@@ -33,7 +34,7 @@ from thplab.system import System, routine
 
 
 @routine
-def split_huge_page_freeze(system: System, page: int, to_list: bool = False, kept: int | None = None) -> Routine[int]:
+def split_huge_page_freeze(system: System, page: int, to_list: PageList | None = None, kept: int | None = None) -> Routine[int]:
     """Check, freeze every mapping, check again, hand the references out, map again.
 
     Called with the page lock and one reference on the head `page`, which ends on `kept` if that is given. With `to_list` the
@@ -153,15 +154,15 @@ def flush_frozen(system: System, mm: AddressSpace) -> Routine[None]:
 
 
 @routine
-def split_frozen(system: System, page: int, to_list: bool) -> Routine[None]:
+def split_frozen(system: System, page: int, to_list: PageList | None) -> Routine[None]:
     """Make every tail a page of its own, with one reference to begin with. Nobody maps or holds any of them.
 
     The list that it goes onto and the swap cache that it stays in have one more each.
     """
     frames = system.frames
     cached = bool(frames.flags[page] & PG_swapcache)
-    first = 1 + cached + to_list
-    lru = 0 if to_list else PG_lru
+    first = 1 + cached + (to_list is not None)
+    lru = PG_lru if to_list is None else 0
     if page in system.deferred:
         yield from system.cpus.lock("split_queue_lock")
         system.deferred.pop(page, None)
@@ -176,6 +177,8 @@ def split_frozen(system: System, page: int, to_list: bool) -> Routine[None]:
             frames.ref_add(part, first)
         yield change(f"{system.pages_text(part)} {system.count} = {first}")
         frames.flags[part] = (frames.flags[part] & ~PG_tail) | (frames.flags[page] & ~PG_OF_HEAD) | lru | PG_locked
+        if to_list is not None:
+            to_list.pages += range(part.start, part.stop)
         yield change(f"{part.stop - part.start} of the tails are pages of their own")
     frames.flags[page] &= ~(PG_head | PG_has_hwpoisoned)
     if system.kernel.freezes_refcount:

@@ -12,6 +12,7 @@ from thplab.address_space import AnonVma, Vma
 from thplab.errors import KernelBug
 from thplab.frames import PG_OF_HEAD, PG_dirty, PG_head, PG_lru, PG_tail, single
 from thplab.routines.deposit import pgtable_trans_huge_withdraw
+from thplab.routines.lru import PageList
 from thplab.routines.rmap import anon_vma_lock, page_get_anon_vma, rmap_walk
 from thplab.routines.walk import pmd_at
 from thplab.steps import Routine, change, read
@@ -19,7 +20,7 @@ from thplab.system import System, routine
 
 
 @routine
-def split_huge_page_tails(system: System, page: int, to_list: bool = False, kept: int | None = None) -> Routine[int]:
+def split_huge_page_tails(system: System, page: int, to_list: PageList | None = None, kept: int | None = None) -> Routine[int]:
     """Split the compound page with head `page`, on which the caller holds a reference, for every process that maps it.
 
     Returns 0, also if somebody else has split it; 1, with nothing changed, if nobody maps it. The caller's reference stays
@@ -92,7 +93,7 @@ def pmdp_splitting_flush(system: System, vma: Vma, pmd_table: int, index: int) -
 
 
 @routine
-def split_huge_page_refcount(system: System, page: int, to_list: bool) -> Routine[None]:
+def split_huge_page_refcount(system: System, page: int, to_list: PageList | None) -> Routine[None]:
     """Hand the references out and make every tail a page of its own (__split_huge_page_refcount), from the last tail to the first.
 
     Each tail gets a reference for each PMD, its own pins, and one more, which the caller drops; its `_mapcount`, a count of
@@ -102,7 +103,7 @@ def split_huge_page_refcount(system: System, page: int, to_list: bool) -> Routin
     lock = system.compound_lock(page)
     yield from system.cpus.lock("lru_lock", why="The pages that come out go onto the lists of reclaim.")
     yield from system.cpus.bit_lock_irqsave(lock, why="Nobody can take or drop a reference through a tail now.")
-    moved = 0
+    moved, lru = 0, PG_lru if to_list is None else 0
     parts = tuple(reversed(system.each(frames.tails(page))))
     for part in parts:
         name = system.pages_text(part)
@@ -112,12 +113,13 @@ def split_huge_page_refcount(system: System, page: int, to_list: bool) -> Routin
         frames.ref_add(part, mappings + 1)
         frames.refcount[part] += pins
         yield change(f"{name} {system.count} = {mappings} + its pins + 1", "Every pin moves to the page that it is for.")
-        frames.flags[part] = (frames.flags[part] & ~PG_tail) | (frames.flags[page] & ~PG_OF_HEAD) | PG_dirty | (0 if to_list else PG_lru)
+        frames.flags[part] = (frames.flags[part] & ~PG_tail) | (frames.flags[page] & ~PG_OF_HEAD) | PG_dirty | lru
         yield change(f"{len(pins)} {'tails become pages' if len(pins) > 1 else 'tail becomes a page'} of their own")
         frames.mapcount[part] = frames.mapcount[page]
         yield change(f"{name} _mapcount = that of the head", "From now on the field counts mappings, as on any other page.")
-        if to_list:
+        if to_list is not None:
             frames.ref_add(part, 1)
+            to_list.pages += reversed(range(part.start, part.stop))
             yield change(
                 f"{system.pages_text(part)} {system.count} += 1", "They go onto the list of the one who splits, who has to give them back."
             )

@@ -6,7 +6,7 @@ import numpy as np
 
 from thplab.errors import EBUSY, ENOSPC
 from thplab.frames import PG_dirty, PG_lru, PG_partially_mapped, PG_swapbacked, PG_swapcache, single, width
-from thplab.routines.lru import lru_add_drain
+from thplab.routines.lru import PageList, lru_add_drain
 from thplab.routines.split_huge_page import split_huge_page
 from thplab.routines.swap import add_to_swap, slots_text
 from thplab.routines.try_to_unmap import try_to_unmap
@@ -40,16 +40,14 @@ def shrink_page_list(system: System, pages: tuple[int, ...]) -> Routine[int]:
     Returns 0, or the errno of the last page that had to stay where it was.
     """
     frames, error = system.frames, 0
-    while pages:
-        page, pages = pages[0], pages[1:]
+    page_list = PageList(list(pages))
+    while page_list.pages:
+        page = page_list.pages.pop(0)
         lock = system.page_lock(page)
         locked = yield from system.cpus.trylock(lock)
         kept, freed = -EBUSY, False
         if locked:
-            compound = frames.is_compound(page)
-            kept = yield from unmap_for_swap(system, page)
-            if compound and not frames.is_compound(page):
-                pages += tuple(range(page + 1, page + system.geometry.nr))
+            kept = yield from unmap_for_swap(system, page, page_list)
             written = not kept and (not frames.flags[page] & PG_swapbacked or (yield from pageout(system, page)))
             freed = written and (yield from remove_mapping(system, page))
             yield from system.cpus.unlock(lock)
@@ -62,28 +60,28 @@ def shrink_page_list(system: System, pages: tuple[int, ...]) -> Routine[int]:
 
 
 @routine
-def unmap_for_swap(system: System, page: int) -> Routine[int]:
+def unmap_for_swap(system: System, page: int, page_list: PageList) -> Routine[int]:
     """Find the page a place on the device and take it out of the page tables. Called under its page lock.
 
-    Where a huge page is split for it, its tails go onto reclaim's list. Returns 0 or an errno: of a refused split, -ENOSPC
-    without room, -EBUSY if somebody still maps the page.
+    Where a huge page is split for it, its tails go onto `page_list`, reclaim's. Returns 0 or an error: what a refused split
+    returns, -ENOSPC without room, -EBUSY if somebody still maps the page.
     """
     frames = system.frames
     if frames.maybe_dma_pinned(page):
         yield read("a device may be writing to it (FOLL_PIN): leave it alone")
         return -EBUSY
     if not frames.flags[page] & PG_swapbacked and frames.is_compound(page) and system.kernel.reclaim.splits_lazyfree:
-        error = yield from split_locked(system, page, True)
+        error = yield from split_locked(system, page, page_list)
         if error:
             return error
     if not frames.flags[page] & PG_swapcache and frames.flags[page] & PG_swapbacked:
-        whole = system.kernel.reclaim.out_whole
-        error = yield from (prepare_huge_page(system, page) if whole and frames.is_compound(page) else split_locked(system, page, True))
+        prepare = prepare_huge_page if system.kernel.reclaim.out_whole and frames.is_compound(page) else split_locked
+        error = yield from prepare(system, page, page_list)
         if error:
             return error
         added = yield from add_to_swap(system, page)
         if not added and frames.is_compound(page):
-            error = yield from split_locked(system, page, True)
+            error = yield from split_locked(system, page, page_list)
             if error:
                 return error
             system.count_vm_event("thp_swpout_fallback")
@@ -95,7 +93,7 @@ def unmap_for_swap(system: System, page: int) -> Routine[int]:
 
 
 @routine
-def prepare_huge_page(system: System, page: int) -> Routine[int]:
+def prepare_huge_page(system: System, page: int, page_list: PageList) -> Routine[int]:
     """Look whether a huge page can go out in one piece; one of which parts are no use is split first. Called under its page lock.
 
     Returns 0, or the errno of a refused split; a page that is pinned is not even tried, and no event tells of it.
@@ -113,7 +111,7 @@ def prepare_huge_page(system: System, page: int) -> Routine[int]:
     else:
         first = bool(frames.flags[page] & PG_partially_mapped)
         yield read("is a part of it mapped no more? " + ("yes: split it first" if first else "no"))
-    return (yield from split_locked(system, page, True)) if first else 0
+    return (yield from split_locked(system, page, page_list)) if first else 0
 
 
 @routine
@@ -199,7 +197,7 @@ def split_page_direct(system: System, page: int) -> Routine[int]:
 
 
 @routine
-def split_locked(system: System, page: int, to_list: bool = False) -> Routine[int]:
+def split_locked(system: System, page: int, to_list: PageList | None = None) -> Routine[int]:
     """Split the compound page with head `page`. Called under its page lock and with a reference. Returns 0 if it is split already.
 
     With `to_list` the tails go onto the caller's list.
