@@ -8,8 +8,8 @@ from thplab.kernels import KERNELS, Kernel
 from thplab.state import State, capture
 
 NR = 8
-SPLIT_FAILS = [k for k in KERNELS.values() if k.scheme.page_split != "tail_pinning"]
-"""The kernels in which a page split can be refused."""
+SPLIT_FAILS = [k for k in KERNELS.values() if k.scheme.page_split != "tails"]
+"""The kernels in which the split of a page that is mapped can be refused."""
 
 
 def at_rest(machine: Machine) -> State:

@@ -63,7 +63,7 @@ def test_races_without_a_name_tells_all_and_fails_if_one_is_not_as_it_should_be(
 
 def test_a_pair_that_does_not_exist_is_one_clear_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["races", "nobody"]) == 2
-    assert "pair 'nobody' is unknown; expected one of naive-split-and-pin, " in capsys.readouterr().err
+    assert f"pair 'nobody' is unknown; expected one of {next(iter(PAIRS))}, " in capsys.readouterr().err
 
 
 # --- run ----------------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ EAGAIN, ENOMEM, EFAULT, EINVAL = -11, -12, -14, -22
 NEWER = replace(KERNELS["v4.5"], advices=KERNELS["v4.5"].advices | {"populate_write", "wipeonfork"}, debugfs_split="range")
 
 each_kernel = pytest.mark.parametrize("kernel", KERNELS)
+since_the_rfc = pytest.mark.parametrize("kernel", [name for name, kernel in KERNELS.items() if kernel.scheme.pmd_split_is_local])
 
 
 def bench(kernel: str = "v4.5", *ops: tuple[str, dict[str, object]]) -> Machine:
@@ -41,7 +42,7 @@ def counters(state: State) -> list[list[int]]:
 # --- mlock ------------------------------------------------------------------------------------------------------------
 
 
-@each_kernel
+@since_the_rfc
 def test_mlock_of_a_part_cuts_the_vma_and_splits_only_the_pmd(kernel: str) -> None:
     machine = bench(kernel)
     assert machine.call("mlock", proc="A", start=3, npages=2) == 0
@@ -125,7 +126,7 @@ def test_locked_memory_that_becomes_writable_is_copied_at_once() -> None:
 # --- mremap -----------------------------------------------------------------------------------------------------------
 
 
-@each_kernel
+@since_the_rfc
 def test_a_whole_huge_page_moves_by_its_pmd_and_takes_its_table_along(kernel: str) -> None:
     machine = bench(kernel)
     machine.call("mmap", proc="A", pages=64, region="FAR")  # so that FAR ends under another PMD table
@@ -140,7 +141,7 @@ def test_a_whole_huge_page_moves_by_its_pmd_and_takes_its_table_along(kernel: st
     assert check_state(state) == []
 
 
-@each_kernel
+@since_the_rfc
 @pytest.mark.parametrize(("start", "npages", "at"), [(5, 1, 0), (0, 8, 1), (2, 6, 8), (0, 16, 0)])
 def test_a_moved_page_is_found_by_a_split_of_the_huge_page(kernel: str, start: int, npages: int, at: int) -> None:
     at = min(at, 16 - npages)
@@ -157,7 +158,7 @@ def test_a_moved_page_is_found_by_a_split_of_the_huge_page(kernel: str, start: i
     assert check_state(state) == []
 
 
-@each_kernel
+@since_the_rfc
 def test_pins_stay_with_the_page_that_moves(kernel: str) -> None:
     machine = bench(kernel, ("pin", {"proc": "A", "start": 5, "pin": "dma"}))
     pinned = machine.system.pins["dma"].pages
@@ -290,7 +291,7 @@ def test_debugfs_does_not_try_a_pinned_page_of_a_range() -> None:
         assert check_state(capture(machine)) == []
 
 
-@each_kernel
+@since_the_rfc
 def test_a_pinned_page_is_refused_by_its_pin_mapped_or_not(kernel: str) -> None:
     machine = bench(kernel, ("pin", {"proc": "A", "start": 5, "pin": "dma"}))
     assert machine.call("split", proc="A", pin="dma") == machine.system.kernel.split_refused

@@ -85,6 +85,7 @@ def other(value: object) -> object:
 
 
 CALLERS: dict[str, dict[str, object]] = {
+    "v3.16": {"preallocates": False, "collapse_writable": "one", "hwpoison_in_rss": True, "soft_offline_failed": EBUSY},
     "v4.5": {"preallocates": False, "hwpoison_in_rss": True, "soft_offline_keeps": True},
     "v5.10": {"preallocates": True, "collapses_shared": False, "hwpoison_in_rss": True, "soft_offline_keeps": False},
     "v6.1": {"collapses_shared": False, "collapse_writable": "all", "hwpoison_in_rss": False, "soft_offline_keeps": False},
