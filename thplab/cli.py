@@ -12,11 +12,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 from thplab import kernels
-from thplab.describe import narrate, story, summary
+from thplab.describe import footprint_table, narrate, story, summary
 from thplab.errors import BadInput
 from thplab.explore import PAIRS, explore
 from thplab.explore.pairs import pair_named
-from thplab.geometry import GEOMETRIES, TOY
+from thplab.footprint import PATTERNS, population, project
+from thplab.geometry import GEOMETRIES, TOY, X86_64, geometry
 from thplab.mutants import MUTANTS
 from thplab.scenario import builtin, load
 from thplab.swap_device import DEVICES
@@ -41,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _verify(options)
         if options.command == "races":
             return _races(options.name)
+        if options.command == "footprint":
+            return _footprint(options)
         return _list() if options.list else _run(options)
     except BadInput as error:
         print(f"thplab: {error}", file=sys.stderr)
@@ -80,6 +83,14 @@ def _parser() -> argparse.ArgumentParser:
         "holds; 1: one does not.",
     )
     races.add_argument("name", nargs="?", metavar="NAME", help="tell the simplest failing schedule of this pair (default: a line for each)")
+
+    _add_footprint(
+        commands.add_parser(
+            "footprint",
+            help="what kernels hold of huge pages of which parts are unmapped",
+            description="Memory mapped against memory held, when parts of huge pages are unmapped: a row for each kernel.",
+        )
+    )
 
     page = commands.add_parser(
         "export",
@@ -153,6 +164,47 @@ def _races(name: str | None) -> int:
     verdict = f"not as they should be: {', '.join(wrong)}" if wrong else "all as they should be"
     _print(f"{len(PAIRS)} pairs, {losing} that lose and {len(PAIRS) - losing} that hold: {verdict}. More about one: thplab races NAME\n")
     return 1 if wrong else 0
+
+
+# --- footprint ----------------------------------------------------------------------------------------------------------
+
+
+def _add_footprint(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--kernels", metavar="K", nargs="+", default=list(kernels.KERNELS), help=f"{', '.join(kernels.KERNELS)} (default: all)"
+    )
+    parser.add_argument("--thps", metavar="N", type=int, default=1000, help="number of huge pages (default: %(default)s)")
+    parser.add_argument("--unmapped", metavar="SHARE", type=float, default=0.5, help="share of the memory (default: %(default)s)")
+    parser.add_argument("--pattern", metavar="P", default="random", help=f"what is unmapped: {', '.join(PATTERNS)} (default: %(default)s)")
+    parser.add_argument(
+        "--pressure", metavar="SHARE", type=float, default=1.0, help="share of the queue to which the shrinker gets (default: 1)"
+    )
+    parser.add_argument("--sharing", metavar="N", type=int, default=1, help="processes that map each huge page (default: %(default)s)")
+    parser.add_argument("--unmapping", metavar="N", type=int, help="how many of them unmap (default: all)")
+    parser.add_argument("--zero-filled", metavar="SHARE", type=float, default=0.0, help="share of zero-filled pages (default: %(default)s)")
+    parser.add_argument("--pinned", metavar="SHARE", type=float, default=0.0, help="share of pinned huge pages (default: %(default)s)")
+    parser.add_argument(
+        "--max-ptes-none", metavar="N", type=int, help="split huge pages with more zero-filled pages, where the kernel does"
+    )
+    parser.add_argument("--geometry", metavar="G", default=X86_64.name, help=f"{', '.join(GEOMETRIES)} (default: %(default)s)")
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="of what is drawn at random (default: %(default)s)")
+
+
+def _footprint(options: argparse.Namespace) -> int:
+    question = population(
+        options.thps,
+        options.unmapped,
+        options.pattern,
+        geometry(options.geometry),
+        sharing=options.sharing,
+        unmapping=options.unmapping,
+        zero_filled=options.zero_filled,
+        pinned=options.pinned,
+        seed=options.seed,
+    )
+    answers = [(project(name, question), project(name, question, options.pressure, options.max_ptes_none)) for name in options.kernels]
+    _print(footprint_table(question, answers, options.pressure))
+    return 0
 
 
 # --- export -------------------------------------------------------------------------------------------------------------

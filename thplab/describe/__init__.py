@@ -1,7 +1,8 @@
 """A state, and a whole trace, in words: pure functions that a screen reader, a terminal and a test can use."""
 
+from thplab.describe.footprint_text import footprint_table, reading
 from thplab.describe.narrate import narrate
 from thplab.describe.race_text import columns, story, summary
 from thplab.describe.state_text import describe
 
-__all__ = ["columns", "describe", "narrate", "story", "summary"]
+__all__ = ["columns", "describe", "footprint_table", "narrate", "reading", "story", "summary"]

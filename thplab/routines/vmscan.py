@@ -217,15 +217,16 @@ def drop_slab(system: System) -> Routine[int]:
 
 
 @routine
-def deferred_split_scan(system: System) -> Routine[None]:
+def deferred_split_scan(system: System, nr_to_scan: int | None = None) -> Routine[None]:
     """The shrinker of the deferred split queue: try to split the pages on it, which frees what nobody maps.
 
     A page that is not partially mapped is split only if it is hardly used; after this one look it is not queued any more. A
-    partially mapped one that cannot be locked or is pinned stays on the queue.
+    partially mapped one that cannot be locked or is pinned stays on the queue. With `nr_to_scan` the shrinker gets only to so
+    many, from the front.
     """
     frames = system.frames
-    queued = tuple(system.deferred)
-    yield read(f"{len(queued)} pages wait for a deferred split")
+    queued = tuple(system.deferred)[:nr_to_scan]
+    yield read(f"{len(system.deferred)} pages wait for a deferred split")
     for page in queued:
         held = yield from system.get_page_unless_zero(page)
         if not held:
