@@ -22,12 +22,17 @@ QUEUES = [k for k in KERNELS.values() if k.scheme.page_split == "freeze"]
 
 
 def drawn(seed: int, geometry: Geometry) -> tuple[Population, float, int | None]:
-    """A few huge pages, each with its own share of pages that are unmapped and zero-filled, a pressure and max_ptes_none."""
+    """A few huge pages, each with its own share of pages that are unmapped and zero-filled, a pressure and max_ptes_none.
+
+    In a large geometry the pages come in runs: the machine takes a munmap for each.
+    """
     rng = np.random.default_rng(seed)
     thps = int(rng.integers(1, 4 if geometry is MINI else 7))
 
     def mask() -> np.ndarray:
-        pages = rng.random((thps, geometry.nr)) < rng.random((thps, 1))
+        run = max(1, geometry.nr // 16)
+        pieces = np.repeat(rng.random((thps, geometry.nr // run)) < rng.random((thps, 1)), run, axis=1)
+        pages = np.roll(pieces, int(rng.integers(run)), axis=1)
         whole = rng.random((thps, 1))
         return (pages | (whole < 0.25)) & (whole < 0.75)
 
@@ -46,7 +51,7 @@ def told(answer: Footprint) -> tuple[object, ...]:
 
 
 @each_kernel
-@pytest.mark.parametrize(("geometry", "seeds"), [(TOY, 50), (MINI, 30), (X86_64, 5)], ids=lambda value: getattr(value, "name", None))
+@pytest.mark.parametrize(("geometry", "seeds"), [(TOY, 50), (MINI, 30), (X86_64, 6)], ids=lambda value: getattr(value, "name", None))
 def test_the_closed_form_is_the_machine(kernel: str, geometry: Geometry, seeds: int) -> None:
     for seed in range(seeds):
         asked = drawn(seed, geometry)
