@@ -263,7 +263,7 @@ def project(kernel: str | Kernel, question: Population, pressure: float = 0.0, m
     limit = nr - 1 if max_ptes_none is None else max_ptes_none
     underused = (limit != nr - 1) & (question.zero_filled.sum(axis=1) > limit)
     tried = reached & (~new | underused)
-    refused = tried & (pinned | ~some_mapped)
+    refused = tried & pinned  # what nobody maps is refused, too, and on the queue only while pinned
     shrunk = tried & ~refused
     kept = mapped & ~question.zero_filled if record.split_frees_zero_pages else mapped
     held[shrunk] = kept.sum(axis=1)[shrunk]
