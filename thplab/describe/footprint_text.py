@@ -23,7 +23,7 @@ def _lines(question: Population, answers: Sequence[tuple[Footprint, Footprint]],
     yield f"{_count(question.thps, 'huge page')} ({memory}), each mapped by {_count(question.sharing, 'process', 'es')}."
     yield f"munmap by {who}: {_share(question.unmapped.sum(), pages)} of the pages. Pinned: {_count(pinned, 'huge page')}."
     yield f"Zero-filled: {_share(question.zero_filled.sum(), pages)} of the pages."
-    yield f"Pressure: the shrinker gets to {pressure:.0%} of the deferred split queue."
+    yield f"Pressure: the shrinker gets to {pressure * 100:g}% of the deferred split queue."
     yield ""
     yield f"{'kernel':10}{'mapped':>14}{'held':>14}{'held, pressed':>16}{'held/mapped':>13}{'split':>9}{'refused':>9}{'queued':>9}"
     for before, after in answers:
