@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,7 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from thplab import kernels
-from thplab.describe import footprint_table, narrate, story, summary
+from thplab.compare import compare
+from thplab.describe import footprint_table, narrate, side_by_side, story, summary
 from thplab.errors import BadInput
 from thplab.explore import PAIRS, explore
 from thplab.explore.pairs import pair_named
@@ -40,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _export(options)
         if options.command == "verify":
             return _verify(options)
+        if options.command == "compare":
+            return _compare(options)
         if options.command == "races":
             return _races(options.name)
         if options.command == "footprint":
@@ -67,6 +71,16 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--swap", metavar="D", default="", help=f"a swap device: {', '.join(DEVICES)} (default: the scenario's env)")
     run.add_argument("--mutant", metavar="M", default="", help=f"a kernel that is wrong in one way: {', '.join(MUTANTS)}")
     run.add_argument("--all", action="store_true", help="show every step, also plain reads, locks and what was explained before")
+
+    sides = commands.add_parser(
+        "compare",
+        help="tell a scenario on several kernels side by side",
+        description="Carry out a scenario on several kernels and tell after each operation where they differ: what they return, count, "
+        "show to users and spend. Exit status 0; 1 if no kernel can carry out one of the operations, or a kernel meets a bug of its own.",
+    )
+    sides.add_argument("scenario", metavar="SCENARIO", help="as for run")
+    sides.add_argument("--kernels", metavar="K,K,...", default="", help="two or more (default: all of them)")
+    sides.add_argument("--geometry", metavar="G", default=TOY.name, help=f"{', '.join(GEOMETRIES)} (default: %(default)s)")
 
     replay = commands.add_parser(
         "verify",
@@ -136,6 +150,15 @@ def _print(text: str) -> None:
     except BrokenPipeError:
         # The interpreter would try to flush once more at its end, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+# --- compare ------------------------------------------------------------------------------------------------------------
+
+
+def _compare(options: argparse.Namespace) -> int:
+    comparison = compare(load(options.scenario), options.kernels.split(",") if options.kernels else (), options.geometry)
+    _print(side_by_side(comparison, shutil.get_terminal_size((120, 24)).columns))
+    return 1 if comparison.problem else 0
 
 
 # --- verify -------------------------------------------------------------------------------------------------------------
