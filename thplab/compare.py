@@ -322,8 +322,7 @@ COST_NAMES = {
 
 def _in_use(state: State) -> int:
     """Allocated page frames, page tables and zero pages not counted."""
-    zero = state.huge_zero_page // state.geometry.nr or None  # 0 where there is none
-    flags = (block[COLUMNS.index("flags")] for number, block in state.blocks.items() if number != zero)
+    flags = (block[COLUMNS.index("flags")] for block in state.blocks.values())
     return sum(int(np.count_nonzero(f & (PG_used | PG_table | PG_reserved) == PG_used)) for f in flags)
 
 
