@@ -209,7 +209,7 @@ def test_each_scheme_shows_its_own_counters() -> None:
     assert fork[0].row("F0 PMD counter").values == (None, 2, 2) and fork[0].row("F0 PMD counter").before == (None, 1, 1)
     assert fork[0].row("F0 mapcounts").values == ("0: 2, else 0", "all 0", "all 0")
     assert fork[1].row("F0 double_map").values == (None, 1, None)
-    assert fork[1].row("F0 nr_pages_mapped").values == (None, None, "HI + 8")
+    assert fork[1].row("F0 _nr_pages_mapped").values == (None, None, "0x800008")
 
 
 def test_the_huge_zero_page_is_nobodys() -> None:
@@ -308,14 +308,14 @@ def test_what_is_equal_takes_one_line_and_what_differs_is_marked() -> None:
     assert fork[0].startswith("   the same: returns 0; ") and fork[1].split() == ["rfc-2014", "v4.5", "v6.1"]
     split = table(text, 6)
     assert split[0].startswith("   the same: ") and "contents unchanged" in split[0] and "thp_split_page_failed 1" in split[0]
-    assert split[2].split("  ")[1:2] == ["returns"] and re.split(r" {2,}", split[2].strip())[1:] == ["-EBUSY", "-EBUSY", "* -EAGAIN"]
+    assert split[2].split("  ")[1:2] == ["returns"] and re.split(r" {2,}", split[2].strip())[1:] == ["-EBUSY", "-EBUSY", "*-EAGAIN"]
     assert not any("page frames in use" in row for row in split), "a refused split changes nothing"
 
 
 def test_what_moved_is_told_as_old_and_new() -> None:
     text = side_by_side(compare(STORY, ("rfc-2014", "v6.1"), "TOY"))
     row = next(row for row in table(text, 4) if "page frames in use" in row)
-    assert re.split(r" {2,}", row.strip()) == ["page frames in use", "8 → 16", "* 8 → 9"]
+    assert re.split(r" {2,}", row.strip()) == ["page frames in use", "8 → 16", "*8 → 9"]
 
 
 def test_the_summary_has_the_events_and_costs_of_all_of_it() -> None:
@@ -323,7 +323,7 @@ def test_the_summary_has_the_events_and_costs_of_all_of_it() -> None:
     rows = {parts[0]: parts[1:] for row in table(side_by_side(comparison), -1) if len(parts := re.split(r" {2,}", row.strip())) == 4}
     for total in comparison.totals:
         if any(total.values):
-            shown = [cell.removeprefix("* ") for cell in rows[total.label]]
+            shown = [cell.removeprefix("*") for cell in rows[total.label]]
             assert shown == ["-" if value is None else str(value) for value in total.values]
     assert "thp_zero_page_alloc" not in rows, "what never happened is left out"
 

@@ -6,7 +6,7 @@ Pure data: a frozen Comparison, for the text in thplab.describe and for whatever
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -20,7 +20,6 @@ from thplab.geometry import Geometry
 from thplab.kernels import Kernel
 from thplab.observe import smaps
 from thplab.scenario import Operation, Scenario
-from thplab.schemes.folio import ENTIRELY_MAPPED
 from thplab.state import Array, ProcessState, State, capture
 from thplab.steps import drain
 from thplab.swap_device import DEVICES
@@ -43,8 +42,8 @@ Value = int | str | None
 Facts = dict[tuple[str, str, str], Value]
 """(group, subject, name) -> value."""
 
-HI = "HI + "
-"""Before a `_nr_pages_mapped`: a PMD maps the whole folio (docs/KERNEL.md 4.1)."""
+PMD_COUNTER, PMD_COLUMN = "PMD counter", "compound_mapcount"
+"""What the count of PMD mappings is called here, and the column in which the schemes that have one keep it."""
 
 
 @dataclass(frozen=True)
@@ -256,23 +255,18 @@ class _Run:
             yield (PAGES, page.label, "references"), text
             yield (PAGES, page.label, "mapcounts"), _pages(_known(maps, page.ours))
             if page.compound:
-                yield from (((PAGES, page.label, name), value) for name, value in self._own_counters(head).items())
+                yield from (((PAGES, page.label, name), value) for name, value in self._own_counters(head))
 
-    def _own_counters(self, head: int) -> Mapping[str, Value]:
-        """What only the kernel's scheme keeps of a compound page, by logical names: the counter of PMDs has one name for all schemes."""
-        scheme = self.state.kernel.scheme
-        raw = scheme.raw_fields({name: self.state.field(name, head) for name in COLUMNS}, head in self.state.deferred)
-        found: dict[str, Value] = {}
-        for name, value in raw.items():
-            logical = name.removesuffix("_raw")
-            if logical == scheme.pmd_counter:
-                found["PMD counter"] = value + 1
-            elif logical == "deferred":
-                found["on split queue"] = value
-            else:
-                count = value + (logical != name and logical.endswith("_mapcount"))
-                found[logical] = count if count < ENTIRELY_MAPPED else f"{HI}{count - ENTIRELY_MAPPED}"
-        return found
+    def _own_counters(self, head: int) -> Iterator[tuple[str, Value]]:
+        """What a compound page has once. The counter of PMDs has one name for all schemes, others are spelled as in the kernel."""
+        kernel = self.state.kernel
+        fields = {name: self.state.field(name, head) for name in COLUMNS}
+        for counter in kernel.head_counters:
+            count, text = counter.logical(fields[counter.column]), counter.text(fields[counter.column])
+            yield PMD_COUNTER if counter.column == PMD_COLUMN else counter.name, count if text == str(count) else text
+        for name, flag in kernel.scheme.raw_fields(fields, head in self.state.deferred).items():
+            if not name.endswith("_raw"):
+                yield "on split queue" if name == "deferred" else name, flag
 
     # --- users ------------------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from itertools import groupby, zip_longest
 
-from thplab.compare import ANSWER, COSTS, EVENTS, PAGES, USER, Compared, Comparison, Row, Value
+from thplab.compare import ANSWER, COSTS, EVENTS, PAGES, PMD_COLUMN, PMD_COUNTER, USER, Compared, Comparison, Row, Value
+from thplab.kernels import Kernel
 from thplab.scenario.text import write_operation
 
 NARROWEST, WIDEST = 100, 140
@@ -63,8 +64,8 @@ class _Teller:
         yield from textwrap.wrap(title, self.width)
         yield from textwrap.wrap(
             f"Geometry {geometry.name}: a huge page is {geometry.nr} small pages, {geometry.size_text(geometry.nr)}. F0, F1 ... are huge "
-            "pages in the order of first sight. Mapcounts are the fields _mapcount plus 1, as the scheme stores them. HI says that a PMD "
-            "maps all of the page. RMW is an atomic read-modify-write. A star marks what differs from "
+            "pages in the order of first sight. Mapcounts are the fields _mapcount plus 1, as the scheme stores them."
+            " RMW is an atomic read-modify-write. A star marks what differs from "
             f"{self.comparison.kernels[0].name}; {_NONE} stands where there is no such thing.",
             self.width,
         )
@@ -72,7 +73,7 @@ class _Teller:
         yield self._names()
         yield from self._cells("  scheme", [kernel.scheme.name for kernel in kernels])
         yield from self._cells("  references are in", [kernel.refcount_name for kernel in kernels])
-        yield from self._cells("  the PMD counter is", [kernel.scheme.pmd_counter or _NONE for kernel in kernels])
+        yield from self._cells(f"  the {PMD_COUNTER} is", [_pmd_counter(kernel) for kernel in kernels])
 
     # --- one operation ----------------------------------------------------------------------------------------------------
 
@@ -135,7 +136,7 @@ def _broken(text: str, width: int) -> list[str]:
 
 def _cell(row: Row, index: int) -> str:
     """A value, with what it was before where that is short; marked if it is not the first kernel's."""
-    mark = f"*{_GAP}" if row.values[index] != row.values[0] else ""
+    mark = "*" if row.values[index] != row.values[0] else ""
     return mark + _change(row, index)
 
 
@@ -154,6 +155,11 @@ def _fact(row: Row) -> str:
 
 def _is_number(value: Value) -> bool:
     return isinstance(value, int) or (value is not None and value.isdigit())
+
+
+def _pmd_counter(kernel: Kernel) -> str:
+    """The kernel's own name for its count of PMD mappings."""
+    return next((counter.name for counter in kernel.head_counters if counter.column == PMD_COLUMN), _NONE)
 
 
 def _text(value: Value) -> str:
