@@ -46,7 +46,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def test_the_page_runs_and_prints_what_it_says(shown: dict[str, Any]) -> None:
     assert [kind for kind, _ in blocks()].count("text") == 4
-    assert shown["report"].ok and shown["mine"].scheme.name == "head_only"
+    assert shown["report"].scheme == "forgets" and shown["mine"].scheme.name == "head_only"
     assert not shown["comparison"].problem and "head_only" in side_by_side(shown["comparison"])
 
 

@@ -335,7 +335,7 @@ def _pages(values: Sequence[Value]) -> str:
 
 def _contents(tags: Sequence[int]) -> str:
     """What pages hold, as numbers: "0: 0x55, 1–7: 0". Where that is shorter, numbers that count up, as `fill` makes them, are one run."""
-    same = [(where, f"{tags[low]:#x}") for low, where in _runs(tags)]
+    same = [(where, f"{tags[low]:#x}" if tags[low] else "0") for low, where in _runs(tags)]
     counting = [(where, f"{tags[low]:#x}" + " and up" * ("–" in where)) for low, where in _runs([t - page for page, t in enumerate(tags)])]
     runs = counting if len(counting) < len(same) else same
     return f"all {runs[0][1]}" if len(runs) == 1 else ", ".join(f"{where}: {text}" for where, text in runs)
