@@ -70,7 +70,7 @@ class Scheme(Protocol):
 
     @property
     def head_counters(self) -> tuple[HeadCounter, ...]:
-        """The counters that a compound page has once. The first one, if there is any, counts its PMD mappings."""
+        """The counters that a compound page has once."""
         ...
 
     def new_rmap(self, system: System, vma: Vma, page: int) -> Routine[None]:
