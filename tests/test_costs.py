@@ -13,6 +13,7 @@ import pytest
 from thplab.geometry import X86_64
 from thplab.kernels import KERNELS
 from thplab.machine import Machine, Process
+from thplab.routines.rmap import page_mapped_by_pmd
 from thplab.state import capture
 from thplab.steps import drain
 
@@ -165,3 +166,55 @@ def test_what_only_the_costs_show(kernel: str, policy: str, monkeypatch: pytest.
     record = KERNELS[kernel]
     monkeypatch.setitem(KERNELS, kernel, replace(record, **{policy: not getattr(record, policy)}))
     assert split_page(kernel).rmw != right
+
+
+# --- "is it mapped by a PMD?": the weakness that the cover letter admits ----------------------------------------------------
+
+
+def by_pmd(kernel: str) -> tuple[Machine, int]:
+    """A huge page that one PMD maps, and nothing else."""
+    machine, _, head = huge(kernel)
+    return machine, head
+
+
+def by_one_pte(kernel: str) -> tuple[Machine, int]:
+    """A huge page of which one PTE maps the first small page, and nothing else maps any."""
+    machine, _, head = huge(kernel)
+    split_pmd(machine)
+    machine.call("munmap", proc="A", start=1, npages=N - 1)
+    return machine, head
+
+
+def counters(machine: Machine, head: int) -> tuple[list[int], list[int]]:
+    """The reference and map counts of all pages of a huge page: what the RFC has to go by."""
+    frames = machine.system.frames
+    return frames.refcount[frames.compound(head)].tolist(), frames.mapcount[frames.compound(head)].tolist()
+
+
+def test_under_the_rfc_two_states_have_equal_counters_and_only_one_has_a_pmd() -> None:
+    (one, a), (other, b) = by_pmd("rfc-2014"), by_one_pte("rfc-2014")
+    assert counters(one, a) == counters(other, b)
+    assert capture(one).pmd_maps.keys() == {a} and not capture(other).pmd_maps
+    assert one.system.scheme.pmd_mapped(one.system.frames, a) is None
+
+
+OTHERS = [(kernel, 1, {}) for kernel in KERNELS if kernel != "rfc-2014"]
+
+
+@pytest.mark.parametrize(("kernel", "steps", "locks"), [("rfc-2014", 5, {"anon_vma_lock": 1}), *OTHERS])
+def test_what_it_costs_to_ask_whether_a_pmd_maps_it(kernel: str, steps: int, locks: dict[str, int]) -> None:
+    """One read where a counter tells; a walk of the reverse map under the RFC: one more read and a lock for each who may map it."""
+    for prepare, expected in ((by_pmd, True), (by_one_pte, False)):
+        if not expected and kernel == "v3.16":
+            continue  # there is no such state: before the RFC a huge page is never mapped by PTEs
+        machine, head = prepare(kernel)
+        taken: list[object] = []
+        before = machine.costs
+        routine = page_mapped_by_pmd(machine.system, head)
+        try:
+            while True:
+                taken.append(next(routine))
+        except StopIteration as end:
+            assert end.value is expected
+        spent = {name: n - before.get(name, 0) for name, n in machine.costs.items() if n != before.get(name, 0)}
+        assert spent == {f"lock:{name}": n for name, n in locks.items()} and len(taken) == steps

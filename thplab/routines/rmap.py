@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from thplab import page_tables as pt
 from thplab.address_space import AnonVma, Vma
 from thplab.frames import PG_ksm
+from thplab.routines.walk import pmd_at
 from thplab.steps import Routine, change, read
 from thplab.system import System, routine
 
@@ -37,6 +39,33 @@ def page_get_anon_vma(system: System, page: int) -> Routine[AnonVma | None]:
     anon_vma = system.anon_vmas.get(int(frames.mapping[page])) if mapped else None
     yield read(f"the page's reverse map: {anon_vma.key if anon_vma else 'none, the page is not mapped'}")
     return anon_vma
+
+
+@routine
+def page_mapped_by_pmd(system: System, page: int) -> Routine[bool]:
+    """Does any PMD map the compound page with head `page`?
+
+    Most schemes read it off a counter. Under the RFC the head's count serves PMDs and the PTEs of page 0 alike, as its cover letter
+    admits: there the reverse map must be walked, under its lock, and each PMD be read that may map the page. Changes nothing.
+    """
+    answer = system.scheme.pmd_mapped(system.frames, page)
+    yield read("is it mapped by a PMD? The counters " + ("do not tell" if answer is None else f"say {'yes' if answer else 'no'}"))
+    if answer is not None:
+        return answer
+    anon_vma = yield from page_get_anon_vma(system, page)
+    if anon_vma is None:
+        return False
+    yield from system.cpus.lock(anon_vma_lock(anon_vma), "shared")
+    places = rmap_walk(system, anon_vma, page)
+    found = False
+    for vma, address in places:
+        pmd = pmd_at(system, vma.mm, max(address, vma.start))
+        found = pmd is not None and pt.pmd_trans_huge(pmd[2]) and pt.pte_pfn(pmd[2]) == page
+        yield read(f"{vma.mm.name}: {'a huge PMD maps it' if found else 'no huge PMD over it'}")
+        if found:
+            break
+    yield from system.cpus.unlock(anon_vma_lock(anon_vma))
+    return found
 
 
 def anon_vma_lock(anon_vma: AnonVma) -> str:
