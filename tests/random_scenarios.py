@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from thplab import kernels
 from thplab.errors import KILLED_BY_SIGBUS, BadInput
 from thplab.machine import Machine
 from thplab.scenario import Operation
@@ -74,7 +75,8 @@ def operations(seed: int, machine: Machine, thps: int = 2, count: int = 14) -> I
 class Model:
     """What each process reads and may do, kept without pages, tables or counters."""
 
-    def __init__(self) -> None:
+    def __init__(self, kernel: str) -> None:
+        self.moves_vmas = kernels.kernel(kernel).mremap_moves_vmas
         self.contents: dict[str, dict[int, int]] = {}
         self.prot: dict[str, dict[int, str]] = {}
         self.flags: dict[str, dict[int, set[str]]] = {}
@@ -111,7 +113,7 @@ class Model:
                     break
                 self.contents[proc][page] = self._stored(op, f, i)
 
-    def _unmap(self, proc: str, pages: range) -> None:
+    def _unmap(self, proc: str, pages: Iterable[int]) -> None:
         for page in pages:
             for kept in (self.prot, self.contents, self.flags):
                 kept[proc].pop(page, None)
@@ -144,14 +146,17 @@ class Model:
         if set(pages) & set(to):
             assert result == EINVAL
             return
-        self._unmap(proc, to)
+        if self.moves_vmas and result == EFAULT:
+            return
+        pairs = [(old, new) for old, new in zip(pages, to, strict=True) if old in self.prot[proc] or not self.moves_vmas]
+        self._unmap(proc, [new for _, new in pairs])
         if result == EFAULT:
             return
-        for old, new in zip(pages, to, strict=True):
+        for old, new in pairs:
             self.prot[proc][new] = self.prot[proc][old]
             self.contents[proc][new] = self.contents[proc][old]
             self.flags[proc][new] = self.flags[proc][old]
-        self._unmap(proc, pages)
+        self._unmap(proc, [old for old, _ in pairs])
 
     @staticmethod
     def _stored(op: Operation, f: dict[str, object], i: int) -> int:

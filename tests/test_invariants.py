@@ -40,7 +40,7 @@ def test_invariants_hold_after_every_step(name: str, geometry: str, kernel: str)
 def run_checked(seed: int, memory: int | None, kernel: str = DEFAULT) -> tuple[Machine, int]:
     """A random scenario in TOY, every step checked, contents compared with the model after every operation."""
     machine = Machine(kernel, memory=memory)
-    model, steps = Model(), 0
+    model, steps = Model(kernel), 0
     frame = Frame(0, None, capture(machine))
     for op in operations(seed, machine):
         routine = begin(machine, op)

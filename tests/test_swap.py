@@ -215,7 +215,7 @@ def test_a_scenario_names_its_device(kernel: str) -> None:
 def test_random_scenarios_with_swap(kernel: str, device: str) -> None:
     out = 0
     for seed in range(25):
-        machine, model, done = Machine(kernel, swap=device), Model(), []
+        machine, model, done = Machine(kernel, swap=device), Model(kernel), []
         for op in operations(seed, machine, count=20):
             result = drain(begin(machine, op))
             done.append(op.label(8))

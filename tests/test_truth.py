@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from thplab.kernels import KERNELS, Kernel
+from thplab.live.recording import SHIPPED
 from thplab.verify import Outcome, Report, read_records, replay
 
 TRUTH = Path(__file__).parent / "truth"
@@ -23,7 +24,9 @@ POLICIES = [field.name for field in fields(Kernel) if field.name not in NO_POLIC
 
 @cache
 def records(kernel: str) -> list[dict[str, Any]]:
-    return read_records(RECORDED[kernel])
+    """The truth file of a kernel, and what the live lab has recorded on it and ships."""
+    live = SHIPPED / RECORDED[kernel].name
+    return read_records(RECORDED[kernel]) + (read_records(live) if live.exists() else [])
 
 
 @cache

@@ -15,6 +15,8 @@ from thplab.geometry import Geometry
 VM_HUGEPAGE, VM_NOHUGEPAGE, VM_DONTCOPY = "hugepage", "nohugepage", "dontcopy"
 VM_WIPEONFORK, VM_MERGEABLE, VM_LOCKED = "wipeonfork", "mergeable", "locked"
 """Flags that madvise and mlock set on a VMA (VM_*)."""
+VM_UNCHARGED = "uncharged"
+"""The kernel's VM_ACCOUNT is off: nothing is set aside for pages that cannot come to be while nobody may write."""
 
 
 class Region(NamedTuple):
@@ -141,10 +143,20 @@ class AddressSpace:
         self.insert(upper)
         return upper
 
-    def mergeable(self, vma: Vma) -> tuple[Vma, ...]:
-        """The neighbours before and after `vma`, which may be off the list yet, that it could be one VMA with (vma_merge)."""
-        before = next((v for v in self.vmas if v.end == vma.start and self._same(v, vma) and _may_share(vma, v)), None)
-        after = next((v for v in self.vmas if v.start == vma.end and self._same(vma, v) and _may_share(vma, v)), None)
+    def mergeable(self, vma: Vma, into_unfaulted: bool) -> tuple[Vma, ...]:
+        """The neighbours before and after `vma`, which may be off the list yet, that it could be one VMA with (vma_merge).
+
+        `into_unfaulted`: also a neighbour without pages takes in a VMA with pages, unless these came by a fork.
+        """
+        own = len(vma.chain) == 1 or vma not in self.vmas  # the VMA that a copy is made of goes away, and its chain with it
+
+        def may_share(neighbour: Vma) -> bool:
+            """May the two have one reverse map (is_mergeable_anon_vma)? Also if only one has pages, and they are its process's own."""
+            unfaulted = not neighbour.chain and own and into_unfaulted
+            return vma.chain == neighbour.chain or (not vma.chain and len(neighbour.chain) == 1) or unfaulted
+
+        before = next((v for v in self.vmas if v.end == vma.start and self._same(v, vma) and may_share(v)), None)
+        after = next((v for v in self.vmas if v.start == vma.end and self._same(vma, v) and may_share(v)), None)
         if before and after and before.chain and after.chain and before.chain != after.chain:
             after = None  # `vma` has no pages yet and fits to both, but they do not fit to each other
         return tuple(v for v in (before, after) if v is not None)
@@ -167,8 +179,3 @@ class AddressSpace:
         """Two neighbours that differ in nothing that a VMA says, and whose pages have indexes in one row."""
         there = left.index(right.start, self.geometry.page_size)
         return (left.prot, left.flags, there) == (right.prot, right.flags, right.pgoff)
-
-
-def _may_share(vma: Vma, neighbour: Vma) -> bool:
-    """May a VMA join a neighbour's reverse map? Also if it has no pages yet and the neighbour's is its own (is_mergeable_anon_vma)."""
-    return vma.chain == neighbour.chain or (not vma.chain and len(neighbour.chain) == 1)

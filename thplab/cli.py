@@ -20,6 +20,7 @@ from thplab.explore import PAIRS, explore
 from thplab.explore.pairs import pair_named
 from thplab.footprint import PATTERNS, population, project
 from thplab.geometry import GEOMETRIES, TOY, X86_64, geometry
+from thplab.live import LiveError, command
 from thplab.mutants import MUTANTS
 from thplab.scenario import builtin, load
 from thplab.swap_device import DEVICES
@@ -48,8 +49,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _races(options.name)
         if options.command == "footprint":
             return _footprint(options)
+        if options.command == "live":
+            return command.live(options.scenario, options.recorded, _print)
+        if options.command == "record":
+            return command.record_all(options.scenarios, options.output, _print)
         return _list() if options.list else _run(options)
-    except BadInput as error:
+    except (BadInput, LiveError) as error:
         print(f"thplab: {error}", file=sys.stderr)
         return 2
 
@@ -60,11 +65,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="tell a scenario step by step", description="Carry out a scenario and tell what the kernel does.")
-    what = run.add_mutually_exclusive_group(required=True)
-    what.add_argument(
+    source = run.add_mutually_exclusive_group(required=True)
+    source.add_argument(
         "scenario", nargs="?", metavar="SCENARIO", help="a built-in name, a file, FILE.jsonl:NAME or operations ('mmap A; write A 0')"
     )
-    what.add_argument("--list", action="store_true", help="name the built-in scenarios")
+    source.add_argument("--list", action="store_true", help="name the built-in scenarios")
     run.add_argument("--kernel", metavar="K", default=kernels.DEFAULT, help=f"{', '.join(kernels.KERNELS)} (default: %(default)s)")
     run.add_argument("--geometry", metavar="G", default=TOY.name, help=f"{', '.join(GEOMETRIES)} (default: %(default)s)")
     run.add_argument("--memory", metavar="N", type=int, help="number of page frames (default: 32 huge pages' worth)")
@@ -87,8 +92,29 @@ def _parser() -> argparse.ArgumentParser:
         help="compare a kernel with a recording of the real one",
         description="Replay a truth file and compare every recorded field. Exit status 0: nothing disagrees; 1: something does.",
     )
-    replay.add_argument("file", metavar="FILE.jsonl", help="a truth file, such as tests/truth/linux-4.5.jsonl")
+    what = replay.add_mutually_exclusive_group(required=True)
+    what.add_argument("file", nargs="?", metavar="FILE.jsonl", help="a truth file, such as tests/truth/linux-4.5.jsonl")
+    what.add_argument("--live", action="store_true", help="perform the portable built-in scenarios on the running kernel")
     replay.add_argument("--kernel", metavar="K", default="", help="replay on this kernel (default: the one that each record names)")
+    replay.add_argument("--random", metavar="N", type=int, default=0, help="with --live: random scenarios of N operations in all as well")
+    replay.add_argument("--seed", metavar="S", type=int, default=1, help="which random scenarios (default: %(default)s)")
+
+    live = commands.add_parser(
+        "live",
+        help="perform a scenario on the running kernel, the simulator beside it",
+        description="Perform a scenario on this machine's memory and show, step by step, what the kernel and the simulator say. No system"
+        " setting is changed. Where that is not possible, a recorded run is shown. Exit status 0: they agree; 1: they do not.",
+    )
+    live.add_argument("scenario", nargs="?", metavar="SCENARIO", help="as for run (default: only say what this machine allows)")
+    live.add_argument("--recorded", action="store_true", help="show the recorded run even where a live one is possible")
+
+    recorder = commands.add_parser(
+        "record",
+        help="record scenarios on the running kernel",
+        description="Perform scenarios on this machine's memory until the runs agree, and write them as a truth file.",
+    )
+    recorder.add_argument("scenarios", nargs="+", metavar="SCENARIO", help="as for run")
+    recorder.add_argument("-o", "--output", metavar="FILE.jsonl", type=Path, required=True)
 
     races = commands.add_parser(
         "races",
@@ -165,6 +191,8 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
+    if options.live:
+        return command.verify_live(options.kernel, options.random, options.seed, _print)
     report = verify(options.file, options.kernel)
     _print(report.text())
     return report.status

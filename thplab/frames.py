@@ -178,6 +178,24 @@ class Frames:
         self.in_use[pfn >> self.geometry.order] -= 1 << order
         self.buddy.free(pfn, order)
 
+    def runs_in_blocks(self, pages: Array) -> tuple[tuple[int, int], ...]:
+        """Ascending pfns as (first, count) of those that lie one behind the other in the same block."""
+        if not len(pages):
+            return ()
+        cut = np.flatnonzero((np.diff(pages) != 1) | (pages[1:] % self.geometry.nr == 0)) + 1
+        return tuple((int(run[0]), len(run)) for run in np.split(pages, cut))
+
+    def free_small_pages(self, first: int, count: int) -> None:
+        """The same for `count` single pages that lie one behind the other in one block."""
+        part = slice(first, first + count)
+        if self.refcount[part].any() or not (self.flags[part] & PG_used).all():
+            raise KernelBug(f"a page from pfn {first:#x} on is freed with a reference, or twice")
+        self.flags[part] = 0
+        self.mapping[part] = JUNK
+        self.content[part] = JUNK
+        self.in_use[first >> self.geometry.order] -= count
+        self.buddy.free_run(first, count)
+
     # --- compound pages ---------------------------------------------------------------------------------------------
 
     def is_compound(self, page: int) -> bool:

@@ -131,6 +131,14 @@ class Kernel:
     None: no PTE maps a part of one."""
     anon_exclusive: bool
     """PG_anon_exclusive marks what one process has for itself: such a page is written in place, whoever else holds it."""
+    merges_into_unfaulted: bool
+    """A VMA with pages of its own and a neighbour without any become one VMA; else only the other way round, as the change comes."""
+    mprotect_uncharges: bool
+    """mprotect stops accounting for a VMA without pages that it makes unwritable, which differs from one with pages from then on."""
+    dontneed_frees_tables: bool
+    """MADV_DONTNEED of all that a PTE table maps frees the table: the next fault may bring a huge page."""
+    mremap_moves_vmas: bool
+    """mremap to a fixed place moves all VMAs in a range; else the range must lie in one."""
     debugfs_split: str
     """What the file split_huge_pages of debugfs splits: "all" huge pages of the machine, a "range"; empty: there is no such file."""
     callers: Callers
@@ -182,6 +190,10 @@ V3_16 = Kernel(
     pte_reuse_asks_mapcount=True,  # tests/truth/README.md part C, "COW after the split"
     anon_exclusive=False,
     callers=caller_policies.V3_16,
+    merges_into_unfaulted=False,  # 6.18 is the first recorded kernel that does
+    mprotect_uncharges=False,  # 6.18 is the first recorded kernel that does
+    dontneed_frees_tables=False,  # 6.18 is the first recorded kernel that does
+    mremap_moves_vmas=False,  # 6.18 is the first recorded kernel that does
     debugfs_split="",  # linux-3.16.jsonl, x_split_debugfs_unpinned
 )
 
@@ -217,6 +229,10 @@ RFC_2014 = Kernel(
     pte_reuse_asks_mapcount=True,  # docs/KERNEL.md 2.5 (c)
     mm_ids=False,
     anon_exclusive=False,
+    merges_into_unfaulted=False,
+    mprotect_uncharges=False,
+    dontneed_frees_tables=False,
+    mremap_moves_vmas=False,
     debugfs_split="",  # as its base: linux-3.16.jsonl, x_split_debugfs_unpinned
     callers=caller_policies.RFC_2014,
 )
@@ -253,6 +269,10 @@ V4_5 = Kernel(
     pte_reuse_asks_mapcount=True,  # docs/KERNEL.md 3.2, "write fault on a PTE of a THP"
     mm_ids=None,
     anon_exclusive=False,
+    merges_into_unfaulted=False,  # 6.18 is the first recorded kernel that does
+    mprotect_uncharges=False,  # 6.18 is the first recorded kernel that does
+    dontneed_frees_tables=False,  # 6.18 is the first recorded kernel that does
+    mremap_moves_vmas=False,  # 6.18 is the first recorded kernel that does
     debugfs_split="all",  # linux-4.5.jsonl, x_split_debugfs_unpinned
     callers=caller_policies.V4_5,
 )
@@ -345,6 +365,10 @@ V6_18 = replace(
     zero_cow_splits_pmd=False,  # linux-6.18.jsonl, fault_read_hugezero
     drop_caches_rounds=3,  # linux-6.18.jsonl, drop_caches_deferred_pinned
     mm_ids=True,  # docs/KERNEL.md 4.2, "write fault PTE of large folio"
+    merges_into_unfaulted=True,  # thplab/live/recorded/linux-6.18.jsonl, merge_into_unfaulted
+    mprotect_uncharges=True,  # thplab/live/recorded/linux-6.18.jsonl, mprotect_unfaulted
+    dontneed_frees_tables=True,  # thplab/live/recorded/linux-6.18.jsonl, dontneed_table
+    mremap_moves_vmas=True,  # thplab/live/recorded/linux-6.18.jsonl, mremap_vmas
 )
 
 KERNELS = {k.name: k for k in (RFC_2014, V3_16, V4_5, V5_10, V6_1, V6_12, V6_18)}

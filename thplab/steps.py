@@ -136,6 +136,10 @@ class Cpus:
         if rest:
             self.held[lock] = (mode, tuple(rest))
 
+    def others_hold(self, lock: str) -> bool:
+        """Does another CPU than the one that is running hold `lock`, in any mode?"""
+        return any(cpu != self.cpu for cpu in self.held.get(lock, ("", ()))[1])
+
     def lock(self, lock: str, mode: str = "exclusive", why: str = "") -> Routine[None]:
         """Take `lock`; waits while it is held in a mode that excludes `mode`."""
         while self._blocked(lock, mode):

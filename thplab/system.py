@@ -169,12 +169,13 @@ class System:
         frames = self.frames
         for part in parts:
             frames.ref_add(part, -1)
-            freed = tuple(part.start + int(i) for i in np.flatnonzero(frames.refcount[part] == 0))
+            freed = frames.runs_in_blocks(np.flatnonzero(frames.refcount[part] == 0) + part.start)
             yield change(f"{self.pages_text(part)} {self.count} -= 1")
             if freed:
-                for pfn in freed:
-                    frames.free_pages(pfn, 0)
-                yield change("free " + (f"{len(freed)} pages" if len(freed) > 1 else self.page_name(freed[0])))
+                for first, count in freed:
+                    frames.free_small_pages(first, count)
+                total = sum(count for _, count in freed)
+                yield change("free " + (f"{total} pages" if total > 1 else self.page_name(freed[0][0])))
 
     def free_page(self, page: int) -> Routine[None]:
         """Give back a page, or a whole compound page by its head, whose last reference was just dropped."""

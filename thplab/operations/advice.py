@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from thplab.address_space import VM_LOCKED
 from thplab.errors import EINVAL, BadInput
 from thplab.operations.checks import check_mapped, refuse
 from thplab.routines.khugepaged import madvise_collapse
@@ -22,8 +21,6 @@ def madvise(machine: Machine, proc: str, start: int, npages: int = 1, advice: st
     mm, low, high = check_mapped(machine, proc, start, npages, region)
     if advice not in system.kernel.advices:
         return refuse(EINVAL, f"madvise: this kernel does not know the advice {advice!r}")
-    if advice in (COLD, PAGEOUT) and any(VM_LOCKED in vma.flags for vma in mm.overlapping(low, high)):
-        return refuse(EINVAL, "madvise: locked memory is not reclaimed")
     if advice == "dontneed" or (advice == "free" and system.kernel.free_needs_swap and system.swap is None):
         return madvise_dontneed(system, mm, low, high)
     if advice in ("soft_offline", "hwpoison"):

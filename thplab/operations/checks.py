@@ -38,10 +38,14 @@ def check_range(
 def check_mapped(machine: Machine, proc: str, start: int, npages: int, region: str) -> tuple[AddressSpace, int, int]:
     """As check_range; BadInput also if a page lies in no VMA."""
     mm, low, high = check_range(machine, proc, start, npages, region)
-    size = machine.system.geometry.page_size
-    for page in range(npages):
-        if mm.find_vma(low + page * size) is None:
-            raise BadInput("start", f"page {start + page} of region {region} is in no VMA of {proc}", "a page that is mapped")
+    at = low
+    for vma in mm.overlapping(low, high):
+        if vma.start > at:
+            break
+        at = vma.end
+    if at < high:
+        page = start + (at - low) // machine.system.geometry.page_size
+        raise BadInput("start", f"page {page} of region {region} is in no VMA of {proc}", "a page that is mapped")
     return mm, low, high
 
 

@@ -139,7 +139,7 @@ def handle_mm_fault(system: System, vma: Vma, address: int, write: bool) -> Rout
             if not fault & VM_FAULT_FALLBACK:
                 return fault
         else:
-            yield from huge_pmd_set_accessed(system, pmd_table, index, pmd)
+            yield from huge_pmd_set_accessed(system, pmd_table, index, pmd, write)
             return 0
     pte_table = yield from pte_alloc(system, vma.mm, pmd_table, index)
     if pte_table is None:
@@ -150,13 +150,16 @@ def handle_mm_fault(system: System, vma: Vma, address: int, write: bool) -> Rout
 
 
 @routine
-def huge_pmd_set_accessed(system: System, pmd_table: int, index: int, pmd: int) -> Routine[None]:
-    """A fault met a huge PMD that allows the access: mark it accessed, unless it has changed. Whoever splits it is waited for."""
+def huge_pmd_set_accessed(system: System, pmd_table: int, index: int, pmd: int, write: bool) -> Routine[None]:
+    """A fault met a huge PMD that allows the access: mark it accessed, and by a write dirty, unless it has changed.
+
+    Whoever splits it is waited for.
+    """
     lock = system.ptl(pmd_table)
     yield from system.cpus.lock(lock)
     if system.tables.get(pmd_table, index) == pmd:
-        system.tables.set(pmd_table, index, pt.mkyoung(pmd))
-        yield change("PMD marked accessed")
+        system.tables.set(pmd_table, index, pt.mkyoung(pmd) | (pt._PAGE_DIRTY if write else 0))
+        yield change("PMD marked accessed" + (" and dirty" if write else ""))
     yield from system.cpus.unlock(lock)
 
 

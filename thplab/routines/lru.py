@@ -6,9 +6,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from thplab.frames import PG_lazyfree_batch, PG_lru, PG_swapbacked, PG_swapcache, width
+from thplab.frames import Frames, PG_lazyfree_batch, PG_lru, PG_swapbacked, PG_swapcache, width
 from thplab.steps import Routine, change
 from thplab.system import System, routine
+
+PAGEVEC_SIZE = 31
+"""Pages of a batch: the last one that fits in has all of them carried out. Seen on 6.18; the recordings of older kernels show no batch
+(tests/truth/README.md, part A: drained after every operation)."""
+
+
+def batch_is_full(frames: Frames) -> bool:
+    """Do as many pages wait for MADV_FREE as a batch takes?"""
+    return int(np.count_nonzero(frames.flags & PG_lazyfree_batch)) >= PAGEVEC_SIZE
 
 
 @dataclass(eq=False)

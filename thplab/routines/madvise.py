@@ -8,7 +8,7 @@ from thplab.errors import EINVAL
 from thplab.routines.ksm import ksm_enter, unmerge_ksm_pages
 from thplab.routines.populate import populate_vma_page_range
 from thplab.routines.protect import vma_modify_flags
-from thplab.routines.unmap import MmuGather, tlb_finish_mmu, zap_pmd
+from thplab.routines.unmap import MmuGather, tlb_finish_mmu, try_to_free_pte, zap_pmd
 from thplab.routines.walk import pmd_ranges
 from thplab.steps import Routine, read
 from thplab.system import System, routine
@@ -42,6 +42,8 @@ def madvise_dontneed(system: System, mm: AddressSpace, start: int, end: int) -> 
         ranges = pmd_ranges(system.geometry, max(start, vma.start), min(end, vma.end))
         for address, stop in ranges:
             yield from zap_pmd(system, tlb, vma, address, stop)
+            if system.kernel.dontneed_frees_tables and stop - address == system.geometry.huge_size:
+                yield from try_to_free_pte(system, tlb, vma, address)
     yield from tlb_finish_mmu(system, tlb)
     yield from system.cpus.unlock(mm.mmap_sem)
     return error

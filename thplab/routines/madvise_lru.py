@@ -7,9 +7,10 @@ on and still return 0.
 from __future__ import annotations
 
 from thplab import page_tables as pt
-from thplab.address_space import AddressSpace, Vma
+from thplab.address_space import VM_LOCKED, AddressSpace, Vma
+from thplab.errors import EINVAL
 from thplab.frames import PG_dirty, PG_lazyfree_batch, PG_lru, PG_swapcache, single, width
-from thplab.routines.lru import lru_add_drain, lru_lazyfree
+from thplab.routines.lru import batch_is_full, lru_add_drain, lru_lazyfree
 from thplab.routines.swap import free_swap_and_cache, try_to_free_swap
 from thplab.routines.vmscan import shrink_page_list, split_locked
 from thplab.routines.walk import entry_range, pmd_at, pmd_ranges
@@ -21,16 +22,24 @@ COLD, PAGEOUT, FREE = "cold", "pageout", "free"
 
 @routine
 def madvise_lru(system: System, mm: AddressSpace, start: int, end: int, advice: str) -> Routine[int]:
-    """Follow COLD, PAGEOUT or FREE for [start, end), which is mapped. Returns 0."""
-    yield from lru_add_drain(system)
+    """Follow COLD, PAGEOUT or FREE for [start, end), which is mapped.
+
+    Returns 0, or -EINVAL at a VMA that is locked in memory; for what lies before it the advice was followed.
+    """
     yield from system.cpus.lock(mm.mmap_sem, "shared")
+    error = 0
     vmas = mm.overlapping(start, end)
     for vma in vmas:
+        if VM_LOCKED in vma.flags:
+            yield read("the VMA is locked in memory: no")
+            error = -EINVAL
+            break
+        yield from lru_add_drain(system)
         ranges = pmd_ranges(system.geometry, max(start, vma.start), min(end, vma.end))
         for address, stop in ranges:
             yield from advise_pmd(system, vma, address, stop, advice)
     yield from system.cpus.unlock(mm.mmap_sem)
-    return 0
+    return error
 
 
 @routine
@@ -158,11 +167,14 @@ def advise_run(system: System, pte_table: int, run: pt.Run, advice: str) -> Rout
     frames, tables = system.frames, system.tables
     isolated: tuple[int, ...] = ()
     large = frames.is_compound(run.pfn)
-    parts = (run.entries,) if large else tuple(single(i) for i in range(run.start, run.stop))
+    alike = advice != FREE and system.scheme.page_mapcounts(frames, run.pages) == width(run.entries)  # each is mapped here at least
+    parts = (run.entries,) if large else tuple(system.each(run.entries)) if alike else tuple(map(single, range(run.start, run.stop)))
     for part in parts:
         pages = run.cut(part.start, part.stop).pages
         page = pages.start
-        if not large and system.scheme.page_mapcount(frames, page) != 1:
+        # MADV_FREE looks for others only where something besides the PTE says that the contents matter.
+        asks = advice != FREE or bool(frames.flags[page] & (PG_swapcache | PG_dirty))
+        if not large and asks and system.scheme.page_mapcounts(frames, pages) != width(pages):
             yield read(f"{system.page_name(page)} is shared: leave it alone")
             continue
         if advice == FREE:
@@ -180,9 +192,9 @@ def advise_run(system: System, pte_table: int, run: pt.Run, advice: str) -> Rout
             continue
         if advice == COLD or system.kernel.reclaim.pageout_clears_young:
             tables.change(pte_table, part, clear=pt._PAGE_ACCESSED)
-            yield change("PTE old")
+            yield change("PTE old" if width(part) == 1 else f"{width(part)} PTEs old")
         if advice == PAGEOUT:
-            isolated += yield from isolate_lru_pages(system, single(page))
+            isolated += yield from isolate_lru_pages(system, single(page) if large else pages)
     return isolated
 
 
@@ -196,6 +208,8 @@ def mark_page_lazyfree(system: System, page: int) -> Routine[None]:
     else:
         frames.flags[page] |= PG_lazyfree_batch
         yield change(f"{system.page_name(page)} goes into this CPU's batch", "Small pages change their list in batches.")
+        if batch_is_full(frames):
+            yield from lru_add_drain(system)
 
 
 @routine

@@ -26,12 +26,17 @@ def mremap_to(system: System, mm: AddressSpace, old: int, new: int, length: int)
     """Move `length` bytes at `old` to `new`. Takes mmap_sem.
 
     Returns 0; -EINVAL if the two ranges overlap, with nothing changed; -EFAULT if the source is not inside one VMA, or -ENOMEM,
-    when what was mapped at the destination is gone, but the source is where it was.
+    when what was mapped at the destination is gone, but the source is where it was. Where the kernel moves several VMAs, the source
+    need only begin in one, else -EFAULT with nothing changed; what lies between them stays unmapped at the destination, too.
     """
     if old < new + length and new < old + length:
         yield read("source and destination overlap")
         return -EINVAL
     yield from system.cpus.lock(mm.mmap_sem)
+    if system.kernel.mremap_moves_vmas:
+        error = yield from remap_move(system, mm, old, new, length)
+        yield from system.cpus.unlock(mm.mmap_sem)
+        return error
     yield from do_munmap(system, mm, new, new + length)
     vma = mm.find_vma(old)
     fits = vma is not None and old + length <= vma.end
@@ -40,6 +45,30 @@ def mremap_to(system: System, mm: AddressSpace, old: int, new: int, length: int)
     if vma is not None and fits:
         error = yield from move_vma(system, vma, old, new, length)
     yield from system.cpus.unlock(mm.mmap_sem)
+    return error
+
+
+@routine
+def remap_move(system: System, mm: AddressSpace, old: int, new: int, length: int) -> Routine[int]:
+    """Move the VMAs in `length` bytes at `old` one after the other, the gaps between them as they are. Called under mmap_sem.
+
+    Returns 0; -EFAULT, with nothing changed, if no VMA begins the source; or -ENOMEM, with the VMAs before that one moved.
+    """
+    vma = mm.find_vma(old)
+    yield read("does a VMA begin the source? " + ("yes" if vma else "no"))
+    if vma is None:
+        return -EFAULT
+    at, error = old, 0
+    while at < old + length and not error:
+        vmas = mm.overlapping(at, old + length)
+        if not vmas:
+            break
+        start, stop = max(at, vmas[0].start), min(old + length, vmas[0].end)
+        yield from do_munmap(system, mm, new + start - old, new + stop - old)
+        vma = mm.find_vma(start)  # again: it may have begun at the destination
+        assert vma is not None, "the destination holds nothing of the source"
+        error = yield from move_vma(system, vma, start, new + start - old, stop - start)
+        at = stop
     return error
 
 
@@ -74,7 +103,7 @@ def copy_vma(system: System, vma: Vma, old: int, new: int, length: int) -> Routi
     mm, size = vma.mm, system.geometry.page_size
     pgoff = vma.index(old, size) if vma.chain else new // size  # without pages it need not remember where it came from
     copy = Vma(mm, new, new + length, vma.prot, vma.flags, pgoff, list(vma.chain))
-    others = mm.mergeable(copy)
+    others = mm.mergeable(copy, system.kernel.merges_into_unfaulted)
     lock = vmas_lock(copy, *others)
     if lock:
         yield from system.cpus.lock(lock)

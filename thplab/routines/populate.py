@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from thplab import page_tables as pt
 from thplab.address_space import AddressSpace, Vma
 from thplab.errors import EFAULT, EHWPOISON, ENOMEM
+from thplab.frames import PG_dirty
 from thplab.routines.cow import VM_FAULT_HWPOISON, VM_FAULT_OOM
 from thplab.routines.fault import accessible, handle_mm_fault, huge_pmd_set_accessed
-from thplab.routines.walk import pmd_at
-from thplab.steps import Routine, read
+from thplab.routines.walk import entry_range, pmd_at
+from thplab.steps import Routine, change, read
 from thplab.system import System, routine
 
 
@@ -53,6 +56,29 @@ def populate_vma_page_range(system: System, vma: Vma, start: int, end: int, writ
             continue
         found = pmd_at(system, vma.mm, address)
         if found is not None and pt.pmd_trans_huge(found[2]):
-            yield from huge_pmd_set_accessed(system, *found)
+            yield from huge_pmd_set_accessed(system, *found, write)
+        elif found is not None and write:
+            low, high = entry_range(system.geometry, address, address + count * system.geometry.page_size)
+            yield from touch_ptes(system, pt.pte_pfn(found[2]), low, high)
         address += count * system.geometry.page_size
     return 0
+
+
+@routine
+def touch_ptes(system: System, pte_table: int, low: int, high: int) -> Routine[None]:
+    """Mark the pages under the PTEs [low, high) dirty where the PTEs are not (FOLL_TOUCH): their contents are wanted from now on."""
+    lock = system.ptl(pte_table)
+    yield from system.cpus.lock(lock)
+    runs = tuple(run for run in system.tables.runs(pte_table, low, high) if run.kind == "page")
+    for run in runs:
+        heads = _clean_heads(system, pte_table, run)
+        if heads:
+            system.frames.flags[list(heads)] |= PG_dirty
+            yield change("PG_dirty set", "Somebody wants these contents: reclaim must keep them.")
+    yield from system.cpus.unlock(lock)
+
+
+def _clean_heads(system: System, pte_table: int, run: pt.Run) -> tuple[int, ...]:
+    """The small pages, and the heads of others, under those PTEs of a run that are not dirty."""
+    clean = np.flatnonzero(system.tables.table[pte_table][run.entries] & np.uint64(pt._PAGE_DIRTY) == 0)
+    return tuple(sorted({system.frames.compound_head(run.pfn + int(i)) for i in clean}))

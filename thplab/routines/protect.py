@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thplab import page_tables as pt
-from thplab.address_space import VM_LOCKED, AddressSpace, Vma
+from thplab.address_space import VM_LOCKED, VM_UNCHARGED, AddressSpace, Vma
 from thplab.frames import PG_anon_exclusive, single
 from thplab.routines.huge_pmd import pmd_trans_huge_lock
 from thplab.routines.populate import populate_vma_page_range
@@ -40,7 +40,7 @@ def split_vma(system: System, mm: AddressSpace, address: int) -> Routine[None]:
 @routine
 def merge_vma(system: System, vma: Vma) -> Routine[None]:
     """Join a VMA that was just changed with the neighbours that it no longer differs from. Called under mmap_sem (exclusive)."""
-    others = vma.mm.mergeable(vma)
+    others = vma.mm.mergeable(vma, system.kernel.merges_into_unfaulted)
     if not others:
         return
     lock = vmas_lock(vma, *others)
@@ -93,6 +93,8 @@ def mprotect_fixup(system: System, vma: Vma, start: int, end: int, prot: int) ->
     target = mm.find_vma(start)
     assert target is not None
     opens = VM_LOCKED in vma.flags and bool(prot & ~vma.prot & pt.PROT_WRITE)
+    if system.kernel.mprotect_uncharges and (prot & pt.PROT_WRITE or not vma.chain):
+        target.flags = target.flags - {VM_UNCHARGED} if prot & pt.PROT_WRITE else target.flags | {VM_UNCHARGED}
     target.prot = prot
     yield change(f"the VMA of {system.geometry.size_text((end - start) // system.geometry.page_size)} gets its new protection")
     ranges = pmd_ranges(system.geometry, start, end)

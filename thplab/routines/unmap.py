@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from thplab import page_tables as pt
 from thplab.address_space import AddressSpace, Vma
 from thplab.frames import PG_tail, single
@@ -166,6 +168,31 @@ def zap_pte_range(system: System, tlb: MmuGather, vma: Vma, pte_table: int, low:
 
 
 @routine
+def try_to_free_pte(system: System, tlb: MmuGather, vma: Vma, address: int) -> Routine[None]:
+    """Unlink the PTE table for `address` if all its entries are empty; it is freed after the flush. Called under mmap_sem (shared).
+
+    The kernel has everybody who was on the way to the table read the PMD again under the table's lock. Here the table stays while
+    another CPU holds a lock under which it may be on that way.
+    """
+    found = pmd_at(system, vma.mm, address)
+    if found is None or pt.pmd_trans_huge(found[2]):
+        return
+    pmd_table, index, _ = found
+    lock = system.ptl(pmd_table)
+    yield from system.cpus.lock(lock)
+    pmd = system.tables.get(pmd_table, index)
+    table = 0 if pt.pte_none(pmd) or pt.pmd_trans_huge(pmd) else pt.pte_pfn(pmd)
+    ways = (vma.mm.mmap_sem, system.ptl(table), *(anon_vma_lock(anon_vma) for anon_vma in vma.chain))
+    if table and not system.tables.table[table].any() and not any(map(system.cpus.others_hold, ways)):
+        system.tables.set(pmd_table, index, 0)
+        tlb.tables.append(table)
+        yield change("unlink the PTE table", "It is empty, so the next touch may find room for a huge page.")
+    else:
+        yield read("is there an empty PTE table that nobody uses? no")
+    yield from system.cpus.unlock(lock)
+
+
+@routine
 def tlb_finish_mmu(system: System, tlb: MmuGather) -> Routine[None]:
     """End of an unmap: flush the TLB, then free the tables and drop the references that the cleared entries held."""
     if tlb.need_flush or tlb.tables:
@@ -195,26 +222,28 @@ def free_pgtables(system: System, tlb: MmuGather, start: int, end: int) -> Routi
 
 def _unlink_empty_tables(system: System, mm: AddressSpace, level: int, start: int, end: int) -> list[int]:
     """Clear the entries that lead to tables of `level` whose whole span overlaps [start, end) and no VMA; returns the tables."""
-    geometry, tables = system.geometry, system.tables
-    span = 1 << geometry.shift(level + 1)
-    parents = [(mm.pgd, 0)]
+    geometry = system.geometry
+    tables = [(mm.pgd, 0)]
     for at in range(geometry.levels - 1, level + 1, -1):
-        size = 1 << geometry.shift(at)
-        parents = [
-            (pt.pte_pfn(entry), base + i * size)
-            for table, base in parents
-            for i, entry in enumerate(map(int, tables.table[table]))
-            if entry and not entry & pt._PAGE_PSE
-        ]
+        span = 1 << geometry.shift(at)
+        linked = [(base, _linked(system, table, base, at, start, end)) for table, base in tables]
+        tables = [(pt.pte_pfn(entry), base + i * span) for base, entries in linked for i, entry in entries]
+    span = 1 << geometry.shift(level + 1)
     unlinked = []
-    for table, base in parents:
-        for i in range(geometry.nr):
-            entry, low = tables.get(table, i), base + i * span
-            if not entry or entry & pt._PAGE_PSE or low >= end or low + span <= start or mm.overlapping(low, low + span):
-                continue
-            tables.set(table, i, 0)
-            unlinked.append(pt.pte_pfn(entry))
+    for table, base in tables:
+        for i, entry in _linked(system, table, base, level + 1, start, end):
+            if not mm.overlapping(base + i * span, base + (i + 1) * span):
+                system.tables.set(table, i, 0)
+                unlinked.append(pt.pte_pfn(entry))
     return unlinked
+
+
+def _linked(system: System, table: int, base: int, level: int, start: int, end: int) -> list[tuple[int, int]]:
+    """(index, entry) of the tables that a table of `level`, which begins at address `base`, links to and that overlap [start, end)."""
+    span = 1 << system.geometry.shift(level)
+    low, high = max(0, (start - base) // span), min(system.geometry.nr, -(-(end - base) // span))
+    entries = system.tables.table[table][low : max(low, high)]
+    return [(low + int(i), int(entries[i])) for i in np.flatnonzero(entries) if not int(entries[i]) & pt._PAGE_PSE]
 
 
 # --- mutants ----------------------------------------------------------------------------------------------------------

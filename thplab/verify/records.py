@@ -180,7 +180,8 @@ def _page_columns(runs: Iterable[list[Any]], labels: Labels) -> Columns:
         columns["runs"].add(page, count, Place(state, frame, index, how))
         others = {"mapcount": rest[0], "kind": kind, "excl": rest[3]} if live else {"flags": rest[1]}
         for name, value in others.items():
-            columns[name].add(page, count, value)
+            if value is not None:
+                columns[name].add(page, count, value)
     return dict(columns)
 
 

@@ -20,8 +20,9 @@ from thplab.steps import drain
 from thplab.trace import begin
 from thplab.verify.compare import Difference, compare
 from thplab.verify.inside import drive, shows_inside
-from thplab.verify.records import Labels, RegionView, kernel_name, read_records, recorded_view, unrecorded
+from thplab.verify.records import Labels, RegionView, View, kernel_name, read_records, recorded_view, unrecorded
 from thplab.verify.shown import Shown
+from thplab.verify.unseen import blurred
 
 DEVICES = {"": "", "noswap": "", "swap": "swap", "zram": "zram"}
 """Environment of a scenario -> the kind of swap device that the machine has."""
@@ -58,6 +59,8 @@ class Outcome:
     not_modelled: str = ""
     skipped: Counter[str] = field(default_factory=Counter)
     """Recorded fields that the machine does not show -> in how many places."""
+    views: tuple[View, View] | None = None
+    """What was compared, recorded and shown; None if nothing was."""
 
     @property
     def agrees(self) -> bool:
@@ -109,9 +112,12 @@ class Report:
         return 1 if self.disagree else 0
 
     def text(self) -> str:
-        """A line for each disagreement, then what was not modelled and not compared; the last line counts."""
-        lines = [d.line for d in self.disagreements]
-        lines += [f"not modelled: {count} operations: {reason}" for reason, count in self.reasons.most_common()]
+        """A line for each disagreement, then the counts."""
+        return "".join(f"{d.line}\n" for d in self.disagreements) + self.counts()
+
+    def counts(self) -> str:
+        """What was not modelled and not compared; the last line counts the operations."""
+        lines = [f"not modelled: {count} operations: {reason}" for reason, count in self.reasons.most_common()]
         lines += [f"not compared: {name}, {count} times: this kernel does not show it" for name, count in sorted(self.skipped.items())]
         lines.append(f"{self.operations} operations, {self.agree} agree, {self.disagree} disagree, {self.not_modelled} not modelled")
         return "\n".join(lines) + "\n"
@@ -145,6 +151,10 @@ class _Replay:
         self.shown = Shown(self.machine, self.state, live="reps" in record)
         self.labels = Labels()
         self.unrecorded = unrecorded(record)
+        # Part A drained the batches after each operation (tests/truth/README.md); a live run of today does so, too, and says it.
+        self.drained = bool(record.get("drained", not self.shown.live))
+        self.unseen = tuple(record.get("unseen", ()))
+        self.views: tuple[View, View] | None = None
 
     def run(self) -> Iterator[Outcome]:
         """Replay to the end; from where the machine cannot go on, nothing is modelled."""
@@ -152,7 +162,7 @@ class _Replay:
         for index, op in enumerate(self.scenario.ops):
             after, skipped = self.record["after"][index], Counter[str]()
             differences: tuple[Difference, ...] = ()
-            why = stopped
+            why, self.views = stopped, None
             if not stopped:
                 try:
                     differences = tuple(self._operation(op, after, index in self.record["noisy_ops"], skipped))
@@ -161,7 +171,7 @@ class _Replay:
                 except _Stopped as met:
                     differences = (Difference("ret", str(after["ret"]), str(met)),)
                     stopped = "the machine stopped earlier in the scenario"
-            yield Outcome(self.scenario.name, index, op, differences, why, skipped)
+            yield Outcome(self.scenario.name, index, op, differences, why, skipped, self.views)
 
     def _operation(self, op: Operation, after: Mapping[str, Any], noisy: bool, skipped: Counter[str]) -> Iterator[Difference]:
         if self.scenario.env not in DEVICES:
@@ -171,13 +181,14 @@ class _Replay:
         if noisy and op.op == "sys" and op.fields["path"] == COMPACTION:
             raise _Unmodelled("compaction moved other pages when it was recorded again")
         result, inside = self._perform(op, after["ret"], look="trace" in after)
-        if not self.shown.live:  # that recorder drained the batches after each operation (tests/truth/README.md, part A)
+        if self.drained:
             drain(lru_add_drain(self.machine.system))
         self.state = capture(self.machine, self.state)
         ignored = ("ev.", "sz.") if noisy else self.unrecorded
-        shown = self.shown.view(self.state, result, hugezero="hugezero" in after)
+        recorded, shown = recorded_view(after, self.labels), self.shown.view(self.state, result, hugezero="hugezero" in after)
         shown.inside = inside
-        return compare(recorded_view(after, self.labels), shown, skipped, ignored)
+        self.views = blurred(recorded, self.unseen), blurred(shown, self.unseen)
+        return compare(*self.views, skipped, ignored)
 
     def _perform(self, op: Operation, recorded: object, look: bool) -> tuple[int, dict[str, RegionView] | None]:
         """Carry out an operation; returns what the kernel returns and, if asked to `look`, what was seen inside of page splits.

@@ -1,0 +1,212 @@
+"""A process of a scenario: it maps the memory, and does with it what the agent asks for, one operation after the other."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from . import libc
+from .libc import HUGE, PAGE
+
+Answer = dict[str, Any]
+Op = dict[str, Any]
+
+_F_SETPIPE_SZ = 1031
+RING_DELAY = 0.05
+"""io_uring gives references back a little after the call, in a thread of the kernel."""
+
+
+class Child:
+    """The regions and pins of one process; `run` answers the agent until it hangs up."""
+
+    def __init__(self, line: socket.socket, agent: int) -> None:
+        self.line = line
+        self.agent = agent
+        self.regions: dict[str, int] = {}
+        self.pins: dict[str, Callable[[], int | str]] = {}
+        """Name of a pin -> how it is let go. Children inherit the files that hold it, so they can do it as well."""
+
+    def run(self) -> NoReturn:
+        """Answer each request; end when the agent closes its side, or with the request to exit."""
+        libc.die_with_parent(self.agent)
+        received = b""
+        while True:
+            while b"\n" not in received:
+                data = self.line.recv(1 << 16)
+                if not data:
+                    os._exit(0)
+                received += data
+            request, received = received.split(b"\n", 1)
+            op = json.loads(request)
+            try:
+                answer = self.fork() if op["op"] == "fork" else self.perform(op)
+            except OSError as error:
+                answer = {"ret": libc.failure(error.errno or 0)}
+            self.line.sendall(json.dumps(answer).encode() + b"\n")
+            if op["op"] == "exit":
+                os._exit(0)
+
+    def fork(self) -> Answer:
+        """Make a copy of this process. The agent gets the other end of the copy's line before the answer."""
+        ours, theirs = socket.socketpair()
+        pid = libc.clone_sibling()
+        if pid == 0:
+            libc.die_with_parent(self.agent)
+            self.line.close()
+            ours.close()
+            self.line = theirs
+            return {"ret": 0}
+        theirs.close()
+        if pid > 0:
+            socket.send_fds(self.line, [b"+"], [ours.fileno()])
+        ours.close()
+        return {"ret": libc.answer(pid > 0), "pid": pid}
+
+    def perform(self, op: Op) -> Answer:
+        """Carry out any other operation; the fields are those of the vocabulary, page numbers plain."""
+        match op["op"]:
+            case "mmap":
+                return self.mmap(op)
+            case "exit":
+                return {"ret": 0}
+            case "unpin":
+                return {"ret": self.pins.pop(op["pin"])()}
+            case "clear_refs":
+                with open("/proc/self/clear_refs", "w") as file:
+                    file.write(str(op["value"]))
+                return {"ret": 0}
+        address = self.regions[op["region"]] + op["start"] * PAGE
+        return {"ret": getattr(self, op["op"])(op, address, op["npages"] * PAGE)}
+
+    def mmap(self, op: Op) -> Answer:
+        base = libc.map_region(op["thps"])
+        self.regions[op["region"]] = base
+        worked = op["advise"] == "none" or libc.madvise(base, op["thps"] * HUGE * PAGE, "hugepage")
+        return {"ret": worked if isinstance(worked, str) else 0, "base": base}
+
+    def write(self, op: Op, address: int, size: int) -> int | str:
+        for page in range(reachable := _reachable(address, size, "w")):
+            ctypes.c_ubyte.from_address(address + page * PAGE).value = op["value"]
+        return 0 if reachable * PAGE == size else "-EFAULT"
+
+    def read(self, op: Op, address: int, size: int) -> int | str:
+        for page in range(reachable := _reachable(address, size, "r")):
+            bytes(ctypes.c_ubyte.from_address(address + page * PAGE))
+        return 0 if reachable * PAGE == size else "-EFAULT"
+
+    def fill(self, op: Op, address: int, size: int) -> int | str:
+        byte = {"zero": 0, "same": 0x77, "unique": 0xA5}[op["pattern"]]
+        for page in range(reachable := _reachable(address, size, "w")):
+            ctypes.memset(address + page * PAGE, byte, PAGE)
+            if op["pattern"] == "unique":
+                ctypes.c_uint64.from_address(address + page * PAGE).value = (os.getpid() << 32) + op["start"] + page + 1
+        return 0 if reachable * PAGE == size else "-EFAULT"
+
+    def mprotect(self, op: Op, address: int, size: int) -> int | str:
+        return libc.mprotect(address, size, op["prot"])
+
+    def munmap(self, op: Op, address: int, size: int) -> int | str:
+        return libc.munmap(address, size)
+
+    def mlock(self, op: Op, address: int, size: int) -> int | str:
+        return libc.mlock(address, size)
+
+    def munlock(self, op: Op, address: int, size: int) -> int | str:
+        return libc.munlock(address, size)
+
+    def madvise(self, op: Op, address: int, size: int) -> int | str:
+        return libc.madvise(address, size, op["advice"])
+
+    def mremap(self, op: Op, address: int, size: int) -> int | str:
+        return libc.mremap(address, size, self.regions[op["to"]] + op["at"] * PAGE)
+
+    def pin(self, op: Op, address: int, size: int) -> int | str:
+        return self._pin_by_ring(op["pin"], address, size) if op["how"] == "io_uring" else self._pin_by_pipe(op["pin"], address, size)
+
+    def _pin_by_pipe(self, name: str, address: int, size: int) -> int | str:
+        """FOLL_GET: vmsplice puts the pages themselves into a pipe; reading them out lets them go."""
+        out, into = os.pipe()
+        if size > 16 * PAGE:
+            fcntl.fcntl(into, _F_SETPIPE_SZ, size)
+
+        def let_go() -> int:
+            left = size
+            while left:
+                left -= len(os.read(out, left))
+            os.close(out)
+            os.close(into)
+            return 0
+
+        taken = libc.vmsplice(into, address, size)
+        if taken == 0:
+            self.pins[name] = let_go
+        else:
+            os.close(out)
+            os.close(into)
+        return taken
+
+    def _pin_by_ring(self, name: str, address: int, size: int) -> int | str:
+        """FOLL_PIN: the memory becomes a fixed buffer of an io_uring."""
+        ring = libc.io_uring_setup()
+
+        def let_go() -> int | str:
+            done = libc.io_uring_unregister_buffers(ring)
+            os.close(ring)
+            time.sleep(RING_DELAY)
+            return done
+
+        taken = libc.io_uring_register_buffer(ring, address, size)
+        if taken == 0:
+            self.pins[name] = let_go
+        else:
+            os.close(ring)
+        return taken
+
+
+def _reachable(address: int, size: int, right: str) -> int:
+    """How many pages from `address` on, at most `size` bytes, may be touched: a store that may not be made would end the process."""
+    at = address
+    with open("/proc/self/maps") as file:
+        for line in file:
+            bounds, rights = line.split(maxsplit=2)[:2]
+            low, high = (int(bound, 16) for bound in bounds.split("-"))
+            if low <= at < high:
+                if right not in rights:
+                    break
+                at = high
+            elif low > at:
+                break
+            if at >= address + size:
+                break
+    return (min(at, address + size) - address) // PAGE
+
+
+def _keep_only(line: int) -> None:
+    """Close what was the agent's: a line that is open here, too, would not end with the agent."""
+    for file in map(int, os.listdir("/proc/self/fd")):
+        if file not in (line, 2):
+            with contextlib.suppress(OSError):  # the folder itself was in the list
+                os.close(file)
+
+
+def start(agent: int) -> tuple[int, socket.socket]:
+    """Fork the first process of a scenario from the agent: its pid and the agent's end of the line to it."""
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid:
+        theirs.close()
+        return pid, ours
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _keep_only(theirs.fileno())
+        Child(theirs, agent).run()
+    finally:
+        os._exit(1)

@@ -1,0 +1,141 @@
+"""System calls through ctypes, and the numbers that they take. Each call returns 0 or the recorder's "-ERRNO"."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import signal
+import struct
+
+from . import ARCHITECTURES
+
+PAGE = 4096
+HUGE = 512
+"""Pages of a huge page: what one PMD maps on x86-64, and on arm64 with pages of 4 KiB."""
+
+PROT = {"none": 0, "r": 1, "rw": 3}
+ADVICE = {
+    "dontneed": 4, "free": 8, "dontfork": 10, "mergeable": 12, "unmergeable": 13, "hugepage": 14, "nohugepage": 15, "wipeonfork": 18,
+    "cold": 20, "pageout": 21, "populate_write": 23, "collapse": 25,
+}  # fmt: skip
+
+IO_URING_SETUP, IO_URING_REGISTER = 425, 427  # the same on every machine
+
+_MAP_PRIVATE_ANON, _MAP_FIXED, _MAP_NORESERVE = 0x22, 0x10, 0x4000
+_MREMAP_MAYMOVE_FIXED = 3
+_CLONE_PARENT = 0x8000
+_PR_SET_PDEATHSIG, _PR_SET_THP_DISABLE, _THP_DISABLE_EXCEPT_ADVISED = 1, 41, 2
+_REGISTER_BUFFERS, _UNREGISTER_BUFFERS = 0, 1
+
+# PyDLL keeps the interpreter's lock: in the child of a raw clone() nobody would give it back.
+_libc = ctypes.PyDLL(None, use_errno=True)
+_long, _pointer, _size = ctypes.c_long, ctypes.c_void_p, ctypes.c_size_t
+_libc.mmap.restype = _libc.mremap.restype = _pointer
+_libc.mmap.argtypes = [_pointer, _size, ctypes.c_int, ctypes.c_int, ctypes.c_int, _long]
+_libc.mremap.argtypes = [_pointer, _size, _size, ctypes.c_int, _pointer]
+_libc.munmap.argtypes = _libc.mlock.argtypes = _libc.munlock.argtypes = [_pointer, _size]
+_libc.mprotect.argtypes = _libc.madvise.argtypes = [_pointer, _size, ctypes.c_int]
+_libc.vmsplice.argtypes = [ctypes.c_int, _pointer, ctypes.c_ulong, ctypes.c_uint]
+_libc.vmsplice.restype = ctypes.c_ssize_t
+_libc.syscall.restype = _long
+
+
+def answer(worked: bool) -> int | str:
+    """0, or the errno of the call that did not work, as "-EINVAL"."""
+    return 0 if worked else failure(ctypes.get_errno())
+
+
+def failure(number: int) -> str:
+    return "-" + errno.errorcode.get(number, str(number))
+
+
+def map_region(huge_pages: int) -> int:
+    """Map private anonymous memory aligned to a huge page, with a huge page of no rights before and behind it. Raises OSError."""
+    size = PAGE * HUGE
+    reserved = _libc.mmap(None, (huge_pages + 2) * size, 0, _MAP_PRIVATE_ANON | _MAP_NORESERVE, -1, 0)
+    if reserved is None or reserved == ctypes.c_void_p(-1).value:
+        raise OSError(ctypes.get_errno(), "mmap")
+    base = int((reserved // size + 1) * size)
+    if _libc.mmap(base, huge_pages * size, PROT["rw"], _MAP_PRIVATE_ANON | _MAP_FIXED, -1, 0) != base:
+        raise OSError(ctypes.get_errno(), "mmap")
+    return base
+
+
+def mprotect(address: int, size: int, prot: str) -> int | str:
+    return answer(_libc.mprotect(address, size, PROT[prot]) == 0)
+
+
+def munmap(address: int, size: int) -> int | str:
+    return answer(_libc.munmap(address, size) == 0)
+
+
+def mlock(address: int, size: int) -> int | str:
+    return answer(_libc.mlock(address, size) == 0)
+
+
+def munlock(address: int, size: int) -> int | str:
+    return answer(_libc.munlock(address, size) == 0)
+
+
+def madvise(address: int, size: int, advice: str) -> int | str:
+    return answer(_libc.madvise(address, size, ADVICE[advice]) == 0)
+
+
+class Drain:
+    """Has this CPU carry out what it keeps in batches of pages: MADV_FREE does so first, whatever it finds at its address."""
+
+    def __init__(self) -> None:
+        self._page = _libc.mmap(None, PAGE, 0, _MAP_PRIVATE_ANON, -1, 0)
+
+    def __call__(self) -> None:
+        _libc.madvise(self._page, PAGE, ADVICE["free"])
+
+
+def mremap(address: int, size: int, to: int) -> int | str:
+    return answer(_libc.mremap(address, size, size, _MREMAP_MAYMOVE_FIXED, to) == to)
+
+
+def clone_sibling() -> int:
+    """fork(), but the child becomes a child of the caller's parent: whoever reaps it stays the same when the caller exits."""
+    number = ARCHITECTURES[os.uname().machine]
+    return int(_libc.syscall(_long(number), _long(_CLONE_PARENT | signal.SIGCHLD), _long(0), _long(0), _long(0), _long(0)))
+
+
+def die_with_parent(parent: int) -> None:
+    """Be killed when `parent` ends, and end at once if it has ended already."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def huge_pages_where_advised() -> None:
+    """No huge pages in the heap of this process and its children, where the kernel can be told so (since 6.18)."""
+    _libc.prctl(_PR_SET_THP_DISABLE, _long(1), _long(_THP_DISABLE_EXCEPT_ADVISED), _long(0), _long(0))
+
+
+def vmsplice(pipe: int, address: int, size: int) -> int | str:
+    """Put a reference on each page into a pipe that has room for them; "-EFAULT" if that went well up to a page that cannot be read."""
+    vector = ctypes.create_string_buffer(struct.pack("QQ", address, size), 16)
+    taken = _libc.vmsplice(pipe, vector, 1, 0)
+    return "-EFAULT" if 0 <= taken < size else answer(taken == size)
+
+
+def io_uring_setup() -> int:
+    """A ring, as a file. Raises OSError where that is not allowed."""
+    ring = int(_libc.syscall(_long(IO_URING_SETUP), _long(1), ctypes.create_string_buffer(120)))
+    if ring < 0:
+        raise OSError(ctypes.get_errno(), "io_uring_setup")
+    return ring
+
+
+def io_uring_register_buffer(ring: int, address: int, size: int) -> int | str:
+    """Make a range of memory the ring's fixed buffer: FOLL_PIN references until the ring is closed or lets it go."""
+    vector = ctypes.create_string_buffer(struct.pack("QQ", address, size), 16)
+    done = _libc.syscall(_long(IO_URING_REGISTER), _long(ring), _long(_REGISTER_BUFFERS), vector, _long(1))
+    return answer(done == 0)
+
+
+def io_uring_unregister_buffers(ring: int) -> int | str:
+    done = _libc.syscall(_long(IO_URING_REGISTER), _long(ring), _long(_UNREGISTER_BUFFERS), _long(0), _long(0))
+    return answer(done == 0)

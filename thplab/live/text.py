@@ -1,0 +1,85 @@
+"""A live run as text: what the kernel and the simulator show after each operation, side by side, and what disagrees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from thplab.geometry import X86_64
+from thplab.live.check import Checked, Survey
+from thplab.verify import Outcome
+from thplab.verify.records import FrameView, View
+
+_SAME, _DIFFERENT = "=", "≠"
+_WIDTH = 34
+
+
+def side_by_side(outcomes: tuple[Outcome, ...], title: str) -> str:
+    """All operations of a scenario: a line for each field that either side shows, marked where they disagree."""
+    lines = [title, "", f"{'':>28}   {'kernel':{_WIDTH}} {'simulator'}"]
+    for outcome in outcomes:
+        mark = "" if outcome.not_modelled else f"  {_DIFFERENT} disagree" if outcome.differences else f"  {_SAME} agree"
+        lines.append(f"{outcome.number + 1:3}. {outcome.op.label(X86_64.nr)}{mark}")
+        if outcome.not_modelled:
+            lines.append(f"     not modelled: {outcome.not_modelled}")
+        lines += _fields(outcome)
+    agree = sum(outcome.agrees for outcome in outcomes)
+    lines += ["", f"{agree} of {len(outcomes)} operations agree"]
+    return "\n".join(lines) + "\n"
+
+
+def checked_line(checked: Checked) -> str:
+    """What came out of one scenario, on one line."""
+    agree = sum(outcome.agrees for outcome in checked.outcomes)
+    runs = f"{checked.runs} run{'s' if checked.runs > 1 else ''}"
+    return f"{checked.scenario.name}: {agree} of {len(checked.outcomes)} operations agree, {runs}\n"
+
+
+def survey_text(survey: Survey, finding: str = "") -> str:
+    """The report of many scenarios. `finding` says why differences are no errors here, if they are none."""
+    text = "".join(f"finding: {line.line}\n" if finding else f"{line.line}\n" for line in survey.report.disagreements)
+    text += f"{finding}\n" if finding and survey.report.disagreements else ""
+    text += survey.report.counts()
+    repeated = survey.runs.total() - survey.runs[1]
+    runs = sum(number * count for number, count in survey.runs.items())
+    return text + f"{survey.runs.total()} scenarios in {runs} runs; {repeated} were repeated, {max(survey.runs, default=0)} runs at most\n"
+
+
+def performed_text(survey: Survey) -> str:
+    """How often each operation was performed."""
+    counts = ", ".join(f"{name} {count}" for name, count in survey.performed.most_common())
+    return f"performed: {counts}\n"
+
+
+def _fields(outcome: Outcome) -> Iterator[str]:
+    """The fields of an operation, the kernel's value beside the simulator's."""
+    wrong = {difference.field: difference for difference in outcome.differences}
+    if outcome.views is not None:
+        recorded, shown = map(_facts, outcome.views)
+        for field in dict.fromkeys((*recorded, *shown)):
+            # Where the two do not differ, one that does not say it takes it as the other has it.
+            if field not in wrong and field in recorded:
+                yield _line(_SAME, field, recorded[field], shown.get(field, recorded[field]))
+    for field, difference in wrong.items():
+        yield _line(_DIFFERENT, field, difference.expected, difference.got)
+
+
+def _line(mark: str, field: str, kernel: str, simulator: str) -> str:
+    if max(len(kernel), len(simulator)) <= _WIDTH:
+        return f"     {mark} {field:21}   {kernel:{_WIDTH}} {simulator}"
+    if mark == _SAME:
+        return f"     {mark} {field:21}   {kernel}"
+    return f"     {mark} {field:21}   {kernel}\n{'':28}   {'simulator:'} {simulator}"
+
+
+def _facts(view: View) -> dict[str, str]:
+    """What a view says, field by field, without what is zero: which counters changed, what each region holds, which frames are kept."""
+    facts = {"ret": str(view.ret)} | {name: f"{value:+d}" for name, value in sorted(view.counts.items()) if value}
+    for name, region in sorted(view.regions.items()):
+        facts |= {f"{name}.{field}": str(value) for field, value in region.fields.items() if isinstance(value, int) and value}
+        facts |= {f"{name}.{field}": str(region.pages[field]) for field in ("runs", "mapcount") if field in region.pages}
+    for name, frame in sorted(view.frames.items()):
+        if isinstance(frame, FrameView):
+            facts |= {f"{name}.{field}": str(frame.pages[field]) for field in ("kind", "mapcount") if field in frame.pages}
+        else:
+            facts[name] = frame
+    return facts
