@@ -191,6 +191,9 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
+    if options.random < 0 or (options.random and not options.live):
+        wrong = f"is {options.random}" if options.live else "is given without --live"
+        raise BadInput("random", wrong, "a number of operations, and --live")
     if options.live:
         return command.verify_live(options.kernel, options.random, options.seed, _print)
     report = verify(options.file, options.kernel)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from thplab.errors import BadInput, ThplabError
 from thplab.geometry import X86_64
-from thplab.live.portable import PORTABLE, refusal
+from thplab.live.portable import PORTABLE, REFUSED_ADVICE, refusal
 from thplab.machine import Machine
 from thplab.scenario import Operation, Phase, Scenario
 from thplab.scenario.vocabulary import ADVICE
@@ -24,7 +24,10 @@ _TRIES = 200
 _SHARE = 0.02
 """An operation that makes up less of what there is so far comes next, if it makes sense there."""
 
-KINDS = (*(op for op in PORTABLE if op != "madvise"), *(f"madvise {advice}" for advice in ADVICE.words))
+KINDS = (
+    *(op for op in PORTABLE if op != "madvise"),
+    *(f"madvise {advice}" for advice in ADVICE.words if advice not in REFUSED_ADVICE),
+)
 """What is chosen from: the operations, and each advice."""
 _OFTEN = {"write": 4, "fork": 3, "mprotect": 2, "munmap": 2, "pin": 3, "unpin": 2, "fill": 2, "madvise dontneed": 2, "mmap": 0}
 

@@ -26,7 +26,7 @@ _REFUSED = {
 PIN_HOW = ("vmsplice", "io_uring")
 PIPE_PAGES = 256
 """A pipe of a user without privileges holds no more pages (/proc/sys/fs/pipe-max-size)."""
-_ADVICE = {
+REFUSED_ADVICE = {
     "soft_offline": "takes a page frame away from the whole system",
     "hwpoison": "takes a page frame away from the whole system",
 }
@@ -44,8 +44,8 @@ def refusal(op: Operation, io_uring: str = "") -> BadInput | None:
         why, instead = _REFUSED[op.op]
         return BadInput(op.op, why, instead)
     fields = op.fields
-    if op.op == "madvise" and fields["advice"] in _ADVICE:
-        return BadInput(f"madvise {fields['advice']}", _ADVICE[str(fields["advice"])], "the simulator (thplab run)")
+    if op.op == "madvise" and fields["advice"] in REFUSED_ADVICE:
+        return BadInput(f"madvise {fields['advice']}", REFUSED_ADVICE[str(fields["advice"])], "the simulator (thplab run)")
     if op.op == "pin" and fields["how"] not in PIN_HOW:
         return BadInput(f"pin how={fields['how']}", "needs a module in the kernel", "vmsplice or io_uring")
     if op.op == "pin" and fields["how"] == "io_uring" and io_uring:
