@@ -131,13 +131,13 @@ class Kernel:
     None: no PTE maps a part of one."""
     anon_exclusive: bool
     """PG_anon_exclusive marks what one process has for itself: such a page is written in place, whoever else holds it."""
-    merges_into_unfaulted: bool
+    merges_into_unfaulted: bool | None
     """A VMA with pages of its own and a neighbour without any become one VMA; else only the other way round, as the change comes."""
-    mprotect_uncharges: bool
+    mprotect_uncharges: bool | None
     """mprotect stops accounting for a VMA without pages that it makes unwritable, which differs from one with pages from then on."""
-    dontneed_frees_tables: bool
+    dontneed_frees_tables: bool | None
     """MADV_DONTNEED of all that a PTE table maps frees the table: the next fault may bring a huge page."""
-    mremap_moves_vmas: bool
+    mremap_moves_vmas: bool | None
     """mremap to a fixed place moves all VMAs in a range; else the range must lie in one."""
     debugfs_split: str
     """What the file split_huge_pages of debugfs splits: "all" huge pages of the machine, a "range"; empty: there is no such file."""
@@ -190,10 +190,10 @@ V3_16 = Kernel(
     pte_reuse_asks_mapcount=True,  # tests/truth/README.md part C, "COW after the split"
     anon_exclusive=False,
     callers=caller_policies.V3_16,
-    merges_into_unfaulted=False,  # 6.18 is the first recorded kernel that does
-    mprotect_uncharges=False,  # 6.18 is the first recorded kernel that does
-    dontneed_frees_tables=False,  # 6.18 is the first recorded kernel that does
-    mremap_moves_vmas=False,  # 6.18 is the first recorded kernel that does
+    merges_into_unfaulted=None,  # no recording asks
+    mprotect_uncharges=None,  # no recording asks
+    dontneed_frees_tables=None,  # no recording asks
+    mremap_moves_vmas=None,  # no recording asks
     debugfs_split="",  # linux-3.16.jsonl, x_split_debugfs_unpinned
 )
 
@@ -229,10 +229,10 @@ RFC_2014 = Kernel(
     pte_reuse_asks_mapcount=True,  # docs/KERNEL.md 2.5 (c)
     mm_ids=False,
     anon_exclusive=False,
-    merges_into_unfaulted=False,
-    mprotect_uncharges=False,
-    dontneed_frees_tables=False,
-    mremap_moves_vmas=False,
+    merges_into_unfaulted=None,  # no recording asks
+    mprotect_uncharges=None,  # no recording asks
+    dontneed_frees_tables=None,  # no recording asks
+    mremap_moves_vmas=None,  # no recording asks
     debugfs_split="",  # as its base: linux-3.16.jsonl, x_split_debugfs_unpinned
     callers=caller_policies.RFC_2014,
 )
@@ -269,10 +269,10 @@ V4_5 = Kernel(
     pte_reuse_asks_mapcount=True,  # docs/KERNEL.md 3.2, "write fault on a PTE of a THP"
     mm_ids=None,
     anon_exclusive=False,
-    merges_into_unfaulted=False,  # 6.18 is the first recorded kernel that does
-    mprotect_uncharges=False,  # 6.18 is the first recorded kernel that does
-    dontneed_frees_tables=False,  # 6.18 is the first recorded kernel that does
-    mremap_moves_vmas=False,  # 6.18 is the first recorded kernel that does
+    merges_into_unfaulted=None,  # no recording asks
+    mprotect_uncharges=None,  # no recording asks
+    dontneed_frees_tables=None,  # no recording asks
+    mremap_moves_vmas=None,  # no recording asks
     debugfs_split="all",  # linux-4.5.jsonl, x_split_debugfs_unpinned
     callers=caller_policies.V4_5,
 )

@@ -103,7 +103,7 @@ def copy_vma(system: System, vma: Vma, old: int, new: int, length: int) -> Routi
     mm, size = vma.mm, system.geometry.page_size
     pgoff = vma.index(old, size) if vma.chain else new // size  # without pages it need not remember where it came from
     copy = Vma(mm, new, new + length, vma.prot, vma.flags, pgoff, list(vma.chain))
-    others = mm.mergeable(copy, system.kernel.merges_into_unfaulted)
+    others = mm.mergeable(copy, bool(system.kernel.merges_into_unfaulted))
     lock = vmas_lock(copy, *others)
     if lock:
         yield from system.cpus.lock(lock)

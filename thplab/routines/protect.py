@@ -40,7 +40,7 @@ def split_vma(system: System, mm: AddressSpace, address: int) -> Routine[None]:
 @routine
 def merge_vma(system: System, vma: Vma) -> Routine[None]:
     """Join a VMA that was just changed with the neighbours that it no longer differs from. Called under mmap_sem (exclusive)."""
-    others = vma.mm.mergeable(vma, system.kernel.merges_into_unfaulted)
+    others = vma.mm.mergeable(vma, bool(system.kernel.merges_into_unfaulted))
     if not others:
         return
     lock = vmas_lock(vma, *others)
