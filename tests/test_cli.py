@@ -18,6 +18,7 @@ from thplab import cli
 from thplab.describe import narrate
 from thplab.errors import BadInput
 from thplab.explore import PAIRS
+from thplab.mutants import MUTANTS
 from thplab.scenario import builtin, load
 from thplab.trace import Setup, record
 
@@ -81,6 +82,15 @@ def test_run_takes_a_kernel_a_geometry_a_memory_and_a_mutant(capsys: pytest.Capt
     assert capsys.readouterr().out == narrate(record(load("last_pmd"), setup), every_step=True)
 
 
+@pytest.mark.parametrize("name", ["counts_every_pte", "copies_a_small_page"])
+def test_a_mutant_runs_on_its_own_kernel_unless_another_is_named(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    mutant = MUTANTS[name]
+    assert cli.main(["run", mutant.scenario, "--mutant", name]) == 0
+    assert f"Kernel {mutant.kernel} with the mutant {name}" in capsys.readouterr().out
+    assert cli.main(["run", mutant.scenario, "--mutant", name, "--kernel", "v6.18"]) == 0
+    assert f"Kernel v6.18 with the mutant {name}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("form", ["line", "file", "record"])
 def test_a_scenario_comes_from_a_line_a_file_or_a_record(form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = "mmap A; write A 0; exit A"
@@ -113,6 +123,7 @@ def test_a_scenario_that_stops_early_is_told_and_exits_with_1(capsys: pytest.Cap
         (["story", "--geometry", "huge"], "expected one of X86_64, TOY, MINI, TINY"),
         (["story", "--memory", "5"], "expected a multiple of 8 frames"),
         (["story", "--mutant", "x"], "expected one of forgets_the_tails"),
+        (["story", "--mutant", "counts_every_pte", "--kernel", "v4.5"], "expected v6.12"),
     ],
 )
 def test_bad_input_is_one_line_and_exits_with_2(words: list[str], right: str, capsys: pytest.CaptureFixture[str]) -> None:

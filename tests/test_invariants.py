@@ -1,21 +1,26 @@
-"""The invariants hold over the built-in and random scenarios; each mutant breaks the invariant that is named for it."""
+"""The invariants hold over the built-in and random scenarios; each mutant breaks the invariant or the recorded row that is named for it."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from random_scenarios import Model, operations
 
+from thplab.errors import BadInput
 from thplab.frames import COLUMNS, PG_double_map
 from thplab.invariants import INVARIANTS, check, check_state
-from thplab.kernels import DEFAULT, KERNELS
+from thplab.kernels import DEFAULT, KERNELS, kernel
 from thplab.machine import Machine
-from thplab.mutants import MUTANTS
+from thplab.mutants import MUTANTS, TruthRow
 from thplab.scenario import builtin, load
 from thplab.state import State, capture
 from thplab.steps import CHANGE
 from thplab.trace import Frame, Setup, Trace, begin, record
+from thplab.verify import read_records, replay
+
+TRUTH = Path(__file__).parent / "truth"
 
 
 def violations(trace: Trace) -> list[tuple[int, str]]:
@@ -115,12 +120,44 @@ def test_invariants_hold_when_memory_is_short() -> None:
     assert fallbacks > 20
 
 
-@pytest.mark.parametrize("name", MUTANTS)
+BY_INVARIANT = [name for name, mutant in MUTANTS.items() if isinstance(mutant.killed_by, str)]
+BY_RECORDING = [name for name, mutant in MUTANTS.items() if isinstance(mutant.killed_by, TruthRow)]
+
+
+@pytest.mark.parametrize("name", BY_INVARIANT)
 def test_each_mutant_breaks_its_invariant(name: str) -> None:
     mutant = MUTANTS[name]
     assert mutant.killed_by in {i.name for i in INVARIANTS}
-    assert violations(record(load(mutant.scenario))) == []
-    assert mutant.killed_by in {invariant for _, invariant in violations(record(load(mutant.scenario), Setup(mutant=name)))}
+    right = record(load(mutant.scenario), Setup(mutant.kernel))
+    assert right.problem == "" and violations(right) == []
+    wrong = record(load(mutant.scenario), Setup(mutant.kernel, mutant=name))
+    assert mutant.killed_by in {invariant for _, invariant in violations(wrong)}
+
+
+@pytest.mark.parametrize("name", BY_RECORDING)
+def test_each_other_mutant_disagrees_with_its_recorded_row(name: str) -> None:
+    row = MUTANTS[name].killed_by
+    assert isinstance(row, TruthRow)
+    file, scenario, field = row
+    recorded = [r for r in read_records(TRUTH / file) if r["name"] == scenario]
+    assert len(recorded) == 1 and file == f"linux-{MUTANTS[name].kernel.removeprefix('v')}.jsonl"
+    assert [d for outcome in replay(recorded) for d in outcome.differences] == []
+    assert field in {d.field for outcome in replay(recorded, mutant_name=name) for d in outcome.differences}
+
+
+def test_there_are_mutants_of_routines_of_schemes_and_of_kernels() -> None:
+    assert len(MUTANTS) >= 20
+    for part in ("variants", "scheme", "policies"):
+        assert sum(bool(getattr(mutant, part)) for mutant in MUTANTS.values()) >= 4, part
+    for mutant in MUTANTS.values():
+        assert bool(mutant.variants) + bool(mutant.scheme) + bool(mutant.policies) == 1, f"{mutant.about}: one thing is wrong"
+        assert mutant.of(kernel(mutant.kernel)) != kernel(mutant.kernel) or mutant.variants
+
+
+def test_a_mutant_of_one_scheme_is_none_of_another() -> None:
+    with pytest.raises(BadInput, match=r"the scheme folio, which v4\.5 does not have; expected v6\.12"):
+        Setup("v4.5", mutant="counts_every_pte").machine()
+    assert Setup("v6.18", mutant="counts_every_pte").machine().system.kernel.mm_ids
 
 
 def test_a_double_map_flag_that_outlives_the_last_pmd_is_found() -> None:

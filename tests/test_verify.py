@@ -381,6 +381,8 @@ def test_the_exit_status_is_0_only_if_nothing_disagrees(tmp_path: Path, capsys: 
     path.write_text(json.dumps(rfc_record(3)) + "\n")
     assert cli.main(["verify", str(path), "--kernel", "rfc-2014"]) == 0
     assert capsys.readouterr().out == "3 operations, 3 agree, 0 disagree, 0 not modelled\n"
+    assert cli.main(["verify", str(path), "--kernel", "rfc-2014", "--mutant", "forgets_write_protection"]) == 1
+    assert "rfc 2 fork(A, B): A.R.flags: expected [0, 512, dy], got [0, 512, wdy]\n" in capsys.readouterr().out
     record = rfc_record(3)
     record["after"][2]["ret"] = "-EAGAIN"
     path.write_text(json.dumps(record))

@@ -21,7 +21,7 @@ from thplab.explore.pairs import pair_named
 from thplab.footprint import PATTERNS, population, project
 from thplab.geometry import GEOMETRIES, TOY, X86_64, geometry
 from thplab.live import LiveError, command
-from thplab.mutants import MUTANTS
+from thplab.mutants import MUTANTS, mutant
 from thplab.scenario import builtin, load
 from thplab.swap_device import DEVICES
 from thplab.trace import Setup, record
@@ -70,7 +70,9 @@ def _parser() -> argparse.ArgumentParser:
         "scenario", nargs="?", metavar="SCENARIO", help="a built-in name, a file, FILE.jsonl:NAME or operations ('mmap A; write A 0')"
     )
     source.add_argument("--list", action="store_true", help="name the built-in scenarios")
-    run.add_argument("--kernel", metavar="K", default=kernels.DEFAULT, help=f"{', '.join(kernels.KERNELS)} (default: %(default)s)")
+    run.add_argument(
+        "--kernel", metavar="K", default="", help=f"{', '.join(kernels.KERNELS)} (default: the mutant's own, else {kernels.DEFAULT})"
+    )
     run.add_argument("--geometry", metavar="G", default=TOY.name, help=f"{', '.join(GEOMETRIES)} (default: %(default)s)")
     run.add_argument("--memory", metavar="N", type=int, help="number of page frames (default: 32 huge pages' worth)")
     run.add_argument("--swap", metavar="D", default="", help=f"a swap device: {', '.join(DEVICES)} (default: the scenario's env)")
@@ -96,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("file", nargs="?", metavar="FILE.jsonl", help="a truth file, such as tests/truth/linux-4.5.jsonl")
     what.add_argument("--live", action="store_true", help="perform the portable built-in scenarios on the running kernel")
     replay.add_argument("--kernel", metavar="K", default="", help="replay on this kernel (default: the one that each record names)")
+    replay.add_argument("--mutant", metavar="M", default="", help="replay on a kernel that is wrong in one way, as for thplab run")
     replay.add_argument("--random", metavar="N", type=int, default=0, help="with --live: random scenarios of N operations in all as well")
     replay.add_argument("--seed", metavar="S", type=int, default=1, help="which random scenarios (default: %(default)s)")
 
@@ -159,7 +162,8 @@ def _list() -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    setup = Setup(options.kernel, options.geometry, options.memory, options.mutant, options.swap)
+    kernel = options.kernel or mutant(options.mutant).kernel
+    setup = Setup(kernel, options.geometry, options.memory, options.mutant, options.swap)
     trace = record(load(options.scenario), setup)
     _print(narrate(trace, options.all))
     return 1 if trace.problem else 0
@@ -196,7 +200,7 @@ def _verify(options: argparse.Namespace) -> int:
         raise BadInput("random", wrong, "a number of operations, and --live")
     if options.live:
         return command.verify_live(options.kernel, options.random, options.seed, _print)
-    report = verify(options.file, options.kernel)
+    report = verify(options.file, options.kernel, options.mutant)
     _print(report.text())
     return report.status
 

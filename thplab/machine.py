@@ -6,7 +6,7 @@ in progress. A plain call such as `a.write(0)` drains it at full speed; a record
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +37,7 @@ class Machine:
         kernel: str | Kernel = kernels.DEFAULT,
         geometry: str | Geometry = TOY,
         memory: int | None = None,
-        variants: dict[str, Callable[..., Any]] | None = None,
+        variants: Mapping[str, Callable[..., Any]] | None = None,
         swap: str = "",
     ) -> None:
         record = kernels.kernel(kernel) if isinstance(kernel, str) else kernel

@@ -365,7 +365,7 @@ def _process(mm: AddressSpace) -> ProcessState:
     return ProcessState(mm.name, mm.pgd, mm.mm_id, mm.has_pinned, vmas, deposited, tuple(mm.regions.items()))
 
 
-def restore(state: State, variants: dict[str, Callable[..., Any]] | None = None) -> Machine:
+def restore(state: State, variants: Mapping[str, Callable[..., Any]] | None = None) -> Machine:
     """A machine in `state`, which must be at rest: it goes on exactly as the one that the state was taken from.
 
     Raises BadInput for a state in the middle of a routine, whose position a state does not hold.

@@ -11,7 +11,7 @@ from thplab import kernels
 from thplab.errors import BadInput, Deadlock, ThplabError
 from thplab.kernels import Kernel
 from thplab.machine import Machine
-from thplab.mutants import variants
+from thplab.mutants import mutant
 from thplab.scenario import Operation, Scenario
 from thplab.state import State, capture, restore
 from thplab.steps import WAIT, Cpus, Routine, Step, read
@@ -40,7 +40,9 @@ class Setup:
 
     def machine(self) -> Machine:
         """A fresh machine of this kind. Raises BadInput for names that do not exist."""
-        return Machine(self.kernel, self.geometry, self.memory, variants(self.mutant), self.swap)
+        right = kernels.kernel(self.kernel) if isinstance(self.kernel, str) else self.kernel
+        wrong = mutant(self.mutant)
+        return Machine(wrong.of(right), self.geometry, self.memory, wrong.variants, self.swap)
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ class Trace:
         The machine is rebuilt from the last state at rest and replays the operation to the same step.
         """
         rest = next(f for f in reversed(self.frames[: self.position + 1]) if f.at_rest)
-        machine = restore(rest.state, variants(self.setup.mutant))
+        machine = restore(rest.state, mutant(self.setup.mutant).variants)
         if rest.number == self.position:
             return machine, None
         if any(f.cpu for f in self.frames[rest.number : self.position + 1]):

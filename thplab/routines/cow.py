@@ -94,7 +94,7 @@ def do_wp_page(system: System, vma: Vma, address: int, pte_table: int, pte: int)
         yield from system.cpus.flush_tlb(f"one page of {vma.mm.name}")
         yield from set_new_pte(system, vma, address, pte_table, new)
         if not pt.pte_special(pte):
-            yield from system.scheme.remove_pte_rmap(system, vma, single(old))
+            yield from drop_copied_mapping(system, vma, old)
     yield from system.cpus.unlock(lock)
     if not same:
         yield from system.scheme.put_pages(system, single(new))
@@ -103,6 +103,12 @@ def do_wp_page(system: System, vma: Vma, address: int, pte_table: int, pte: int)
     if not pt.pte_special(pte):
         yield from system.scheme.put_pages(system, single(old))
     return 0
+
+
+@routine
+def drop_copied_mapping(system: System, vma: Vma, old: int) -> Routine[None]:
+    """The entry maps the copy now: count the mapping of the page that was copied away. Called under the page table lock."""
+    yield from system.scheme.remove_pte_rmap(system, vma, single(old))
 
 
 @routine
@@ -383,3 +389,11 @@ def reuses_a_mapped_once_head(system: System, page: int) -> Routine[bool]:
     reuse = system.scheme.page_mapcount(system.frames, page) == 1
     yield read(f"is the head mapped once? {'yes' if reuse else 'no'}")
     return reuse
+
+
+# --- a mutant: copy-on-write that does not let go -------------------------------------------------------------------------
+
+
+def keeps_the_copied_mapping(system: System, vma: Vma, old: int) -> Routine[None]:
+    """drop_copied_mapping that lets the old page go on counting a mapping that is gone."""
+    yield read(f"{system.page_name(old)} _mapcount stays")

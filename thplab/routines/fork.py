@@ -161,9 +161,7 @@ def copy_huge_pmd(system: System, vma: Vma, pmd_table: int, source: Vma, address
     if page != system.huge_zero_page:
         yield from system.scheme.get_pages(system, single(page))
         yield from system.scheme.dup_pmd_rmap(system, vma, page)
-        tables.set(source_table, index, pt.wrprotect(pmd))
-        system.frames.flags[page] &= ~PG_anon_exclusive
-        yield change("the parent's PMD becomes read-only", "The memory is shared now: whoever writes first must copy.")
+        yield from pmdp_set_wrprotect(system, source_table, index, pmd)
     yield from pgtable_trans_huge_deposit(system, vma.mm, pmd_table, pgtable)
     keeps_young = page == system.huge_zero_page and system.kernel.fork_keeps_zero_young
     tables.set(pmd_table, index, pmd if keeps_young else pt.mkold(pt.wrprotect(pmd)))
@@ -171,6 +169,14 @@ def copy_huge_pmd(system: System, vma: Vma, pmd_table: int, source: Vma, address
     yield from system.cpus.unlock(parent_lock)
     yield from system.cpus.unlock(child_lock)
     return 0
+
+
+@routine
+def pmdp_set_wrprotect(system: System, pmd_table: int, index: int, pmd: int) -> Routine[None]:
+    """Make the parent's huge PMD read-only; its page is not the parent's own any more. Called under the lock of the table."""
+    system.tables.set(pmd_table, index, pt.wrprotect(pmd))
+    system.frames.flags[pt.pte_pfn(pmd)] &= ~PG_anon_exclusive
+    yield change("the parent's PMD becomes read-only", "The memory is shared now: whoever writes first must copy.")
 
 
 @routine
@@ -248,3 +254,26 @@ def copy_present_pages(system: System, vma: Vma, address: int, pte_table: int, p
     bits = pt.mkdirty(pt.mkwrite(pt.pgprot(vma.prot)) if vma.prot & pt.PROT_WRITE else pt.pgprot(vma.prot))
     yield from map_small_copies(system, vma, address, pte_table, new, pt.mkyoung(bits))
     return 0
+
+
+# --- mutants ----------------------------------------------------------------------------------------------------------
+
+
+def forgets_write_protection(system: System, pmd_table: int, index: int, pmd: int) -> Routine[None]:
+    """pmdp_set_wrprotect that leaves the parent's PMD as it is."""
+    yield read("the parent's PMD stays as it is")
+
+
+def keeps_the_exclusive_flag(system: System, pmd_table: int, index: int, pmd: int) -> Routine[None]:
+    """pmdp_set_wrprotect that write-protects the PMD, but lets the page go on saying that it is one process's own."""
+    system.tables.set(pmd_table, index, pt.wrprotect(pmd))
+    yield change("the parent's PMD becomes read-only")
+
+
+def leaves_the_child_out(system: System, source: Vma, child: AddressSpace) -> Routine[Vma]:
+    """dup_vma that does not put the child's VMA into the anon_vmas of the parent's."""
+    vma = Vma(child, source.start, source.end, source.prot, source.flags - {VM_LOCKED}, source.pgoff)
+    vma.chain = [system.new_anon_vma(source.chain[0].root)] if source.chain else []
+    child.insert(vma)
+    yield change("copy the VMA")
+    return vma

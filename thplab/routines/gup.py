@@ -316,3 +316,29 @@ def _neighbours(system: System, pages: tuple[int, ...], first: int) -> slice:
     while first + count < len(pages) and pages[first + count] == page + count < end:
         count += 1
     return slice(page, page + count)
+
+
+# --- mutants ----------------------------------------------------------------------------------------------------------
+
+
+def pins_the_tail(system: System, table: int, index: int, entry: int, pages: slice, foll_pin: bool) -> Routine[bool]:
+    """gup_get_pages that takes the reference on the very page, also if that is a tail."""
+    system.frames.ref_add(pages, 1)
+    yield change(f"{system.pages_text(pages)} {system.count} += 1")
+    return True
+
+
+def forgets_that_it_has_pinned(
+    system: System, mm: AddressSpace, start: int, end: int, pin: Pin, write: bool, touch: bool = True
+) -> Routine[int]:
+    """pin_user_pages that leaves no note in the mm for a fork to find."""
+    right = pin_user_pages.__wrapped__  # type: ignore[attr-defined]
+    result: int = yield from right(system, mm, start, end, pin, write, touch)
+    mm.has_pinned = False
+    return result
+
+
+def forgets_the_pincount(system: System, pages: tuple[int, ...], foll_pin: bool = False) -> Routine[None]:
+    """put_user_pages that drops the references of a FOLL_PIN pin, but not the pin itself."""
+    right = put_user_pages.__wrapped__  # type: ignore[attr-defined]
+    yield from right(system, pages, foll_pin and not system.frames.is_compound(pages[0]))

@@ -163,6 +163,13 @@ def returns_with_the_lock(system: System, lock: str, error: int) -> Routine[int]
     return error
 
 
+def splits_the_first_pmd_only(system: System, anon_vma: AnonVma, page: int) -> Routine[None]:
+    """split_all_pmds that stops at the first process that maps the page."""
+    vma, address = rmap_walk(system, anon_vma, page)[0]
+    yield read("the reverse map names a VMA")
+    yield from split_huge_pmd(system, vma, max(address, vma.start), page=page)
+
+
 def split_huge_page_naive(system: System, page: int, to_list: PageList | None = None) -> Routine[int]:
     """The split that checks and then trusts the answer: nothing keeps the references from changing in between.
 

@@ -49,12 +49,8 @@ def split_huge_page_freeze(system: System, page: int, to_list: PageList | None =
         return -EBUSY
     lock = anon_vma_lock(anon_vma)
     yield from system.cpus.lock(lock)
-    mapcount = system.scheme.total_mapcount(frames, page)
-    yield read(f"all mappings of the page: {mapcount}")
     cache = system.geometry.nr if frames.flags[page] & PG_swapcache else 0
-    pinned = mapcount != frames.page_count(page) - cache - 1
-    besides = ", besides the swap cache's" if cache else ""
-    yield read(f"does every reference but our own{besides} belong to a mapping? " + ("no" if pinned else "yes"))
+    pinned = not (yield from can_split_huge_page(system, page, cache))
     if not pinned:
         yield from freeze_page(system, anon_vma, page)
         yield from system.cpus.lock("lru_lock")
@@ -74,6 +70,20 @@ def split_huge_page_freeze(system: System, page: int, to_list: PageList | None =
     system.count_vm_event("thp_split_page")
     yield from system.cpus.unlock(lock, event="thp_split_page")
     return 0
+
+
+@routine
+def can_split_huge_page(system: System, page: int, cache: int) -> Routine[bool]:
+    """Do mappings, the swap cache's references, `cache` of them, and the caller's own explain all references of `page`?
+
+    A first look, before anything is changed. Called under the anon_vma lock.
+    """
+    mapcount = system.scheme.total_mapcount(system.frames, page)
+    yield read(f"all mappings of the page: {mapcount}")
+    pinned = mapcount != system.frames.page_count(page) - cache - 1
+    besides = ", besides the swap cache's" if cache else ""
+    yield read(f"does every reference but our own{besides} belong to a mapping? " + ("no" if pinned else "yes"))
+    return not pinned
 
 
 @routine
@@ -292,3 +302,18 @@ def checks_without_freezing(system: System, page: int, ours: int) -> Routine[boo
     only = system.frames.page_count(page) == ours
     yield read(f"head {system.count}: {ours if only else f'more than {ours}'}, {'nobody else' if only else 'pinned'}, read only")
     return only
+
+
+def freezes_at_once(system: System, page: int, cache: int) -> Routine[bool]:
+    """can_split_huge_page that leaves it all to the check after the freeze: a refused split has split PMDs by then."""
+    yield read("no first look")
+    return True
+
+
+def thaws_the_first_vma_only(system: System, vma: Vma, pte_table: int, low: int, high: int, page: int, map_unused: bool) -> Routine[None]:
+    """unfreeze_ptes that brings the entries back in the first VMA of the reverse map, and in no other."""
+    if vma is not system.anon_vmas[int(system.frames.mapping[page])].vmas[0]:
+        yield read(f"the migration entries of {vma.mm.name} stay")
+        return
+    right = unfreeze_ptes.__wrapped__  # type: ignore[attr-defined]
+    yield from right(system, vma, pte_table, low, high, page, map_unused)

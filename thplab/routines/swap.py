@@ -49,7 +49,14 @@ def delete_from_swap_cache(system: System, page: int) -> Routine[None]:
     device.remove(pages)
     frames.flags[page] = frames.flags[page] & ~PG_swapcache | PG_dirty
     yield change(f"{system.page_name(page)} leaves the swap cache", f"{slots_text(slots)}: free where no swap entry names it.")
-    frames.ref_add(single(page), -width(pages))
+    yield from put_cache_references(system, page)
+
+
+@routine
+def put_cache_references(system: System, page: int) -> Routine[None]:
+    """Drop the references that the swap cache had on a page, small or huge, that has just left it."""
+    pages = system.frames.compound(page)
+    system.frames.ref_add(single(page), -width(pages))
     yield change(f"{system.page_name(page)} {system.count} -= {width(pages)}: the cache's")
 
 
@@ -163,3 +170,30 @@ def free_pages_and_swap_cache(system: System, pages: slice) -> Routine[None]:
     for head in heads:
         yield from free_swap_cache(system, head)
     yield from system.scheme.put_pages(system, pages)
+
+
+# --- mutants ----------------------------------------------------------------------------------------------------------
+
+
+def keeps_the_caches_reference(system: System, page: int) -> Routine[None]:
+    """put_cache_references that drops none."""
+    yield read(f"{system.page_name(page)} {system.count} stays")
+
+
+def forgets_the_second_entry(system: System, slots: slice) -> Routine[None]:
+    """swap_duplicate that counts the first entry of a slot, and no copy of it."""
+    assert system.swap is not None, "an entry names its slot"
+    if not system.swap.swap_map[slots].any():
+        yield from swap_duplicate.__wrapped__(system, slots)  # type: ignore[attr-defined]
+    else:
+        yield read(f"{slots_text(slots)}: in use already")
+
+
+def frees_what_nobody_maps(system: System, pages: slice) -> Routine[None]:
+    """free_pages_and_swap_cache that frees a page with its last mapping, whoever else has a reference."""
+    frames, head = system.frames, system.frames.compound_head(pages.start)
+    unmapped = not system.scheme.total_mapcount(frames, head)
+    yield from free_pages_and_swap_cache.__wrapped__(system, pages)  # type: ignore[attr-defined]
+    if unmapped and frames.refcount[head]:
+        frames.refcount[head] = 0
+        yield from system.free_page(head)

@@ -67,6 +67,10 @@ class DoubleMap(HeadReferences):
                 frames.map_add(part, -1)
                 unmapped += int(np.count_nonzero(frames.mapcount[part] == -1))
                 yield change(f"{system.pages_text(part)} _mapcount -= 1: the offset of DoubleMap goes")
+        yield from self._last_pmd_gone(system, head, unmapped)
+
+    def _last_pmd_gone(self, system: System, head: int, unmapped: int) -> Routine[None]:
+        """Nothing but PTEs can map the page now, and none maps `unmapped` of its subpages."""
         if unmapped and (system.kernel.queues_unmapped or unmapped < system.geometry.nr):
             yield from system.deferred_split_huge_page(head)
 
@@ -146,3 +150,23 @@ class DoubleMap(HeadReferences):
             "double_map": int(bool(head["flags"] & PG_double_map)),
             "deferred": int(queued),
         }
+
+
+# --- mutants ----------------------------------------------------------------------------------------------------------
+
+
+class ForgetsTheQueue(DoubleMap):
+    """Does not see that subpages which PTEs have let go of are of no use to anybody once the last PMD is gone."""
+
+    def _last_pmd_gone(self, system: System, head: int, unmapped: int) -> Routine[None]:
+        yield read(f"the last PMD is gone; subpages without a PTE: {unmapped}")
+
+
+class ClearsDoubleMapEarly(DoubleMap):
+    """Clears PageDoubleMap with every PMD that is split, also while others still map the page."""
+
+    def split_pmd_rmap(self, system: System, vma: Vma, head: int) -> Routine[None]:
+        yield from super().split_pmd_rmap(system, vma, head)
+        if system.frames.flags[head] & PG_double_map:
+            system.frames.flags[head] &= ~PG_double_map
+            yield change("clear PageDoubleMap")

@@ -195,3 +195,28 @@ class Folio(HeadReferences):
             "partially_mapped": int(bool(head["flags"] & PG_partially_mapped)),
             "deferred": int(queued),
         }
+
+
+# --- mutants ----------------------------------------------------------------------------------------------------------
+
+
+class CountsEveryPte(Folio):
+    """Counts PTEs in `_nr_pages_mapped` instead of subpages that have any."""
+
+    def add_pte_rmap(self, system: System, vma: Vma, pages: slice) -> Routine[None]:
+        frames, head = system.frames, system.frames.compound_head(pages.stop - 1)
+        again = int(np.count_nonzero(frames.mapcount[pages] >= 0)) if frames.is_compound(head) else 0
+        yield from super().add_pte_rmap(system, vma, pages)
+        if again:
+            frames.nr_pages_mapped_add(head, again)
+            yield change(f"_nr_pages_mapped += {again}")
+
+
+class FreesTheSlotEarly(Folio):
+    """Forgets an mm as soon as one of its mappings goes."""
+
+    def _count_mm(self, frames: Frames, head: int, mm_id: int, n: int) -> None:
+        super()._count_mm(frames, head, mm_id, n)
+        for who, count in MM_SLOTS:
+            if n < 0 and getattr(frames, who)[head] == mm_id:
+                getattr(frames, who)[head] = getattr(frames, count)[head] = 0

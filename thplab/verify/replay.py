@@ -13,6 +13,7 @@ from thplab.errors import BadInput, Deadlock, KernelBug
 from thplab.geometry import X86_64
 from thplab.kernels import Kernel, kernel
 from thplab.machine import Machine
+from thplab.mutants import Mutant, mutant
 from thplab.routines.lru import lru_add_drain
 from thplab.scenario import Operation, Scenario
 from thplab.state import capture
@@ -123,30 +124,32 @@ class Report:
         return "\n".join(lines) + "\n"
 
 
-def verify(path: str | Path, kernel_override: str = "") -> Report:
+def verify(path: str | Path, kernel_override: str = "", mutant_name: str = "") -> Report:
     """Replay every scenario of a truth file on the kernel that it names, or on another one, and compare all that is recorded.
 
-    Raises BadInput for a file that cannot be read or holds no records, and for a kernel that does not exist.
+    `mutant_name` replays on that mutant of the kernel. Raises BadInput for a file that cannot be read or holds no records, for a
+    kernel or mutant that does not exist, and for a mutant of another scheme.
     """
     report = Report()
-    for outcome in replay(read_records(path), kernel_override):
+    for outcome in replay(read_records(path), kernel_override, mutant_name):
         report.add(outcome)
     return report
 
 
-def replay(records: Iterable[Mapping[str, Any]], kernel_override: str = "") -> Iterator[Outcome]:
+def replay(records: Iterable[Mapping[str, Any]], kernel_override: str = "", mutant_name: str = "") -> Iterator[Outcome]:
     """The same operation by operation, in the order of the records: whoever has seen enough may stop. Raises as verify does."""
+    wrong = mutant(mutant_name)
     for record in records:
-        yield from _Replay(record, kernel(kernel_override or kernel_name(record["kernel"]))).run()
+        yield from _Replay(record, kernel(kernel_override or kernel_name(record["kernel"])), wrong).run()
 
 
 class _Replay:
     """One scenario on a machine of its own."""
 
-    def __init__(self, record: Mapping[str, Any], on: Kernel) -> None:
+    def __init__(self, record: Mapping[str, Any], on: Kernel, wrong: Mutant) -> None:
         self.scenario = Scenario.from_record(record)
         self.record = record
-        self.machine = Machine(on, X86_64, _memory(self.scenario), swap=_device(self.scenario.env, record))
+        self.machine = Machine(wrong.of(on), X86_64, _memory(self.scenario), wrong.variants, _device(self.scenario.env, record))
         self.state = capture(self.machine)
         self.shown = Shown(self.machine, self.state, live="reps" in record)
         self.labels = Labels()
