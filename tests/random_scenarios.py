@@ -9,6 +9,7 @@ from thplab import kernels
 from thplab.errors import KILLED_BY_SIGBUS, BadInput
 from thplab.machine import Machine
 from thplab.scenario import Operation
+from thplab.state import State
 from thplab.trace import begin
 
 PROCESSES = ("A", "B", "C")
@@ -113,6 +114,18 @@ class Model:
                     break
                 self.contents[proc][page] = self._stored(op, f, i)
 
+    def compare(self, state: State, where: str) -> None:
+        """Assert that every process reads what it should, on each page of its region R."""
+        assert {p.name for p in state.processes} == set(self.contents), where
+        for process, pages in self.contents.items():
+            seen = state.contents(process)
+            pages = {page: content for page, content in pages.items() if page not in _poisoned(state, process)}
+            for page, content in pages.items():
+                if content != -1:
+                    assert seen[page] in ((content, None) if content == 0 else (content,)), f"{where}: {process} page {page}"
+            unique = [seen[page] for page, content in pages.items() if content == -1]
+            assert all(v is not None and v >= 0x10000 for v in unique), where
+
     def _unmap(self, proc: str, pages: Iterable[int]) -> None:
         for page in pages:
             for kept in (self.prot, self.contents, self.flags):
@@ -163,3 +176,10 @@ class Model:
         if op.op == "write":
             return int(str(f["value"]))
         return {"zero": 0, "same": 0x77, "unique": -1}[str(f["pattern"])]
+
+
+def _poisoned(state: State, process: str) -> set[int]:
+    """The pages of a process that nobody can read any more."""
+    base, size = dict(state.process(process).regions)["R"].start, state.geometry.page_size
+    bad = [m for m in state.mapped if m.process == process and m.kind == "hwpoison"]
+    return {(m.address - base) // size + i for m in bad for i in range(m.count)}

@@ -67,7 +67,7 @@ def run_checked(seed: int, memory: int | None, kernel: str = DEFAULT) -> tuple[M
         if result == -12 and op.op not in ("mlock", "munlock"):
             break  # the model does not say how far an access came before memory ran out
         model.apply(op, machine.system.geometry.nr, result)
-        compare(model, frame.state, f"seed {seed}, after {op}")
+        model.compare(frame.state, f"seed {seed}, after {op}")
     return machine, steps
 
 
@@ -75,25 +75,6 @@ def unchanged(before: State, after: State) -> bool:
     """Page frames and page tables are the very same arrays: what does not change is shared."""
     same_blocks = before.blocks.keys() == after.blocks.keys() and all(before.blocks[k] is after.blocks[k] for k in before.blocks)
     return same_blocks and before.tables.keys() == after.tables.keys() and all(before.tables[k] is after.tables[k] for k in before.tables)
-
-
-def compare(model: Model, state: State, where: str) -> None:
-    assert {p.name for p in state.processes} == set(model.contents), where
-    for process, pages in model.contents.items():
-        seen = state.contents(process)
-        pages = {page: content for page, content in pages.items() if page not in poisoned(state, process)}
-        for page, content in pages.items():
-            if content != -1:
-                assert seen[page] in ((content, None) if content == 0 else (content,)), f"{where}: {process} page {page}"
-        unique = [seen[page] for page, content in pages.items() if content == -1]
-        assert all(v is not None and v >= 0x10000 for v in unique), where
-
-
-def poisoned(state: State, process: str) -> set[int]:
-    """The pages of a process that nobody can read any more."""
-    base, size = dict(state.process(process).regions)["R"].start, state.geometry.page_size
-    bad = [m for m in state.mapped if m.process == process and m.kind == "hwpoison"]
-    return {(m.address - base) // size + i for m in bad for i in range(m.count)}
 
 
 def test_invariants_hold_over_a_thousand_random_scenarios() -> None:
