@@ -259,12 +259,3 @@ def frees_the_subpage_at_once(system: System, tlb: MmuGather, vma: Vma, pte_tabl
             if frames.flags[page] & PG_tail and frames.mapcount[page] == -1:
                 frames.free_pages(page, 0)
                 yield change(f"free {system.page_name(page)}")
-
-
-def puts_before_the_flush(system: System, tlb: MmuGather) -> Routine[None]:
-    """tlb_finish_mmu that drops the references first and flushes the TLB afterwards."""
-    pages = tuple(tlb.pages)
-    tlb.pages.clear()
-    for part in pages:
-        yield from free_pages_and_swap_cache(system, part)
-    yield from tlb_finish_mmu.__wrapped__(system, tlb)  # type: ignore[attr-defined]
