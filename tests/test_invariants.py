@@ -79,7 +79,7 @@ def unchanged(before: State, after: State) -> bool:
 
 def test_invariants_hold_over_a_thousand_random_scenarios() -> None:
     split, refused, copied = 0, 0, 0
-    for seed in range(1000):
+    for seed in range(1250):
         machine, _ = run_checked(seed, None)
         split += machine.vmstat["thp_split_page"]
         refused += machine.vmstat["thp_split_page_failed"]
@@ -95,7 +95,7 @@ def test_invariants_hold_over_random_scenarios_on_the_other_kernels(kernel: str)
 
 def test_invariants_hold_when_memory_is_short() -> None:
     fallbacks = 0
-    for seed in range(300):
+    for seed in range(400):
         machine, _ = run_checked(seed, 8 * 4)
         fallbacks += machine.vmstat["thp_fault_fallback"]
     assert fallbacks > 20
