@@ -288,6 +288,14 @@ def test_costs_equal_the_table() -> None:
     assert {k for k in page if k.startswith("lock:")} == {"lock:anon_vma_lock", "lock:page_lock", "lock:lru_lock", "lock:compound_lock"}
 
 
+def test_gup_fast_of_a_tail_that_a_pte_maps_takes_the_compound_lock() -> None:
+    """docs/KERNEL.md 2.3: one atomic on the head, and two of the lock bit, where a PMD would have cost the one alone."""
+    b = Bench(X86_64)
+    b.machine.call("split_pmd", proc="A", start=0)
+    pin = costs(b.machine, "pin", proc="A", start=5, npages=1, pin="tail", how="raw")
+    assert (pin["rmw"], pin["bit_rmw"]) == (1, 2)
+
+
 def test_freed_frames_are_junk() -> None:
     b = Bench(TOY)
     b.a.exit()
