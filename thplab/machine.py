@@ -153,7 +153,7 @@ class Process:
         return self.machine.call("pin", proc=self.name, start=start, npages=npages, pin=pin, how=how, region=region)
 
     def exit(self) -> int:
-        """End the process. Pins that drivers hold outlive it."""
+        """End the process. A pin ends with it if nobody else has its file open (vmsplice, io_uring); other pins outlive it."""
         return self.machine.call("exit", proc=self.name)
 
     @property
