@@ -278,4 +278,4 @@ def test_the_files_of_the_widget_are_short_and_call_nobody() -> None:
         text = path.read_text()
         assert len(text.splitlines()) < 450, path
         assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)|\bimport\b|fetch\(|XMLHttpRequest", text), path
-    assert script("stepper").startswith((WIDGETS / "base.js").read_text()) and "--thp-changed:" in style()
+    assert script("stepper").startswith((WIDGETS / "base.js").read_text()) and "--thp-changed:" in style("stepper")

@@ -24,12 +24,15 @@ def script(name: str) -> str:
 
 
 @cache
-def style() -> str:
-    """The CSS of all widgets, with the colour roles of the pictures. A page may set the variables to colours of its own."""
+def style(name: str) -> str:
+    """The CSS of a widget: what all share, with the colour roles of the pictures, then its own.
+
+    A page may set the variables to colours of its own.
+    """
     light = "".join(f"--thp-{name}:{role.light};" for name, role in ROLES.items())
     changed = f".thp-forward .thp-picture [fill='{ROLES['changed'].light}']{{animation:thp-lights-up .35s ease-out}}"
     motion = f"@media (prefers-reduced-motion:no-preference){{{changed}}}"
-    return f":where(:root){{{light}}}\n{stylesheet()}\n{motion}\n{_read('thplab.css')}"
+    return f":where(:root){{{light}}}\n{stylesheet()}\n{motion}\n{_read('thplab.css')}\n{_read(f'{name}.css')}"
 
 
 def pack(data: Mapping[str, Any]) -> str:
@@ -60,7 +63,7 @@ def standalone(name: str, state: Mapping[str, Any], picture: str, caption: str) 
     )
     still = f'<figure class="thp-still">{picture}<figcaption>{html.escape(caption)}</figcaption></figure>'
     return (
-        f"<style>{style()}</style>\n"
+        f"<style>{style(name)}</style>\n"
         f'<div id="{page_id(state["packed"])}">{still}</div>\n'
         f'<script type="module">{code.replace(_EXPORT, started)}</script>'
     )

@@ -17,7 +17,7 @@ class RaceView {
     this.waiting = 0;
     this.id = `thp-race-${model.get("packed").slice(-24).replace(/\W/g, "")}`;
     while (document.getElementById(`${this.id}-title`)) this.id += "-again";
-    this.root = h("div", { class: "thp-stepper thp-race", role: "group", "aria-label": `Race ${data.name}`, keydown: event => this.key(event) });
+    this.root = h("div", { class: "thp-widget thp-race", role: "group", "aria-label": `Race ${data.name}`, keydown: event => this.key(event) });
     this.data = data;
     this.root.append(this.buildHead(), this.buildCpus(), this.buildBar(), this.buildBody(), this.buildShare(), this.buildWords());
     el.replaceChildren(this.root);

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-import anywidget
 import traitlets
 
 from thplab.errors import BadInput
@@ -14,11 +13,12 @@ from thplab.explore.pairs import pair_named
 from thplab.explore.race import Race
 from thplab.explore.replay import RaceTrace
 from thplab.explore.run import format_schedule
-from thplab.widgets.page import pack, script, standalone, style
+from thplab.widgets.page import pack
 from thplab.widgets.race_payload import RacePayload
+from thplab.widgets.widget import Widget
 
 
-class RaceStepper(anywidget.AnyWidget):
+class RaceStepper(Widget, page="race"):
     """Plays a race: one column for each CPU, whoever is clicked makes its next step.
 
     `race` is a pair's name or a Pair, a name with a schedule ("naive-split-and-pin: 0x10 1x6", what the widget's "share" copies), or a
@@ -26,11 +26,8 @@ class RaceStepper(anywidget.AnyWidget):
     Raises BadInput for a pair or schedule that makes no sense, and NoEngine if no pictures can be drawn.
     """
 
-    _esm = script("race")
-    _css = style()
+    traits_in_html = ("step", "says")
 
-    packed = traitlets.Unicode("").tag(sync=True)
-    """Everything that is shown, packed."""
     step = traitlets.Int(0).tag(sync=True)
     """How many steps of the schedule have been made in what is shown."""
     says = traitlets.Unicode("").tag(sync=True)
@@ -99,20 +96,10 @@ class RaceStepper(anywidget.AnyWidget):
         with self.hold_sync():
             self.packed, self.step = pack(self._data), step
 
-    def html(self) -> str:
-        """The race so far as HTML for a page without a kernel. Equal races give equal texts."""
+    def still(self) -> tuple[str, str]:
+        """The picture of the step that is shown, and its text."""
         frame = self._data["frames"][self.step]
-        state = {name: getattr(self, name) for name in ("packed", "step", "says")}
-        caption = f"{self._data['name']}, step {self.step}: {frame['text']}"
-        return standalone("race", state, self._data["pictures"][frame["picture"]], caption)
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """The live widget, and for what cannot run it (an exported page) the same as HTML."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        if bundle is None:
-            return None
-        data, metadata = bundle
-        return data | {"text/html": self.html()}, metadata
+        return self._data["pictures"][frame["picture"]], f"{self._data['name']}, step {self.step}: {frame['text']}"
 
 
 def _race(given: str | Pair | RaceTrace) -> Race:

@@ -23,7 +23,7 @@ class Stepper {
     while (document.getElementById(`${id}-title`)) id += "-again";
     this.pictures = new Pictures(data.pictures, id);
     this.size = this.pictures.size();
-    this.root = h("div", { class: "thp-stepper", role: "group", "aria-label": `Stepper ${data.name}`, keydown: event => this.key(event) });
+    this.root = h("div", { class: "thp-widget thp-stepper", role: "group", "aria-label": `Stepper ${data.name}`, keydown: event => this.key(event) });
     this.root.classList.toggle("thp-lecture", model.get("lecture"));
     this.root.append(this.buildHead(), this.buildBar(), this.buildTime(), this.buildBody(), this.buildWords());
     el.replaceChildren(this.root);

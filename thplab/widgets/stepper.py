@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import anywidget
 import traitlets
 
 from thplab.scenario import load
 from thplab.trace import Trace, record
-from thplab.widgets.page import pack, script, standalone, style
+from thplab.widgets.page import pack
 from thplab.widgets.payload import payload
 from thplab.widgets.prediction import Prediction, find_frame
+from thplab.widgets.widget import Widget
 
 
-class Stepper(anywidget.AnyWidget):
+class Stepper(Widget, page="stepper"):
     """Steps through a trace. All frames are in the page: once shown, it works without a kernel, also in an exported page.
 
     `trace` is a trace, or what thplab.scenario.load takes (a built-in name, a file, operations), recorded on the default machine.
@@ -24,11 +23,8 @@ class Stepper(anywidget.AnyWidget):
     Raises BadInput for a scenario, frame or prediction that makes no sense, and NoEngine if no pictures can be drawn.
     """
 
-    _esm = script("stepper")
-    _css = style()
+    traits_in_html = ("step", "all_steps", "lecture")
 
-    packed = traitlets.Unicode("").tag(sync=True)
-    """Everything that is shown: the result of payload(), packed."""
     step = traitlets.Int(0).tag(sync=True)
     """The number of the frame that is shown; set it to show another one."""
     all_steps = traitlets.Bool(False).tag(sync=True)
@@ -48,16 +44,7 @@ class Stepper(anywidget.AnyWidget):
         self._data = payload(self.trace, () if lecture else predictions)
         super().__init__(packed=pack(self._data), step=step, lecture=lecture, all_steps=all_steps)
 
-    def html(self) -> str:
-        """The stepper as HTML for a page without a kernel. Equal steppers give equal texts."""
+    def still(self) -> tuple[str, str]:
+        """The picture of the frame that is shown, and its step."""
         frame = self._data["frames"][self.step]
-        state = {name: getattr(self, name) for name in ("packed", "step", "all_steps", "lecture")}
-        return standalone("stepper", state, self._data["pictures"][frame["picture"]], f"Step {self.step}: {frame['text']}. {frame['why']}")
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """The live widget, and for what cannot run it (an exported page) the same as HTML."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        if bundle is None:
-            return None
-        data, metadata = bundle
-        return data | {"text/html": self.html()}, metadata
+        return self._data["pictures"][frame["picture"]], f"Step {self.step}: {frame['text']}. {frame['why']}"

@@ -1,0 +1,44 @@
+"""What all widgets have in common: their files, the data they show in one text, and the same as HTML for a page without a kernel."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import anywidget
+import traitlets
+
+from thplab.widgets.page import script, standalone, style
+
+
+class Widget(anywidget.AnyWidget):
+    """A widget whose page is `class Mine(Widget, page="mine")`: the files mine.js and mine.css beside those that all share.
+
+    `traits_in_html` names the traits, besides `packed`, with which the HTML begins. A widget says what stands there where no script runs.
+    """
+
+    _page: ClassVar[str]
+    traits_in_html: ClassVar[tuple[str, ...]] = ()
+
+    packed = traitlets.Unicode("").tag(sync=True)
+    """Everything that is shown, packed."""
+
+    def __init_subclass__(cls, page: str | None = None, **kwargs: Any) -> None:
+        if page is not None:  # traitlets makes subclasses of its own
+            cls._page, cls._esm, cls._css = page, script(page), style(page)
+        super().__init_subclass__(**kwargs)
+
+    def still(self) -> tuple[str, str]:
+        """What the page shows where no script runs: a picture (SVG text, or "") and a caption (plain text)."""
+        raise NotImplementedError
+
+    def html(self) -> str:
+        """The widget as HTML that works from the page alone. Equal widgets give equal texts."""
+        return standalone(self._page, {name: getattr(self, name) for name in ("packed", *self.traits_in_html)}, *self.still())
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """The live widget, and for what cannot run it (an exported page) the same as HTML."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if bundle is None:
+            return None
+        data, metadata = bundle
+        return data | {"text/html": self.html()}, metadata
