@@ -1,113 +1,94 @@
-"""The notebooks: their figures are up to date, their questions have answers, their tasks can be solved, nothing is given away."""
+"""What every notebook of the series keeps: its parts, its links, figures that are up to date, nothing given away, no machinery."""
 
 from __future__ import annotations
 
 import itertools
 import re
-import shutil
 from pathlib import Path
+from urllib.parse import unquote
 
 import nbformat
 import pytest
-from labserver import lab, open_and_run, page
-from playwright.sync_api import Page
+from lesson_checks import NOTEBOOKS, ROOT
 
 from thplab.errors import BadInput
-from thplab.lessons import figures, story
-from thplab.lessons.tasks import TASKS, ask, attempt, hint
-from thplab.scenario import load
-from thplab.trace import Setup, record
+from thplab.lessons import story
+from thplab.lessons.figures import FIGURES, stamp
+from thplab.lessons.lesson import Lesson
+from thplab.lessons.series import LESSONS
 
-ROOT = Path(__file__).parent.parent
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-
-SOLUTIONS = {
-    "two tables, one page": "mmap A; write A 0; fork A B; mprotect A 1 1 r; mprotect B 1 1 r",
-    "refused, then split": "mmap A; write A 0; fork A B; fork A C; pin A 1 1 dma; split A 0; unpin dma; split A 0",
-    "held by nobody": "mmap A; write A 0; pin A 3 1 dma; munmap A 0 1thp",
-}
-NEARLY = {
-    "two tables, one page": ["mmap A; write A 0; fork A B; mprotect B 1 1 r", "mmap A; write A 0; mprotect A 1 1 r; pin A 0 1thp dma"],
-    "refused, then split": [
-        "mmap A; write A 0; fork A B; fork A C; split A 0",
-        "mmap A; write A 0; fork A B; fork A C; pin A 1 1 d; split A 0; unpin d; split A 0; exit C",
-    ],
-    "held by nobody": ["mmap A; write A 0", "mmap A; write A 0; exit A", "mmap A; write A 0; pin A 3 2 dma; munmap A 0 1thp"],
-}
+every_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.notebook)
 
 
-@pytest.mark.parametrize("geometry", ["TOY", "X86_64"])
-@pytest.mark.parametrize("name", TASKS)
-def test_each_task_can_be_solved_and_a_near_miss_is_told_why(name: str, geometry: str) -> None:
-    verdict = attempt(name, SOLUTIONS[name], geometry)
-    assert verdict.solved and f"{name}: solved" in repr(verdict)
-    for scenario in NEARLY[name]:
-        verdict = attempt(name, scenario, geometry)
-        assert not verdict.solved and "not yet" in repr(verdict)
+def cells(path: Path) -> list[nbformat.NotebookNode]:
+    found: list[nbformat.NotebookNode] = nbformat.read(path, 4).cells  # type: ignore[no-untyped-call]
+    return found
+
+
+def test_every_notebook_belongs_to_a_lesson_or_is_the_glossary() -> None:
+    assert {path.stem for path in NOTEBOOKS.glob("*.ipynb")} - {"glossary"} == {lesson.notebook for lesson in LESSONS}
+    assert [lesson.number for lesson in LESSONS] == list(range(len(LESSONS)))
 
 
 def test_a_scenario_that_cannot_be_carried_out_is_told_where() -> None:
-    assert "stops after step" in repr(attempt("held by nobody", "mmap A; unpin dma"))
-    assert "cannot be read: line 1, 'wriet A 0'" in repr(attempt("held by nobody", "mmap A; wriet A 0"))
-    with pytest.raises(BadInput, match="task 'nothing' does not exist"):
-        attempt("nothing", "mmap A;")
+    assert "stops after step" in repr(story.lesson.attempt("held by nobody", "mmap A; unpin dma"))
+    assert "cannot be read: line 1, 'wriet A 0'" in repr(story.lesson.attempt("held by nobody", "mmap A; wriet A 0"))
 
 
-def test_tasks_ask_and_hint(capsys: pytest.CaptureFixture[str]) -> None:
-    for name, task in TASKS.items():
-        ask(name)
-        for level in (1, 2, 3):
-            hint(name, level)
-        told = capsys.readouterr().out
-        assert task.question in told and all(h in told for h in task.hints)
-    for wrong in (lambda: ask("nothing"), lambda: hint("held by nobody", 4)):
-        with pytest.raises(BadInput):
+def test_what_does_not_exist_is_told() -> None:
+    for wrong in (
+        lambda: story.lesson.attempt("nothing", "mmap A;"),
+        lambda: story.lesson.ask("nothing"),
+        lambda: story.lesson.hint("held by nobody", 4),
+        lambda: story.lesson.stepper("nothing"),
+    ):
+        with pytest.raises(BadInput, match="expected"):
             wrong()
 
 
-@pytest.mark.parametrize("geometry", ["TOY", "X86_64"])
-def test_the_answers_to_the_questions_are_what_the_kernel_does(geometry: str) -> None:
-    trace = record(load("story"), Setup(geometry=geometry))
-    nr = trace[0].state.geometry.nr
-    answers = [str(p.on(trace)["actual"]) for p in story.predictions(trace)]
-    assert answers == ["2", str(nr + 1), "2", "the head's", "-EBUSY", "2", "0"]
-    phases = [trace[int(p.on(trace)["at"])].phase + 1 for p in story.predictions(trace)]
-    assert phases == [2, 3, 3, 5, 5, 6, 7]
+@every_lesson
+def test_tasks_ask_and_hint(lesson: Lesson, capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(lesson.tasks) >= 2
+    for name, task in lesson.tasks.items():
+        lesson.ask(name)
+        for level in (1, 2, 3):
+            lesson.hint(name, level)
+        told = capsys.readouterr().out
+        assert task.question in told and all(h in told for h in task.hints)
 
 
-def test_a_phase_that_does_not_exist() -> None:
-    with pytest.raises(BadInput, match="phase is 8; expected 1 to 7"):
-        story.stepper(phase=8)
-
-
-@pytest.mark.parametrize("name", figures.FIGURES)
+@pytest.mark.parametrize("name", FIGURES)
 def test_each_figure_is_drawn_from_what_it_shows_now(name: str) -> None:
     svg = (ROOT / "assets" / f"{name}.svg").read_text()
-    assert svg.startswith("<svg") and svg.rstrip().endswith(figures.stamp(figures.source(name))), "run make assets"
+    assert svg.startswith("<svg") and svg.rstrip().endswith(stamp(FIGURES[name].source())), "run make assets"
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_a_figure_with_alt_text_stands_above_each_widget(path: Path) -> None:
-    cells = nbformat.read(path, 4).cells
+@every_lesson
+def test_each_figure_is_used(lesson: Lesson) -> None:
+    text = "\n".join(cell.source for cell in cells(NOTEBOOKS / f"{lesson.notebook}.ipynb"))
+    assert lesson.figures.keys() == set(re.findall(rf"\.\./assets/{lesson.notebook[:2]}_(\w+)\.svg", text))
+
+
+@every_lesson
+def test_a_figure_with_alt_text_stands_above_each_stepper(lesson: Lesson) -> None:
     shown = 0
-    for before, cell in itertools.pairwise(cells):
+    for before, cell in itertools.pairwise(cells(NOTEBOOKS / f"{lesson.notebook}.ipynb")):
         for alt, target in re.findall(r"!\[([^\]]*)\]\(([^)]*)\)", before.source):
-            assert (path.parent / target).is_file(), target
+            assert (NOTEBOOKS / target).is_file(), target
             assert len(alt) > 40
-        if cell.cell_type == "code" and "stepper(" in cell.source:
+        if cell.cell_type == "code" and "lesson.stepper(" in cell.source:
             assert re.search(r"\]\(\.\./assets/", before.source), cell.source
             shown += 1
-    assert shown >= 4
+    assert shown >= len(lesson.shows)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_a_notebook_gives_no_solution_away_and_holds_no_machinery(path: Path) -> None:
-    cells = [c.source for c in nbformat.read(path, 4).cells if c.cell_type == "code"]
-    for source in cells:
+@every_lesson
+def test_a_notebook_gives_no_solution_away_and_holds_no_machinery(lesson: Lesson) -> None:
+    for source in (cell.source for cell in cells(NOTEBOOKS / f"{lesson.notebook}.ipynb") if cell.cell_type == "code"):
         assert len(source.splitlines()) <= 12, "short cells"
         assert not re.search(r"^\s*(def|class|for|while|lambda)\b", source, re.MULTILINE)
         for name, scenario in re.findall(r'attempt\("([^"]+)",\s*"""(.*?)"""', source, re.DOTALL):
-            assert not attempt(name, scenario).solved
+            assert not lesson.attempt(name, scenario).solved
 
 
 def test_the_readme_example_does_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,34 +100,48 @@ def test_the_readme_example_does_what_it_says(capsys: pytest.CaptureFixture[str]
     assert "head _count 514 = A: 1 PMD + B: 512 PTEs + dma: pin of subpage 256" in told
 
 
-# --- in a real browser ------------------------------------------------------------------------------------------------
+# --- the parts that each notebook has ---------------------------------------------------------------------------------
+
+PARTS = ("Predict", "Run", "Investigate", "Modify", "Make", "Key points", "Check yourself", "References")
+INSTRUCTOR = ("Minutes", "Before you start", "Talk track", "Expected wrong answers", "Projector check")
 
 
-def served(tmp_path: Path) -> Path:
-    """A copy of what `thplab lab` serves: the notebooks, and beside them the figures that they show."""
-    for name in ("notebooks", "assets"):
-        shutil.copytree(ROOT / name, tmp_path / name)
-    return tmp_path
+@every_lesson
+def test_a_notebook_has_its_parts_in_their_order(lesson: Lesson) -> None:
+    if lesson.number == 0:
+        return  # the story is told along the cover letter, and says so
+    sources = [cell.source for cell in cells(NOTEBOOKS / f"{lesson.notebook}.ipynb")]
+    assert re.match(rf"# {lesson.number}\. \S", sources[0])
+    for part in ("**Time:**", "**You need:**", "**After this lesson you can**", "**You may ignore**"):
+        assert part in sources[0], part
+    headings = "\n".join(re.findall(r"^## .*", "\n".join(sources), re.MULTILINE))
+    places = [headings.find(part) for part in PARTS]
+    assert -1 not in places and places == sorted(places), headings
 
 
-@pytest.mark.browser
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_every_widget_of_a_notebook_steps_in_a_real_browser(path: Path, tmp_path: Path) -> None:
-    with lab(served(tmp_path)) as server, page() as pg:
-        open_and_run(pg, server.base, server.token, f"notebooks/{path.name}")
-        assert_figures_are_there(pg)
-        steppers = pg.locator(".thplab-stepper")
-        for number in range(steppers.count()):
-            stepper = steppers.nth(number)
-            stepper.scroll_into_view_if_needed()
-            stepper.locator("svg").first.wait_for()
-            before = stepper.get_attribute("data-step")
-            stepper.get_by_role("button", name="Next step").click()
-            pg.wait_for_function("([n, old]) => document.querySelectorAll('.thp-stepper')[n].dataset.step !== old", arg=[number, before])
+@every_lesson
+def test_the_instructor_s_page_has_its_parts(lesson: Lesson) -> None:
+    page = (NOTEBOOKS / "instructor" / f"{lesson.notebook}.md").read_text()
+    assert re.match(rf"# {lesson.number}\. \S", page)
+    for part in INSTRUCTOR:
+        assert re.search(rf"^## {part}", page, re.MULTILINE), part
 
 
-def assert_figures_are_there(pg: Page) -> None:
-    broken = pg.evaluate(
-        "() => [...document.querySelectorAll('.jp-RenderedMarkdown img')].filter(i => i.complete && !i.naturalWidth).map(i => i.alt)"
-    )
-    assert broken == []
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_links_lead_somewhere(path: Path) -> None:
+    text = "\n".join(cell.source for cell in cells(path) if cell.cell_type == "markdown")
+    glossary = NOTEBOOKS / "glossary.ipynb"
+    for target in re.findall(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)", text):
+        name, _, place = unquote(target).partition("#")
+        if name.startswith("https://"):
+            continue
+        file = path.parent / name if name else path
+        assert file.is_file(), target
+        if place:
+            headings = re.findall(r"^#+ (.+)$", "\n".join(cell.source for cell in cells(file)), re.MULTILINE)
+            assert place in {heading.strip().replace(" ", "-") for heading in headings}, target
+    if path != glossary:
+        stems = [lesson.notebook for lesson in LESSONS]
+        at = stems.index(path.stem)
+        for near in stems[max(0, at - 1) : at] + stems[at + 1 : at + 2]:
+            assert f"({near}.ipynb)" in text, f"no link to {near}"
