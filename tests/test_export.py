@@ -14,7 +14,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from playwright.sync_api import Page, expect
 
 from thplab.errors import BadInput
-from thplab.export import ExportFailed, export
+from thplab.export import ExportFailed, export, export_series
 from thplab.scenario import load
 from thplab.trace import record
 from thplab.widgets.payload import payload
@@ -183,3 +183,40 @@ def test_what_is_no_notebook_is_refused(tmp_path: Path, make: Callable[[Path], o
     make(tmp_path / "no.ipynb")
     with pytest.raises(BadInput, match="notebook_path"):
         export(tmp_path / "no.ipynb")
+
+
+# --- a series -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_series_is_a_folder_of_pages_and_an_index_that_asks_for_nothing(tmp_path: Path) -> None:
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "assets" / "box.svg").write_text(PICTURE)
+    first = "# 0. First\n\n**Time:** 10 minutes.\n\n[1. Second](1.ipynb#Far-down) and [what is elsewhere](https://example.org/1.ipynb)"
+    write(tmp_path / "series" / "0.ipynb", new_markdown_cell(first), new_markdown_cell("![a blue box alone](../assets/box.svg)"))
+    write(tmp_path / "series" / "1.ipynb", new_markdown_cell("# 1. Second\n\n## Far down"), new_code_cell("print(6 * 7)"))
+    index = export_series(tmp_path / "series", tmp_path / "out" / "html")
+    assert sorted(path.name for path in index.parent.iterdir()) == ["0.html", "1.html", "index.html"]
+    refused: list[str] = []
+    with page(refused=refused) as pg:
+        pg.context.set_offline(True)
+        pg.goto(index.as_uri())
+        expect(pg.get_by_role("heading", name="0. First")).to_be_visible()
+        expect(pg.get_by_text("10 minutes.")).to_be_visible()
+        assert pg.get_by_alt_text("a blue box alone").evaluate("image => image.naturalWidth") == 40
+        pg.get_by_role("link", name="0. First").click()
+        pg.get_by_role("link", name="1. Second").click()
+        assert pg.url.endswith("/1.html#Far-down")
+        expect(pg.get_by_role("heading", name="Far down")).to_be_visible()
+        pg.go_back()
+        assert pg.get_by_role("link", name="elsewhere").get_attribute("href") == "https://example.org/1.ipynb"
+    assert refused == []
+
+
+def test_a_series_with_a_broken_notebook_writes_nothing(tmp_path: Path) -> None:
+    write(tmp_path / "series" / "0.ipynb", new_markdown_cell("# Fine"))
+    write(tmp_path / "series" / "1.ipynb", new_code_cell("1 / 0"))
+    with pytest.raises(ExportFailed, match="ZeroDivisionError"):
+        export_series(tmp_path / "series", tmp_path / "out")
+    with pytest.raises(BadInput, match="holds no notebook"):
+        export_series(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -137,11 +137,14 @@ def _parser() -> argparse.ArgumentParser:
 
     page = commands.add_parser(
         "export",
-        help="write a notebook as one HTML page",
-        description="Run a notebook and write it as one HTML page that steps without a kernel and without a network.",
+        help="write notebooks as HTML pages that need nothing else",
+        description="Run a notebook and write it as one HTML page that steps without a kernel and without a network. For a folder, write "
+        "all its notebooks as such pages, and an index page over them.",
     )
-    page.add_argument("notebook", metavar="NOTEBOOK", type=Path)
-    page.add_argument("-o", "--output", metavar="FILE", type=Path, help="default: beside the notebook, with the ending .html")
+    page.add_argument("notebook", nargs="?", metavar="NOTEBOOK", type=Path, help="a notebook or a folder of them (default: the series)")
+    page.add_argument(
+        "-o", "--output", type=Path, help="a file (default: beside the notebook, ending in .html), or a folder (default: thplab-series)"
+    )
 
     commands.add_parser(
         "lab",
@@ -269,10 +272,12 @@ def _footprint(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from thplab.export import ExportFailed, export  # nbconvert takes a while to load, and the other commands do without
+    # nbconvert takes a while to load, and the other commands do without.
+    from thplab.export import ExportFailed, export, export_series
 
+    source = options.notebook or notebook_folder()
     try:
-        print(export(options.notebook, options.output))
+        print(export_series(source, options.output or "thplab-series") if source.is_dir() else export(source, options.output))
     except ExportFailed as error:
         print(f"thplab: {error}", file=sys.stderr)
         return 1

@@ -1,4 +1,7 @@
-"""A notebook as one HTML page that is complete in itself: its steppers step without a kernel, and it asks no server for anything."""
+"""A notebook as one HTML page that is complete in itself: its steppers step without a kernel, and it asks no server for anything.
+
+A series of notebooks becomes a folder of such pages, with an index page over them.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import nbformat
 from nbclient.exceptions import CellExecutionError, CellTimeoutError
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import ExecutePreprocessor
+from nbformat.v4 import new_markdown_cell, new_notebook
 from traitlets.config import Config
 
 from thplab.errors import BadInput, ThplabError
@@ -53,6 +57,10 @@ _IN_STYLE = re.compile(r"""(?:@import\s+(?:url\()?|\burl\()["']?(?!data:|#)([^"'
 _ATTRIBUTE = r"""(<(?:%s)\b[^>]*?\s(?:xlink:href|href|src|data|poster)=)(?:"([^"]*)"|'([^']*)')"""
 _LOADING = re.compile(_ATTRIBUTE % "img|image|use|script|link|iframe|source|video|audio|object|embed|input", re.I)
 _PICTURE = re.compile(_ATTRIBUTE % "img", re.I)
+_LINK = re.compile(r"""(<a\b[^>]*?\shref=)"([^"]*)\"""", re.I)
+_TITLE = re.compile(r"^# (.+)$", re.M)
+_ABOUT = re.compile(r"^\*\*Time:\*\* [^\n]*", re.M)
+_SHOWN = re.compile(r"!\[[^\]]*\]\([^)]+\)")
 
 
 class ExportFailed(ThplabError):
@@ -69,6 +77,31 @@ def export(notebook_path: str | Path, output_path: str | Path | None = None, exe
     """
     path = Path(notebook_path)
     output = path.with_suffix(".html") if output_path is None else Path(output_path)
+    output.write_text(_whole(path, execute), encoding="utf-8")
+    return output
+
+
+def export_series(folder: str | Path, output_folder: str | Path, execute: bool = True) -> Path:
+    """Write each notebook of a folder as export() does, with the links between them, and an index page; return the index's path.
+
+    The pages have the notebooks' names with the ending .html; the index is index.html and shows each notebook's title, what stands
+    before its objectives, and its first picture. The output folder is made if need be. Raises BadInput if the folder holds no
+    notebook, and otherwise as export() does: then nothing has been written.
+    """
+    source, output = Path(folder), Path(output_folder)
+    paths = sorted(source.glob("*.ipynb"))
+    if not paths:
+        raise BadInput("folder", f"{str(source)!r} holds no notebook", "a folder of notebooks, .ipynb")
+    pages = {path.stem: _linked(_whole(path, execute), {path.name for path in paths}) for path in paths}
+    pages["index"] = _with_pictures(_linked(_page(_index(paths), source / "index.ipynb"), {path.name for path in paths}), source)
+    output.mkdir(parents=True, exist_ok=True)
+    for stem, page in pages.items():
+        (output / f"{stem}.html").write_text(page, encoding="utf-8")
+    return output / "index.html"
+
+
+def _whole(path: Path, execute: bool) -> str:
+    """The page of a notebook."""
     notebook = _read(path)
     if execute:
         _run(notebook, path)
@@ -77,8 +110,31 @@ def export(notebook_path: str | Path, output_path: str | Path | None = None, exe
     outside = sorted(set(_loads(page)))
     if outside:
         raise ExportFailed(f"{path}: the page would load {', '.join(outside)}; a picture must be a file that is there")
-    output.write_text(page, encoding="utf-8")
-    return output
+    return page
+
+
+def _linked(page: str, names: set[str]) -> str:
+    """The page with its links to these notebooks leading to their pages."""
+
+    def lead(link: re.Match[str]) -> str:
+        file, hash_sign, place = html.unescape(link[2]).partition("#")
+        return f'{link[1]}"{html.escape(Path(file).stem + ".html" + hash_sign + place)}"' if unquote(file) in names else link[0]
+
+    return _LINK.sub(lead, page)
+
+
+def _index(paths: list[Path]) -> nbformat.NotebookNode:
+    """A notebook that names the others: a heading, the beginning and the first picture of each."""
+    cells = [new_markdown_cell("# thplab: the series\n\nEach page works on its own and without a network.")]  # type: ignore[no-untyped-call]
+    for path in paths:
+        texts = [cell.source for cell in _read(path).cells if cell.cell_type == "markdown"]
+        first = texts[0] if texts else ""
+        title = _TITLE.search(first)
+        found = [_ABOUT.search(first), _SHOWN.search("\n".join(texts))]
+        heading = f"## [{title[1] if title else path.stem}]({path.name})"
+        cells.append(new_markdown_cell("\n\n".join([heading, *(match[0] for match in found if match)])))  # type: ignore[no-untyped-call]
+    index: nbformat.NotebookNode = new_notebook(cells=cells)  # type: ignore[no-untyped-call]
+    return index
 
 
 def _read(path: Path) -> nbformat.NotebookNode:
