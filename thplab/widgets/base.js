@@ -241,27 +241,32 @@ class Questions {
     return this.yours(question) === question.actual;
   }
 
-  // What is saved as a file. An actual answer is told only to who has given one.
-  report(about) {
-    const answers = this.list.map(question => ({
+  // Each question with its answer. The actual one is told only to who has given one.
+  results() {
+    return this.list.map(question => ({
       question: question.question,
-      step: question.at,
       yours: this.yours(question),
       ...(this.yours(question) === null ? {} : { actual: question.actual, right: this.isRight(question) }),
     }));
+  }
+
+  // What is saved as a file.
+  report(about) {
+    const answers = this.results().map((result, i) => ({ ...result, step: this.list[i].at }));
     return JSON.stringify({ thplab: 1, ...about, answers }, null, 2) + "\n";
   }
 }
 
 // The form of a question: a button for each choice, or a field for a whole number. `commit` is called with the answer's text.
-function questionForm(question, commit) {
-  const text = h("span", { class: "thp-question" }, h("b", {}, "Predict before you step: "), ...rich(question.question));
+// `lead` stands before the question; `label` names the answer to a screen reader.
+function questionForm(question, commit, lead = "Predict before you step: ", label = "Your prediction") {
+  const text = h("span", { class: "thp-question" }, h("b", {}, lead), ...rich(question.question));
   if (question.choices.length) {
     const buttons = question.choices.map(choice => h("button", { type: "button", class: "thp-choice", click: () => commit(choice) }, choice));
-    return h("div", { class: "thp-form", role: "group", "aria-label": "Your prediction" }, text,
+    return h("div", { class: "thp-form", role: "group", "aria-label": label }, text,
       h("span", { class: "thp-controls" }, ...buttons));
   }
-  const field = h("input", { type: "text", inputmode: "numeric", size: 6, "aria-label": "Your prediction, a whole number", autocomplete: "off" });
+  const field = h("input", { type: "text", inputmode: "numeric", size: 6, "aria-label": `${label}, a whole number`, autocomplete: "off" });
   const hint = h("span", { class: "thp-hint", role: "alert" });
   const submit = event => {
     event.preventDefault();
@@ -273,11 +278,12 @@ function questionForm(question, commit) {
   return h("form", { class: "thp-form", submit }, text, controls);
 }
 
-// Yours, the actual one, and why.
-function questionResult(question, questions) {
-  const right = questions.isRight(question);
+// Yours, the actual one, and why; and the misconception that leads to yours, if it is a known one.
+function questionResult(question, yours) {
+  const right = yours === question.actual, slip = question.slips?.[yours];
   return h("div", { class: `thp-result ${right ? "thp-right" : "thp-wrong"}` },
     h("span", { class: "thp-question" }, ...rich(question.question)), " ",
-    h("b", { class: "thp-verdict" }, right ? "✓ as you said" : "✗ not so"), " · yours ", h("b", { class: "thp-yours" }, questions.yours(question) ?? ""),
-    " · actual ", h("b", { class: "thp-actual" }, question.actual), ...(question.why ? [" · ", ...rich(question.why)] : []));
+    h("b", { class: "thp-verdict" }, right ? "✓ as you said" : "✗ not so"), " · yours ", h("b", { class: "thp-yours" }, yours ?? ""),
+    " · actual ", h("b", { class: "thp-actual" }, question.actual), question.why ? h("span", { class: "thp-why" }, h("span", { class: "thp-dot" }, " · "), ...rich(question.why)) : null,
+    slip ? h("p", { class: "thp-slip" }, h("b", {}, `Why not ${yours}? `), ...rich(slip)) : null);
 }

@@ -11,11 +11,12 @@ from thplab.describe import describe
 from thplab.diagrams import render_trace
 from thplab.errors import errname
 from thplab.explore import PAIRS, RaceTrace
+from thplab.geometry import Geometry
 from thplab.ledger import Account, counters, ledger, small_pages
 from thplab.scenario import Operation
 from thplab.scenario.text import write_line
 from thplab.steps import LOCK, READ, UNLOCK
-from thplab.trace import Frame, Trace
+from thplab.trace import Frame, Setup, Trace
 from thplab.widgets.prediction import Prediction
 
 Row = tuple[int, str, int | None]
@@ -42,7 +43,7 @@ def payload(trace: Trace, predictions: Sequence[Prediction] = ()) -> dict[str, A
         frames.append(
             {
                 "picture": pictures.put(drawn[frame.number]),
-                "ledger": ledgers.put(_ledger(frame, before)),
+                "ledger": ledgers.put(ledger_groups(frame, before)),
                 "words": words.put(describe(frame.state, before.state if before else None)),
                 "op": places.get(frame.number),
                 "phase": frame.phase,
@@ -56,8 +57,8 @@ def payload(trace: Trace, predictions: Sequence[Prediction] = ()) -> dict[str, A
     return {
         "name": trace.scenario.name,
         "about": trace.scenario.about,
-        "kernel": trace.setup.kernel_name + (f" with the mutant {trace.setup.mutant}" if trace.setup.mutant else ""),
-        "geometry": f"{geometry.name}: {geometry.nr} pages in a huge page of {geometry.size_text(geometry.nr)}",
+        "kernel": kernel_text(trace.setup),
+        "geometry": geometry_text(geometry),
         "scenario": trace.scenario.line(),
         "problem": trace.problem,
         "unit": "operation" if _has_no_phases(trace) else "phase",
@@ -90,6 +91,16 @@ class _Shelf:
 def without_style(svg: str) -> str:
     """The picture without its own stylesheet: the page has that once, and a new one with each picture would restyle all of the page."""
     return re.sub(r"<style>.*?</style>\n?", "", svg, flags=re.DOTALL)
+
+
+def kernel_text(setup: Setup) -> str:
+    """The kernel of a machine as a page shows it."""
+    return setup.kernel_name + (f" with the mutant {setup.mutant}" if setup.mutant else "")
+
+
+def geometry_text(geometry: Geometry) -> str:
+    """The geometry of a machine: its name, a colon, and what it means."""
+    return f"{geometry.name}: {geometry.nr} pages in a huge page of {geometry.size_text(geometry.nr)}"
 
 
 def is_plain(frame: Frame, before: Frame) -> bool:
@@ -187,7 +198,7 @@ def _rows(frames: Sequence[Frame]) -> Iterator[Row]:
 # --- the ledger -----------------------------------------------------------------------------------------------------------
 
 
-def _ledger(frame: Frame, before: Frame | None) -> list[dict[str, Any]]:
+def ledger_groups(frame: Frame, before: Frame | None) -> list[dict[str, Any]]:
     """Every counter of every page, before and now, with who holds it, and the events counted so far; in groups with a title."""
     state, previous = frame.state, before.state if before else None
     # While an inserted operation runs, what the one that it interrupts has in hand counts, too.

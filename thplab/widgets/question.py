@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from thplab.errors import BadInput
-from thplab.trace import Setup, Trace, record
+from thplab.trace import Frame, Setup, Trace, record
 
 TRIES = 60
 """How often a family is asked for one more question that is not there yet."""
@@ -51,6 +51,11 @@ class Question:
         """The same for the same question: a learner's answer is kept under it when the cell runs again."""
         machine = self.setup.__dict__ | {"kernel": self.setup.kernel_name}
         return hashlib.sha256(json.dumps([machine, self.scenario, self.question]).encode()).hexdigest()[:16]
+
+
+def ends(trace: Trace) -> tuple[Frame, ...]:
+    """The frame before the first operation of a scenario, and the last frame of each operation."""
+    return (trace[0], *(frame for frame in trace if frame.result is not None))
 
 
 Family = Callable[[random.Random, Setup], Question]

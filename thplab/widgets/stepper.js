@@ -287,7 +287,7 @@ class Stepper {
     if (!this.asking) return;
     const { list } = this.questions, asked = this.questions.between(this.frame, this.next() ?? -1);
     const given = this.questions.answered();
-    const results = given.filter(question => question.of === this.frame).map(question => questionResult(question, this.questions));
+    const results = given.filter(question => question.of === this.frame).map(question => questionResult(question, this.questions.yours(question)));
     const open = given.filter(question => question.at <= this.frame && this.frame < question.of).map(question => this.waiting(question));
     const coming = list.find(question => question.at > this.frame && !given.includes(question));
     const hint = coming ? [h("div", { class: "thp-waiting" }, `The next question comes before step ${this.shown.indexOf(coming.at)}.`)] : [];
@@ -375,7 +375,7 @@ class Stepper {
   // What the panel of questions may have to hold at once.
   largestQuestions() {
     return this.data.questions.flatMap((question, _, all) => {
-      const form = each => questionForm(each, () => {}), result = () => questionResult(question, this.questions);
+      const form = each => questionForm(each, () => {}), result = () => questionResult(question, this.questions.yours(question));
       const next = all.find(other => other.at > question.of && other.at <= this.shown[this.shown.indexOf(question.of) + 1]);
       return [[form(question)], [result()], [this.waiting(question)], ...(next ? [[result(), form(next)]] : [])];
     });

@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 
 from thplab.kernels import KERNELS, Kernel
-from thplab.lessons.questions.scene import Scene, draw, pages_in_use, slips
+from thplab.lessons.questions.scene import Scene, draw, slips
 from thplab.trace import Setup
 from thplab.widgets.question import Question
 
@@ -22,11 +22,11 @@ def memory_in_two_kernels(rng: random.Random, setup: Setup) -> Question:
 
     def suits(scene: Scene) -> bool:
         twin = Scene.of(scene.line, replace(setup, kernel=other))
-        return not twin.trace.problem and (not differs or pages_in_use(twin.end) != pages_in_use(scene.end))
+        return not twin.trace.problem and (not differs or twin.in_use[1] != scene.in_use[1])
 
     scene = draw(rng, setup, suits, last=ENDS, usual=USUAL)
     twin = Scene.of(scene.line, replace(setup, kernel=other))
-    here, there = pages_in_use(scene.end), pages_in_use(twin.end)
+    here, there = scene.in_use[1], twin.in_use[1]
     one, two, same = f"more in {scene.kernel.name}", f"more in {other}", "as many in both"
     actual = same if here == there else one if here > there else two
     return Question(

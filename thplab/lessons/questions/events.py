@@ -6,7 +6,7 @@ import random
 
 from thplab.errors import EBUSY, BadInput, errname
 from thplab.ledger import small_pages
-from thplab.lessons.questions.scene import USUAL, Scene, draw, pages_in_use, slips
+from thplab.lessons.questions.scene import USUAL, Scene, draw, slips
 from thplab.trace import Setup
 from thplab.widgets.question import Question
 
@@ -124,10 +124,8 @@ def split_result(rng: random.Random, setup: Setup) -> Question:
 def freed_by_munmap(rng: random.Random, setup: Setup) -> Question:
     """How many page frames does a munmap of a part set free?"""
     some = rng.random() < 0.5
-    scene = draw(
-        rng, setup, lambda s: not some or pages_in_use(s.before) > pages_in_use(s.end), last=("munmap",), usual=USUAL | {"split": 6}
-    )
-    actual = pages_in_use(scene.before) - pages_in_use(scene.end)
+    scene = draw(rng, setup, lambda s: not some or s.in_use[0] > s.in_use[1], last=("munmap",), usual=USUAL | {"split": 6})
+    actual = scene.in_use[0] - scene.in_use[1]
     unmapped = int(scene.trace.scenario.ops[-1].resolve(scene.nr)["npages"] or 1)
     if scene.compound:
         held = scene.account(scene.kernel.refcount_name).text

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from thplab.errors import BadInput
-from thplab.frames import PG_table, PG_used
 from thplab.geometry import geometry
 from thplab.kernels import Kernel
 from thplab.ledger import Account, ledger
+from thplab.lessons.places import frames_in_use
 from thplab.state import State
 from thplab.trace import Setup, Trace, record
+from thplab.widgets.question import ends
 
 PROCESSES = ("A", "B", "C")
 PIN = "dma"
@@ -36,7 +37,13 @@ class Scene:
     @cached_property
     def states(self) -> tuple[State, ...]:
         """The state before the first operation, and after each."""
-        return (self.trace[0].state, *(frame.state for frame in self.trace if frame.result is not None))
+        return tuple(frame.state for frame in ends(self.trace))
+
+    @cached_property
+    def in_use(self) -> tuple[int, int]:
+        """Page frames in use before the last operation and after it, page tables not counted."""
+        *_, before, last = map(frames_in_use, ends(self.trace))
+        return before, last
 
     @property
     def end(self) -> State:
@@ -90,12 +97,6 @@ class Scene:
         """Who holds a counter of a subpage, in the end or in another state in which the page is compound."""
         accounts = ledger(state or self.end, self.head)
         return next(a for a in accounts if a.name.split()[-1] == counter and a.first <= self.head + page <= a.last)
-
-
-def pages_in_use(state: State) -> int:
-    """Allocated page frames, page tables not counted."""
-    flags = (state.column("flags", block * state.geometry.nr, state.geometry.nr) for block in state.blocks)
-    return sum(int(((row & PG_used != 0) & (row & PG_table == 0)).sum()) for row in flags)
 
 
 def slips(actual: int | str, *known: tuple[int | str, str]) -> dict[int | str, str]:
