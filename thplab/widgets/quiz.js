@@ -90,7 +90,6 @@ class QuizView {
     this.questions = new Questions(data.questions);
     this.tries = new Map();  // later answers, which are not kept and do not score; null while one is asked for
     this.pictures = new Pictures(data.pictures, this.id);
-    this.size = this.pictures.size();
     this.list.replaceChildren(...data.questions.map((_, number) => h("button", { type: "button", class: "thp-mark", click: () => this.go(number) })));
     this.marks = [...this.list.children];
     this.at = 0;
@@ -195,6 +194,7 @@ class QuizView {
     svg.firstChild.textContent = `The state after ${question.operations.at(-1)[0]}`;
     svg.firstChild.nextSibling.textContent = "Page tables and pages in the end; what the last operation changed is marked. The state in words is below.";
     if (this.picture.firstChild !== svg) this.picture.replaceChildren(svg);
+    this.set("picture-width", this.fit(question)[0]);
     this.ledger.replaceChildren(ledgerTable(question.ledger));
     this.ledger.scrollTop = 0;
   }
@@ -226,13 +226,22 @@ class QuizView {
     const width = this.root.clientWidth;
     if (!width || width === this.laidOut) return;
     this.laidOut = width;
-    const [w, hgt] = this.size, scale = Math.min((width - 2) / w, 1), { list } = this.questions;
-    const set = (name, pixels) => this.root.style.setProperty(`--${name}`, `${Math.ceil(pixels)}px`);
-    set("picture-width", w * scale);
-    set("picture", hgt * scale);
-    set("ops", greatestHeight(this.ops, list.map(question => this.operations(question))));
+    const { list } = this.questions;
+    this.set("picture-width", this.fit(list[this.at])[0]);
+    this.set("picture", Math.max(...list.map(question => this.fit(question)[1])));
+    this.set("ops", greatestHeight(this.ops, list.map(question => this.operations(question))));
     const results = question => [question.actual, ...Object.keys(question.slips)].map(answer => this.result(question, answer));
-    set("questions", greatestHeight(this.panel, list.flatMap(question => [this.form(question), ...results(question)])));
+    this.set("questions", greatestHeight(this.panel, list.flatMap(question => [this.form(question), ...results(question)])));
+  }
+
+  // Width and height of a question's picture, which is no larger than it was drawn.
+  fit(question) {
+    const { width, height } = this.pictures.get(question.picture).viewBox.baseVal, scale = Math.min((this.root.clientWidth - 2) / width, 1);
+    return [width * scale, height * scale];
+  }
+
+  set(name, pixels) {
+    this.root.style.setProperty(`--${name}`, `${Math.floor(pixels)}px`);
   }
 
   destroy() {

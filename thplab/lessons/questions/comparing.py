@@ -18,7 +18,7 @@ def memory_in_two_kernels(rng: random.Random, setup: Setup) -> Question:
     """On which of two kernels does the same scenario end with more memory in use?"""
     own = setup.machine().system.kernel
     other = rng.choice([name for name, kernel in KERNELS.items() if _ways(kernel) != _ways(own)])
-    differs = rng.random() < 0.75  # in the rest the two may agree, so that the question is one
+    differs = rng.random() < 0.6  # in the rest the two may agree, so that the question is one
 
     def suits(scene: Scene) -> bool:
         twin = Scene.of(scene.line, replace(setup, kernel=other))

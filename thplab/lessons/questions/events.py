@@ -10,8 +10,6 @@ from thplab.lessons.questions.scene import USUAL, Scene, draw, slips
 from thplab.trace import Setup
 from thplab.widgets.question import Question
 
-REFUSES = "The kernel cannot tell which page such a reference is about, so a split would lose it."
-
 
 def pmd_splits(rng: random.Random, setup: Setup) -> Question:
     """How often was a PMD split? Refused where that is no event."""
@@ -98,7 +96,7 @@ def split_result(rng: random.Random, setup: Setup) -> Question:
     no = errname(-EBUSY if keeps else kernel.split_refused)
     held = scene.account(kernel.refcount_name, state=scene.before).text
     if scene.result < 0:
-        why = f"Before it: {held}. A pin is a reference that no mapping explains. {REFUSES}"
+        why = f"Before it: {held}. A pin is a reference that no mapping explains, and the kernel cannot tell which page it is about."
     elif keeps:
         why = f"Before it: {held}. The tails know their pins, so a split moves each to its page and is never refused for one."
     else:
@@ -112,7 +110,7 @@ def split_result(rng: random.Random, setup: Setup) -> Question:
         why,
         slips(
             errname(scene.result),
-            ("0", f"That takes a pin for harmless. {REFUSES}"),
+            ("0", "That takes a pin for harmless: its holder still uses a part of the page."),
             (
                 no,
                 f"Sharing is no reason to refuse: mappings are split. {'Nor is a pin before the RFC.' if keeps else 'A pin would be one.'}",

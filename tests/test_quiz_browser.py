@@ -1,0 +1,268 @@
+"""The quiz in a real Chromium: from the page alone, and in a JupyterLab, where another set can be had."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from labserver import lab, open_and_run, page
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from playwright.sync_api import Locator, Page, expect
+
+from thplab.errors import BadInput
+from thplab.lessons.questions import freed_by_munmap, head_refcount, mapped_by_pmd, pmd_splits, split_result
+from thplab.trace import Setup
+from thplab.widgets import Question, Quiz
+
+FAMILIES = [head_refcount, split_result, freed_by_munmap]
+CELL = """from thplab.lessons.questions import freed_by_munmap, head_refcount, split_result
+from thplab.widgets import Quiz
+quiz = Quiz([head_refcount, split_result, freed_by_munmap], count=3, seed=4)
+quiz"""
+PYTHON = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+LONG = new_markdown_cell("\n\n".join(f"line {n}" for n in range(60)))
+
+
+@pytest.fixture(scope="module")
+def quiz() -> Quiz:
+    return Quiz(FAMILIES, count=3, seed=4)
+
+
+@pytest.fixture(scope="module")
+def pg() -> Iterator[Page]:
+    with page(height=720) as pg:
+        yield pg
+
+
+@pytest.fixture
+def shown(pg: Page, quiz: Quiz, tmp_path: Path) -> Locator:
+    """The quiz from the page alone, in a browser that keeps no answers yet."""
+    path = tmp_path / "quiz.html"
+    path.write_text(
+        f"<!doctype html><meta charset=utf-8><body data-jp-theme-light=true style='width: 900px'>{quiz.html()}<p>below</p></body>"
+    )
+    pg.goto(path.as_uri())
+    pg.evaluate("() => localStorage.clear()")
+    pg.reload()
+    found = pg.locator(".thp-quiz")
+    found.and_(pg.locator("[data-question]")).wait_for()
+    return found
+
+
+def button(quiz: Locator, name: str) -> Locator:
+    return quiz.get_by_role("button", name=name, exact=True)
+
+
+def at(quiz: Locator, number: int) -> None:
+    expect(quiz).to_have_attribute("data-question", str(number))
+
+
+def answer(quiz: Locator, question: Question, given: int | str) -> None:
+    if question.answers:
+        button(quiz, str(given)).click()
+    else:
+        quiz.get_by_label("Your answer, a whole number").fill(str(given))
+        quiz.get_by_label("Your answer, a whole number").press("Enter")
+
+
+def wrong(question: Question) -> tuple[int | str, str]:
+    """A wrong answer, and the misconception that it comes from."""
+    return next(iter(question.slips.items()))
+
+
+def place(quiz: Locator) -> list[dict[str, float] | None]:
+    """Where everything stands that must not move."""
+    return [quiz.page.locator(where).bounding_box() for where in (".thp-bar", ".thp-ask", ".thp-picture", ".thp-ledger", "body > p")]
+
+
+@pytest.mark.browser
+def test_the_state_is_shown_once_the_question_is_answered_and_nothing_moves(shown: Locator, quiz: Quiz) -> None:
+    question = quiz.questions[0]
+    expect(shown.locator(".thp-chip")).to_have_text(["kernel: rfc-2014", "geometry: TOY"])
+    ops = question.trace().scenario.ops
+    expect(shown.locator(".thp-ops li code")).to_have_text([op.label(8) for op in ops])
+    expect(shown.locator(".thp-ops li").first).to_contain_text("A asks for memory, as much as a huge page.")
+    expect(shown.locator(".thp-picture svg, .thp-ledger table")).to_have_count(0)
+    assert question.why not in shown.inner_text()
+    before = place(shown)
+    given, slip = wrong(question)
+    answer(shown, question, given)
+    expect(shown.locator(".thp-verdict")).to_have_text("✗ not so")
+    expect(shown.locator(".thp-yours")).to_have_text(str(given))
+    expect(shown.locator(".thp-actual")).to_have_text(str(question.actual))
+    expect(shown.locator(".thp-why")).to_contain_text(question.why)
+    expect(shown.locator(".thp-slip")).to_have_text(f"Why not {given}? {slip}")
+    expect(shown.locator(".thp-picture svg")).to_be_visible()
+    expect(shown.locator(".thp-ledger")).to_contain_text("held by")
+    assert place(shown) == before
+    expect(button(shown, "Next")).to_be_in_viewport()
+    shown.locator("summary").click()
+    expect(shown.locator(".thp-text")).to_contain_text("Process A")
+
+
+@pytest.mark.browser
+def test_only_the_first_answer_scores_and_answers_are_kept(shown: Locator, quiz: Quiz, pg: Page) -> None:
+    first, second, third = quiz.questions
+    score, marks = shown.locator(".thp-score"), shown.locator(".thp-list button")
+    expect(score).to_have_text("right the first time: 0 of 3")
+    answer(shown, first, first.actual)
+    expect(shown.locator(".thp-verdict")).to_have_text("✓ as you said")
+    expect(shown.locator(".thp-slip")).to_have_count(0)
+    expect(score).to_have_text("right the first time: 1 of 3")
+    expect(button(shown, "Next")).to_be_focused()
+    button(shown, "Next").click()
+    at(shown, 1)
+    given, _ = wrong(second)
+    answer(shown, second, given)
+    button(shown, "Try again").click()
+    expect(shown.locator(".thp-picture svg")).to_have_count(0)
+    answer(shown, second, second.actual)
+    expect(shown.locator(".thp-verdict")).to_have_text("✓ as you said")
+    expect(shown.locator(".thp-tools")).to_contain_text(f"Not scored: your first answer was {given}.")
+    expect(score).to_have_text("right the first time: 1 of 3")
+    expect(marks).to_have_text(["1 ✓ right", "2 ✗ wrong", "3 · open"])
+    pg.reload()
+    expect(marks).to_have_text(["1 ✓ right", "2 ✗ wrong", "3 · open"])
+    shown.get_by_role("button", name="Question 2 of 3: wrong the first time").click()
+    expect(shown.locator(".thp-yours")).to_have_text(str(given))
+    shown.get_by_role("button", name="Question 3 of 3: not answered yet").click()
+    expect(shown.locator(".thp-questions")).to_contain_text(third.question)
+    expect(button(shown, "Next")).to_have_attribute("aria-disabled", "true")
+    button(shown, "Previous").click()
+    at(shown, 1)
+
+
+@pytest.mark.browser
+def test_keys(shown: Locator, quiz: Quiz, pg: Page) -> None:
+    for key, number in (("ArrowRight", 1), ("End", 2), ("ArrowRight", 2), ("ArrowLeft", 1), ("Home", 0)):
+        shown.locator(".thp-picture").press(key)
+        at(shown, number)
+    number = next(i for i, question in enumerate(quiz.questions) if not question.answers)
+    shown.locator(".thp-list button").nth(number).press("Enter")
+    field = shown.get_by_label("Your answer, a whole number")
+    field.fill("many")
+    field.press("ArrowLeft")
+    at(shown, number)
+    field.press("Enter")
+    expect(shown.get_by_role("alert")).to_have_text("Type a whole number.")
+    field.fill(str(quiz.questions[number].actual))
+    pg.keyboard.press("Enter")
+    expect(shown.locator(".thp-verdict")).to_have_text("✓ as you said")
+    button(shown, "Try again").press("Enter")
+    expect(field).to_be_focused()
+
+
+@pytest.mark.browser
+def test_another_set_needs_python_and_says_so(shown: Locator, quiz: Quiz) -> None:
+    another = button(shown, "Another set")
+    expect(another).to_have_attribute("aria-disabled", "true")
+    expect(another).to_have_accessible_description("Another set needs Python: run this notebook.")
+    expect(shown.get_by_text("Another set needs Python")).to_be_visible()
+    another.click(force=True)
+    expect(shown).not_to_have_attribute("aria-busy", "true")
+    expect(shown.locator(".thp-questions")).to_contain_text(quiz.questions[0].question)
+
+
+@pytest.mark.browser
+def test_marks_can_be_read_in_light_and_in_dark(shown: Locator, quiz: Quiz, pg: Page) -> None:
+    answer(shown, quiz.questions[0], quiz.questions[0].actual)
+    button(shown, "Next").click()
+    answer(shown, quiz.questions[1], wrong(quiz.questions[1])[0])
+    seen = set()
+    for light in ("true", "false"):
+        pg.evaluate("light => { document.body.dataset.jpThemeLight = light; }", light)
+        for number in range(3):
+            shown.locator(".thp-list button").nth(number).click()
+            for mark in shown.locator(".thp-list button, .thp-result .thp-verdict, .thp-ops span").all():
+                ink, ground = mark.evaluate(COLOURS)
+                assert contrast(ink, ground) >= 4.5, (light, mark.inner_text(), ink, ground)
+                seen.add(ground)
+    assert len(seen) >= 4
+
+
+@pytest.mark.browser
+def test_in_jupyterlab_python_reads_the_results_and_makes_another_set(pg: Page, quiz: Quiz, tmp_path: Path) -> None:
+    cells = [new_code_cell(CELL), LONG]
+    nbformat.write(new_notebook(cells=cells, metadata=PYTHON), tmp_path / "quiz.ipynb")
+    with lab(tmp_path) as server:
+        open_and_run(pg, server.base, server.token, "quiz.ipynb")
+        live = pg.locator(".thp-quiz")
+        live.and_(pg.locator("[data-question]")).wait_for()
+        first, second, _ = quiz.questions
+        answer(live, first, first.actual)
+        pg.keyboard.press("ArrowRight")  # JupyterLab must not take it
+        at(live, 1)
+        answer(live, second, wrong(second)[0])
+        assert [told_python(result) for result in results(pg)] == [
+            (first.question, str(first.actual), True),
+            (second.question, str(wrong(second)[0]), False),
+            (quiz.questions[2].question, None, None),
+        ]
+        expect(button(live, "Next")).to_be_in_viewport()
+        top = live.bounding_box()
+        button(live, "Another set").click()
+        expect(live).to_have_attribute("data-seed", "5")
+        at(live, 0)
+        expect(live.locator(".thp-list button")).to_have_text(["1 · open", "2 · open", "3 · open"])
+        expect(live.locator(".thp-questions")).to_contain_text(Quiz(FAMILIES, count=3, seed=5).questions[0].question)
+        expect(live).not_to_have_attribute("aria-busy", "true")
+        after = live.bounding_box()
+        assert top is not None and after is not None and (top["x"], top["y"]) == (after["x"], after["y"])
+
+
+def test_a_quiz_tells_python_what_is_in_it_and_makes_the_next_set(quiz: Quiz) -> None:
+    own = Quiz([mapped_by_pmd], Setup("v3.16"), count=2)
+    assert len(own.questions) == 2 and {question.setup.kernel for question in own.questions} == {"v3.16"}
+    before = own.packed
+    own.another()
+    assert own.seed == 2 and own.packed != before and own.results == []
+    assert own.questions == Quiz([mapped_by_pmd], Setup("v3.16"), count=2, seed=2).questions
+    with pytest.raises(BadInput, match="no event thp_split_pmd"):
+        Quiz([pmd_splits], Setup("v3.16"))
+    assert quiz.html() == Quiz(FAMILIES, count=3, seed=4).html()
+    picture, caption = quiz.still()
+    assert picture == "" and all(question.question in caption and question.why not in caption for question in quiz.questions)
+
+
+def results(pg: Page) -> list[dict[str, Any]]:
+    """What the kernel has in `quiz.results`."""
+    told = pg.evaluate(ASK_KERNEL, "import json; print(json.dumps(quiz.results))")
+    found: list[dict[str, Any]] = json.loads(told)
+    return found
+
+
+def told_python(result: dict[str, Any]) -> tuple[str, str | None, bool | None]:
+    return result["question"], result["yours"], result.get("right")
+
+
+ASK_KERNEL = """async code => {
+    const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+    const future = kernel.requestExecute({ code });
+    let text = "";
+    future.onIOPub = message => { if (message.header.msg_type === "stream") text += message.content.text; };
+    await future.done;
+    return text;
+}"""
+
+COLOURS = """element => {
+    let box = element;
+    while (getComputedStyle(box).backgroundColor === "rgba(0, 0, 0, 0)") box = box.parentElement;
+    return [getComputedStyle(element).color, getComputedStyle(box).backgroundColor];
+}"""
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast of two colours as WCAG defines it."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+        red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
