@@ -206,5 +206,6 @@ def test_an_operation_as_a_sentence() -> None:
 
     assert told("mprotect", proc="B", start="1/2thp", npages=2, prot="r") == "B makes pages 4 to 5 read-only."
     assert told("mmap", proc="A", thps="2thp") == "A asks for memory, as much as 2 huge pages."
+    assert told("split", proc="A", start=0) == "The kernel is asked to split the page under page 0 of A."
     assert told("split", pin="dma", proc="A") == "The kernel is asked to split the page that dma holds."
     assert told("munlock", proc="A", start=0, npages=1) == "Undo mlock."

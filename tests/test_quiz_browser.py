@@ -195,8 +195,10 @@ def test_in_jupyterlab_python_reads_the_results_and_makes_another_set(pg: Page, 
         live.and_(pg.locator("[data-question]")).wait_for()
         first, second, _ = quiz.questions
         answer(live, first, first.actual)
-        pg.keyboard.press("ArrowRight")  # JupyterLab must not take it
+        for key in ("ArrowDown", "ArrowRight"):  # JupyterLab would move to another cell
+            pg.keyboard.press(key)
         at(live, 1)
+        assert pg.evaluate("() => window.jupyterapp.shell.currentWidget.content.activeCellIndex") == 0
         answer(live, second, wrong(second)[0])
         assert [told_python(result) for result in results(pg)] == [
             (first.question, str(first.actual), True),
