@@ -9,7 +9,7 @@ from filled_machine import NR, SPLIT_FAILS, at_rest, events, madvise, mapped_to,
 
 from thplab import Machine
 from thplab.errors import EAGAIN, EINVAL, ENOENT
-from thplab.frames import PG_double_map, PG_ksm
+from thplab.frames import PG_double_map, PG_ksm, PG_referenced
 from thplab.kernels import KERNELS, Kernel
 from thplab.observe import smaps
 from thplab.state import capture
@@ -329,3 +329,23 @@ def test_a_page_of_ksm_moves_for_all_who_share_it(kernel: str) -> None:
     assert machine.call("migrate", proc="A", start=9) == 0
     state = at_rest(machine)
     assert mapped_to(state, 5) == mapped_to(state, 9) == mapped_to(state, 5, "B") != mapped_to(before, 5)
+
+
+# --- clear_refs -----------------------------------------------------------------------------------------------------------
+
+
+def test_clear_refs_forgets_that_a_driver_was_given_the_page_and_splits_nothing_today() -> None:
+    machine = with_thps("v6.18", 2)
+    machine.call("mprotect", proc="A", start=NR + 1, prot="r")  # the second one is mapped by PTEs
+    for page in (0, NR + 4):
+        machine.call("pin", proc="A", start=page, pin=f"p{page}")
+        machine.unpin(f"p{page}")
+    before = capture(machine)
+    heads = before.compound_pages()
+    assert len(heads) == 2 and all(before.field("flags", head) & PG_referenced for head in heads)
+    flushes = machine.costs["flushes"]
+    machine.call("clear_refs", proc="A", value=1)
+    state = at_rest(machine)
+    assert not any(state.field("flags", head) & PG_referenced for head in heads)
+    assert [(m.level, m.pfn) for m in state.mapped] == [(m.level, m.pfn) for m in before.mapped]
+    assert not any(m.entry & 0x20 for m in state.mapped) and machine.costs["flushes"] == flushes

@@ -109,7 +109,7 @@ class Kernel:
     queues_unmapped: bool | None
     """A huge page that lost its last mapping but is pinned goes on the deferred split queue. None: there is no queue."""
     clear_refs_splits: bool | None
-    """Writing to /proc/PID/clear_refs splits every huge PMD of the process. None: not on record."""
+    """Writing to /proc/PID/clear_refs splits every huge PMD of the process, and flushes the TLB; else neither. None: not on record."""
     huge_zero_in_rss: bool
     """smaps counts a PMD over the huge zero page as resident memory."""
     protnone_pmd_in_rss: bool
@@ -122,6 +122,8 @@ class Kernel:
     """A write fault on a shared huge page splits the writer's PMD and copies 4 KiB; else it copies the huge page."""
     zero_cow_splits_pmd: bool
     """A write fault on the huge zero page splits the PMD and gives the writer 4 KiB; else it gets a huge page."""
+    zero_cow_ignores_advice: bool | None
+    """A write fault on the huge zero page gives a huge page even where the VMA has lost its advice since. None: not on record."""
     huge_reuse_asks_mapcount: bool
     """A write fault reuses a huge page in place if it is mapped once; else only if its reference count is 1."""
     pte_reuse_asks_mapcount: bool
@@ -184,6 +186,7 @@ V3_16 = Kernel(
     fork_keeps_zero_young=True,
     reclaim=_SPLITS_FIRST,
     zero_cow_splits_pmd=False,
+    zero_cow_ignores_advice=None,  # no recording asks
     mm_ids=None,
     cow_splits_pmd=False,  # linux-3.16.jsonl, l_cow_pin_parent_writes; docs/KERNEL.md 1.2
     huge_reuse_asks_mapcount=True,  # linux-3.16.jsonl, l_reuse_ignores_pins
@@ -225,6 +228,7 @@ RFC_2014 = Kernel(
     reclaim=_SPLITS_FIRST,
     cow_splits_pmd=False,  # docs/KERNEL.md 2.2
     zero_cow_splits_pmd=False,  # as 3.16
+    zero_cow_ignores_advice=None,  # no recording asks
     huge_reuse_asks_mapcount=False,  # docs/KERNEL.md 2.5 (b)
     pte_reuse_asks_mapcount=True,  # docs/KERNEL.md 2.5 (c)
     mm_ids=False,
@@ -265,6 +269,7 @@ V4_5 = Kernel(
     reclaim=_SPLITS_FIRST,
     cow_splits_pmd=False,  # tests/truth/README.md part A, surprise 3
     zero_cow_splits_pmd=False,  # tests/truth/README.md part A, "huge zero page, then write 1"
+    zero_cow_ignores_advice=None,  # no recording asks
     huge_reuse_asks_mapcount=False,  # tests/truth/README.md part A, surprise 11
     pte_reuse_asks_mapcount=True,  # docs/KERNEL.md 3.2, "write fault on a PTE of a THP"
     mm_ids=None,
@@ -363,6 +368,8 @@ V6_18 = replace(
     source="docs/KERNEL.md section 4; tests/truth/linux-6.18.jsonl",
     reclaim=replace(V6_12.reclaim, discards_at_once=True),  # linux-6.18.jsonl, free_whole_reclaim
     zero_cow_splits_pmd=False,  # linux-6.18.jsonl, fault_read_hugezero
+    clear_refs_splits=False,  # thplab/live/recorded/linux-6.18.jsonl, clear_refs
+    zero_cow_ignores_advice=True,  # thplab/live/recorded/linux-6.18.jsonl, zero_page_nohugepage
     drop_caches_rounds=3,  # linux-6.18.jsonl, drop_caches_deferred_pinned
     mm_ids=True,  # docs/KERNEL.md 4.2, "write fault PTE of large folio"
     merges_into_unfaulted=True,  # thplab/live/recorded/linux-6.18.jsonl, merge_into_unfaulted

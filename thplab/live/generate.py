@@ -138,7 +138,7 @@ class Generator:
                     return None
                 fields = {"pin": rng.choice(list(machine.system.pins))}
             case "clear_refs":
-                fields["value"] = 1
+                fields["value"] = rng.choice((1, 1, 2, 3))
             case "read" | "munmap" | "mlock" | "munlock":
                 fields = where
         return Operation(op, fields)  # type: ignore[arg-type]

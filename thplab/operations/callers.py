@@ -14,7 +14,6 @@ from thplab.operations.checks import (
     check_pinned_page,
     check_range,
     check_scans,
-    mapped_page,
     refuse,
 )
 from thplab.routines import khugepaged, ksm, vmscan
@@ -22,6 +21,7 @@ from thplab.routines.clear_refs import clear_refs_write
 from thplab.routines.migrate import compact_memory, move_page
 from thplab.routines.split_huge_pages import split_huge_pages_all, split_huge_pages_pid
 from thplab.routines.split_huge_pmd import split_huge_pmd
+from thplab.routines.walk import mapped_page
 from thplab.steps import Routine, change
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def split(
 def _was_split_with_its_pmd(machine: Machine, proc: str, start: int, region: str) -> bool:
     """Is a small page mapped where other schemes may still have a huge one? What splits a PMD there splits the page here."""
     mm, low, _ = check_mapped(machine, proc, start, 1, region)
-    page = mapped_page(machine, mm, low)
+    page = mapped_page(machine.system, mm, low)
     return not machine.system.scheme.pmd_split_is_local and page is not None and not machine.system.frames.is_compound(page)
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from thplab import page_tables as pt
 from thplab.address_space import AddressSpace
 from thplab.errors import BadInput
-from thplab.routines.walk import pmd_at
+from thplab.routines.walk import mapped_page
 from thplab.steps import Routine, read
 from thplab.system import Pin
 
@@ -82,7 +81,7 @@ def check_pin(machine: Machine, pin: str) -> Pin:
 def check_page(machine: Machine, proc: str, start: int, region: str) -> int:
     """The small page, or the head of the compound page, mapped at a page; BadInput if none is, or it is a zero page."""
     mm, low, _ = check_mapped(machine, proc, start, 1, region)
-    page, frames = mapped_page(machine, mm, low), machine.system.frames
+    page, frames = mapped_page(machine.system, mm, low), machine.system.frames
     if page is None:
         raise BadInput("start", f"page {start} of region {region} in {proc} is not mapped yet", "a page that was written to")
     head = frames.compound_head(page)
@@ -95,24 +94,12 @@ def check_page(machine: Machine, proc: str, start: int, region: str) -> int:
 def check_huge_page(machine: Machine, proc: str, start: int, region: str) -> int:
     """The part of a compound page that is mapped at a page; BadInput if none is."""
     mm, low, _ = check_mapped(machine, proc, start, 1, region)
-    page = mapped_page(machine, mm, low)
+    page = mapped_page(machine.system, mm, low)
     if page is None or not machine.system.frames.is_compound(page):
         what = "is not mapped yet" if page is None else "is not part of a huge page"
         raise BadInput("start", f"page {start} of region {region} in {proc} {what}", "a page of a huge page")
     check_page(machine, proc, start, region)  # the huge zero page is none of ours
     return page
-
-
-def mapped_page(machine: Machine, mm: AddressSpace, address: int) -> int | None:
-    """pfn of the page that is mapped at `address`, None if none is."""
-    found = pmd_at(machine.system, mm, address)
-    if found is None or pt.pte_none(found[2]):
-        return None
-    geometry = machine.system.geometry
-    if pt.pmd_trans_huge(found[2]):
-        return pt.pte_pfn(found[2]) + geometry.index(address, 0)
-    pte = machine.system.tables.get(pt.pte_pfn(found[2]), geometry.index(address, 0))
-    return pt.pte_pfn(pte) if pt.pte_present(pte) else None
 
 
 def check_scans(scans: int) -> int:

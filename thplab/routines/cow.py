@@ -239,7 +239,7 @@ def do_huge_pmd_wp_page(system: System, vma: Vma, address: int, pmd_table: int, 
     if not zero:
         yield from system.scheme.get_pages(system, single(page))
     yield from system.cpus.unlock(lock)
-    allowed = transparent_hugepage_enabled(system, vma, address)
+    allowed = transparent_hugepage_enabled(system, vma, address) or (zero and bool(system.kernel.zero_cow_ignores_advice))
     new = frames.alloc_pages(geometry.order) if allowed else None
     if new is None:
         system.count_vm_event("thp_fault_fallback")

@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from thplab.address_space import VM_LOCKED
 from thplab.frames import Frames, PG_lazyfree_batch, PG_lru, PG_swapbacked, PG_swapcache, width
+from thplab.routines.rmap import rmap_walk_page
+from thplab.routines.walk import mapped_page
 from thplab.steps import Routine, change
 from thplab.system import System, routine
 
@@ -18,6 +21,12 @@ PAGEVEC_SIZE = 31
 def batch_is_full(frames: Frames) -> bool:
     """Do as many pages wait for MADV_FREE as a batch takes?"""
     return int(np.count_nonzero(frames.flags & PG_lazyfree_batch)) >= PAGEVEC_SIZE
+
+
+def is_unevictable(system: System, page: int) -> bool:
+    """PG_unevictable of a small page: does a VMA that is locked in memory map it? Then reclaim has it on no list of its own."""
+    locked = [(vma, address) for vma, address in rmap_walk_page(system, page) if VM_LOCKED in vma.flags]
+    return any(mapped_page(system, vma.mm, address) == page for vma, address in locked)
 
 
 @dataclass(eq=False)

@@ -10,7 +10,7 @@ from thplab import page_tables as pt
 from thplab.address_space import VM_LOCKED, AddressSpace, Vma
 from thplab.errors import EINVAL
 from thplab.frames import PG_dirty, PG_lazyfree_batch, PG_lru, PG_swapcache, single, width
-from thplab.routines.lru import batch_is_full, lru_add_drain, lru_lazyfree
+from thplab.routines.lru import batch_is_full, is_unevictable, lru_add_drain, lru_lazyfree
 from thplab.routines.swap import free_swap_and_cache, try_to_free_swap
 from thplab.routines.vmscan import shrink_page_list, split_locked
 from thplab.routines.walk import entry_range, pmd_at, pmd_ranges
@@ -200,11 +200,14 @@ def advise_run(system: System, pte_table: int, run: pt.Run, advice: str) -> Rout
 
 @routine
 def mark_page_lazyfree(system: System, page: int) -> Routine[None]:
-    """Reclaim need not keep the contents of `page`, small or a head, unless it is written to again. A small one waits in a batch."""
+    """Reclaim need not keep the contents of `page`, small or a head, unless it is written to again. A small one waits in a batch,
+    but one that somebody else has locked in memory stays as it is."""
     frames = system.frames
     frames.flags[page] &= ~PG_dirty
     if frames.is_compound(page):
         yield from lru_lazyfree(system, page)
+    elif is_unevictable(system, page):
+        yield read(f"{system.page_name(page)} is locked in memory for another process: its contents are kept")
     else:
         frames.flags[page] |= PG_lazyfree_batch
         yield change(f"{system.page_name(page)} goes into this CPU's batch", "Small pages change their list in batches.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+from thplab import page_tables as pt
 from thplab.address_space import AddressSpace
 from thplab.geometry import Geometry
 from thplab.system import System
@@ -29,3 +30,14 @@ def pmd_at(system: System, mm: AddressSpace, address: int) -> tuple[int, int, in
         return None
     index = system.geometry.index(address, 1)
     return table, index, system.tables.get(table, index)
+
+
+def mapped_page(system: System, mm: AddressSpace, address: int) -> int | None:
+    """pfn of the page that is mapped at `address`, None if none is."""
+    found = pmd_at(system, mm, address)
+    if found is None or pt.pte_none(found[2]):
+        return None
+    if pt.pmd_trans_huge(found[2]):
+        return pt.pte_pfn(found[2]) + system.geometry.index(address, 0)
+    pte = system.tables.get(pt.pte_pfn(found[2]), system.geometry.index(address, 0))
+    return pt.pte_pfn(pte) if pt.pte_present(pte) else None

@@ -80,9 +80,7 @@ class Child:
             case "unpin":
                 return {"ret": self.pins.pop(op["pin"])()}
             case "clear_refs":
-                with open("/proc/self/clear_refs", "w") as file:
-                    file.write(str(op["value"]))
-                return {"ret": 0}
+                return {"ret": libc.clear_refs(op["value"])}
         address = self.regions[op["region"]] + op["start"] * PAGE
         return {"ret": getattr(self, op["op"])(op, address, op["npages"] * PAGE)}
 

@@ -96,6 +96,16 @@ def mremap(address: int, size: int, to: int) -> int | str:
     return answer(_libc.mremap(address, size, size, _MREMAP_MAYMOVE_FIXED, to) == to)
 
 
+def clear_refs(value: int) -> int | str:
+    """Write to this process's own file."""
+    try:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write(str(value))
+    except OSError as error:
+        return failure(error.errno or 0)
+    return 0
+
+
 def clone_sibling() -> int:
     """fork(), but the child becomes a child of the caller's parent: whoever reaps it stays the same when the caller exits."""
     number = ARCHITECTURES[os.uname().machine]
