@@ -138,8 +138,8 @@ def mk_hwpoison(pfn: int) -> int:
     return mk_pte(pfn, _SWP_HWPOISON)
 
 
-PTE_KINDS = ("", "page", "zero", "migration", "swap", "hwpoison")
-"""What a PTE is: empty, or what it names. Runs and mappings of a state carry these names."""
+PTE_KINDS = ("", "zero", "page", "migration", "swap", "hwpoison")
+"""What a PTE is: empty, the zero page's, or what it names. Runs and mappings of a state carry these names."""
 
 
 def pte_kind(entry: int) -> str:
@@ -153,10 +153,14 @@ def pte_kind(entry: int) -> str:
 
 def pte_kinds(row: Entries) -> npt.NDArray[np.intp]:
     """The kinds of many PTEs, as indexes into PTE_KINDS."""
-    present = (row & np.uint64(_PAGE_PRESENT | _PAGE_PROTNONE)) != 0
-    special = (row & np.uint64(_PAGE_SPECIAL)) != 0
-    away = np.array([0, 3, 3, 4, 5, 0, 0, 0])[((row & np.uint64(_SWP_TYPE)) >> np.uint64(1)).astype(np.intp)]
-    return np.where(present, np.where(special, 2, 1), away)
+    kinds: npt.NDArray[np.intp] = _KINDS[row.view(np.int64) & (len(_KINDS) - 1)]
+    return kinds
+
+
+_KINDS = np.array([PTE_KINDS.index(pte_kind(low)) for low in range(2 * _PAGE_SPECIAL)])
+"""The kind for all values of the bits below the pfn on which it depends."""
+_OWNERS = np.array([PG_head | PG_tail if kind in ("page", "migration", "hwpoison") else 0 for kind in PTE_KINDS])
+"""Kind -> the flags of the page that is named which say whether it is part of a compound page. A slot is no page."""
 
 
 def migration_write(entry: int) -> bool:
@@ -347,17 +351,15 @@ class PageTables:
 
     def _runs(self, pfn: int, start: int, stop: int) -> Iterator[Run]:
         row = self.table[pfn][start:stop]
-        if not row.any():
+        if not np.count_nonzero(row):
             return
-        frames = self.frames
-        pfns = (row & np.uint64(PTE_PFN_MASK)).astype(np.int64) >> 12
         kind = pte_kinds(row)
-        pages = np.where(kind == PTE_KINDS.index("swap"), 0, pfns)  # a slot is no page
-        tail = (frames.flags[pages] & PG_tail) != 0
-        owner = np.where(tail, frames.first_page[pages], np.where(frames.flags[pages] & PG_head, pages, -1))
-        neighbours = (pfns[1:] == pfns[:-1] + 1) & (owner[1:] == owner[:-1])
-        together = (kind[1:] == kind[:-1]) & ((kind[1:] == PTE_KINDS.index("zero")) | neighbours)
-        borders = [0, *(np.flatnonzero(~together) + 1).tolist(), len(row)]
+        pfns = (row & np.uint64(PTE_PFN_MASK)).view(np.int64) >> 12
+        owner = self.frames.flags.take(pfns, mode="clip") & _OWNERS[kind]
+        part = owner != 0
+        apart = (pfns[1:] - pfns[:-1] != 1) | (owner[1:] == PG_head) | (part[1:] != part[:-1])
+        border = (kind[1:] != kind[:-1]) | (apart & (kind[1:] > PTE_KINDS.index("zero")))
+        borders = [0, *(border.nonzero()[0] + 1).tolist(), len(row)]
         for low, high in itertools.pairwise(borders):
             if kind[low]:
                 yield Run(start + low, start + high, int(pfns[low]), PTE_KINDS[kind[low]])
