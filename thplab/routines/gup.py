@@ -8,7 +8,7 @@ from itertools import pairwise
 from thplab import page_tables as pt
 from thplab.address_space import AddressSpace, Vma
 from thplab.errors import EFAULT, ENOMEM
-from thplab.frames import GUP_PIN_COUNTING_BIAS, PG_anon, PG_referenced, single, width
+from thplab.frames import GUP_PIN_COUNTING_BIAS, PG_anon, PG_dirty, PG_referenced, single, width
 from thplab.routines.cow import VM_FAULT_HWPOISON, VM_FAULT_OOM
 from thplab.routines.fault import handle_mm_fault
 from thplab.routines.huge_pmd import wait_split_huge_page
@@ -219,8 +219,8 @@ def follow_page(
 ) -> Routine[int | None]:
     """Take a reference on the page that is mapped at `address`; returns its pfn, or None if it must be faulted in.
 
-    With `split` a huge page is split first (FOLL_SPLIT), with `touch` a huge PMD counts as used from then on (FOLL_TOUCH). A
-    huge page that somebody else is splitting is waited for.
+    With `split` a huge page is split first (FOLL_SPLIT), with `touch` a huge PMD counts as used from then on, and a page that is to be
+    written as dirty (FOLL_TOUCH). A huge page that somebody else is splitting is waited for.
     """
     geometry = system.geometry
     found = pmd_at(system, vma.mm, address)
@@ -246,6 +246,9 @@ def follow_page(
         if huge and touch:
             system.tables.set(table, index, pt.mkdirty(pt.mkyoung(entry)))
             yield change("PMD marked accessed and dirty", "The driver may read or write at any time.")
+        elif touch and write and not entry & pt._PAGE_DIRTY:
+            system.frames.flags[system.frames.compound_head(page)] |= PG_dirty
+            yield change("PG_dirty set", "The driver may write at any time: reclaim must keep the contents.")
     yield from system.cpus.unlock(lock)
     if splitting:
         yield from wait_split_huge_page(system, vma)
