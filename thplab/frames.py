@@ -178,6 +178,11 @@ class Frames:
         self.in_use[pfn >> self.geometry.order] -= 1 << order
         self.buddy.free(pfn, order)
 
+    def marked(self, flag: int) -> tuple[int, ...]:
+        """The frames that have a flag which no free frame has, in address order."""
+        end = int(self.in_use.nonzero()[0][-1] + 1) << self.geometry.order  # the lowest free ones are taken first
+        return tuple((self.flags[:end] & flag).nonzero()[0].tolist())
+
     def runs_in_blocks(self, pages: Array) -> tuple[tuple[int, int], ...]:
         """Ascending pfns as (first, count) of those that lie one behind the other in the same block."""
         if not len(pages):

@@ -47,16 +47,16 @@ class Geometry:
         return self.page_size << self.order
 
     @cached_property
-    def _page_shift(self) -> int:
-        return self.page_size.bit_length() - 1
+    def _shifts(self) -> tuple[int, ...]:
+        return tuple(self.page_size.bit_length() - 1 + level * self.order for level in range(self.levels + 1))
 
     def shift(self, level: int) -> int:
         """Bits below the index of `level` in an address: 12 for the PTE level, 21 for the PMD level of x86-64."""
-        return self._page_shift + level * self.order
+        return self._shifts[level]
 
     def index(self, address: int, level: int) -> int:
         """The index of `address` in its table of `level` (0 = PTE table)."""
-        return (address >> self.shift(level)) & (self.nr - 1)
+        return (address >> self._shifts[level]) & (self.nr - 1)
 
     @cached_property
     def address_limit(self) -> int:

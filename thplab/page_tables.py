@@ -274,7 +274,8 @@ class PageTables:
 
     def get(self, pfn: int, index: int) -> int:
         """One entry."""
-        return int(self.table[pfn][index])
+        entry: int = self.table[pfn].item(index)
+        return entry
 
     def set(self, pfn: int, index: int, entry: int) -> None:
         """Store one entry."""
@@ -351,7 +352,9 @@ class PageTables:
 
     def _runs(self, pfn: int, start: int, stop: int) -> Iterator[Run]:
         row = self.table[pfn][start:stop]
-        if not np.count_nonzero(row):
+        if len(row) == 1 and (kind := pte_kind(row.item(0))):
+            yield Run(start, stop, pte_pfn(row.item(0)), kind)
+        if len(row) == 1 or not np.count_nonzero(row):
             return
         kind = pte_kinds(row)
         pfns = (row & np.uint64(PTE_PFN_MASK)).view(np.int64) >> 12

@@ -64,10 +64,10 @@ def mmap(machine: Machine, proc: str, pages: int = 0, thps: int = 0, advise: str
 def _free_address(machine: Machine, regions: dict[str, Region]) -> int:
     """Where the next region goes: aligned to a huge page, with one huge page of nothing after the last region."""
     geometry = machine.system.geometry
-    ends = [r.start + r.pages * geometry.page_size for r in regions.values()]
-    if not ends:
+    last = next(reversed(regions.values()), None)  # they were named in address order
+    if last is None:
         return geometry.mmap_base
-    return (max(ends) + 2 * geometry.huge_size - 1) & -geometry.huge_size
+    return (last.start + last.pages * geometry.page_size + 2 * geometry.huge_size - 1) & -geometry.huge_size
 
 
 def _do_mmap(machine: Machine, proc: str, name: str, region: Region, flags: frozenset[str]) -> Routine[int]:

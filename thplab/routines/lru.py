@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from thplab.address_space import VM_LOCKED
 from thplab.frames import Frames, PG_lazyfree_batch, PG_lru, PG_swapbacked, PG_swapcache, width
 from thplab.routines.rmap import rmap_walk_page
@@ -20,7 +18,7 @@ PAGEVEC_SIZE = 31
 
 def batch_is_full(frames: Frames) -> bool:
     """Do as many pages wait for MADV_FREE as a batch takes?"""
-    return int(np.count_nonzero(frames.flags & PG_lazyfree_batch)) >= PAGEVEC_SIZE
+    return len(frames.marked(PG_lazyfree_batch)) >= PAGEVEC_SIZE
 
 
 def is_unevictable(system: System, page: int) -> bool:
@@ -43,7 +41,7 @@ class PageList:
 @routine
 def lru_add_drain(system: System) -> Routine[None]:
     """Carry out what waits in the batches: MADV_FREE of small pages. A page that was freed meanwhile is in none."""
-    waiting = tuple(np.flatnonzero(system.frames.flags & PG_lazyfree_batch).tolist())
+    waiting = system.frames.marked(PG_lazyfree_batch)
     for page in waiting:
         yield from lru_lazyfree(system, page)
 

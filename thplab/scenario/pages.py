@@ -67,14 +67,14 @@ class Pages:
         """
         if nr < 1:
             raise BadInput("nr", f"is {nr}", "the number of subpages of a huge page, at least 1")
-        whole = self.thp * nr
-        if whole.denominator != 1:
+        whole, rest = divmod(self.thp.numerator * nr, self.thp.denominator)
+        if rest:
             raise BadInput(
                 f"page number {self}",
                 f"is not a whole number of pages where a huge page has {nr} subpages",
                 f"a fraction whose denominator divides {nr}",
             )
-        number = int(whole) + self.pages
+        number = whole + self.pages
         if number < 0:
             raise BadInput(f"page number {self}", f"is {number} where a huge page has {nr} subpages", "a number that is not below zero")
         return number
