@@ -53,8 +53,9 @@ class Buddy:
 
     def free(self, pfn: int, order: int) -> None:
         """Give back a block that alloc returned, or a whole aligned part of one. KernelBug on a double free."""
-        if any(pfn >> o << o in self._free[o] for o in range(order, self.max_order + 1)):
-            raise KernelBug(f"frame {pfn:#x} is freed twice")
+        for larger in range(order, self.max_order + 1):
+            if pfn >> larger << larger in self._free[larger]:
+                raise KernelBug(f"frame {pfn:#x} is freed twice")
         self.nr_free += 1 << order
         while order < self.max_order and pfn ^ (1 << order) in self._free[order]:
             self._free[order].remove(pfn ^ (1 << order))

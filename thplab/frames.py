@@ -5,6 +5,8 @@ A *part* is a slice of pfns that lie next to each other: the unit in which routi
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import numpy.typing as npt
 
@@ -170,7 +172,7 @@ class Frames:
         KernelBug if somebody still has a reference ("bad page").
         """
         part = slice(pfn, pfn + (1 << order))
-        if self.refcount[part].any():
+        if np.count_nonzero(self.refcount[part]):
             raise KernelBug(f"pfn {pfn:#x} is freed with reference count {self.refcount[pfn]}")
         self.flags[part] = 0
         self.mapping[part] = JUNK
@@ -187,13 +189,13 @@ class Frames:
         """Ascending pfns as (first, count) of those that lie one behind the other in the same block."""
         if not len(pages):
             return ()
-        cut = np.flatnonzero((np.diff(pages) != 1) | (pages[1:] % self.geometry.nr == 0)) + 1
-        return tuple((int(run[0]), len(run)) for run in np.split(pages, cut))
+        cut = ((pages[1:] - pages[:-1] != 1) | (pages[1:] % self.geometry.nr == 0)).nonzero()[0] + 1
+        return tuple((int(pages[low]), high - low) for low, high in itertools.pairwise((0, *cut.tolist(), len(pages))))
 
     def free_small_pages(self, first: int, count: int) -> None:
         """The same for `count` single pages that lie one behind the other in one block."""
         part = slice(first, first + count)
-        if self.refcount[part].any() or not (self.flags[part] & PG_used).all():
+        if np.count_nonzero(self.refcount[part]) or np.count_nonzero(self.flags[part] & PG_used) < count:
             raise KernelBug(f"a page from pfn {first:#x} on is freed with a reference, or twice")
         self.flags[part] = 0
         self.mapping[part] = JUNK

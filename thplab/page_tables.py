@@ -298,8 +298,8 @@ class PageTables:
         They remember whether each was writable, its bits of `keep`, and `exclusive` (one for each): PG_anon_exclusive of its page.
         """
         row = self.table[pfn][entries]
-        kind = np.where(row & np.uint64(_PAGE_RW), np.uint64(_SWP_MIGRATION_WRITE), np.uint64(_SWP_MIGRATION_READ))
-        kind |= np.where(exclusive, np.uint64(_SWP_EXCLUSIVE), np.uint64(0))
+        kind = (row & np.uint64(_PAGE_RW)) + np.uint64(_SWP_MIGRATION_READ)  # the sum is _SWP_MIGRATION_WRITE
+        kind |= exclusive * np.uint64(_SWP_EXCLUSIVE)
         self.table[pfn][entries] = (row & np.uint64(PTE_PFN_MASK | keep)) | kind
 
     def unfreeze(self, pfn: int, entries: slice, protection: int) -> None:
@@ -352,8 +352,8 @@ class PageTables:
 
     def _runs(self, pfn: int, start: int, stop: int) -> Iterator[Run]:
         row = self.table[pfn][start:stop]
-        if len(row) == 1 and (kind := pte_kind(row.item(0))):
-            yield Run(start, stop, pte_pfn(row.item(0)), kind)
+        if len(row) == 1 and pte_kind(row.item()):
+            yield Run(start, stop, pte_pfn(row.item()), pte_kind(row.item()))
         if len(row) == 1 or not np.count_nonzero(row):
             return
         kind = pte_kinds(row)

@@ -169,7 +169,7 @@ class System:
         frames = self.frames
         for part in parts:
             frames.ref_add(part, -1)
-            freed = frames.runs_in_blocks(np.flatnonzero(frames.refcount[part] == 0) + part.start)
+            freed = frames.runs_in_blocks((frames.refcount[part] == 0).nonzero()[0] + part.start)
             yield change(f"{self.pages_text(part)} {self.count} -= 1")
             if freed:
                 for first, count in freed:

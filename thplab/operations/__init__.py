@@ -43,20 +43,25 @@ OPERATIONS: dict[str, Callable[..., Routine[int]]] = {
 FIELDS = {op: dict(list(signature(start).parameters.items())[1:]) for op, start in OPERATIONS.items()}
 """Operation -> the fields that it takes, as parameters with their defaults."""
 
+_WORDS = {int: "a whole number", bool: "True or False", str: "a text"}
+
+
+def _type_of(parameter: Parameter) -> type:
+    """What a field is by its annotation: a number, a flag, else a text."""
+    return int if parameter.annotation.startswith("int") else bool if parameter.annotation == "bool" else str
+
+
+_TYPES = {op: [(name, p.default is Parameter.empty, _type_of(p)) for name, p in fields.items()] for op, fields in FIELDS.items()}
+"""Operation -> for each field its name, whether it must be given, and its type."""
+
 
 def check_types(op: str, fields: dict[str, Any]) -> None:
     """BadInput if a field is missing, or is not a whole number or a text as it should be."""
-    for name, parameter in FIELDS[op].items():
-        if name not in fields:
-            if parameter.default is Parameter.empty:
-                raise BadInput(name, f"is missing for {op}", "a value")
-            continue
-        value = fields[name]
-        number = parameter.annotation.startswith("int")
-        if number and (not isinstance(value, int) or isinstance(value, bool)):
-            raise BadInput(name, f"is {value!r}", "a whole number")
-        flag = parameter.annotation == "bool"
-        if flag and not isinstance(value, bool):
-            raise BadInput(name, f"is {value!r}", "True or False")
-        if not number and not flag and not isinstance(value, str) and not (name == "advise" and value is None):
-            raise BadInput(name, f"is {value!r}", "a text")
+    for name, required, right in _TYPES[op]:
+        if name in fields:
+            value = fields[name]
+            fits = isinstance(value, right) and (right is bool or not isinstance(value, bool))
+            if not fits and not (name == "advise" and value is None):
+                raise BadInput(name, f"is {value!r}", _WORDS[right])
+        elif required:
+            raise BadInput(name, f"is missing for {op}", "a value")

@@ -6,7 +6,6 @@ It came five months after the RFC, as patch 18 of its second version, and closes
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from thplab import page_tables as pt
 from thplab.address_space import VM_LOCKED, AddressSpace, AnonVma, Vma
@@ -261,7 +260,7 @@ def unfreeze_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int,
             pages = run.cut(part.start, part.stop).pages
             yield from system.scheme.get_pages(system, pages)
             dirty = pt._PAGE_DIRTY if system.kernel.unfreeze_marks_dirty else 0
-            system.frames.flags[pages] |= np.where(tables.marked(pte_table, part, pt._SWP_EXCLUSIVE), PG_anon_exclusive, 0)
+            system.frames.flags[pages] |= tables.marked(pte_table, part, pt._SWP_EXCLUSIVE) * PG_anon_exclusive
             tables.unfreeze(pte_table, part, pt.pgprot(vma.prot) | dirty)
             yield change("PTE = the page again")
             yield from system.scheme.add_pte_rmap(system, vma, pages)
@@ -276,17 +275,17 @@ def map_unused_to_zeropage(system: System, vma: Vma, pte_table: int, runs: tuple
     """
     zero = pt.mkspecial(pt.mkyoung(pt.mk_pte(system.frames.zero_page, pt.pgprot(vma.prot))))
     for run in runs:
-        unused = tuple((np.flatnonzero(_unused(system, run.pages)) + run.start).tolist())
-        if unused:
-            system.tables.table[pte_table][list(unused)] = zero
-            yield change(f"{len(unused)} PTEs = the zero page", "Their pages hold nothing but zeroes and are freed when the split lets go.")
+        count = _map_unused(system, pte_table, run, zero)
+        if count:
+            yield change(f"{count} PTEs = the zero page", "Their pages hold nothing but zeroes and are freed when the split lets go.")
 
 
-def _unused(system: System, pages: slice) -> npt.NDArray[np.bool_]:
-    """Which of these pages are zero-filled. A bad page is not looked at: it stays what it is."""
+def _map_unused(system: System, pte_table: int, run: pt.Run, zero: int) -> int:
+    """Store `zero` in the PTEs of zero-filled pages; returns how many. A bad page is not looked at: it stays what it is."""
     frames = system.frames
-    unused: npt.NDArray[np.bool_] = (frames.content[pages] == 0) & ((frames.flags[pages] & PG_hwpoison) == 0)
-    return unused
+    unused = (frames.content[run.pages] == 0) & ((frames.flags[run.pages] & PG_hwpoison) == 0)
+    system.tables.table[pte_table][run.entries][unused] = zero
+    return int(np.count_nonzero(unused))
 
 
 # --- wrong variants -------------------------------------------------------------------------------------------------------

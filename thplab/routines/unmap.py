@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from thplab import page_tables as pt
 from thplab.address_space import AddressSpace, Vma
 from thplab.frames import PG_tail, single
@@ -243,7 +241,7 @@ def _linked(system: System, table: int, base: int, level: int, start: int, end: 
     span = 1 << system.geometry.shift(level)
     low, high = max(0, (start - base) // span), min(system.geometry.nr, -(-(end - base) // span))
     entries = system.tables.table[table][low : max(low, high)]
-    return [(low + int(i), int(entries[i])) for i in np.flatnonzero(entries) if not int(entries[i]) & pt._PAGE_PSE]
+    return [(low + i, entries.item(i)) for i in entries.nonzero()[0].tolist() if not entries.item(i) & pt._PAGE_PSE]
 
 
 # --- mutants ----------------------------------------------------------------------------------------------------------

@@ -15,28 +15,25 @@ from thplab.scenario.vocabulary import spec_of, usage
 class Fields(Mapping[str, Value]):
     """An operation's fields: a mapping that does not change and can be hashed."""
 
-    __slots__ = ("_items",)
+    __slots__ = ("_values",)
 
     def __init__(self, items: tuple[tuple[str, Value], ...]) -> None:
-        self._items = items
+        self._values = dict(items)
 
     def __getitem__(self, name: str) -> Value:
-        for key, value in self._items:
-            if key == name:
-                return value
-        raise KeyError(name)
+        return self._values[name]
 
     def __iter__(self) -> Iterator[str]:
-        return (key for key, _ in self._items)
+        return iter(self._values)
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._values)
 
     def __hash__(self) -> int:
-        return hash(self._items)
+        return hash(tuple(self._values.items()))
 
     def __repr__(self) -> str:
-        return repr(dict(self._items))
+        return repr(self._values)
 
 
 @dataclass(frozen=True)
