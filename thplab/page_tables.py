@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -203,8 +204,11 @@ def pte_modify(entry: int, protection: int) -> int:
 
 def entry_text(entry: int) -> str:
     """The set bits in letters, as a learner reads them: "P·RW·U·A·D·PSE·NX"; "empty" for 0."""
-    if entry == 0:
-        return "empty"
+    return _bits_text(entry & ~PTE_PFN_MASK) if entry else "empty"
+
+
+@cache
+def _bits_text(entry: int) -> str:
     if is_migration_entry(entry):
         return "migration·" + ("RW" if migration_write(entry) else "R")
     if is_swap_entry(entry) or is_hwpoison_entry(entry):
