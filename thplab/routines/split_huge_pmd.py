@@ -6,7 +6,7 @@ import numpy as np
 
 from thplab import page_tables as pt
 from thplab.address_space import Vma
-from thplab.frames import PG_anon_exclusive, single
+from thplab.frames import PG_anon_exclusive, PG_dirty, single
 from thplab.routines.deposit import pgtable_trans_huge_withdraw
 from thplab.routines.split_huge_page_tails import split_huge_page_tails
 from thplab.routines.walk import pmd_at
@@ -50,6 +50,8 @@ def _split_locked_pmd(system: System, vma: Vma, pmd_table: int, index: int, pmd:
     geometry, tables, mm = system.geometry, system.tables, vma.mm
     lock, page = system.ptl(pmd_table), pt.pte_pfn(pmd)
     pgtable = yield from pgtable_trans_huge_withdraw(system, mm, pmd_table)
+    if page != system.huge_zero_page and pmd & pt._PAGE_DIRTY:
+        system.frames.flags[page] |= PG_dirty  # SetPageDirty: what the PMD knows the page knows from now on, whatever becomes of the PTEs
     if page == system.huge_zero_page:
         yield from fill_zero_ptes(system, vma, pgtable)
     elif freeze:
