@@ -219,20 +219,26 @@ def free_pgtables(system: System, tlb: MmuGather, start: int, end: int) -> Routi
 
 
 def _unlink_empty_tables(system: System, mm: AddressSpace, level: int, start: int, end: int) -> list[int]:
-    """Clear the entries that lead to tables of `level` whose whole span overlaps [start, end) and no VMA; returns the tables."""
+    """Clear the entries that lead to tables of `level` that serve addresses of [start, end), where no VMA is, and those of no VMA
+    around it; returns the tables.
+    """
     geometry = system.geometry
+    span = 1 << geometry.shift(level + 1)
+    floor = max((vma.end for vma in mm.vmas if vma.end <= start), default=0)
+    ceiling = min((vma.start for vma in mm.vmas if vma.start >= end), default=geometry.address_limit)
+    low, high = start & -span, -(-end & -span)
+    low, high = low if low >= floor else low + span, high if high <= ceiling else high - span
+    if low >= high:
+        return []
     tables = [(mm.pgd, 0)]
     for at in range(geometry.levels - 1, level + 1, -1):
-        span = 1 << geometry.shift(at)
-        linked = [(base, _linked(system, table, base, at, start, end)) for table, base in tables]
-        tables = [(pt.pte_pfn(entry), base + i * span) for base, entries in linked for i, entry in entries]
-    span = 1 << geometry.shift(level + 1)
+        linked = [(base, _linked(system, table, base, at, low, high)) for table, base in tables]
+        tables = [(pt.pte_pfn(entry), base + (i << geometry.shift(at))) for base, entries in linked for i, entry in entries]
     unlinked = []
     for table, base in tables:
-        for i, entry in _linked(system, table, base, level + 1, start, end):
-            if not mm.overlapping(base + i * span, base + (i + 1) * span):
-                system.tables.set(table, i, 0)
-                unlinked.append(pt.pte_pfn(entry))
+        for i, entry in _linked(system, table, base, level + 1, low, high):
+            system.tables.set(table, i, 0)
+            unlinked.append(pt.pte_pfn(entry))
     return unlinked
 
 
