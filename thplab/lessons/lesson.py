@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from thplab.errors import BadInput
 from thplab.lessons.figure import Figure
-from thplab.lessons.tasks import Task, Verdict
+from thplab.lessons.places import first_step
+from thplab.lessons.tasks import RaceTask, Task, Verdict
 from thplab.scenario import load
 from thplab.trace import Setup, Trace, record
 from thplab.widgets import Prediction, Stepper
@@ -25,17 +26,26 @@ class Show:
     """A scenario that a lesson steps through: what is carried out, on what machine, what is asked on the way, where it begins.
 
     `scenario` is what thplab.scenario.load takes; `start` a phase's title, a step's text or a frame's number. `questions` computes
-    the questions from the trace, so that they hold in any geometry.
+    the questions from the trace, so that they hold in any geometry. `meanwhile` is what another CPU does in between: (a routine or
+    operation, the beginning of a step's text, operations); they come right after that step.
     """
 
     scenario: str
     setup: Setup = Setup()
     questions: Callable[[Trace], Sequence[Prediction]] = _no_questions
     start: int | str | None = None
+    meanwhile: tuple[str, str, str] | None = None
 
     def trace(self) -> Trace:
-        """The scenario, carried out."""
-        return record(load(self.scenario), self.setup)
+        """The scenario, carried out. Raises BadInput if the step of `meanwhile` does not occur."""
+        trace = record(load(self.scenario), self.setup)
+        if self.meanwhile is None:
+            return trace
+        where, text, ops = self.meanwhile
+        trace.seek(first_step(trace, where, text))
+        branch = trace.fork(ops)
+        branch.seek(0)
+        return branch
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,7 @@ class Lesson:
 
     notebook: str
     shows: Mapping[str, Show] = field(default_factory=dict)
-    tasks: Mapping[str, Task] = field(default_factory=dict)
+    tasks: Mapping[str, Task | RaceTask] = field(default_factory=dict)
     figures: Mapping[str, Figure] = field(default_factory=dict)
 
     @property

@@ -1,5 +1,5 @@
 """The series: all lessons, in the order in which they are read."""
 
-from thplab.lessons import story
+from thplab.lessons import refused, story
 
-LESSONS = (story.lesson,)
+LESSONS = (story.lesson, refused.lesson)
