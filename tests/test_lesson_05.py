@@ -49,7 +49,8 @@ def test_the_answers_are_what_the_kernel_does() -> None:
 def test_the_table_of_the_prediction() -> None:
     """Its lines, each from the picture: sum of the mapcounts and references of the page that is asked for its split, and the result."""
     start = "mmap A; write A 0; fork A B; mprotect B 4 1 r; "
-    for op, counted, references, result in (("", 9, 9, 0), ("pin A 4 1 dma; ", 9, 10, -16), ("munmap B 4 1; ", 8, 8, 0), ("exit B; ", 1, 1, 0)):
+    lines = (("", 9, 9, 0), ("pin A 4 1 dma; ", 9, 10, -16), ("munmap B 4 1; ", 8, 8, 0), ("exit B; ", 1, 1, 0))
+    for op, counted, references, result in lines:
         trace = record(start + op + "split A 0")
         end = trace[-1]
         before = trace[op_start(trace, end.op_index) - 1].state
@@ -66,7 +67,8 @@ def test_what_the_two_refusals_leave_behind() -> None:
     late = lesson.shows["a pin comes too late"].trace()
     end = late[-1].state
     assert end.vmstat["thp_split_pmd"] == 2 and end.vmstat["thp_split_page_failed"] == 1
-    assert end.field("refcount", 8) == 2 + 7 * 2 + 1 and "| head's `_count` | as before | + 7 for each PMD that was split |" in prose(lesson)
+    assert end.field("refcount", 8) == 2 + 7 * 2 + 1
+    assert "| head's `_count` | as before | + 7 for each PMD that was split |" in prose(lesson)
 
 
 def test_the_numbers_of_the_races() -> None:
