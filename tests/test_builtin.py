@@ -17,7 +17,7 @@ STORY = "mmap A 1thp; write A 0; fork A B; mprotect B 1/2thp 1 r; pin A 1/2thp 1
 
 
 def test_the_built_ins() -> None:
-    assert builtin() == ("story", "cow", "partial_munmap", "last_pmd", "small_pages", "zero_page", "pinned_munmap")
+    assert builtin() == ("story", "cow", "partial_munmap", "last_pmd", "small_pages", "zero_page", "pinned_munmap", "pinned_split")
     for name in builtin():
         scenario = load(name)
         assert scenario.name == name and scenario.about and scenario.ops
@@ -75,7 +75,7 @@ def test_load_takes_text_a_file_and_a_record(tmp_path: Path) -> None:
 def test_load_says_what_there_is(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="'stroy' is neither built in nor a file nor operations; expected story, a file or operations"):
         load("stroy")
-    with pytest.raises(BadInput, match="expected one of cow, last_pmd, partial_munmap, pinned_munmap, small_pages, story, zero_page, a"):
+    with pytest.raises(BadInput, match="expected one of cow, last_pmd, partial_munmap, pinned_munmap, pinned_split, small_pages, story"):
         load("")
     with pytest.raises(BadInput, match="is neither built in"):
         load("x" * 10_000)

@@ -63,6 +63,7 @@ def test_what_the_story_shows_on_every_kernel() -> None:
     traces = {kernel: record(STORY, Setup(kernel)) for kernel in KERNELS}
     results = {k: [f.result for f in trace if f.op and f.op.op == "split" and f.result is not None] for k, trace in traces.items()}
     assert results["rfc-2014"] == results["v4.5"] == [-16, 0] and results["v6.18"] == [-11, 0]
-    errors = {kernel: record("mmap A; write A 0; pin A 1 1 d; split A 0", Setup(kernel))[-1].result for kernel in ("v5.10", "v6.1", "v6.12")}
+    pinned = "mmap A; write A 0; pin A 1 1 d; split A 0"
+    errors = {kernel: record(pinned, Setup(kernel))[-1].result for kernel in ("v5.10", "v6.1", "v6.12")}
     assert errors == {"v5.10": -16, "v6.1": -11, "v6.12": -11}
     assert "the error is `-EBUSY` until 5.10 and `-EAGAIN` in 6.1 and later" in prose(lesson)

@@ -95,6 +95,16 @@ munmap A 0 1thp
 unpin dma
 exit A
 """,
+    "pinned_split": """
+scenario pinned_split: advice about a part of a huge page asks for its split; a pin refuses it, and then no longer
+mmap A
+fill A 0 1thp
+pin A 1 1 dma
+madvise A 1/2thp 2 cold
+unpin dma
+madvise A 1/2thp 2 cold
+exit A
+""",
 }
 
 
