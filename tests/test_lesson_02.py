@@ -1,0 +1,70 @@
+"""Lesson 2, the old bargain: its answers, its tasks, and the numbers in its text."""
+
+from __future__ import annotations
+
+import pytest
+from lesson_checks import answers, check_tasks, prose
+
+from thplab.explore import PAIRS, explore
+from thplab.lessons.old_bargain import lesson
+from thplab.lessons.places import op_end, op_start
+from thplab.trace import Setup, record
+
+SOLUTIONS = {
+    "remembered": "mmap A; write A 0; pin A 4 1 dma; pin A 4 1 gpu; pin A 5 1 net",
+    "who pays": "mmap A; write A 0; fork A B; fork A C; mprotect C 4 1 r",
+}
+NEARLY = {
+    "remembered": [
+        "mmap A; write A 0; pin A 4 1 dma; pin A 5 1 gpu",
+        "mmap A; write A 0; pin A 4 1 dma; pin A 5 1 gpu; pin A 6 1 net",
+        "mmap A; write A 0; fork A B; pin A 4 1 dma; pin A 4 1 gpu; pin A 5 1 net",
+    ],
+    "who pays": [
+        "mmap A; write A 0; fork A B; fork A C; munmap C 4 1",
+        "mmap A; write A 0; fork A B; fork A C; mprotect C 0 1thp r",
+        "mmap A; write A 0; fork A B; mprotect B 4 1 r",
+    ],
+}
+
+
+def test_tasks() -> None:
+    check_tasks(lesson, SOLUTIONS, NEARLY)
+
+
+def test_the_answers_are_what_the_kernel_does() -> None:
+    assert answers(lesson, "a pin of a tail") == ["2", "6"]
+    assert answers(lesson, "a split for all") == ["2", "3", "0"]
+
+
+def cost(scenario: str, kernel: str, *names: str) -> int:
+    """What the last operation costs, at full size."""
+    trace = record(scenario, Setup(kernel, "X86_64"))
+    last = len(trace.scenario.ops) - 1
+    before, after = trace[op_start(trace, last) - 1].state.costs, trace[op_end(trace, last)].state.costs
+    return sum(after.get(name, 0) - before.get(name, 0) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("row", "scenario", "names"),
+    [
+        ("letting go of a pinned tail", "mmap A; fill A 0 1thp; pin A 256 1 dma; unpin dma", ("rmw", "bit_rmw")),
+        ("B's mprotect of one page, shared with A", "mmap A; fill A 0 1thp; fork A B; mprotect B 2 1 r", ("rmw", "bit_rmw")),
+        ("flushes of the TLB in it", "mmap A; fill A 0 1thp; fork A B; mprotect B 2 1 r", ("flushes",)),
+    ],
+)
+def test_the_table_of_costs(row: str, scenario: str, names: tuple[str, ...]) -> None:
+    numbers = " | ".join(str(cost(scenario, kernel, *names)) for kernel in ("v3.16", "rfc-2014"))
+    assert f"| {row} | {numbers} |" in prose(lesson)
+
+
+def test_a_reference_of_a_small_page_is_one_operation() -> None:
+    assert cost("mmap A advise=none; write A 0; pin A 0 1 dma; unpin dma", "v3.16", "rmw", "bit_rmw") == 1
+    assert "6 atomic operations to drop it, where a small page needs 1" in prose(lesson)
+
+
+def test_what_is_said_of_the_mark() -> None:
+    right, wrong = explore(PAIRS["marked-split-and-fork"]), explore(PAIRS["unmarked-split-and-fork"])
+    assert right.failure is None and right.complete
+    assert wrong.failure is not None and "1 PMDs map the huge page" in wrong.failure.problem.problem
+    assert "but its head counts 2" in wrong.failure.problem.problem and "1 PMDs map the huge page, but its head counts 2" in prose(lesson)
