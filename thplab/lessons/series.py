@@ -3,7 +3,6 @@
 from thplab.lessons import callers, footprint, merged, old_bargain, own_kernel, page_tables, refused, story
 
 LESSONS = (
-    thplab.lesson,
     story.lesson,
     page_tables.lesson,
     old_bargain.lesson,
