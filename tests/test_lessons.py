@@ -131,7 +131,7 @@ def test_the_instructor_s_page_has_its_parts(lesson: Lesson) -> None:
 def test_links_lead_somewhere(path: Path) -> None:
     text = "\n".join(cell.source for cell in cells(path) if cell.cell_type == "markdown")
     glossary = NOTEBOOKS / "glossary.ipynb"
-    for target in re.findall(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)", text):
+    for target in re.findall(r"(?<!!)\[[^\]]+\]\(([^()\s]+(?:\(\))?)\)", text):
         name, _, place = unquote(target).partition("#")
         if name.startswith("https://"):
             continue
