@@ -12,6 +12,7 @@ from thplab.diagrams.roles import light
 from thplab.diagrams.rows import Rows
 from thplab.diagrams.view import View
 from thplab.frames import COLUMNS, FLAG_NAMES, PG_head, PG_table, PG_tail, PG_used
+from thplab.schemes.base import HeadCounter
 from thplab.state import Array, State
 from thplab.system import Pin
 
@@ -70,7 +71,7 @@ def _add_block(graph: graphviz.Digraph, view: View, block: Block) -> None:
     old = _frames(view.previous, block) if view.previous else None
     rows = [_header(view, block, frames, old)] if block.whole else [_small_header(view, block)]
     if block.whole:
-        rows.append(_counters(view, block, frames, old))
+        rows += [_counters(view, block, frames, old), *_head_counter_rows(view, block, frames, old)]
     rows.append(_titles(view, block))
     rows += [_row(view, block, run, frames, old) for run in block.rows]
     kind = _status(frames).split()[0] if block.whole else "small"
@@ -117,7 +118,7 @@ def _counters(view: View, block: Block, frames: Array, old: Array | None) -> Row
     old_count = int(_column(old, "refcount")[0]) if old is not None and before else None
     spans = [Span(f"{name} "), *old_new(str(old_count) if old_count is not None else None, str(count))]
     was = _flags(old) if old is not None and before else flags
-    letters = _head_counters(view, frames, old if before else None)
+    letters = []
     for flag in dict.fromkeys((*was, *flags)):
         new, gone = flag not in was, flag not in flags
         letters.append(Span(("+" if new else "−" if gone else "") + f"PG_{flag} ", "ink" if new or gone else "muted", new or gone, SMALL))
@@ -132,15 +133,25 @@ def _counters(view: View, block: Block, frames: Array, old: Array | None) -> Row
     )
 
 
-def _head_counters(view: View, frames: Array, old: Array | None) -> list[Span]:
-    """The counters that the compound page has once, as logical counts, each under the kernel's name."""
-    spans = []
+def _head_counter_rows(view: View, block: Block, frames: Array, old: Array | None) -> list[Row]:
+    """The counters that the compound page has once, a row each. What is no compound page keeps their place."""
+    before = old if old is not None and _status(old) == COMPOUND else None
+    rows = []
     for counter in view.state.kernel.head_counters:
-        raw = int(_column(frames, counter.column)[0])
-        before = int(_column(old, counter.column)[0]) if old is not None else raw
-        text = counter.text(raw) if before == raw else f"{counter.text(before)} → {counter.text(raw)}"
-        spans.append(Span(f"{counter.name} {text} ", "ink", before != raw, SMALL))
-    return spans
+        id = f"{block.id}-{counter.column}"
+        compound = _status(frames) == COMPOUND
+        was, text = _told(counter, frames, before) if compound else (None, "")
+        ground = view.ground(id, was is not None, "page-row")
+        name = Cell(f"{id}-name", [Span(counter.name if compound else "", size=SMALL)], PAGE_WIDTH + COUNT_WIDTH, ground)
+        rows.append(Row("", [name, Cell(id, old_new(was, text), MAP_WIDTH, ground)]))
+    return rows
+
+
+def _told(counter: HeadCounter, frames: Array, old: Array | None) -> tuple[str | None, str]:
+    """What a counter of the head said before, None if the same, and what it says now."""
+    raw = int(_column(frames, counter.column)[0])
+    was = int(_column(old, counter.column)[0]) if old is not None else raw
+    return (None if was == raw else counter.text(was)), counter.text(raw)
 
 
 def _flags(frames: Array) -> tuple[str, ...]:
