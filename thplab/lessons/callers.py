@@ -8,6 +8,7 @@ from thplab.errors import errname
 from thplab.lessons.figure import Figure, after
 from thplab.lessons.lesson import Lesson, Show
 from thplab.lessons.places import first_step, frames_in_use, op_end, op_start
+from thplab.lessons.questions import page_splits, pin_leaves, refused_splits, split_result
 from thplab.lessons.tasks import Task
 from thplab.observe import smaps
 from thplab.state import State
@@ -305,4 +306,5 @@ lesson = Lesson(
         "two_alike": Figure(_TWO_ALIKE, after("madvise"), _MINI),
         "three_vmas": Figure(_THREE_VMAS, after("mprotect"), _V618),
     },
+    families=(split_result, refused_splits, pin_leaves, page_splits,),
 )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from thplab.lessons.figure import Figure, after
 from thplab.lessons.lesson import Lesson, Show
 from thplab.lessons.places import frames_in_use, op_end, op_start
+from thplab.lessons.questions import freed_by_munmap, memory_in_two_kernels
 from thplab.lessons.tasks import Task
 from thplab.observe import smaps
 from thplab.trace import Setup, Trace
@@ -215,4 +216,6 @@ lesson = Lesson(
         "one_byte": Figure(_ONE_BYTE, after("write"), _V618),
         "shared": Figure(_SHARED, after("fork"), _V45),
     },
+    families=(freed_by_munmap, memory_in_two_kernels,),
+    quiz_setup=_V45,
 )

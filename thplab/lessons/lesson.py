@@ -12,7 +12,8 @@ from thplab.lessons.places import first_step
 from thplab.lessons.tasks import RaceTask, Task, Verdict
 from thplab.scenario import load
 from thplab.trace import Setup, Trace, record
-from thplab.widgets import Prediction, Stepper
+from thplab.widgets import Prediction, Quiz, Stepper
+from thplab.widgets.question import Family
 
 Thing = TypeVar("Thing")
 
@@ -56,6 +57,9 @@ class Lesson:
     shows: Mapping[str, Show] = field(default_factory=dict)
     tasks: Mapping[str, Task | RaceTask] = field(default_factory=dict)
     figures: Mapping[str, Figure] = field(default_factory=dict)
+    families: Sequence[Family] = ()
+    """The kinds of questions in "check yourself", and the machine that they are about."""
+    quiz_setup: Setup = Setup()
 
     @property
     def number(self) -> int:
@@ -86,6 +90,10 @@ class Lesson:
         if not 1 <= level <= len(hints):
             raise BadInput("level", f"is {level}", f"1 to {len(hints)}")
         print(hints[level - 1])
+
+    def quiz(self, count: int = 5, seed: int = 1) -> Quiz:
+        """Questions to check oneself, made from states; other ones for another seed. Raises BadInput for a count that cannot be."""
+        return Quiz(self.families, self.quiz_setup, count, seed)
 
 
 def _named(argument: str, name: str, things: Mapping[str, Thing]) -> Thing:

@@ -9,6 +9,7 @@ from thplab import kernels
 from thplab.lessons.figure import Figure, after
 from thplab.lessons.lesson import Lesson, Show
 from thplab.lessons.places import frames_in_use, op_end, op_start
+from thplab.lessons.questions import mapped_by_pmd, memory_in_two_kernels, raw_tail_mapcount, split_result, tail_mapcount
 from thplab.lessons.tasks import Task
 from thplab.observe import smaps
 from thplab.trace import Setup, Trace, record
@@ -200,4 +201,6 @@ lesson = Lesson(
         "shared_v618": Figure(_PART, after("fork"), _V618),
         "part_v618": Figure(_PART, after("mprotect"), _V618),
     },
+    families=(memory_in_two_kernels, raw_tail_mapcount, tail_mapcount, split_result, mapped_by_pmd,),
+    quiz_setup=_V618,
 )

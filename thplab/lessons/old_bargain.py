@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from thplab.lessons.figure import Figure, after
 from thplab.lessons.lesson import Lesson, Show
 from thplab.lessons.places import first_step, op_end, op_start
+from thplab.lessons.questions import head_refcount, mapped_by_pmd, page_splits, pin_leaves, raw_tail_mapcount
 from thplab.lessons.tasks import Task
 from thplab.observe import smaps
 from thplab.trace import Frame, Setup, Trace
@@ -185,4 +186,6 @@ lesson = Lesson(
         "rfc": Figure(_SPLIT, after("pin")),
         "full": Figure(_SPLIT, after("pin"), _FULL),
     },
+    families=(raw_tail_mapcount, head_refcount, pin_leaves, page_splits, mapped_by_pmd,),
+    quiz_setup=_V316,
 )

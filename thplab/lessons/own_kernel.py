@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from thplab.lessons.figure import Figure, after
 from thplab.lessons.lesson import Lesson, Show
 from thplab.lessons.places import op_end, op_start
+from thplab.lessons.questions import freed_by_munmap, mapped_by_pmd, page_splits, pmd_splits, refused_splits
 from thplab.lessons.tasks import Task
 from thplab.live import portable_part
 from thplab.observe import smaps
@@ -134,4 +135,6 @@ lesson = Lesson(
         "hole": Figure("partial_munmap", after("munmap"), _TODAY),
         "pinned": Figure("pinned_split", after("pin"), _TODAY),
     },
+    families=(pmd_splits, page_splits, refused_splits, freed_by_munmap, mapped_by_pmd,),
+    quiz_setup=Setup("v6.18"),
 )

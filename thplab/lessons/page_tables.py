@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from thplab.lessons.figure import Figure, after
 from thplab.lessons.lesson import Lesson, Show
 from thplab.lessons.places import first_step, frames_in_use, op_end, op_start
+from thplab.lessons.questions import mapped_by_pmd, table_index
 from thplab.lessons.tasks import Task
 from thplab.state import State
 from thplab.trace import Frame, Setup, Trace
@@ -227,4 +228,6 @@ lesson = Lesson(
         "before": Figure(_NO_BLOCK, after("write", 1), _LITTLE),
         "zero": Figure("zero_page", after("read")),
     },
+    families=(table_index, mapped_by_pmd,),
+    quiz_setup=Setup(geometry="X86_64"),
 )

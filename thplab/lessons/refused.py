@@ -9,6 +9,7 @@ from thplab.explore.race import Race
 from thplab.lessons.figure import Figure, after
 from thplab.lessons.lesson import Lesson, Show
 from thplab.lessons.places import first_step, op_end, op_start
+from thplab.lessons.questions import head_refcount, page_splits, pin_leaves, refused_splits, split_result
 from thplab.lessons.tasks import RaceTask, Task
 from thplab.state import State
 from thplab.trace import Frame, Setup, Trace
@@ -277,4 +278,5 @@ lesson = Lesson(
         "full_size": Figure(_THREE_ATTEMPTS, after("mprotect"), Setup(geometry="X86_64")),
         "shared_v45": Figure(_SHARED, after("fork"), _V45),
     },
+    families=(split_result, refused_splits, pin_leaves, page_splits, head_refcount,),
 )

@@ -8,6 +8,7 @@ from thplab.errors import errname
 from thplab.lessons.figure import Figure, after
 from thplab.lessons.lesson import Lesson, Show
 from thplab.lessons.places import first_step, frames_in_use, phase_start
+from thplab.lessons.questions import head_mapcount, head_refcount, pin_leaves, pmd_splits, split_result
 from thplab.lessons.tasks import Task
 from thplab.state import State
 from thplab.trace import Frame, Setup, Trace
@@ -198,4 +199,5 @@ lesson = Lesson(
         "split_page": Figure("story", after("split")),
         "full_size": Figure("story", after("fork"), _FULL_SIZE),
     },
+    families=(head_refcount, head_mapcount, pmd_splits, split_result, pin_leaves,),
 )
