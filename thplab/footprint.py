@@ -254,7 +254,7 @@ def project(kernel: str | Kernel, question: Population, pressure: float = 0.0, m
     # The queue: in the order of the huge pages in any case, whether they come at the fault or when a part has lost its last mapping.
     lost_some = question.unmapping == question.sharing
     partial = partly_unmapped | (some_unmapped & pinned & bool(record.queues_unmapped))
-    partial &= lost_some and _queues(record)
+    partial &= lost_some and queues(record)
     queued = partial | ((some_mapped | pinned) & bool(record.queues_new_thps))
 
     # The shrinker.
@@ -286,7 +286,7 @@ def _checked(kernel: str | Kernel, question: Population, pressure: float, max_pt
     return record
 
 
-def _queues(record: Kernel) -> bool:
+def queues(record: Kernel) -> bool:
     """Does the scheme queue a huge page of which a part has lost its last mapping? Then its fields say whether it is queued."""
     return "deferred" in record.scheme.raw_fields(dict.fromkeys(COLUMNS, 0), True)
 

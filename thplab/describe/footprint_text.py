@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from thplab.footprint import NO_PIN, Footprint, Population
+from thplab import kernels
+from thplab.footprint import NO_PIN, Footprint, Population, queues
+from thplab.kernels import Kernel
 
 
 def footprint_table(question: Population, answers: Sequence[tuple[Footprint, Footprint]], pressure: float) -> str:
@@ -40,6 +42,17 @@ def reading(answers: Sequence[Footprint]) -> str:
     for answer in answers:
         groups.setdefault(answer.held - answer.mapped, []).append(answer.kernel)
     return "In the end " + "; ".join(f"{_joined(names)} {_holds(more, len(names))}" for more, names in groups.items()) + "."
+
+
+def reason(kernel: str | Kernel) -> str:
+    """Why a kernel holds what it holds: what a munmap of a part does there, and what happens when memory runs short."""
+    record = kernels.kernel(kernel) if isinstance(kernel, str) else kernel
+    if not record.scheme.pmd_split_is_local:
+        return "A munmap of a part splits the page, so the part is free at once. A pin keeps the small page that it is on."
+    if not queues(record):
+        return "A munmap of a part splits the mapping only. Nobody remembers the part, so all of the page is held while any of it is used."
+    zero = " Small pages that hold only zeros are freed as well." if record.split_frees_zero_pages else ""
+    return f"A munmap of a part queues the page. When memory runs short, the shrinker splits what it gets to, unless it is pinned.{zero}"
 
 
 def _holds(more: int, kernels: int) -> str:

@@ -2,6 +2,7 @@
 
 from thplab.plots.costs import costs
 from thplab.plots.footprint import footprint
+from thplab.plots.held import held
 from thplab.plots.plot import Plot
 
-__all__ = ["Plot", "costs", "footprint"]
+__all__ = ["Plot", "costs", "footprint", "held"]

@@ -9,14 +9,13 @@ from matplotlib.figure import Figure
 from thplab.compare import COST_NAMES, COSTS, Comparison, compare
 from thplab.diagrams.roles import light
 from thplab.kernels import Kernel
-from thplab.plots.plot import LINES, Plot
+from thplab.plots.plot import HATCHES, LINES, Plot
 from thplab.scenario import Scenario, load
 
 ATOMIC, FLUSHES, DEAF, LOCKS = "atomic operations", "TLB flushes", "interrupts off", "locks taken"
 KINDS = (ATOMIC, FLUSHES, LOCKS, DEAF)
 _KIND_OF = {COST_NAMES["rmw"]: ATOMIC, COST_NAMES["bit_rmw"]: ATOMIC, COST_NAMES["flushes"]: FLUSHES, COST_NAMES["irqs_off"]: DEAF}
 """Cost of a comparison -> the panel that it is counted in; all others are locks by name."""
-HATCHES = ("", "///", "...", "xx")
 
 
 KERNELS = ("v3.16", "rfc-2014", "v4.5", "v6.18")

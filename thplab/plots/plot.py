@@ -18,6 +18,7 @@ LINES = ("process-0", "process-1", "process-2", "process-3")
 """Colour roles of what is compared, in their order. A shape or a dash always tells the same as the colour."""
 DASHES = ("-", "--", "-.", ":")
 MARKS = ("o", "s", "^", "D")
+HATCHES = ("", "///", "\\\\\\\\", "xx")
 _STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "thplab", "font.family": "sans-serif", "font.size": 10.0}
 
 

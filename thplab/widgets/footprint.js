@@ -1,0 +1,124 @@
+// The footprint lab: sliders, and what each kernel holds. Python computes each position; a page without it has some of them.
+
+const OFFLINE = "Without Python only the share that is unmapped can be changed, in steps of 10 %, and memory pressure, none or all.";
+
+class FootprintView {
+  constructor(data, grid, model, el) {
+    this.model = model;
+    this.live = typeof model.send === "function";
+    this.grid = grid;
+    this.waiting = 0;
+    this.wanted = { ...data.values };
+    this.id = `thp-footprint-${model.get("packed").slice(-24).replace(/\W/g, "")}`;
+    this.root = h("div", { class: "thp-widget thp-footprint", role: "group", "aria-label": "Footprint lab", keydown: event => this.key(event) });
+    this.picture = h("div", { class: "thp-plot" });
+    this.words = h("p", { class: "thp-caption", role: "status" });
+    this.says = h("p", { class: "thp-says", "aria-live": "polite" }, this.live ? "" : OFFLINE);
+    this.table = h("table", {});
+    this.reasons = h("dl", { class: "thp-reasons" });
+    this.root.append(this.buildControls(data.controls), this.picture, this.words, this.says,
+      h("div", { class: "thp-numbers" }, this.table),
+      h("details", { class: "thp-words" }, h("summary", {}, "Why each kernel holds what it holds"), this.reasons));
+    el.replaceChildren(this.root);
+    this.show(data);
+  }
+
+  buildControls(controls) {
+    this.inputs = new Map();
+    const lines = controls.map(control => {
+      const id = `${this.id}-${control.name}`, told = h("output", { for: id, class: "thp-told" });
+      const input = control.options
+        ? h("select", { id }, ...control.options.map(name => h("option", { value: name }, name)))
+        : h("input", { id, type: "range", min: control.min, max: control.max, step: control.step });
+      if (!this.live && !["unmapped", "pressure"].includes(control.name)) input.disabled = true;
+      if (!this.live && control.name === "unmapped") input.step = 0.1;
+      if (!this.live && control.name === "pressure") input.step = 1;
+      input.addEventListener(control.options ? "change" : "input", () => this.change(control, input));
+      this.inputs.set(control.name, { control, input, told });
+      return h("div", { class: "thp-control" }, h("label", { for: id }, control.label), input, told);
+    });
+    return h("div", { class: "thp-sliders" }, ...lines);
+  }
+
+  change(control, input) {
+    this.wanted[control.name] = control.options ? input.value : Number(input.value);
+    // Nobody can unmap who does not map.
+    if (this.wanted.unmapping > this.wanted.sharing) this.wanted.unmapping = this.wanted.sharing;
+    this.drawControls();
+    this.pump();
+  }
+
+  // One question at a time. What was asked meanwhile is forgotten but for the last.
+  pump() {
+    if (!this.live) {
+      const near = this.grid.answers.find(({ values }) =>
+        Math.abs(values.unmapped - this.wanted.unmapped) < 0.01 && values.pressure === Math.round(this.wanted.pressure));
+      if (near) this.show(near);
+      return;
+    }
+    if (this.waiting) return;
+    this.asked = JSON.stringify(this.wanted);
+    this.waiting = setTimeout(() => { this.waiting = 0; this.says.textContent = "The kernel does not answer."; }, 20000);
+    this.root.setAttribute("aria-busy", true);
+    this.model.send({ values: this.wanted });
+  }
+
+  answered(data) {
+    clearTimeout(this.waiting);
+    this.waiting = 0;
+    this.root.removeAttribute("aria-busy");
+    this.show(data);
+    if (this.asked && this.asked !== JSON.stringify(this.wanted)) this.pump();
+  }
+
+  show(data) {
+    const svg = document.importNode(new DOMParser().parseFromString(data.picture, "image/svg+xml").documentElement, true);
+    this.picture.replaceChildren(svg);
+    this.words.replaceChildren(...rich(data.words));
+    if (this.live) this.says.textContent = data.says;
+    const [heading, ...rows] = data.table;
+    this.table.replaceChildren(h("caption", {}, "Memory in MiB; split, refused and queued count huge pages"),
+      h("thead", {}, h("tr", {}, ...heading.map(text => h("th", { scope: "col" }, text)))),
+      h("tbody", {}, ...rows.map(([kernel, ...cells]) =>
+        h("tr", {}, h("th", { scope: "row" }, kernel), ...cells.map(text => h("td", { class: "thp-number" }, text))))));
+    this.reasons.replaceChildren(...data.reasons.flatMap(([kernel, why]) => [h("dt", {}, kernel), h("dd", {}, ...rich(why))]));
+    this.drawControls();
+    this.root.dataset.answered = JSON.stringify(data.values);
+  }
+
+  drawControls() {
+    for (const [name, { control, input, told }] of this.inputs) {
+      const value = this.wanted[name];
+      if (name === "unmapping") input.max = this.wanted.sharing;
+      if (document.activeElement !== input || control.options) input.value = value;
+      const text = control.percent ? `${Math.round(100 * value)} %` : control.options ? "" : value.toLocaleString("en");
+      told.textContent = text;
+      if (!control.options) {
+        input.setAttribute("aria-valuetext", text);
+        input.style.setProperty("--done", `${(100 * (value - input.min)) / Math.max(1e-9, input.max - input.min)}%`);
+      }
+    }
+  }
+
+  // JupyterLab would take the arrow keys and move to another cell.
+  key(event) {
+    if (event.target.matches("input, select, summary")) event.stopPropagation();
+  }
+
+  destroy() {
+    clearTimeout(this.waiting);
+  }
+}
+
+async function render({ model, el }) {
+  const packed = model.get("grid"), grid = packed ? await unpack(packed) : { answers: [] };
+  const view = new FootprintView(await unpack(model.get("packed")), grid, model, el);
+  const follow = async () => view.answered(await unpack(model.get("packed")));
+  model.on("change:packed", follow);
+  return () => {
+    model.off("change:packed", follow);
+    view.destroy();
+  };
+}
+
+export default { render };

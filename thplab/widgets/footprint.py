@@ -1,0 +1,103 @@
+"""The footprint lab: sliders for a population of huge pages, and what each kernel holds of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from thplab import plots
+from thplab.describe.footprint_text import reading, reason
+from thplab.errors import BadInput
+from thplab.footprint import PATTERNS, population, project
+from thplab.geometry import X86_64
+from thplab.plots.footprint import KERNELS
+from thplab.widgets.page import pack
+from thplab.widgets.widget import Widget
+
+MOST_THPS = 4000
+GRID = tuple(step / 10 for step in range(11))
+"""The shares that a page without Python has, for each of PRESSURES."""
+PRESSURES = (0.0, 1.0)
+
+
+class FootprintLab(Widget, page="footprint"):
+    """Memory mapped against memory held for thousands of huge pages, on several kernels, as the learner moves sliders.
+
+    The arguments are where the sliders begin: how many huge pages; the share of their small pages that is unmapped and in which of
+    PATTERNS; the share of the deferred split queue to which the shrinker gets; how many processes map each, and how many of them
+    unmap; the shares that are pinned and zero-filled. Raises BadInput as thplab.footprint.population() and project() do.
+    """
+
+    traits_in_html = ("grid",)
+
+    def __init__(
+        self,
+        kernels: Sequence[str] = KERNELS,
+        thps: int = 1000,
+        unmapped: float = 0.5,
+        pattern: str = "random",
+        pressure: float = 0.0,
+        sharing: int = 1,
+        unmapping: int = 1,
+        pinned: float = 0.0,
+        zero_filled: float = 0.0,
+    ) -> None:
+        self.kernels = tuple(kernels)
+        self._values = {
+            "thps": thps, "unmapped": unmapped, "pattern": pattern, "pressure": pressure, "sharing": sharing, "unmapping": unmapping,
+            "pinned": pinned, "zero_filled": zero_filled,
+        }  # fmt: skip
+        self.answer = self._answer(self._values)
+        super().__init__(packed=pack(self.answer | {"controls": _controls(self._values)}))
+        self.on_msg(self._asked)
+
+    def _answer(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """All that is shown at one position of the sliders."""
+        question = population(
+            values["thps"], values["unmapped"], values["pattern"], X86_64, values["sharing"], values["unmapping"],
+            values["zero_filled"], values["pinned"],
+        )  # fmt: skip
+        answers = [project(kernel, question, values["pressure"]) for kernel in self.kernels]
+        plot = plots.held(answers, question.unmapped.size * X86_64.page_size)
+        return {
+            "values": dict(values),
+            "picture": plot.svg(),
+            "table": plot.table,
+            "words": reading(answers),
+            "reasons": [[answer.kernel, reason(answer.kernel)] for answer in answers],
+            "says": "",
+        }
+
+    def _asked(self, _widget: Any, asked: dict[str, Any], _buffers: Any) -> None:
+        """Answer one position of the sliders; one that makes no sense is told, and what is shown stays."""
+        values = self._values | {name: value for name, value in dict(asked.get("values", {})).items() if name in self._values}
+        try:
+            self.answer, self._values = self._answer(values), values
+        except BadInput as error:
+            self.answer = self.answer | {"says": str(error), "values": values}
+        self.packed = pack(self.answer | {"controls": _controls(self._values)})
+
+    @cached_property
+    def grid(self) -> str:
+        """What a page without Python shows: the positions of GRID and PRESSURES, packed; the other sliders as they were at first."""
+        at = [self._values | {"unmapped": share, "pressure": pressure} for pressure in PRESSURES for share in GRID]
+        return pack({"answers": [self._answer(values) for values in at]})
+
+    def still(self) -> tuple[str, str]:
+        """The picture at the position of the sliders, and what it says."""
+        return self.answer["picture"], self.answer["words"]
+
+
+def _controls(values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The sliders, in the order in which they stand: name, label, what it may be, and how a value is told."""
+    return [
+        {"name": "thps", "label": "huge pages", "min": 10, "max": MOST_THPS, "step": 10},
+        {"name": "unmapped", "label": "unmapped", "min": 0, "max": 1, "step": 0.01, "percent": True},
+        {"name": "pattern", "label": "which small pages", "options": list(PATTERNS)},
+        {"name": "pressure", "label": "memory pressure", "min": 0, "max": 1, "step": 0.05, "percent": True},
+        {"name": "sharing", "label": "processes that map each", "min": 1, "max": 8, "step": 1},
+        {"name": "unmapping", "label": "of them unmap", "min": 0, "max": int(values["sharing"]), "step": 1},
+        {"name": "pinned", "label": "pinned", "min": 0, "max": 1, "step": 0.01, "percent": True},
+        {"name": "zero_filled", "label": "zero-filled", "min": 0, "max": 1, "step": 0.01, "percent": True},
+    ]
