@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 
 import numpy as np
@@ -82,12 +82,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Compared:
-    """One operation on all kernels. `remarks` has one text for each kernel: why it could not carry the operation out, else empty."""
+    """One operation on all kernels. `remarks` has one text for each kernel: why it could not carry the operation out, else empty.
+
+    `states` are the machines' afterwards.
+    """
 
     op: Operation
     phase: int
     rows: tuple[Row, ...]
     remarks: tuple[str, ...]
+    states: tuple[State, ...] = field(compare=False, repr=False)
 
     def row(self, label: str) -> Row:
         """The row of that label. Raises BadInput, naming those that there are, if there is none."""
@@ -109,7 +113,8 @@ class Compared:
 class Comparison:
     """A scenario on several kernels: `operations` in order, and in `totals` the events and costs of all of it.
 
-    `problem` names the first operation that no kernel could carry out, and kernels that met a bug of their own; else it is empty.
+    `start` are the machines' states before the first operation. `problem` names the first operation that no kernel could carry out,
+    and kernels that met a bug of their own; else it is empty.
     """
 
     scenario: Scenario
@@ -118,6 +123,7 @@ class Comparison:
     operations: tuple[Compared, ...]
     totals: tuple[Row, ...]
     problem: str
+    start: tuple[State, ...] = field(compare=False, repr=False)
 
 
 def compare(
@@ -137,15 +143,16 @@ def compare(
         raise BadInput("kernels", f"are {', '.join(names)}", "two or more different ones of " + ", ".join(known.KERNELS))
     device = swap or (scenario.env if scenario.env in DEVICES else "")
     runs = [_Run(Setup(record, geometry, memory, swap=device)) for record in records]
+    start = tuple(run.state for run in runs)
     operations = tuple(_compared(runs, op, scenario.phase_of(index)) for index, op in enumerate(scenario.ops))
     totals = _rows([run.totals for run in runs], [{} for _ in runs])
-    return Comparison(scenario, runs[0].state.geometry, records, operations, totals, _problem(names, operations))
+    return Comparison(scenario, start[0].geometry, records, operations, totals, _problem(names, operations), start)
 
 
 def _compared(runs: Sequence[_Run], op: Operation, phase: int) -> Compared:
     before = [run.facts for run in runs]
     remarks = tuple(run.perform(op) for run in runs)
-    return Compared(op, phase, _rows([run.facts for run in runs], before), remarks)
+    return Compared(op, phase, _rows([run.facts for run in runs], before), remarks, tuple(run.state for run in runs))
 
 
 def _rows(after: Sequence[Facts], before: Sequence[Facts]) -> tuple[Row, ...]:

@@ -137,10 +137,11 @@ def _broken(text: str, width: int) -> list[str]:
 def _cell(row: Row, index: int) -> str:
     """A value, with what it was before where that is short; marked if it is not the first kernel's."""
     mark = "*" if row.values[index] != row.values[0] else ""
-    return mark + _change(row, index)
+    return mark + value_text(row, index)
 
 
-def _change(row: Row, index: int) -> str:
+def value_text(row: Row, index: int) -> str:
+    """The value of a row on one kernel, with what it was before where both are numbers: "2 → 513"."""
     new, old = row.values[index], row.before[index]
     if row.group in (ANSWER, EVENTS, COSTS) or old in (None, new) or not (_is_number(old) and _is_number(new)):
         return _text(new)
@@ -149,7 +150,7 @@ def _change(row: Row, index: int) -> str:
 
 def _fact(row: Row) -> str:
     """A row on which all agree: "F0 references 1 → 2", where they were the same before, too."""
-    value = _change(row, 0) if len(set(row.before)) == 1 else _text(row.values[0])
+    value = value_text(row, 0) if len(set(row.before)) == 1 else _text(row.values[0])
     return f"{row.label} {value}".replace(_GAP, " ")
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from matplotlib.figure import Figure
 
-from thplab.compare import COST_NAMES, COSTS, Comparison, compare
+from thplab.compare import COST_NAMES, COSTS, Row, compare
 from thplab.diagrams.roles import light
 from thplab.kernels import Kernel
 from thplab.plots.plot import HATCHES, LINES, Plot
@@ -27,7 +27,7 @@ def costs(scenario: Scenario | str, kernels: Sequence[str | Kernel] = KERNELS, g
     `scenario` is a Scenario, or what thplab.scenario.load takes. Raises BadInput as compare() does.
     """
     comparison = compare(load(scenario) if isinstance(scenario, str) else scenario, kernels, geometry)
-    counts = counted(comparison)
+    counts = counted(comparison.totals, len(comparison.kernels))
     names = [kernel.name for kernel in comparison.kernels]
     title = f"What it costs, at {comparison.geometry.nr} pages in a huge page"
     table = (("", *names), *((kind, *(f"{count:,}" for count in counts[kind])) for kind in KINDS))
@@ -35,10 +35,10 @@ def costs(scenario: Scenario | str, kernels: Sequence[str | Kernel] = KERNELS, g
     return Plot(_drawn(title, names, counts), title, f"{'; '.join(said)}.", table)
 
 
-def counted(comparison: Comparison) -> dict[str, tuple[int, ...]]:
-    """Kind of cost -> what the whole scenario costs on each kernel of the comparison."""
-    sums = {kind: [0] * len(comparison.kernels) for kind in KINDS}
-    for row in comparison.totals:
+def counted(rows: Iterable[Row], kernels: int) -> dict[str, tuple[int, ...]]:
+    """Kind of cost -> what these rows of a comparison of so many kernels cost on each."""
+    sums = {kind: [0] * kernels for kind in KINDS}
+    for row in rows:
         if row.group == COSTS:
             kind = sums[_KIND_OF.get(row.name, LOCKS)]
             for index, value in enumerate(row.values):

@@ -1,5 +1,6 @@
 """What a learner operates in a notebook. Widgets hold no simulation: they show frames that were recorded before."""
 
+from thplab.widgets.compare import Compare
 from thplab.widgets.footprint import FootprintLab
 from thplab.widgets.prediction import Prediction
 from thplab.widgets.question import Question
@@ -7,4 +8,4 @@ from thplab.widgets.quiz import Quiz
 from thplab.widgets.race import RaceStepper
 from thplab.widgets.stepper import Stepper
 
-__all__ = ["FootprintLab", "Prediction", "Question", "Quiz", "RaceStepper", "Stepper"]
+__all__ = ["Compare", "FootprintLab", "Prediction", "Question", "Quiz", "RaceStepper", "Stepper"]

@@ -1,0 +1,155 @@
+"""The comparison and the footprint lab in a real browser: every control, by mouse and by key, with Python and without."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from labserver import lab, open_and_run, page
+from nbformat.v4 import new_code_cell, new_notebook
+from playwright.sync_api import Locator, Page, expect
+
+from thplab.widgets import Compare, FootprintLab
+
+pytestmark = pytest.mark.browser
+CELLS = (
+    "from thplab.widgets import Compare\nCompare('mmap A; fill A 0 1thp; fork A B; mprotect B 4 1 r', ('v3.16', 'rfc-2014', 'v6.18'))",
+    "from thplab.widgets import FootprintLab\nFootprintLab(thps=100)",
+)
+PYTHON = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+
+
+@pytest.fixture(scope="module")
+def pg(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    folder = tmp_path_factory.mktemp("notebooks")
+    nbformat.write(new_notebook(cells=[new_code_cell(cell) for cell in CELLS], metadata=PYTHON), folder / "one.ipynb")  # type: ignore[no-untyped-call]
+    with lab(folder) as server, page(height=720) as pg:
+        open_and_run(pg, server.base, server.token, "one.ipynb")
+        yield pg
+
+
+@pytest.fixture
+def comparison(pg: Page) -> Locator:
+    found = pg.locator(".thp-compare[data-step]")
+    found.wait_for()
+    return found
+
+
+@pytest.fixture
+def footprint(pg: Page) -> Locator:
+    found = pg.locator(".thp-footprint[data-answered]")
+    found.wait_for()
+    return found
+
+
+def button(widget: Locator, name: str) -> Locator:
+    return widget.get_by_role("button", name=name, exact=True)
+
+
+def test_step_back_slider_and_keys(comparison: Locator) -> None:
+    ways = {"Next operation": 1, "Last operation": 4, "Back one operation": 3, "Before the first operation": 0}
+    for name, step in ways.items():
+        button(comparison, name).click()
+        expect(comparison).to_have_attribute("data-step", str(step))
+    comparison.get_by_role("slider", name="Operation").fill("3")
+    expect(comparison).to_have_attribute("data-step", "3")
+    button(comparison, "Next operation").focus()
+    for key, step in (("ArrowRight", 4), ("ArrowLeft", 3), ("Home", 0), ("End", 4)):
+        comparison.page.keyboard.press(key)
+        expect(comparison).to_have_attribute("data-step", str(step))
+    expect(comparison.get_by_role("status")).to_contain_text("4. mprotect(B, page 4, r)")
+    expect(button(comparison, "Next operation")).to_have_attribute("aria-disabled", "true")
+
+
+def test_differences_are_marked_in_a_table_and_all_of_it_can_be_seen(comparison: Locator) -> None:
+    comparison.get_by_role("slider", name="Operation").fill("4")
+    row = comparison.locator("tr", has=comparison.page.get_by_role("rowheader", name="F0 is", exact=True))
+    expect(row.locator("td")).to_have_text(["8 small pages", "≠ compound", "≠ compound"])
+    before = comparison.locator(".thp-numbers tr").count()
+    comparison.get_by_role("switch", name="only what differs").uncheck()
+    expect(comparison.get_by_role("rowheader", name="returns", exact=True)).to_be_visible()
+    assert comparison.locator(".thp-numbers tr").count() > before
+    comparison.get_by_role("switch", name="only what differs").check()
+    expect(comparison.locator(".thp-cost").first).to_contain_text("of")
+
+
+def test_the_pictures_are_those_of_the_chosen_kernels(comparison: Locator) -> None:
+    comparison.get_by_role("slider", name="Operation").fill("4")
+    left, right = (comparison.locator(".thp-picture svg").nth(side) for side in (0, 1))
+    expect(left).to_contain_text("8 ordinary pages")
+    expect(right).to_contain_text("_large_mapcount")
+    comparison.get_by_label("Kernel of the left picture").select_option(label="rfc-2014 (rfc)")
+    expect(comparison.locator(".thp-picture svg").nth(0)).not_to_contain_text("8 ordinary pages")
+    boxes = [comparison.locator(".thp-picture").nth(side).bounding_box() for side in (0, 1)]
+    button(comparison, "Back one operation").click()
+    assert [comparison.locator(".thp-picture").nth(side).bounding_box() for side in (0, 1)] == boxes, "pictures keep their places"
+
+
+def test_something_else_can_be_compared_and_a_mistake_is_told(comparison: Locator) -> None:
+    comparison.get_by_text("Compare something else", exact=True).click()
+    comparison.get_by_label("A built-in scenario, or operations").fill("cow")
+    comparison.get_by_role("checkbox", name="v3.16").uncheck()
+    comparison.get_by_role("checkbox", name="v4.5").check()
+    comparison.get_by_label("Geometry").select_option("MINI")
+    button(comparison, "Compare").click()
+    expect(comparison.locator("thead th")).to_have_text(["rfc-2014", "v4.5", "v6.18"])
+    expect(comparison).to_have_attribute("data-step", "0")
+    comparison.get_by_label("A built-in scenario, or operations").fill("mmap A; wriet A 0")
+    button(comparison, "Compare").click()
+    expect(comparison.locator(".thp-says")).to_contain_text("wriet")
+    expect(comparison.locator("thead th")).to_have_text(["rfc-2014", "v4.5", "v6.18"])
+
+
+def test_sliders_are_answered_and_the_last_one_wins(footprint: Locator) -> None:
+    slider = footprint.get_by_label("unmapped", exact=True)
+    slider.scroll_into_view_if_needed()
+    box = footprint.locator(".thp-plot").bounding_box()
+    for share in ("0.2", "0.4", "0.6", "0.8"):  # faster than it can be answered
+        slider.fill(share)
+    expect(footprint).to_have_attribute("data-answered", values(unmapped=0.8))
+    expect(footprint.get_by_role("row", name="v3.16")).to_contain_text("40.0")
+    footprint.get_by_label("memory pressure").fill("1")
+    expect(footprint).to_have_attribute("data-answered", values(unmapped=0.8, pressure=1))
+    expect(footprint.get_by_role("row", name="v4.5")).to_contain_text("100")
+    assert footprint.locator(".thp-plot").bounding_box() == box, "the picture keeps its place"
+
+
+def test_every_slider_and_the_arrow_keys(footprint: Locator) -> None:
+    footprint.get_by_label("which small pages").select_option("front")
+    moved = {"huge pages": "50", "processes that map each": "3", "of them unmap": "2", "pinned": "0.1", "zero-filled": "0.5"}
+    for label, value in moved.items():
+        footprint.get_by_label(label, exact=True).fill(value)
+    wanted = {"thps": 50, "pattern": "front", "sharing": 3, "unmapping": 2, "pinned": 0.1, "zero_filled": 0.5}
+    expect(footprint).to_have_attribute("data-answered", values(unmapped=0.8, pressure=1, **wanted))
+    footprint.get_by_label("huge pages").focus()
+    footprint.page.keyboard.press("ArrowRight")
+    expect(footprint).to_have_attribute("data-answered", values(unmapped=0.8, pressure=1, **(wanted | {"thps": 60})))
+    footprint.get_by_text("Why each kernel holds what it holds").click()
+    expect(footprint.locator("dd").nth(1)).to_contain_text("Nobody remembers the part")
+
+
+def values(**changed: float | str) -> str:
+    """What the page says of a position: numbers as a page writes them."""
+    start = {"thps": 100, "unmapped": 0.5, "pattern": "random", "pressure": 0, "sharing": 1, "unmapping": 1, "pinned": 0, "zero_filled": 0}
+    return json.dumps(start | changed, separators=(",", ":"))
+
+
+def test_without_python_both_show_what_they_have(pg: Page, tmp_path: Path) -> None:
+    html = Compare("cow", ("v4.5", "v6.18")).html() + FootprintLab(thps=20).html()
+    (tmp_path / "page.html").write_text(f"<!doctype html><meta charset=utf-8><body style='width:900px'>{html}")
+    pg.context.set_offline(True)
+    pg.goto((tmp_path / "page.html").as_uri())
+    comparison, footprint = pg.locator(".thp-compare[data-step]"), pg.locator(".thp-footprint[data-answered]")
+    button(comparison, "Last operation").click()
+    expect(comparison).to_have_attribute("data-step", "7")
+    comparison.get_by_text("Compare something else", exact=True).click()
+    expect(comparison.locator(".thp-says")).to_contain_text("run this notebook")
+    footprint.get_by_label("unmapped", exact=True).fill("0.3")
+    expect(footprint.get_by_role("row", name="v3.16")).to_contain_text("28.0")
+    footprint.get_by_label("memory pressure").fill("1")
+    expect(footprint.get_by_role("row", name="v4.5")).to_contain_text("28.0")
+    expect(footprint.get_by_label("huge pages")).to_be_disabled()
+    expect(footprint.locator(".thp-says")).to_contain_text("Without Python")

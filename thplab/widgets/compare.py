@@ -1,0 +1,136 @@
+"""One scenario on two to four kernels side by side: pictures, what differs, and what it costs, operation by operation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import traitlets
+
+from thplab import kernels as known
+from thplab.compare import GROUPS, Compared, Comparison, compare
+from thplab.describe.compare_text import value_text
+from thplab.diagrams import Cut, page_table_diagram, render
+from thplab.errors import BadInput
+from thplab.geometry import GEOMETRIES
+from thplab.plots.costs import KINDS, counted
+from thplab.scenario import Scenario, builtin, load
+from thplab.state import State
+from thplab.widgets.page import pack
+from thplab.widgets.payload import geometry_text, without_style
+from thplab.widgets.widget import Widget
+
+KERNELS = ("v3.16", "rfc-2014", "v6.18")
+LEAST, MOST = 2, 4
+"""How many kernels stand side by side."""
+
+
+class Compare(Widget, page="compare"):
+    """Goes through a scenario on several kernels in lock-step.
+
+    `scenario` is what thplab.scenario.load takes, or a Scenario; `kernels` are two to four names. The learner may choose others while
+    there is Python; what was compared works without. Raises BadInput as compare() does, and for too many kernels.
+    """
+
+    traits_in_html = ("step", "says")
+
+    step = traitlets.Int(0).tag(sync=True)
+    """How many operations have been carried out in what is shown."""
+    says = traitlets.Unicode("").tag(sync=True)
+    """The answer to what was asked last."""
+
+    def __init__(
+        self, scenario: Scenario | str = "story", kernels: Sequence[str] = KERNELS, geometry: str = "TOY", step: int = 0
+    ) -> None:
+        self.comparison, self._source = _compare(scenario, kernels, geometry), scenario if isinstance(scenario, str) else ""
+        last = len(self.comparison.operations)
+        if not 0 <= step <= last:
+            raise BadInput("step", f"is {step}", f"0 to {last}")
+        self._data = payload(self.comparison, self._source)
+        super().__init__(packed=pack(self._data), step=step)
+        self.on_msg(self._asked)
+
+    def _asked(self, _widget: Any, asked: dict[str, Any], _buffers: Any) -> None:
+        """Compare what the page asks for; what cannot be compared is told, and what is shown stays."""
+        if asked.get("do") != "compare":
+            return
+        source = str(asked.get("scenario", ""))
+        try:
+            self.comparison = _compare(source, [str(name) for name in asked.get("kernels", ())], str(asked.get("geometry", "TOY")))
+        except BadInput as error:
+            self.says = str(error)
+            return
+        self._source, self._data = source, payload(self.comparison, source)
+        with self.hold_sync():
+            self.packed, self.step, self.says = pack(self._data), 0, ""
+
+    def still(self) -> tuple[str, str]:
+        """The picture of the last kernel at the step that is shown, and the operation."""
+        frame, names = self._data["frames"][self.step], self._data["kernels"]
+        return self._data["pictures"][frame["pictures"][-1]], f"{frame['label']}, on {names[-1]}. Compared with {', '.join(names[:-1])}."
+
+
+def _compare(scenario: Scenario | str, kernels: Sequence[str], geometry: str) -> Comparison:
+    if not LEAST <= len(kernels) <= MOST:
+        raise BadInput("kernels", f"are {len(kernels)}", f"{LEAST} to {MOST} of {', '.join(known.KERNELS)}")
+    return compare(load(scenario) if isinstance(scenario, str) else scenario, kernels, geometry)
+
+
+def payload(comparison: Comparison, source: str) -> dict[str, Any]:
+    """All that is shown, as JSON can hold it. Raises NoEngine if no pictures can be drawn."""
+    columns = [[before, *after] for before, after in zip(comparison.start, _by_kernel(comparison), strict=True)]
+    drawn = [_drawn(states) for states in columns]
+    pictures = list(dict.fromkeys(svg for column in drawn for svg in column))
+    places = {svg: number for number, svg in enumerate(pictures)}
+    size, count = comparison.geometry, len(comparison.kernels)
+    spent = {kind: (0,) * count for kind in KINDS}
+    nothing: dict[str, list[Any]] = {"groups": [], "remarks": [], "costs": []}
+    frames = [{"label": "before the first operation", "pictures": [places[column[0]] for column in drawn], **nothing}]
+    for number, compared in enumerate(comparison.operations, 1):
+        costs = counted(compared.rows, count)
+        spent = {kind: tuple(a + b for a, b in zip(spent[kind], costs[kind], strict=True)) for kind in KINDS}
+        frames.append(
+            {
+                "label": f"{number}. {compared.op.label(size.nr)}",
+                "pictures": [places[column[number]] for column in drawn],
+                "groups": _groups(compared),
+                "remarks": [[k.name, text] for k, text in zip(comparison.kernels, compared.remarks, strict=True) if text],
+                "costs": [[kind, costs[kind], spent[kind]] for kind in KINDS],
+            }
+        )
+    return {
+        "name": comparison.scenario.name or "your scenario",
+        "about": comparison.scenario.about,
+        "source": source or comparison.scenario.line(),
+        "scenario": comparison.scenario.line(),
+        "kernels": [kernel.name for kernel in comparison.kernels],
+        "schemes": [kernel.scheme.name for kernel in comparison.kernels],
+        "geometry": geometry_text(size),
+        "problem": comparison.problem,
+        "choices": {"scenarios": list(builtin()), "kernels": list(known.KERNELS), "geometries": list(GEOMETRIES)},
+        "most": MOST,
+        "frames": frames,
+        "pictures": pictures,
+    }
+
+
+def _by_kernel(comparison: Comparison) -> list[list[State]]:
+    """For each kernel its states after the operations."""
+    return [[compared.states[index] for compared in comparison.operations] for index in range(len(comparison.kernels))]
+
+
+def _drawn(states: list[State]) -> list[str]:
+    """The pictures of one kernel's states, all cut at the same rows; what an operation has changed is marked."""
+    cut = Cut.of(states)
+    sources = [page_table_diagram(now, states[max(0, number - 1)], cut).source for number, now in enumerate(states)]
+    return [without_style(svg) for svg in render(sources)]
+
+
+def _groups(compared: Compared) -> list[list[Any]]:
+    """The facts after an operation, by group: [title, rows], a row being [label, texts, differs, moved]."""
+    found = []
+    for group in GROUPS[:-1]:  # costs are bars
+        rows = [row for row in compared.rows if row.group == group and (row.moved or any(value not in (None, 0) for value in row.values))]
+        told = [[row.label, [value_text(row, index) for index in range(len(row.values))], row.differs, row.moved] for row in rows]
+        found += [[group, told]] if told else []
+    return found
