@@ -22,7 +22,7 @@ FLOORS = {
     "schemes caller_policies kernels system": 1,
     "routines": 2,
     "machine operations mutants": 3,
-    "state scenario trace invariants explore live observe verify footprint compare": 4,
+    "state scenario trace branches invariants explore live observe verify footprint compare": 4,
     "diagrams describe ledger plots": 5,
     "widgets export lessons": 6,
     "cli __main__": 7,

@@ -96,7 +96,8 @@ def stack_of(routine: Routine[Any]) -> tuple[str, ...]:
 class Trace:
     """The frames of a scenario on a machine, and a position among them.
 
-    `problem` says why the scenario could not be carried out to its end, if so. Two traces are equal if their frames are.
+    `problem` says why the scenario could not be carried out to its end, if so; `error` is what stopped it. Two traces are equal if their
+    frames are.
     """
 
     setup: Setup
@@ -105,6 +106,7 @@ class Trace:
     frames: list[Frame] = field(default_factory=list)
     problem: str = ""
     position: int = 0
+    error: ThplabError | None = None
 
     # --- walking --------------------------------------------------------------------------------------------------------
 
@@ -149,6 +151,17 @@ class Trace:
         """What each completed operation returned, in the order in which they ended."""
         return tuple(f.result for f in self.frames if f.result is not None)
 
+    @property
+    def reached(self) -> int:
+        """How many operations of the scenario were begun, the one that stopped it among them."""
+        return 1 + max(frame.op_index for frame in self.frames)
+
+    def end_of(self, count: int) -> Frame:
+        """The last frame of the first `count` operations. Raises BadInput if not so many were begun."""
+        if not 0 <= count <= self.reached:
+            raise BadInput("count", f"is {count}", f"a number of operations, 0 to {self.reached}")
+        return next(frame for frame in reversed(self.frames) if frame.op_index < count)
+
     # --- branching --------------------------------------------------------------------------------------------------------
 
     def machine(self) -> tuple[Machine, Routine[int] | None]:
@@ -179,6 +192,30 @@ class Trace:
         branch = record(self.scenario, self.setup, (*earlier, insert))
         branch.position = self.position
         return branch
+
+    def first(self, count: int) -> Trace:
+        """The trace of the first `count` operations alone; the frames are shared.
+
+        Raises BadInput if not so many were begun, and for a trace in which anything was inserted.
+        """
+        if self.inserts:
+            raise BadInput("trace", "has operations of another CPU", "one without")
+        end = self.end_of(count)
+        frames, scenario = self.frames[: end.number + 1], self.scenario.first(count)
+        if end.at_rest:
+            return Trace(self.setup, scenario, (), frames, position=end.number)
+        return Trace(self.setup, scenario, (), frames, self.problem, end.number, self.error)
+
+    def then(self, op: Operation) -> Trace:
+        """A new trace, in which `op` comes after the last operation: as if the longer scenario were recorded, but quicker.
+
+        Raises BadInput, as begin() does, if the operation makes no sense there, and if this trace has stopped at a problem.
+        """
+        if self.problem:
+            raise BadInput("scenario", f"has stopped {self.problem}", "one that can go on: undo its last operation")
+        machine = restore(self.frames[-1].state, mutant(self.setup.mutant).variants)
+        begin(machine, op)
+        return _Recorder(replace(self, scenario=self.scenario.then(op), frames=list(self.frames)), machine).run(len(self.scenario.ops))
 
     # --- saving -----------------------------------------------------------------------------------------------------------
 
@@ -234,7 +271,8 @@ def record(scenario: Scenario | str, setup: Setup | None = None, inserts: tuple[
     setup = setup or Setup()
     if scenario.env in DEVICES and not setup.swap:
         setup = replace(setup, swap=scenario.env)
-    return _Recorder(Trace(setup, scenario, inserts)).run()
+    machine = setup.machine()
+    return _Recorder(Trace(setup, scenario, inserts, [Frame(0, None, capture(machine))]), machine).run()
 
 
 @dataclass(frozen=True)
@@ -249,23 +287,25 @@ class _Current:
 
 
 class _Recorder:
-    def __init__(self, trace: Trace) -> None:
-        self.trace = trace
-        self.machine = trace.setup.machine()
-        self.inserts = {i.frame: i.ops for i in trace.inserts}
-        trace.frames.append(Frame(0, None, capture(self.machine)))
+    """Adds to the frames of `trace` what `machine`, which stands where they end, does next."""
 
-    def run(self) -> Trace:
-        """Record everything; returns the trace, at its first frame."""
+    def __init__(self, trace: Trace, machine: Machine) -> None:
+        self.trace = trace
+        self.machine = machine
+        self.inserts = {i.frame: i.ops for i in trace.inserts}
+
+    def run(self, first: int = 0) -> Trace:
+        """Record everything from operation number `first` on; returns the trace, whose position stays."""
         scenario = self.trace.scenario
         try:
-            self._inserted(0, None)
-            for index, op in enumerate(scenario.ops):
+            if first == 0:
+                self._inserted(0, None)
+            for index, op in enumerate(scenario.ops[first:], first):
                 self._operation(_Current(op, index, scenario.phase_of(index), begin(self.machine, op)))
         except ThplabError as error:
             frame = self.trace.frames[-1]
             where = f"after step {frame.number}" if frame.number else "at the start"
-            self.trace.problem = f"{where}: {error}"
+            self.trace.problem, self.trace.error = f"{where}: {error}", error
         return self.trace
 
     def _operation(self, current: _Current) -> None:

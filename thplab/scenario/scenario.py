@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from thplab.errors import BadInput
@@ -46,6 +46,20 @@ class Scenario:
             if 0 <= index < end:
                 return number
         raise BadInput("index", f"is {index}", f"an operation's number, from 0 to below {end}")
+
+    def first(self, count: int) -> Scenario:
+        """The first `count` operations, in their phases."""
+        kept: list[Phase] = []
+        for phase in self.phases:
+            left = count - sum(len(each.ops) for each in kept)
+            if left > 0 or not kept:
+                kept.append(replace(phase, ops=phase.ops[:left]))
+        return replace(self, phases=tuple(kept))
+
+    def then(self, op: Operation) -> Scenario:
+        """The scenario with one more operation at the end of its last phase."""
+        *before, last = self.phases
+        return replace(self, phases=(*before, replace(last, ops=(*last.ops, op))))
 
     @classmethod
     def parse(cls, source: str) -> Scenario:

@@ -15,7 +15,7 @@ Arguments go by position, in the order of VOCABULARY, and after them as key=valu
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from thplab.errors import BadInput
@@ -52,7 +52,7 @@ def read_operation(text: str) -> Operation:
     op, *words = text.split()
     spec = spec_of(op)
     positions = iter([each for each in spec.fields if not each.keyed])
-    values: dict[str, Value] = {}
+    given: dict[str, str] = {}
     keyed = False
     for word in words:
         key, equals, rest = word.partition("=")
@@ -66,12 +66,22 @@ def read_operation(text: str) -> Operation:
             if found is None:
                 raise BadInput(op, f"has too many arguments, from {word!r} on", usage(op))
             target, rest = found, word
-        if target.name in values:
+        if target.name in given:
             raise BadInput(f"{op} {target.name}", "is given twice", "it once")
-        value = target.kind.read(rest)
+        given[target.name] = rest
+    return read_fields(op, given)
+
+
+def read_fields(op: str, given: Mapping[str, str]) -> Operation:
+    """The operation `op` whose fields these texts write. Raises BadInput for an unknown name and for a value that is missing or wrong."""
+    spec = spec_of(op)
+    values: dict[str, Value] = {}
+    for name, text in given.items():
+        kind = spec.field(op, name).kind
+        value = kind.read(text)
         if value is None:
-            raise BadInput(f"{op} {target.name}", f"is {rest!r}", target.kind.right())
-        values[target.name] = value
+            raise BadInput(f"{op} {name}", f"is {text!r}", kind.right())
+        values[name] = value
     return Operation(op, values)
 
 

@@ -164,3 +164,12 @@ VOCABULARY: dict[str, OpSpec] = {
         portable_equivalent="mprotect of one page",
     ),
 }
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "processes": ("fork", "exit"),
+    "memory": ("mmap", "write", "read", "fill", "mprotect", "munmap", "mlock", "munlock", "madvise", "mremap"),
+    "pins": ("pin", "unpin"),
+    "splits": ("split", "split_pmd"),
+    "callers": ("swap_out", "migrate", "khugepaged_scan", "ksm_scan", "clear_refs", "sys", "memcg_new", "memcg_limit", "memcg_force_empty"),
+}
+"""All operations by what they are about, in the order in which a reader is offered them. Callers are those who ask for splits."""

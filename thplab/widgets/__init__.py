@@ -6,6 +6,7 @@ from thplab.widgets.prediction import Prediction
 from thplab.widgets.question import Question
 from thplab.widgets.quiz import Quiz
 from thplab.widgets.race import RaceStepper
+from thplab.widgets.sandbox import Sandbox
 from thplab.widgets.stepper import Stepper
 
-__all__ = ["Compare", "FootprintLab", "Prediction", "Question", "Quiz", "RaceStepper", "Stepper"]
+__all__ = ["Compare", "FootprintLab", "Prediction", "Question", "Quiz", "RaceStepper", "Sandbox", "Stepper"]

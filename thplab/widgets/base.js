@@ -198,6 +198,23 @@ function wordsTable(text) {
       ...lines.map(line => h("tr", {}, h("td", { style: `padding-left:${line.search(/\S/)}ch` }, line.trim()))))));
 }
 
+// --- what must hold ------------------------------------------------------------------------------------------------
+
+// The invariants as a checklist, with a verdict above it. `broken` has the problem of each one that does not hold, by name; one that is not
+// `due` says `later` instead. An invariant is [name, when it is asked, what it says].
+function drawChecklist(verdict, list, invariants, broken, due, later) {
+  const wrong = Object.keys(broken).length, asked = invariants.filter(due).length;
+  verdict.replaceChildren(wrong ? `✗ ${wrong} of ${asked} ${wrong === 1 ? "does" : "do"} not hold` : `✓ all ${asked} that are due hold`);
+  verdict.classList.toggle("thp-error", wrong > 0);
+  list.replaceChildren(...invariants.map(entry => {
+    const [name, , about] = entry, problem = broken[name], ask = due(entry);
+    const mark = problem ? "✗" : ask ? "✓" : "·", how = problem ? "thp-broken" : ask ? "thp-holds" : "thp-not-due";
+    const says = problem ? `broken: ${problem}` : ask ? "holds" : later;
+    return h("li", { class: how, title: `${about} (${says})`, "data-name": name }, h("span", { "aria-hidden": true }, mark), " ",
+      name.replaceAll("_", " "), problem ? h("b", {}, `: ${problem}`) : h("span", { class: "thp-sr" }, `: ${says}`));
+  }));
+}
+
 // --- questions -----------------------------------------------------------------------------------------------------
 
 // The learner's answers, kept in the browser under each question's id: they outlive a re-run of the cell, and steppers of the same trace

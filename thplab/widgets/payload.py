@@ -12,6 +12,7 @@ from thplab.diagrams import render_trace
 from thplab.errors import errname
 from thplab.explore import PAIRS, RaceTrace
 from thplab.geometry import Geometry
+from thplab.invariants import ALWAYS, INVARIANTS
 from thplab.ledger import Account, counters, ledger, small_pages
 from thplab.scenario import Operation
 from thplab.scenario.text import write_line
@@ -111,6 +112,18 @@ def is_plain(frame: Frame, before: Frame) -> bool:
     return not any(counter.changed for counter in counters(frame.state, before.state))
 
 
+_OF_A_RUN = (
+    ("no_kernel_bug", ALWAYS, "No routine meets a state of the machine that must not occur (BUG_ON)."),
+    ("no_deadlock", ALWAYS, "Some CPU can go on, unless all have ended."),
+)
+"""What must hold beside the invariants of states."""
+
+
+def must_hold(*when: str) -> list[list[str]]:
+    """What must hold at these times, as checklist() in base.js takes it: name, when it is asked, in words."""
+    return [*([i.name, i.when, i.about] for i in INVARIANTS if i.when in when), *map(list, _OF_A_RUN)]
+
+
 def code(trace: Trace) -> tuple[str, str]:
     """Python that makes the state of a frame again: what stands before the frame's number, and what after it.
 
@@ -167,19 +180,22 @@ def _operations(trace: Trace) -> list[dict[str, Any]]:
         label = op.label(frames[0].state.geometry.nr)
         again = (cpu, index, label) in begun
         begun.add((cpu, index, label))
-        result = frames[-1].result
-        found.append(
-            {
-                "label": (f"CPU {cpu}: " if cpu else "") + label + (", continued" if again else ""),
-                "phase": frames[0].phase,
-                "first": frames[0].number,
-                "last": frames[-1].number,
-                "result": "" if result is None else errname(result),
-                "failed": result is not None and result < 0,
-                "rows": list(_rows(frames)),
-            }
-        )
+        found.append(operation((f"CPU {cpu}: " if cpu else "") + label + (", continued" if again else ""), frames))
     return found
+
+
+def operation(label: str, frames: Sequence[Frame]) -> dict[str, Any]:
+    """What callTree() in base.js shows of an operation that these frames are of. Frames are numbered as in their trace."""
+    result = frames[-1].result
+    return {
+        "label": label,
+        "phase": frames[0].phase,
+        "first": frames[0].number,
+        "last": frames[-1].number,
+        "result": "" if result is None else errname(result),
+        "failed": result is not None and result < 0,
+        "rows": list(_rows(frames)),
+    }
 
 
 def _rows(frames: Sequence[Frame]) -> Iterator[Row]:

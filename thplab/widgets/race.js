@@ -257,19 +257,10 @@ class RaceView {
     });
   }
 
-  // The checklist: what holds always is asked after each step, what holds at rest only when all CPUs are done.
+  // What holds always is asked after each step, what holds at rest only when all CPUs are done.
   drawChecks(frame) {
-    const asked = ([, when]) => when === "always" || frame.rest;
-    const wrong = Object.keys(frame.broken), due = this.data.invariants.filter(asked).length;
-    this.verdict.replaceChildren(wrong.length ? `✗ ${wrong.length} of ${due} ${wrong.length === 1 ? "does" : "do"} not hold` : `✓ all ${due} that are due hold`);
-    this.verdict.classList.toggle("thp-error", wrong.length > 0);
-    this.checks.replaceChildren(...this.data.invariants.map(entry => {
-      const [name, , about] = entry, problem = frame.broken[name], due = asked(entry);
-      const mark = problem ? "✗" : due ? "✓" : "·", how = problem ? "thp-broken" : due ? "thp-holds" : "thp-not-due";
-      const says = problem ? `broken: ${problem}` : due ? "holds" : "asked when all CPUs are done";
-      return h("li", { class: how, title: `${about} (${says})`, "data-name": name }, h("span", { "aria-hidden": true }, mark), " ",
-        name.replaceAll("_", " "), problem ? h("b", {}, `: ${problem}`) : h("span", { class: "thp-sr" }, `: ${says}`));
-    }));
+    const due = ([, when]) => when === "always" || frame.rest;
+    drawChecklist(this.verdict, this.checks, this.data.invariants, frame.broken, due, "asked when all CPUs are done");
   }
 
   drawCaption(frame, who) {

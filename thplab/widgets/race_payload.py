@@ -10,16 +10,10 @@ from thplab.diagrams import Cut, page_table_diagram, render
 from thplab.explore.race import Race
 from thplab.explore.replay import RaceTrace, replay
 from thplab.explore.run import Run, Schedule, format_schedule
-from thplab.invariants import ALWAYS, AT_REST, INVARIANTS
+from thplab.invariants import ALWAYS, AT_REST
 from thplab.state import State
 from thplab.trace import Frame
-from thplab.widgets.payload import without_style
-
-_OF_A_RACE = (
-    ("no_kernel_bug", ALWAYS, "No routine meets a state of the machine that must not occur (BUG_ON)."),
-    ("no_deadlock", ALWAYS, "Some CPU can go on, unless all have ended."),
-)
-"""What must hold of a race beside the invariants of its states."""
+from thplab.widgets.payload import must_hold, without_style
 
 
 class RacePayload:
@@ -61,7 +55,7 @@ class RacePayload:
             "geometry": f"{geometry.name}: {geometry.nr} pages in a huge page",
             "prepare": race.pair.prepare,
             "cpus": [race.pair.does(cpu) for cpu in range(len(race.pair.cpus))],
-            "invariants": [*([i.name, i.when, i.about] for i in INVARIANTS if i.when in (ALWAYS, AT_REST)), *map(list, _OF_A_RACE)],
+            "invariants": must_hold(ALWAYS, AT_REST),
             "line": race.line,
             "frames": [self._frame(frame, trace, pictures.index(drawn[frame.number])) for frame in trace],
             "pictures": pictures,

@@ -31,9 +31,14 @@ class Widget(anywidget.AnyWidget):
         """What the page shows where no script runs: a picture (SVG text, or "") and a caption (plain text)."""
         raise NotImplementedError
 
+    def packed_for_html(self) -> str:
+        """`packed` as a page without a kernel needs it: the same, unless a widget has more to say there."""
+        return self.packed
+
     def html(self) -> str:
         """The widget as HTML that works from the page alone. Equal widgets give equal texts."""
-        return standalone(self._page, {name: getattr(self, name) for name in ("packed", *self.traits_in_html)}, *self.still())
+        state = {"packed": self.packed_for_html()} | {name: getattr(self, name) for name in self.traits_in_html}
+        return standalone(self._page, state, *self.still())
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """The live widget, and for what cannot run it (an exported page) the same as HTML."""
