@@ -61,7 +61,7 @@ FLAG_NAMES = {
 """The flags that pictures name, the most telling ones first: what does not fit is left out from the end."""
 
 JUNK = -0x5A5A
-"""Content and links of a freed frame: a stale user of it shows."""
+"""Content of a free frame, and links of a freed one: a stale user of it shows."""
 
 COLUMNS = (
     "refcount", "mapcount", "flags", "first_page", "mapping", "index", "content",
@@ -129,6 +129,7 @@ class Frames:
         """All fields at once, rows as COLUMNS; each of the arrays by name is one of its rows."""
         for row, column in zip(self.fields, COLUMNS, strict=True):
             setattr(self, column, row)
+        self.content.fill(JUNK)
         self.buddy = Buddy(nframes, geometry.order)
         self.in_use: Array = np.zeros(nframes // geometry.nr, np.int64)
         """Allocated frames in each aligned block of a huge page's size."""
@@ -138,6 +139,7 @@ class Frames:
         pfn = self.alloc_pages(0)
         assert pfn is not None, "memory of at least two blocks always has a first frame"
         self.flags[pfn] |= PG_reserved
+        self.content[pfn] = 0
         return pfn
 
     # --- allocation -------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from thplab import page_tables as pt
 from thplab.address_space import AddressSpace, AnonVma, Region, Vma
 from thplab.buddy import Buddy
 from thplab.errors import BadInput
-from thplab.frames import COLUMNS, GUP_PIN_COUNTING_BIAS, PG_head, PG_reserved, PG_tail, PG_used
+from thplab.frames import COLUMNS, GUP_PIN_COUNTING_BIAS, JUNK, PG_head, PG_reserved, PG_tail, PG_used
 from thplab.geometry import Geometry
 from thplab.kernels import Kernel
 from thplab.machine import Machine
@@ -380,6 +380,7 @@ def restore(state: State, variants: Mapping[str, Callable[..., Any]] | None = No
     for number, block in state.blocks.items():
         frames.fields[:, number * nr : (number + 1) * nr] = block
         frames.in_use[number] = np.count_nonzero(block[COLUMNS.index("flags")] & PG_used)
+    frames.content[(frames.flags & PG_used) == 0] = JUNK
     frames.buddy = Buddy.with_used((frames.flags & PG_used) != 0, state.geometry.order)
     frames.zero_page = state.zero_page
     system.deferred = dict.fromkeys(state.deferred)
@@ -404,6 +405,8 @@ def restore(state: State, variants: Mapping[str, Callable[..., Any]] | None = No
     for number, anon_vma in state.anon_vmas.items():
         found = (system.mms[name].find_vma(start) for name, start in anon_vma.vmas)
         system.anon_vmas[number].vmas = [vma for vma in found if vma is not None]
+    system.cpus.held.update(state.held)  # what a wrong routine has left locked stays so
+    system.cpus.irqs_off.update(dict.fromkeys(state.irqs_off, 1))
     system.pins.update(state.pins)
     system.vmstat.update(state.vmstat)
     costs = Costs.from_dict(dict(state.costs))

@@ -93,7 +93,7 @@ class SandboxView {
     this.checks = h("ul", { class: "thp-checks" });
     this.ledger = h("div", { class: "thp-ledger", role: "region", "aria-label": "Counters and who holds them", tabindex: 0 });
     this.menu = h("div", { class: "thp-menu", role: "menu", hidden: true, focusout: event => { if (!this.menu.contains(event.relatedTarget)) this.closeMenu(false); } });
-    this.list = h("section", { class: "thp-did", "aria-label": "What you did", tabindex: 0 },
+    this.list = h("section", { class: "thp-did", "aria-label": "What you did; with its steps open, the arrow keys left and right go through them", tabindex: 0 },
       h("h4", {}, h("span", {}, "What you did"), this.stepsButton), this.moves, this.steps);
     return h("div", { class: "thp-body" }, this.picture, this.caption, this.list,
       h("section", { class: "thp-must", "aria-label": "What must hold", tabindex: 0 }, this.verdict, this.checks), this.ledger);
@@ -145,17 +145,24 @@ class SandboxView {
     this.answer.title = text;
   }
 
-  // A mistake: nothing has changed, so the selects go back to what is.
-  refused(text) {
+  // What was asked is done, or is a mistake: then nothing has changed, and the selects go back to what is.
+  answered(text) {
     this.heard();
     this.say(text);
     this.drawHead();
+    if (this.pending) this.openMenu();
   }
 
   go(at) {
     if (at < 0 || at > this.data.reached || at === this.data.done) return;
     if (this.live) this.ask({ do: "go", at });
     else this.load({ ...this.data, done: at });
+  }
+
+  // One step of the operation on or back; behind the last one is its end.
+  stepBy(by) {
+    const { steps, step } = this.frame(), to = (step ?? steps.operation.last) + by;
+    if (to >= 0 && to <= steps.operation.last) this.ask({ do: "step", step: to });
   }
 
   showHint() {
@@ -173,7 +180,6 @@ class SandboxView {
   load(data) {
     const before = this.data;
     this.data = data;
-    this.heard();
     this.root.classList.toggle("thp-forward", data.done === before.done + 1);
     const frame = this.frame(), focused = document.activeElement?.closest?.(".thp-sandbox g.row")?.id;
     const inPicture = this.picture.contains(document.activeElement) || this.menu.contains(document.activeElement);
@@ -194,7 +200,6 @@ class SandboxView {
     this.layout();
     this.root.dataset.done = data.done;
     this.root.dataset.step = frame.step ?? "";
-    if (this.pending) this.openMenu();
   }
 
   drawHead() {
@@ -246,6 +251,7 @@ class SandboxView {
   // The operations of the branch; a click on one goes to it, which undoes or redoes what is between.
   drawMoves() {
     const { data } = this, start = h("li", { class: data.done === 0 ? "thp-here" : null }, h("button", { type: "button", click: () => this.go(0) }, "start"));
+    const focused = this.moves.contains(document.activeElement);
     this.moves.replaceChildren(start, ...data.ops.map(({ line, result, failed, broken }, i) => {
       const stops = data.stopped?.[0] === i, says = stops ? "✗ stopped" : result && `→ ${result}`;
       const how = `${i + 1 === data.done ? "thp-here" : ""} ${i >= data.done ? "thp-later" : ""}`;
@@ -254,6 +260,7 @@ class SandboxView {
           h("code", {}, `${i + 1}. ${line}`), " ", h("span", { class: failed || stops ? "thp-error" : null }, says), broken ? h("b", { class: "thp-error" }, " ✗ breaks") : null));
     }));
     const here = this.moves.querySelector(".thp-here");
+    if (focused) here?.firstChild.focus({ preventScroll: true });
     if (here && !isInSight(this.list, here)) center(this.list, here);
   }
 
@@ -343,7 +350,7 @@ class SandboxView {
     if (!at) return;
     const item = (run, ...content) => h("button", { type: "button", role: "menuitem", tabindex: -1, click: run }, ...content);
     const { proc, start } = data.spot;
-    const others = spots.map(({ proc: other }, i) => (i === number ? null : item(() => this.choose(row, i), `through ${other} instead`)));
+    const others = spots.flatMap(({ proc: other }, i) => (i === number ? [] : [" ", item(() => this.choose(row, i), `through ${other} instead`)]));
     const which = h("input", { type: "number", min: spot.first, max: spot.last, value: start, "aria-label": `One of ${pagesOf(spot)}`,
       change: event => { if (event.target.checkValidity()) this.choose(row, number, event.target.value); } });
     const does = data.menu.map(line => item(() => {
@@ -351,7 +358,7 @@ class SandboxView {
       this.ask({ do: "op", op: line.split(" ")[0], fields: data.offers[line.split(" ")[0]] });
     }, h("code", {}, line)));
     const none = does.length ? [] : [h("p", {}, "Nothing can be done here now.")];
-    this.menu.replaceChildren(h("p", {}, h("b", {}, `${proc}, ${pagesOf(spot)}`), ...(spot.first === spot.last ? [] : [": page ", which])), ...others.filter(Boolean), ...does, ...none,
+    this.menu.replaceChildren(h("p", {}, h("b", {}, `${proc}, ${pagesOf(spot)}`), ...(spot.first === spot.last ? [] : [": page ", which]), ...others), ...does, ...none,
       item(() => { this.closeMenu(false); this.op.focus(); }, "something else, with the form"));
     this.menu.setAttribute("aria-label", `What can be done with page ${start} of ${proc}`);
     this.menu.hidden = false;
@@ -363,7 +370,7 @@ class SandboxView {
     this.menu.style.left = `${x - box.left}px`;
     const lowest = Math.min(box.bottom, window.innerHeight - EDGE) - this.menu.offsetHeight - 4;
     this.menu.style.top = `${Math.max(0, Math.min(top, lowest) - box.top)}px`;
-    this.menu.querySelector("[role=menuitem]").focus({ preventScroll: true });
+    this.menu.querySelector(":scope > [role=menuitem]").focus({ preventScroll: true });
   }
 
   closeMenu(focus) {
@@ -387,6 +394,7 @@ class SandboxView {
     const actions = {};
     if (!control && (inMenu || inPicture)) Object.assign(actions, { ArrowDown: () => this.wander(rows, 1), ArrowUp: () => this.wander(rows, -1) });
     if (!control && row) actions.Enter = actions[" "] = () => this.choose(row.id, 0);
+    if (!control && on === this.list && this.open && this.data.done) Object.assign(actions, { ArrowRight: () => this.stepBy(1), ArrowLeft: () => this.stepBy(-1) });
     if (inMenu) actions.Escape = () => this.closeMenu(true);
     const action = typing ? null : back ? () => this.go(this.data.done - 1) : again ? () => this.go(this.data.done + 1) : actions[event.key];
     if (action) {
@@ -419,14 +427,14 @@ class SandboxView {
 async function render({ model, el }) {
   let last = model.get("packed");
   const view = new SandboxView(await unpack(last), model, el);
-  const follow = async () => {
-    const packed = model.get("packed");
-    last = packed;
+  const show = async packed => {
     const data = await unpack(packed);
     if (packed === last) view.load(data);
   };
-  const answer = () => { if (model.get("says")) view.refused(model.get("says")); };
-  const heard = [["change:packed", follow], ["change:says", answer]];
+  let showing = Promise.resolve();
+  const follow = () => { showing = show(last = model.get("packed")); };
+  const answer = () => showing.then(() => view.answered(model.get("says")));  // it comes behind what it has changed
+  const heard = [["change:packed", follow], ["change:answers", answer]];
   for (const [event, run] of heard) model.on(event, run);
   return () => {
     for (const [event, run] of heard) model.off(event, run);

@@ -32,6 +32,8 @@ class Sandbox(Widget, page="sandbox"):
 
     says = traitlets.Unicode("").tag(sync=True)
     """The answer to what was asked last: a mistake, or a verdict on the task."""
+    answers = traitlets.Int(0).tag(sync=True)
+    """How many questions of the page were answered: one more even where nothing changes."""
 
     def __init__(
         self,
@@ -65,12 +67,13 @@ class Sandbox(Widget, page="sandbox"):
     def scenario(self, text: str) -> None:
         self._take(text, self._branches.setup)
         self._show()
+        self.says = ""
 
     # --- asked by the page ------------------------------------------------------------------------------------------------
 
     def _asked(self, _widget: Any, asked: dict[str, Any], _buffers: Any) -> None:
         """Do what the page asks for, and show it. A mistake is told, and changes nothing."""
-        self.says, says, step = "", "", None
+        says, step = "", None
         branches = self._branches
         try:
             match asked.get("do"):
@@ -92,9 +95,11 @@ class Sandbox(Widget, page="sandbox"):
                 case "check":
                     says = self._check()
         except BadInput as error:
-            self.says = str(error)
+            says = str(error)
         else:
-            self._show(says, step)
+            self._show(step)
+        with self.hold_sync():
+            self.says, self.answers = says, self.answers + 1
 
     def _do(self, op: str, fields: dict[str, str]) -> str:
         operation = operation_of(op, fields)
@@ -131,9 +136,8 @@ class Sandbox(Widget, page="sandbox"):
         task = {"question": self._task.question, "hints": self._task.hints} if self._task else None
         return self._payload.data(self._spot, step, all_moves) | {"task": task}
 
-    def _show(self, says: str = "", step: int | None = None) -> None:
-        with self.hold_sync():
-            self.packed, self.says = pack(self._data(step)), says
+    def _show(self, step: int | None = None) -> None:
+        self.packed = pack(self._data(step))
 
     def packed_for_html(self) -> str:
         """Every operation in detail: the moves so far can be looked at without a kernel, forwards and backwards."""

@@ -37,7 +37,8 @@ class SandboxPayload:
         branches, whole = self.branches, self.branches.whole
         setup, geometry = branches.setup, whole[0].state.geometry
         counts = range(whole.reached + 1) if all_moves else [branches.done]
-        frames = {count: self._frame(count, step) for count in counts}
+        cut = Cut.of(self._states(step))
+        frames = {count: self._frame(count, step, cut) for count in counts}
         return {
             "kernel": setup.kernel_name,
             "geometry": setup.geometry,
@@ -85,14 +86,13 @@ class SandboxPayload:
         made = operation(line, _frames_of(whole, index))
         return {"line": line, "result": made["result"], "failed": made["failed"], "broken": bool(self._breaks(index + 1))}
 
-    def _frame(self, count: int, step: int | None) -> dict[str, Any]:
+    def _frame(self, count: int, step: int | None, cut: Cut) -> dict[str, Any]:
         whole = self.branches.whole
         steps = _frames_of(whole, count - 1) if count else []
         now, before = whole.end_of(count), whole.end_of(max(count - 1, 0))
         at = None
         if step is not None and 0 <= step < len(steps) - 1:
             at, now, before = step, steps[step], whole[steps[step].number - 1]
-        cut = Cut.of([*self._ends(), *([frame.state for frame in steps] if step is not None else [])])
         then = before.state if count else None
         done = whole.first(count)
         head, tail = code(done)
@@ -109,10 +109,11 @@ class SandboxPayload:
             "steps": _steps(whole, count - 1, steps) if count else None,
         }
 
-    def _ends(self) -> list[State]:
-        """The states between the operations of the branch: the picture has a place for whatever is in any of them."""
-        whole = self.branches.whole
-        return [whole.end_of(count).state for count in range(whole.reached + 1)]
+    def _states(self, step: int | None) -> list[State]:
+        """The states that the pictures have a place for: those between the operations of the branch, and those of the steps looked at."""
+        whole, done = self.branches.whole, self.branches.done
+        within = _frames_of(whole, done - 1) if step is not None else []
+        return [whole.end_of(count).state for count in range(whole.reached + 1)] + [frame.state for frame in within]
 
     def _draw(self, state: State, before: State, cut: Cut) -> str:
         if cut != self._cut:
