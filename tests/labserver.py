@@ -57,6 +57,20 @@ ERRORS = """() => window.jupyterapp.shell.currentWidget.content.model.sharedMode
     (cell.toJSON().outputs ?? []).filter(output => output.output_type === "error")
         .map(output => `cell ${index}: ${output.ename}: ${output.evalue}`))"""
 
+# The contrast of every piece of text below an element that can be seen, outside of pictures, the least first: [contrast, which].
+CONTRASTS = """root => {
+    const numbers = colour => colour.match(/[\\d.]+/g).map(Number);
+    const light = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+        .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+    const ground = e => { for (; e; e = e.parentElement) {
+        const c = numbers(getComputedStyle(e).backgroundColor); if (c.length === 3 || c[3] > 0) return c; } return [255, 255, 255]; };
+    return [...root.querySelectorAll("*")]
+        .filter(e => !e.closest("svg, option") && e.checkVisibility() && [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()))
+        .map(e => { const [a, b] = [light(numbers(getComputedStyle(e).color)), light(ground(e))].sort((x, y) => y - x);
+            return [(a + .05) / (b + .05), e.className + ": " + e.textContent.slice(0, 30)]; })
+        .sort((x, y) => x[0] - y[0]);
+}"""
+
 
 class Server(NamedTuple):
     """Where a private JupyterLab is: its address without a final slash, its token, and the folder it serves (a copy)."""

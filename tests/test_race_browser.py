@@ -8,7 +8,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from labserver import Server, lab, open_and_run, page
+from labserver import CONTRASTS, Server, lab, open_and_run, page
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from playwright.sync_api import Locator, Page, expect
 
@@ -259,20 +259,6 @@ def test_nothing_moves_when_a_cpu_does(pg: Page, blind: Locator) -> None:
         blind.locator(".thp-picture").press("ArrowLeft")
 
 
-CONTRAST = """() => {
-    const numbers = colour => colour.match(/[\\d.]+/g).map(Number);
-    const light = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
-        .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
-    const ground = e => { for (; e; e = e.parentElement) {
-        const c = numbers(getComputedStyle(e).backgroundColor); if (c.length === 3 || c[3] > 0) return c; } return [255, 255, 255]; };
-    return [...document.querySelectorAll(".thp-race *")]
-        .filter(e => !e.closest("svg") && e.checkVisibility() && [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()))
-        .map(e => { const [a, b] = [light(numbers(getComputedStyle(e).color)), light(ground(e))].sort((x, y) => y - x);
-            return [(a + .05) / (b + .05), e.className + ": " + e.textContent.slice(0, 30)]; })
-        .sort((x, y) => x[0] - y[0]);
-}"""
-
-
 @pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
 def test_every_text_can_be_read_in_light_and_in_dark(pg: Page, blind: Locator, theme: str) -> None:
     pg.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", theme)
@@ -280,7 +266,7 @@ def test_every_text_can_be_read_in_light_and_in_dark(pg: Page, blind: Locator, t
     load(blind, FAILING)
     for key in ("End", "ArrowLeft", "Home"):
         blind.locator(".thp-picture").press(key)
-        found = pg.evaluate(CONTRAST)
+        found = pg.locator(".thp-race").evaluate(CONTRASTS)
         assert len(found) > 30 and found[0][0] >= 4.5, found[:3]
 
 

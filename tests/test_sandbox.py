@@ -297,6 +297,12 @@ def test_the_checklist_shows_what_a_mutant_breaks(mutant: str) -> None:
     assert not any(frame["broken"] for frame in right["frames"].values())
 
 
+def test_what_breaks_in_a_step_and_is_well_at_the_end_is_told_too() -> None:
+    frames = unpacked(Sandbox(MUTANTS["forgets_the_tails"].scenario, mutant="forgets_the_tails").packed_for_html())["frames"]
+    problem = "pfn 0x9: reference count 0, raw _mapcount -2 (after its step 1)"
+    assert problem in [frame["broken"].get("no_counter_is_negative") for frame in frames.values()]
+
+
 # --- what is shown ------------------------------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from labserver import Server, lab, open_and_run, page
+from labserver import CONTRASTS, Server, lab, open_and_run, page
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from playwright.sync_api import Locator, Page, expect
 
@@ -376,18 +376,6 @@ def test_what_changed_lights_up_unless_the_reader_wants_no_motion(pg: Page, stor
 # --- themes and sizes -----------------------------------------------------------------------------------------------------
 
 # Text that stands in a box of its own colour, and the least contrast with it.
-CONTRAST = """() => {
-    const numbers = colour => colour.match(/[\\d.]+/g).map(Number);
-    const light = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
-        .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
-    const ground = e => { for (; e; e = e.parentElement) {
-        const c = numbers(getComputedStyle(e).backgroundColor); if (c.length === 3 || c[3] > 0) return c; } return [255, 255, 255]; };
-    return [...document.querySelectorAll(".thp-stepper *")]
-        .filter(e => !e.closest("svg") && e.checkVisibility() && [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()))
-        .map(e => { const [a, b] = [light(numbers(getComputedStyle(e).color)), light(ground(e))].sort((x, y) => y - x);
-            return [(a + .05) / (b + .05), e.className + ": " + e.textContent.slice(0, 30)]; })
-        .sort((x, y) => x[0] - y[0]);
-}"""
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
@@ -398,7 +386,7 @@ def test_every_text_can_be_read_in_light_and_in_dark(pg: Page, story: Locator, t
     story.locator(".thp-mark").nth(5).click()
     press(story, "ArrowLeft")
     press(story, "Escape")
-    found = pg.evaluate(CONTRAST)
+    found = pg.locator(".thp-stepper").evaluate(CONTRASTS)
     assert len(found) > 40 and found[0][0] >= 4.5, found[:3]
     paper = pg.evaluate("() => getComputedStyle(document.querySelector('.thp-stepper')).backgroundColor")
     fill = pg.evaluate("() => getComputedStyle(document.querySelector(\".thp-picture [fill='#ffffff']\")).fill")

@@ -3,6 +3,7 @@
 
 const ANSWER = 60000;  // milliseconds that an answer may take
 const BESIDE = 700;  // pixels: in a wider page the panels below the picture stand side by side
+const LEAST = 260;  // pixels: the place of the picture, in which two processes fit; it grows where it has to
 const EDGE = 30;  // pixels at the bottom of the window that a menu keeps clear of: JupyterLab has its status bar there
 const ICONS = { back: "M7 3v3h3a4 4 0 0 1 0 8H5v-2h5a2 2 0 0 0 0-4H7v3L2 7z", again: "M9 3v3H6a4 4 0 0 0 0 8h5v-2H6a2 2 0 0 1 0-4h3v3l5-4z", first: "M3 2h2v12H3zM14 2L6 8l8 6z" };
 const NO_KERNEL = "To do something, run this notebook: the simulator is in Python. What was done so far can be looked at with Undo and Redo.";
@@ -52,8 +53,8 @@ class SandboxView {
     if (data.task) {
       this.hint = h("span", { class: "thp-muted" });
       head.append(h("p", { class: "thp-about thp-task" }, h("b", {}, "Task: "), ...rich(data.task.question), " ",
-        this.button("hint-button", "Hint", () => this.showHint(), "hint"), " ",
-        this.checkButton = this.button("check", "Check the task", () => this.ask({ do: "check" }), "check"), " ", this.hint));
+        h("span", { class: "thp-controls" }, this.button("hint-button", "Hint", () => this.showHint(), "hint"),
+          this.checkButton = this.button("check", "Check the task", () => this.ask({ do: "check" }), "check")), " ", this.hint));
     }
     return head;
   }
@@ -185,6 +186,7 @@ class SandboxView {
     const inPicture = this.picture.contains(document.activeElement) || this.menu.contains(document.activeElement);
     this.pictures = new Pictures([frame.picture], this.id);
     this.size = this.pictures.size();
+    this.layout();
     this.drawPicture(frame);
     if (inPicture) (this.row(this.pending?.row ?? focused) ?? this.picture).focus({ preventScroll: true });
     this.drawHead();
@@ -197,7 +199,6 @@ class SandboxView {
     this.drawCaption(frame);
     this.drawWords();
     this.line.value = frame.share;
-    this.layout();
     this.root.dataset.done = data.done;
     this.root.dataset.step = frame.step ?? "";
   }
@@ -308,6 +309,7 @@ class SandboxView {
     this.more.setAttribute("aria-expanded", Boolean(this.all));
     this.more.textContent = this.all ? "fewer" : "more";
     this.help.replaceChildren(h("code", {}, form.usage), ": ", ...rich(form.doc), offer || !this.live ? "" : " It makes no sense here and now.");
+    this.help.title = this.help.textContent;
   }
 
   control(field, value) {
@@ -405,12 +407,12 @@ class SandboxView {
     if (action || typing || runs || /^Arrow/.test(event.key)) event.stopPropagation();
   }
 
-  // The picture is as wide as the page, but not much larger than it was drawn; its place only grows, so that what is below rarely moves.
+  // The picture is as wide as the page, but not larger than it was drawn; its place only grows, so that what is below rarely moves.
   layout() {
     const width = this.root.clientWidth, [w, hgt] = this.size;
     if (!width) return;
-    const scale = Math.min((width - 2) / w, 1.2), set = (name, pixels) => this.root.style.setProperty(`--${name}`, `${Math.floor(pixels)}px`);
-    if (width !== this.width) this.tall = 0;
+    const scale = Math.min((width - 2) / w, 1), set = (name, pixels) => this.root.style.setProperty(`--${name}`, `${Math.floor(pixels)}px`);
+    if (width !== this.width) this.tall = LEAST;
     this.width = width;
     this.tall = Math.max(this.tall, hgt * scale);
     this.root.classList.toggle("thp-wide", width >= BESIDE);
