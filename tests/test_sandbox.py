@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -209,6 +210,16 @@ def test_another_machine_carries_all_of_it_out_again() -> None:
     as_recorded(sandbox.trace)
     assert "'v2.4' is unknown" in ask(sandbox, "machine", kernel="v2.4", geometry="TOY")
     assert sandbox.trace.setup.kernel == "v3.16"
+
+
+def test_a_kernel_of_the_readers_own() -> None:
+    own = replace(KERNELS["v6.1"], name="mine")
+    sandbox = Sandbox(SHARED, own)
+    assert unpacked(sandbox.packed)["kernels"][0] == "mine"
+    ask(sandbox, "machine", kernel="mine", geometry="MINI")
+    assert sandbox.trace.setup == Setup(own, "MINI")
+    ask(sandbox, "machine", kernel="v6.1", geometry="MINI")
+    assert sandbox.trace.setup == Setup("v6.1", "MINI")
 
 
 # --- lines ------------------------------------------------------------------------------------------------------------------

@@ -235,6 +235,10 @@ def test_with_keys_alone_and_jupyterlab_does_not_get_them(pg: Page, sandbox: Loc
         pg.keyboard.press(keys)
         at(sandbox, done, 5)
     assert pg.evaluate(selected) == before
+    sandbox.get_by_label("Operation", exact=True).press("Control+z")
+    at(sandbox, 4, 5)
+    sandbox.locator(".thp-line-of").press("Control+z")  # a field has an undo of its own
+    at(sandbox, 4, 5)
 
 
 # --- undo, redo, branches, machines -------------------------------------------------------------------------------------------

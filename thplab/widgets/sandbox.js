@@ -389,7 +389,7 @@ class SandboxView {
 
   // JupyterLab would take these keys, so none of them leaves the widget.
   key(event) {
-    const on = event.target, typing = on.matches("input, select"), control = event.ctrlKey || event.metaKey;
+    const on = event.target, writing = on.matches("input"), typing = writing || on.matches("select"), control = event.ctrlKey || event.metaKey;
     const back = control && event.key.toLowerCase() === "z" && !event.shiftKey, again = control && /^[yz]$/i.test(event.key) && !back;
     const inMenu = this.menu.contains(on), row = on.closest(".thp-picture g.thp-spot"), inPicture = this.picture.contains(on);
     const rows = inMenu ? this.menu.querySelectorAll("[role=menuitem]") : this.picture.querySelectorAll("g.thp-spot");
@@ -398,7 +398,9 @@ class SandboxView {
     if (!control && row) actions.Enter = actions[" "] = () => this.choose(row.id, 0);
     if (!control && on === this.list && this.open && this.data.done) Object.assign(actions, { ArrowRight: () => this.stepBy(1), ArrowLeft: () => this.stepBy(-1) });
     if (inMenu) actions.Escape = () => this.closeMenu(true);
-    const action = typing ? null : back ? () => this.go(this.data.done - 1) : again ? () => this.go(this.data.done + 1) : actions[event.key];
+    if (back) actions[event.key] = () => this.go(this.data.done - 1);
+    if (again) actions[event.key] = () => this.go(this.data.done + 1);
+    const action = writing || (typing && !control) ? null : actions[event.key];  // a field that is written in has an undo of its own
     if (action) {
       action();
       event.preventDefault();

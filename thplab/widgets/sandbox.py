@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import traitlets
@@ -9,6 +10,7 @@ import traitlets
 from thplab import kernels
 from thplab.branches import Branches, read_share
 from thplab.errors import BadInput
+from thplab.kernels import Kernel
 from thplab.scenario.text import write_operation
 from thplab.trace import Setup, Trace
 from thplab.widgets.page import pack
@@ -24,8 +26,9 @@ class Sandbox(Widget, page="sandbox"):
     """The learner chooses what is done next: with a form, in the picture, or by going back and doing something else.
 
     `scenario` is what has been done already: what thplab.scenario.load takes, or a line that the sandbox shared, which names its own
-    machine. `task` (of thplab.lessons) is asked above it, on its own kernel and geometry, and checked. `mutant` names something that the
-    kernel gets wrong, `swap` a kind of swap device. Raises BadInput for what does not exist, and NoEngine if no pictures can be drawn.
+    machine. `kernel` is a name, or a record of the reader's own. `task` (of thplab.lessons) is asked above it, on its own kernel and
+    geometry, and checked. `mutant` names something that the kernel gets wrong, `swap` a kind of swap device. Raises BadInput for what
+    does not exist, and NoEngine if no pictures can be drawn.
     """
 
     traits_in_html = ("says",)
@@ -38,7 +41,7 @@ class Sandbox(Widget, page="sandbox"):
     def __init__(
         self,
         scenario: str = "",
-        kernel: str = kernels.DEFAULT,
+        kernel: str | Kernel = kernels.DEFAULT,
         geometry: str = "TOY",
         task: Task | None = None,
         *,
@@ -110,7 +113,7 @@ class Sandbox(Widget, page="sandbox"):
 
     def _move(self, kernel: str, geometry: str) -> str:
         old = self._branches.setup
-        self._branches.move_to(Setup(kernel, geometry, old.memory, old.mutant, old.swap))
+        self._branches.move_to(replace(old, kernel=old.kernel if kernel == old.kernel_name else kernel, geometry=geometry))
         self._payload = SandboxPayload(self._branches)
         return self._stopped() or f"Carried out again on {kernel}, {geometry}."
 
