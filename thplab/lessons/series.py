@@ -1,11 +1,13 @@
 """The series: all lessons, in the order in which they are read."""
 
-from thplab.lessons import callers, footprint, merged, old_bargain, own_kernel, page_tables, refused, story
+from thplab.lessons import callers, counting, footprint, merged, old_bargain, own_kernel, page_tables, refused, split_pmd, story
 
 LESSONS = (
     story.lesson,
     page_tables.lesson,
     old_bargain.lesson,
+    split_pmd.lesson,
+    counting.lesson,
     refused.lesson,
     footprint.lesson,
     callers.lesson,
