@@ -39,6 +39,7 @@ def answers(lesson: Lesson, show: str) -> list[str]:
 
 
 def prose(lesson: Lesson) -> str:
-    """The text of a notebook's markdown cells, one space between words."""
+    """The text of a notebook's markdown cells, without the addresses of its links, one space between words."""
     cells = json.loads((NOTEBOOKS / f"{lesson.notebook}.ipynb").read_text())["cells"]
-    return re.sub(r"\s+", " ", "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"))
+    text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    return re.sub(r"\s+", " ", re.sub(r"\[([^\[\]]*)\]\([^()]*(?:\(\))?\)", r"\1", text))
