@@ -68,7 +68,7 @@ def test_the_machine_without_memory_has_none() -> None:
     trace = record(FULL, Setup(memory=16))
     before = trace[op_start(trace, 5) - 1].state
     assert before.nframes == 16 and not any(before.is_free(pfn) for pfn in range(16))
-    assert "It has 16 [page frames](glossary.ipynb#page), all in use" in prose(lesson)
+    assert "It has 16 page frames, all in use" in prose(lesson)
 
 
 def test_the_table_of_borders() -> None:
