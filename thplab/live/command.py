@@ -16,7 +16,7 @@ from thplab.live.generate import Generator
 from thplab.live.portable import portable_part
 from thplab.live.recording import record, shipped
 from thplab.live.support import nearest, release, unable
-from thplab.live.text import checked_line, performed_text, side_by_side, survey_text
+from thplab.live.text import checked_line, observed, performed_text, side_by_side, survey_text
 from thplab.scenario import Phase, Scenario, load
 from thplab.verify import replay
 
@@ -118,18 +118,9 @@ def _allowed() -> str:
     """What a live run can do and see on this machine."""
     with Agent() as agent:
         lines = [f"Linux {release()} on {sys.platform}: live runs are possible, beside the simulator's {nearest(release())[0]}"]
-        lines.append("seen: return codes, events of /proc/vmstat, smaps, which pages are present, exclusive or swapped")
-        for name, what in _OBSERVATIONS.items():
-            lines.append(f"not seen: {what}: {agent.unseen[name]}" if name in agent.unseen else f"seen: {what}")
+        lines += observed(agent.unseen)
         lines.append(f"io_uring: refused ({agent.io_uring}), so no FOLL_PIN" if agent.io_uring else "io_uring: FOLL_PIN works")
     return "\n".join(lines) + "\n"
-
-
-_OBSERVATIONS = {
-    "sz": "statistics of huge pages of 2 MiB",
-    "maps": "whether a PMD or a PTE maps a page",
-    "frames": "page frames, their kinds and mapcounts (kpagecount, kpageflags)",
-}
 
 
 def _nearest(own: bool) -> str:

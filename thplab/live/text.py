@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from thplab.geometry import X86_64
 from thplab.live.check import Checked, Survey
@@ -11,6 +12,21 @@ from thplab.verify.records import FrameView, View
 
 _SAME, _DIFFERENT = "=", "≠"
 _WIDTH = 34
+
+_OBSERVATIONS = {
+    "sz": "statistics of huge pages of 2 MiB",
+    "maps": "whether a PMD or a PTE maps a page",
+    "frames": "page frames, their kinds and mapcounts (kpagecount, kpageflags)",
+}
+
+
+class Row(NamedTuple):
+    """A field that either side shows after an operation, and what both say. `field` is e.g. `ret`, `ev.thp_split_pmd` or `A.R.rss`."""
+
+    field: str
+    kernel: str
+    simulator: str
+    agrees: bool
 
 
 def side_by_side(outcomes: tuple[Outcome, ...], title: str) -> str:
@@ -21,7 +37,7 @@ def side_by_side(outcomes: tuple[Outcome, ...], title: str) -> str:
         lines.append(f"{outcome.number + 1:3}. {outcome.op.label(X86_64.nr)}{mark}")
         if outcome.not_modelled:
             lines.append(f"     not modelled: {outcome.not_modelled}")
-        lines += _fields(outcome)
+        lines += map(_line, rows(outcome))
     agree = sum(outcome.agrees for outcome in outcomes)
     lines += ["", f"{agree} of {len(outcomes)} operations agree"]
     return "\n".join(lines) + "\n"
@@ -50,25 +66,33 @@ def performed_text(survey: Survey) -> str:
     return f"performed: {counts}\n"
 
 
-def _fields(outcome: Outcome) -> Iterator[str]:
-    """The fields of an operation, the kernel's value beside the simulator's."""
+def rows(outcome: Outcome) -> Iterator[Row]:
+    """The fields of an operation: first those that agree, then those that do not."""
     wrong = {difference.field: difference for difference in outcome.differences}
     if outcome.views is not None:
         recorded, shown = map(_facts, outcome.views)
-        for field in dict.fromkeys((*recorded, *shown)):
+        for field in recorded:
             # Where the two do not differ, one that does not say it takes it as the other has it.
-            if field not in wrong and field in recorded:
-                yield _line(_SAME, field, recorded[field], shown.get(field, recorded[field]))
+            if field not in wrong:
+                yield Row(field, recorded[field], shown.get(field, recorded[field]), True)
     for field, difference in wrong.items():
-        yield _line(_DIFFERENT, field, difference.expected, difference.got)
+        yield Row(field, difference.expected, difference.got, False)
 
 
-def _line(mark: str, field: str, kernel: str, simulator: str) -> str:
-    if max(len(kernel), len(simulator)) <= _WIDTH:
-        return f"     {mark} {field:21}   {kernel:{_WIDTH}} {simulator}"
-    if mark == _SAME:
-        return f"     {mark} {field:21}   {kernel}"
-    return f"     {mark} {field:21}   {kernel}\n{'':28}   {'simulator:'} {simulator}"
+def observed(unseen: Mapping[str, str]) -> list[str]:
+    """What a run sees, a line each; `unseen` is what it does not see -> why."""
+    lines = ["seen: return codes, events of /proc/vmstat, smaps, which pages are present, exclusive or swapped"]
+    lines += [f"not seen: {what}: {unseen[name]}" if name in unseen else f"seen: {what}" for name, what in _OBSERVATIONS.items()]
+    return lines
+
+
+def _line(row: Row) -> str:
+    mark = _SAME if row.agrees else _DIFFERENT
+    if max(len(row.kernel), len(row.simulator)) <= _WIDTH:
+        return f"     {mark} {row.field:21}   {row.kernel:{_WIDTH}} {row.simulator}"
+    if row.agrees:
+        return f"     {mark} {row.field:21}   {row.kernel}"
+    return f"     {mark} {row.field:21}   {row.kernel}\n{'':28}   {'simulator:'} {row.simulator}"
 
 
 def _facts(view: View) -> dict[str, str]:

@@ -16,7 +16,7 @@ from thplab.machine import Machine
 from thplab.mutants import Mutant, mutant
 from thplab.routines.lru import lru_add_drain
 from thplab.scenario import Operation, Scenario
-from thplab.state import capture
+from thplab.state import State, capture
 from thplab.steps import drain
 from thplab.trace import begin
 from thplab.verify.compare import Difference, compare
@@ -62,6 +62,8 @@ class Outcome:
     """Recorded fields that the machine does not show -> in how many places."""
     views: tuple[View, View] | None = None
     """What was compared, recorded and shown; None if nothing was."""
+    state: State | None = None
+    """The simulated machine after it; None if nothing was compared."""
 
     @property
     def agrees(self) -> bool:
@@ -174,7 +176,7 @@ class _Replay:
                 except _Stopped as met:
                     differences = (Difference("ret", str(after["ret"]), str(met)),)
                     stopped = "the machine stopped earlier in the scenario"
-            yield Outcome(self.scenario.name, index, op, differences, why, skipped, self.views)
+            yield Outcome(self.scenario.name, index, op, differences, why, skipped, self.views, self.state if self.views else None)
 
     def _operation(self, op: Operation, after: Mapping[str, Any], noisy: bool, skipped: Counter[str]) -> Iterator[Difference]:
         if self.scenario.env not in DEVICES:

@@ -2,6 +2,7 @@
 
 from thplab.widgets.compare import Compare
 from thplab.widgets.footprint import FootprintLab
+from thplab.widgets.live import LiveLab
 from thplab.widgets.prediction import Prediction
 from thplab.widgets.question import Question
 from thplab.widgets.quiz import Quiz
@@ -9,4 +10,4 @@ from thplab.widgets.race import RaceStepper
 from thplab.widgets.sandbox import Sandbox
 from thplab.widgets.stepper import Stepper
 
-__all__ = ["Compare", "FootprintLab", "Prediction", "Question", "Quiz", "RaceStepper", "Sandbox", "Stepper"]
+__all__ = ["Compare", "FootprintLab", "LiveLab", "Prediction", "Question", "Quiz", "RaceStepper", "Sandbox", "Stepper"]

@@ -7,7 +7,7 @@ import gzip
 import hashlib
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -18,21 +18,21 @@ _EXPORT = "export default { render };"
 
 
 @cache
-def script(name: str) -> str:
-    """The ESM of a widget: the base that all of them share, then its own file."""
-    return _read("base.js") + "\n" + _read(f"{name}.js")
+def script(*names: str) -> str:
+    """The ESM of a widget: the base that all of them share, then the files so named; the last one is its own."""
+    return "\n".join(_read(f"{name}.js") for name in ("base", *names))
 
 
 @cache
-def style(name: str) -> str:
-    """The CSS of a widget: what all share, with the colour roles of the pictures, then its own.
+def style(*names: str) -> str:
+    """The CSS of a widget: what all share, with the colour roles of the pictures, then the files so named.
 
     A page may set the variables to colours of its own.
     """
     light = "".join(f"--thp-{name}:{role.light};" for name, role in ROLES.items())
     changed = f".thp-forward .thp-picture [fill='{ROLES['changed'].light}']{{animation:thp-lights-up .35s ease-out}}"
     motion = f"@media (prefers-reduced-motion:no-preference){{{changed}}}"
-    return f":where(:root){{{light}}}\n{stylesheet()}\n{motion}\n{_read('thplab.css')}\n{_read(f'{name}.css')}"
+    return f":where(:root){{{light}}}\n{stylesheet()}\n{motion}\n" + "\n".join(_read(f"{name}.css") for name in ("thplab", *names))
 
 
 def pack(data: Mapping[str, Any]) -> str:
@@ -46,12 +46,12 @@ def page_id(packed: str) -> str:
     return "thp-" + hashlib.sha256(packed.encode()).hexdigest()[:12]
 
 
-def standalone(name: str, state: Mapping[str, Any], picture: str, caption: str) -> str:
+def standalone(names: Sequence[str], state: Mapping[str, Any], picture: str, caption: str) -> str:
     """A widget as HTML: it runs from the page alone. Without script it shows `picture` (SVG text) and `caption` (plain text).
 
-    `state` holds the widget's traits; its "packed" names the element.
+    `names` are its files as script() takes them. `state` holds the widget's traits; its "packed" names the element.
     """
-    code = script(name)
+    code = script(*names)
     assert code.count(_EXPORT) == 1, "a widget's own file ends with its export"
     traits = json.dumps(dict(state)).replace("</", "<\\/")
     started = (
@@ -63,7 +63,7 @@ def standalone(name: str, state: Mapping[str, Any], picture: str, caption: str) 
     )
     still = f'<figure class="thp-still">{picture}<figcaption>{html.escape(caption)}</figcaption></figure>'
     return (
-        f"<style>{style(name)}</style>\n"
+        f"<style>{style(*names)}</style>\n"
         f'<div id="{page_id(state["packed"])}">{still}</div>\n'
         f'<script type="module">{code.replace(_EXPORT, started)}</script>'
     )

@@ -25,7 +25,9 @@ class Stepper {
     this.size = this.pictures.size();
     this.root = h("div", { class: "thp-widget thp-stepper", role: "group", "aria-label": `Stepper ${data.name}`, keydown: event => this.key(event) });
     this.root.classList.toggle("thp-lecture", model.get("lecture"));
-    this.root.append(this.buildHead(), this.buildBar(), this.buildTime(), this.buildBody(), this.buildWords());
+    this.live = new LivePanel(model, data.kernel);
+    const parts = [this.buildHead(), this.buildBar(), this.buildTime(), this.live.element, this.buildBody(), this.buildWords()];
+    this.root.append(...parts.filter(part => part != null));
     el.replaceChildren(this.root);
     this.setMode(model.get("all_steps"), Math.min(model.get("step"), data.frames.length - 1));
     this.watch = new ResizeObserver(() => this.layout());
@@ -63,7 +65,7 @@ class Stepper {
     const where = h("span", { class: "thp-position" }, h("span", { class: "thp-machine" }, `${data.kernel} · ${data.geometry.split(":")[0]} · `), this.position);
     this.drawPlay();
     return h("div", { class: "thp-bar", role: "toolbar", "aria-label": "Steps" }, this.stepButton, this.backButton, this.firstButton,
-      this.lastButton, this.playButton, this.speed, where);
+      this.lastButton, this.playButton, this.speed, this.live.button, where);
   }
 
   buildTime() {
@@ -174,7 +176,7 @@ class Stepper {
     if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
     const on = event.target, typing = on.matches("select, input[type=text]");
     const runs = on.matches("button, summary, input[type=checkbox]");  // what the space bar and the enter key set off themselves
-    const scrolls = on.matches(".thp-tree, .thp-ledger, .thp-text"), up = on === this.slider ? 1 : -1;
+    const scrolls = on.matches(".thp-tree, .thp-ledger, .thp-text, .thp-live-box"), up = on === this.slider ? 1 : -1;
     const actions = { ArrowRight: () => this.move(1), ArrowLeft: () => this.move(-1), Home: () => this.go(0), End: () => this.go(Infinity) };
     if (!scrolls) Object.assign(actions, { ArrowUp: () => this.move(up), ArrowDown: () => this.move(-up) });
     if (!runs) actions[" "] = () => this.toggle();
@@ -214,6 +216,7 @@ class Stepper {
     for (const button of [this.stepButton, this.lastButton, this.playButton]) button.setAttribute("aria-disabled", place === last);
     this.drawQuestions();
     this.drawWords();
+    this.live.show(this.data.operations.findLastIndex(op => op.last <= number));
     this.root.dataset.step = number;
     this.later();
   }
@@ -392,6 +395,7 @@ class Stepper {
     this.pause();
     clearTimeout(this.soon);
     this.watch.disconnect();
+    this.live.destroy();
   }
 }
 

@@ -13,10 +13,12 @@ from thplab.widgets.page import script, standalone, style
 class Widget(anywidget.AnyWidget):
     """A widget whose page is `class Mine(Widget, page="mine")`: the files mine.js and mine.css beside those that all share.
 
+    `page="more mine"` brings more.js and more.css before its own: what some widgets share.
+
     `traits_in_html` names the traits, besides `packed`, with which the HTML begins. A widget says what stands there where no script runs.
     """
 
-    _page: ClassVar[str]
+    _page: ClassVar[tuple[str, ...]]
     traits_in_html: ClassVar[tuple[str, ...]] = ()
 
     packed = traitlets.Unicode("").tag(sync=True)
@@ -24,7 +26,8 @@ class Widget(anywidget.AnyWidget):
 
     def __init_subclass__(cls, page: str | None = None, **kwargs: Any) -> None:
         if page is not None:  # traitlets makes subclasses of its own
-            cls._page, cls._esm, cls._css = page, script(page), style(page)
+            cls._page = tuple(page.split())
+            cls._esm, cls._css = script(*cls._page), style(*cls._page)
         super().__init_subclass__(**kwargs)
 
     def still(self) -> tuple[str, str]:
