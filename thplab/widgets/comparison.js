@@ -27,12 +27,14 @@ function comparisonTable(data, number) {
     h("thead", {}, h("tr", {}, ...head)), ...bodies);
 }
 
-// Where the two disagree: each operation's differing fields. A click calls `go` with the operation's number.
+// Where the two disagree: each operation's differing fields, by name; their values are in its table. A click calls `go` with the operation's number.
 function comparisonFindings(data, go) {
   return data.operations.flatMap(({ label, verdict, groups }, number) => {
     if (verdict !== "differs") return [];
-    const fields = groups.flatMap(({ title, rows }) => rows.filter(row => !row[3]).map(([name, kernel, simulator]) =>
-      `${title}, ${name}: kernel ${kernel}, simulator ${simulator}`));
+    const fields = groups.flatMap(({ title, rows }) => {
+      const names = rows.filter(row => !row[3]).map(row => row[0]);
+      return names.length ? [`${title}: ${names.join(", ")}`] : [];
+    });
     return [h("li", {}, h("button", { type: "button", class: "thp-finding", click: () => go(number) }, `≠ ${number + 1}. ${label}`), ` ${fields.join("; ")}`)];
   });
 }

@@ -37,10 +37,9 @@ class LiveWidget(Widget):
     """The answer to what was asked last."""
     running = traitlets.Bool(False).tag(sync=True)
 
-    def __init__(self, **traits: Any) -> None:
-        self._agent: Agent | None = None
-        self._closed = False
-        super().__init__(**traits)
+    # On the class, because a widget whose making failed is closed, too.
+    _agent: Agent | None = None
+    _ended = False
 
     def start(self, scenario: Scenario, /, **then: Any) -> threading.Thread | None:
         """Perform a scenario and show it, while the kernel of the notebook goes on. Returns the thread, None if a run is under way.
@@ -58,7 +57,7 @@ class LiveWidget(Widget):
 
     def close(self) -> None:
         """Close the widget, and end its agent with all that it has started."""
-        self._closed = True
+        self._ended = True
         agent = self._agent
         if agent is not None:
             with contextlib.suppress(ProcessLookupError):
@@ -84,7 +83,7 @@ class LiveWidget(Widget):
         with _ONE_AT_A_TIME, Agent() as agent:
             self._agent = agent
             try:
-                if self._closed:
+                if self._ended:
                     raise LiveError("the widget was closed")
                 refuse_unless_portable(scenario, agent.io_uring)
                 checked = check(agent, scenario, kernel)
