@@ -127,9 +127,9 @@ class LivePanel {
 
   // The operation that ended last, -1 before the first has: what is under way is not told before it has happened.
   show(number) {
-    const other = number !== this.number || !this.box.firstChild;
+    const other = number !== this.number || this.shown !== this.data;
     this.number = number;
-    if (!this.data || !(other || this.shown !== this.data)) return;
+    if (!this.data || !other) return;
     this.shown = this.data;
     this.box.replaceChildren(number < 0 ? h("p", {}, "No operation has ended yet at this step.") : comparisonTable(this.data, Math.min(number, this.data.operations.length - 1)));
     this.box.scrollTop = 0;
