@@ -71,9 +71,12 @@ class Geometry:
         return ((self.nr // 2 - 2) << self.shift(3)) | ((self.nr // 2) << self.shift(2))
 
     def size_text(self, pages: int) -> str:
-        """`pages` as a size in words: "4 KiB", "2 MiB"."""
+        """`pages` as a size in words: "4 KiB", "2 MiB", "1 GiB"."""
         kib = pages * self.page_size // 1024
-        return f"{kib // 1024} MiB" if kib and kib % 1024 == 0 else f"{kib} KiB"
+        for unit, name in ((1 << 20, "GiB"), (1 << 10, "MiB")):
+            if kib and kib % unit == 0:
+                return f"{kib // unit} {name}"
+        return f"{kib} KiB"
 
 
 X86_64 = Geometry("X86_64", order=9)

@@ -9,5 +9,6 @@ from thplab.widgets.quiz import Quiz
 from thplab.widgets.race import RaceStepper
 from thplab.widgets.sandbox import Sandbox
 from thplab.widgets.stepper import Stepper
+from thplab.widgets.walker import AddressWalker
 
-__all__ = ["Compare", "FootprintLab", "LiveLab", "Prediction", "Question", "Quiz", "RaceStepper", "Sandbox", "Stepper"]
+__all__ = ["AddressWalker", "Compare", "FootprintLab", "LiveLab", "Prediction", "Question", "Quiz", "RaceStepper", "Sandbox", "Stepper"]

@@ -190,9 +190,9 @@ function ledgerTable(groups) {
 }
 
 // A state in words as a table: each block of lines has its first line as a header, further lines are rows, indented as they are.
-function wordsTable(text) {
+function wordsTable(text, caption = "The state in words. What the last step changed is written old → new.") {
   const blocks = text.trim().split("\n\n").map(block => block.split("\n"));
-  return h("table", {}, h("caption", {}, "The state in words. What the last step changed is written old → new."),
+  return h("table", {}, h("caption", {}, caption),
     ...blocks.map(([title, ...lines]) => h("tbody", {},
       h("tr", {}, h("th", { scope: "rowgroup" }, title)),
       ...lines.map(line => h("tr", {}, h("td", { style: `padding-left:${line.search(/\S/)}ch` }, line.trim()))))));
