@@ -18,19 +18,92 @@ def step(widget: Locator) -> None:
     expect(widget).to_have_attribute("data-step", re.compile(r"\d+"))
     before = str(widget.get_attribute("data-step"))
     widget.get_by_role("button", name="Next step").click()
-    form = widget.locator(".thp-form")
-    if form.count():
-        if form.locator(".thp-choice").count():
-            form.locator(".thp-choice").first.click()
-        else:
-            form.locator("input").fill("1")
-            form.locator("input").press("Enter")
+    if widget.locator(".thp-form").count():
+        answer(widget.locator(".thp-form"))
     expect(widget).not_to_have_attribute("data-step", before)
     widget.get_by_role("button", name="Back one step").click()
     expect(widget).to_have_attribute("data-step", before)
 
 
-DRIVERS: dict[str, Callable[[Locator], None]] = {"thp-stepper": step}
+def answer(form: Locator) -> None:
+    """Commit to the first choice, or to a number."""
+    if form.locator(".thp-choice").count():
+        form.locator(".thp-choice").first.click()
+    else:
+        form.locator("input").fill("1")
+        form.locator("input").press("Enter")
+
+
+def race(widget: Locator) -> None:
+    """A CPU makes a step, and it is taken back."""
+    expect(widget).to_have_attribute("data-step", re.compile(r"\d+"))
+    before = int(str(widget.get_attribute("data-step")))
+    moves = widget.get_by_role("button", name=re.compile(r"CPU \d moves"))
+    free = next(i for i in range(moves.count()) if moves.nth(i).get_attribute("aria-disabled") != "true")
+    moves.nth(free).click()
+    expect(widget).to_have_attribute("data-step", re.compile(rf"^(?!{before}$)\d+"))
+    widget.get_by_role("button", name="Back one step").click()
+    expect(widget).to_have_attribute("data-step", re.compile(r"\d+"))
+
+
+def quiz(widget: Locator) -> None:
+    """A question is answered, and the answer is told."""
+    expect(widget).to_have_attribute("data-question", "0")
+    answer(widget.locator(".thp-form"))
+    expect(widget.locator(".thp-verdict").first).to_be_visible()
+
+
+def compare(widget: Locator) -> None:
+    """One operation forwards, and back."""
+    expect(widget).to_have_attribute("data-step", "0")
+    widget.get_by_role("button", name="Next operation").click()
+    expect(widget).to_have_attribute("data-step", "1")
+    widget.get_by_role("button", name="Back one operation").click()
+    expect(widget).to_have_attribute("data-step", "0")
+
+
+def footprint(widget: Locator) -> None:
+    """A slider is moved, and Python answers."""
+    widget.get_by_label("unmapped", exact=True).fill("0.25")
+    expect(widget).to_have_attribute("data-answered", re.compile('"unmapped":0.25'))
+
+
+def sandbox(widget: Locator) -> None:
+    """Everything is undone, and one operation done again."""
+    expect(widget).to_have_attribute("data-done", re.compile(r"[1-9]\d*"))
+    widget.get_by_role("button", name="Undo everything").click()
+    expect(widget).to_have_attribute("data-done", "0")
+    widget.get_by_role("button", name="Redo (Ctrl+Y)").click()
+    expect(widget).to_have_attribute("data-done", "1")
+
+
+def walk(widget: Locator) -> None:
+    """One page on, and back."""
+    expect(widget).to_have_attribute("data-address", re.compile("0x"))
+    before = str(widget.get_attribute("data-address"))
+    widget.get_by_role("button", name="Higher address").click()
+    expect(widget).not_to_have_attribute("data-address", before)
+    widget.get_by_role("button", name="Lower address").click()
+    expect(widget).to_have_attribute("data-address", before)
+
+
+def live(widget: Locator) -> None:
+    """The run that is shown, recorded or not, goes to its first operation."""
+    expect(widget).to_have_attribute("data-step", re.compile(r"\d+"))
+    widget.get_by_role("slider", name="Operation").fill("1")
+    expect(widget).to_have_attribute("data-step", "1")
+
+
+DRIVERS: dict[str, Callable[[Locator], None]] = {
+    "thp-stepper": step,
+    "thp-race": race,
+    "thp-quiz": quiz,
+    "thp-compare": compare,
+    "thp-footprint": footprint,
+    "thp-sandbox": sandbox,
+    "thp-walker": walk,
+    "thp-live-lab": live,
+}
 """Class of a widget's root -> what is done with it."""
 
 
