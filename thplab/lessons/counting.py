@@ -116,10 +116,11 @@ def alone(trace: Trace) -> tuple[Prediction, ...]:
     return (
         Prediction(
             at=write,
-            of=write,
-            question="A is about to write. What is the head's mapcount?",
-            actual=lambda frame: frame.state.field("mapcount", head) + 1,
-            why="A's PMD. B maps every page but page 0, and none of B's PTEs is counted on the head.",
+            of=op_end(trace, 4),
+            question="The posted test: if the head's mapcount is 1, A may write in place. Otherwise it gets a copy. Will A get a copy?",
+            answers=("yes", "no"),
+            actual=lambda frame: "no" if frame.state.compound_pages() == (head,) else "yes",
+            why="The head's mapcount is 1, for A's PMD. B maps every page but page 0, and none of its PTEs is counted on the head.",
         ),
         Prediction(
             at=write,
