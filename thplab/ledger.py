@@ -12,8 +12,8 @@ from itertools import pairwise
 import numpy as np
 
 from thplab.errors import BadInput
-from thplab.frames import PG_double_map, PG_head, PG_reserved, PG_table, PG_tail, PG_used
-from thplab.schemes import HeadCounter
+from thplab.frames import GUP_PIN_COUNTING_BIAS, PG_double_map, PG_head, PG_reserved, PG_table, PG_tail, PG_used
+from thplab.schemes import HeadCounter, count_text
 from thplab.schemes.folio import ENTIRELY_MAPPED
 from thplab.state import Array, State
 from thplab.system import Pin
@@ -27,11 +27,15 @@ SWAP_CACHE = "swap cache"
 
 @dataclass(frozen=True)
 class Row:
-    """One holder's share of a counter. `holder` is a process, a pin, the swap cache, or who has the rest in hand; `what` says how."""
+    """One holder's share of a counter. `holder` is a process, a pin, the swap cache, or who has the rest in hand; `what` says how.
+
+    `kind` is that without numbers: "PMD", "PTE", "pin", "cache", "offset", "subpages", "flag", "rest", or what else it is.
+    """
 
     holder: str
     what: str
     count: int
+    kind: str
 
     @property
     def text(self) -> str:
@@ -45,7 +49,8 @@ class Account:
 
     `name` says which: "head _count", "tails 1–7 mapcount", "page 0xc _count". `first` and `last` are pfns. `old` is the value
     in the state before, None if there is none or the page was not in use. A mapcount is the logical count: the raw field
-    `_mapcount` plus 1. Before the RFC that of a tail is no map count, and called "tail 3 pins".
+    `_mapcount` plus 1. Before the RFC that of a tail is no map count, and called "tail 3 pins". `column` is where it is stored:
+    one of thplab.frames.COLUMNS.
     """
 
     name: str
@@ -54,11 +59,14 @@ class Account:
     old: int | None
     value: int
     rows: tuple[Row, ...]
+    column: str
 
     @property
     def text(self) -> str:
         """The account in words: "head _count 2 → 9 = A: 1 PMD + B: 8 PTEs"."""
-        value = f"{self.value}" if self.old in (None, self.value) else f"{self.old} → {self.value}"
+        value = count_text(self.value)
+        if self.old is not None and self.old != self.value:
+            value = f"{count_text(self.old)} → {value}"
         return f"{self.name} {value}" + (" = " + " + ".join(row.text for row in self.rows) if self.rows else "")
 
 
@@ -154,16 +162,18 @@ class _Pages:
                 unused_tail = self.compound and low > 0 and column == "refcount" and not any((value, *parts))
                 if gone or unused_tail:
                     continue
-                rows = [Row(s.holder, self._what(s, part, column, low), part) for s, part in zip(sources, parts, strict=True) if part]
+                held = [(source, part) for source, part in zip(sources, parts, strict=True) if part]
+                rows = [Row(s.holder, self._what(s, part, column, low), part, s.kind) for s, part in held]
                 if column == "mapcount" and self.compound and flags[0] & PG_double_map:
-                    rows.append(Row("PageDoubleMap", "offset", 1))
+                    rows.append(Row("PageDoubleMap", "offset", 1, "offset"))
                 rest = value - sum(row.count for row in rows)
                 if rest:
                     rows.append(self._rest(rest))
                 head = self.first if self.compound else None
                 tails = self.compound and low > 0
                 name = f"{_pages_name(self.first + low, self.first + high, head)} {_counter_name(self.state, column, tails)}"
-                yield Account(name, self.first + low, self.first + high - 1, before if there else None, value, tuple(rows))
+                pages = self.first + low, self.first + high - 1
+                yield Account(name, *pages, before if there else None, value, tuple(rows), column)
             if column == "refcount":
                 yield from self._of_the_head(sources)
 
@@ -180,23 +190,24 @@ class _Pages:
             if rest and counter.column != "nr_pages_mapped":
                 rows.append(self._rest(rest))
             if value or before or counter.column == "compound_mapcount":
-                yield Account(f"head {counter.name}", self.first, self.first, before, value, tuple(rows))
+                yield Account(f"head {counter.name}", self.first, self.first, before, value, tuple(rows), counter.column)
 
     def _shares(self, counter: HeadCounter, sources: tuple[_Source, ...]) -> Iterator[Row]:
         """Who has a part in a counter of the head. `_nr_pages_mapped` counts subpages, whoever maps them: it has no shares."""
         if counter.column == "pincount":
-            yield from (Row(p.name, _many(len(self._inside(p)), "pin"), len(self._inside(p))) for p in self._foll_pins())
+            yield from (Row(p.name, _many(len(self._inside(p)), "pin"), len(self._inside(p)), "pin") for p in self._foll_pins())
         elif counter.column == "nr_pages_mapped":
             value = self.state.field(counter.column, self.first)
-            if value & (ENTIRELY_MAPPED - 1):
-                yield Row("PTEs", f"of {_many(value & (ENTIRELY_MAPPED - 1), 'subpage')}", value & (ENTIRELY_MAPPED - 1))
+            subpages = value & (ENTIRELY_MAPPED - 1)
+            if subpages:
+                yield Row("PTEs", f"of {_many(subpages, 'subpage')}", subpages, "subpages")
             if value & ENTIRELY_MAPPED:
-                yield Row("a PMD", "ENTIRELY_MAPPED", ENTIRELY_MAPPED)
+                yield Row("a PMD", "ENTIRELY_MAPPED", ENTIRELY_MAPPED, "flag")
         else:
             for source in sources:
                 count = source.pmds + (0 if counter.column == "compound_mapcount" else int(source.ptes.sum()))
                 if count:
-                    yield Row(source.holder, _many(count, source.kind), count)
+                    yield Row(source.holder, _many(count, source.kind), count, source.kind)
 
     def _foll_pins(self) -> tuple[Pin, ...]:
         return tuple(pin for pin in self.state.pins.values() if pin.foll_pin and self._inside(pin))
@@ -230,7 +241,8 @@ class _Pages:
         for pin in self.state.pins.values():
             inside = self._inside(pin)
             if inside:
-                yield _Source(pin.name, "pin", 0, nothing, np.bincount(inside, minlength=count))
+                weight = GUP_PIN_COUNTING_BIAS if pin.foll_pin and not self.compound else 1
+                yield _Source(pin.name, "pin", 0, nothing, weight * np.bincount(inside, minlength=count))
         bad = [page - first for page in self.state.poisoned if first <= page < first + count]
         if bad:
             yield _Source("memory failure", "reference for ever", 0, nothing, np.bincount(bad, minlength=count))
@@ -240,13 +252,15 @@ class _Pages:
             return _many(count, "page") if self.compound else "the page"
         if self.compound and column == "refcount":
             return _pin_text(source.pins) if source.kind == "pin" else _many(count, source.kind)
+        if source.kind == "pin" and count >= GUP_PIN_COUNTING_BIAS:
+            return f"{_many(count // GUP_PIN_COUNTING_BIAS, 'pin')} of {GUP_PIN_COUNTING_BIAS} each"
         several = _many(count, source.kind) if count > 1 else source.kind
         return f"{several} of page 0" if self.compound and page == 0 and source.kind == "PTE" else several
 
     def _rest(self, count: int) -> Row:
         if self.state.in_progress:
-            return Row("in the hands of " + (self.routine or "a routine"), f"{count:+d}", count)
-        return Row(NOBODY, f"{count:+d}, which nothing explains", count)
+            return Row("in the hands of " + (self.routine or "a routine"), f"{count:+d}", count, "rest")
+        return Row(NOBODY, f"{count:+d}, which nothing explains", count, "rest")
 
 
 def _many(count: int, thing: str) -> str:

@@ -21,6 +21,11 @@ if TYPE_CHECKING:  # a scheme works on the system, which names its kernel, which
     from thplab.system import System
 
 
+def count_text(count: int) -> str:
+    """A count as a text: in hexadecimal where a flag is among its bits."""
+    return f"{count:#x}" if count >= 1 << 20 else str(count)
+
+
 class HeadCounter(NamedTuple):
     """A counter that a compound page has once, beside those of its struct pages."""
 
@@ -36,9 +41,8 @@ class HeadCounter(NamedTuple):
         return raw - self.none
 
     def text(self, raw: int) -> str:
-        """The count as a text: in hexadecimal where a flag is among its bits."""
-        count = self.logical(raw)
-        return f"{count:#x}" if count >= 1 << 20 else str(count)
+        """The count of a stored value as a text."""
+        return count_text(self.logical(raw))
 
 
 class Expected(NamedTuple):

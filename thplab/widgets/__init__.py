@@ -2,6 +2,7 @@
 
 from thplab.widgets.compare import Compare
 from thplab.widgets.footprint import FootprintLab
+from thplab.widgets.ledger import Ledger
 from thplab.widgets.live import LiveLab
 from thplab.widgets.prediction import Prediction
 from thplab.widgets.question import Question
@@ -11,4 +12,16 @@ from thplab.widgets.sandbox import Sandbox
 from thplab.widgets.stepper import Stepper
 from thplab.widgets.walker import AddressWalker
 
-__all__ = ["AddressWalker", "Compare", "FootprintLab", "LiveLab", "Prediction", "Question", "Quiz", "RaceStepper", "Sandbox", "Stepper"]
+__all__ = [
+    "AddressWalker",
+    "Compare",
+    "FootprintLab",
+    "Ledger",
+    "LiveLab",
+    "Prediction",
+    "Question",
+    "Quiz",
+    "RaceStepper",
+    "Sandbox",
+    "Stepper",
+]

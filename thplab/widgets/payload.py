@@ -16,6 +16,7 @@ from thplab.invariants import ALWAYS, INVARIANTS
 from thplab.ledger import Account, counters, ledger, small_pages
 from thplab.scenario import Operation
 from thplab.scenario.text import write_line
+from thplab.schemes import count_text
 from thplab.steps import LOCK, READ, UNLOCK
 from thplab.trace import Frame, Setup, Trace
 from thplab.widgets.prediction import Prediction
@@ -23,8 +24,8 @@ from thplab.widgets.prediction import Prediction
 Row = tuple[int, str, int | None]
 """A line of the call tree: depth, text, and the frame that it stands for; None for the name of a routine."""
 
-Line = tuple[str, int | None, int, list[str]]
-"""A line of the ledger: counter, before (None: there was none), now, and who holds it."""
+Line = tuple[str, int | str | None, int | str, list[str]]
+"""A line of the ledger: counter, before (None: there was none), now, and who holds it. A text where a flag is among a counter's bits."""
 
 
 def payload(trace: Trace, predictions: Sequence[Prediction] = ()) -> dict[str, Any]:
@@ -228,4 +229,10 @@ def ledger_groups(frame: Frame, before: Frame | None) -> list[dict[str, Any]]:
 
 
 def _account(account: Account) -> Line:
-    return account.name, account.old, account.value, [row.text for row in account.rows]
+    old = None if account.old is None else _number(account.old)
+    return account.name, old, _number(account.value), [row.text for row in account.rows]
+
+
+def _number(count: int) -> int | str:
+    text = count_text(count)
+    return count if text == str(count) else text
