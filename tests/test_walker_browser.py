@@ -114,7 +114,7 @@ def test_the_walker_by_keys_bits_sliders_and_wrong_addresses(pg: Page, tmp_path:
     label.press("ArrowDown")  # the unit is a byte now
     label.press("ArrowRight")
     is_at(walker, START + 1)
-    for unit, by in (("by PUD entry (1 GiB)", 1 << 30), ("by huge page (2 MiB)", 1 << 21), ("by byte", 1)):
+    for unit, by in (("by PUD (1 GiB)", 1 << 30), ("by huge page (2 MiB)", 1 << 21), ("by byte", 1)):
         walker.get_by_label("Move by").select_option(label=unit)
         walker.get_by_role("button", name="Higher address").click()
         is_at(walker, START + 1 + by)
@@ -250,6 +250,11 @@ def test_texts_can_be_read_in_light_and_in_dark(pg: Page, tmp_path: Path, kind: 
     elif kind == "worked":
         expect(shown.locator("[id$='-count'] text", has_text="_count 10")).to_be_visible()
         expect(shown.locator(".thp-score")).to_have_text("worked")
+        shown.get_by_role("button", name="amount of A, PMD, in head _count: 1").click()
+        expect(shown.locator(".thp-why")).to_contain_text("A: 1 PMD, in head _count")
+        expect(shown.locator(".thp-pointed")).to_have_id("A-pmd0-r0")
+        pg.keyboard.press("ArrowDown")
+        expect(shown.locator(".thp-why")).to_contain_text("B: 8 PTEs, in head _count")
     else:
         for value in ("10", "5"):
             pg.locator(".thp-amount input:not([readonly])").first.fill(value)

@@ -73,8 +73,11 @@ class LedgerView {
   }
 
   buildCell(cell) {
-    if (!cell.blank) return h("td", { class: "thp-amount" }, h("b", {}, cell.actual));
     const label = cell.holder ? `amount of ${cell.holder}, ${cell.by}, in ${cell.counter}` : `total of ${cell.counter}`;
+    if (!cell.blank) {
+      cell.field = h("button", { type: "button", class: "thp-given", "aria-label": `${label}: ${cell.actual}`, focus: () => this.look(cell), click: () => this.look(cell) }, cell.actual);
+      return h("td", { class: "thp-amount" }, cell.field);
+    }
     cell.field = h("input", { type: "text", size: 8, autocomplete: "off", "aria-label": label, focus: () => this.look(cell),
       blur: event => { if (!this.tools.contains(event.relatedTarget)) this.check(cell, false); } });
     cell.mark = h("span", { class: "thp-verdict" });
@@ -94,7 +97,7 @@ class LedgerView {
   }
 
   isDone(cell) {
-    return this.isRight(cell) || cell.hints >= HINTS;
+    return !cell.blank || this.isRight(cell) || cell.hints >= HINTS;
   }
 
   // A point is for what was right the first time, without a hint.
@@ -156,9 +159,10 @@ class LedgerView {
   // JupyterLab would take these keys and move to another cell, so none of them leaves the widget.
   key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey && event.key !== "?") return;
-    const on = event.target, typing = on.matches("input"), runs = on.matches("button, summary"), at = this.open.findIndex(cell => cell.field === on);
-    const to = by => () => { const next = this.open[at + by]; if (next) this.enter(next); };
-    const actions = typing ? { Enter: () => this.commit(at), ArrowDown: to(1), ArrowUp: to(-1), "?": () => this.hint() } : {};
+    const on = event.target, typing = on.matches("input"), runs = on.matches("button, summary"), at = this.cells.findIndex(cell => cell.field === on);
+    const to = by => () => { const next = this.cells[at + by]; if (next) this.enter(next); };
+    const actions = at < 0 ? {} : { ArrowDown: to(1), ArrowUp: to(-1) };
+    if (typing) Object.assign(actions, { Enter: () => this.commit(this.open.indexOf(this.cells[at])), "?": () => this.hint() });
     const action = actions[event.key];
     if (action) {
       action();
@@ -187,9 +191,10 @@ class LedgerView {
     for (const element of this.covered) element.style.visibility = done ? "" : "hidden";
     this.svg.firstChild.nextSibling.textContent = done ? "Page tables and pages, with their counters." : "Page tables, pages and pins; the counters are covered until the ledger is filled.";
     for (const cell of this.open) this.drawCell(cell);
+    for (const cell of this.cells) cell.field.closest("tr").classList.toggle("thp-here", cell === this.current);
     const points = this.open.filter(cell => this.scores(cell)).length, filled = this.open.filter(cell => this.isDone(cell)).length;
     this.score.textContent = this.open.length ? `right the first time: ${points} of ${this.open.length}` : "worked";
-    this.panel.replaceChildren(...(this.current ? this.feedback(this.current) : [h("p", {}, "All cells are filled in: follow each row to its entry in the picture.")]));
+    this.panel.replaceChildren(...(this.current ? this.feedback(this.current) : [h("p", {}, "All cells are filled in. Choose a number, and the picture shows where it comes from.")]));
     if (done && this.open.length) this.panel.append(h("p", { class: "thp-in" }, "The ledger is full, and the counters in the picture are uncovered."));
     this.checkButton.setAttribute("aria-disabled", !this.current || this.isDone(this.current));
     this.hintButton.setAttribute("aria-disabled", !this.current || this.isDone(this.current));
@@ -205,15 +210,15 @@ class LedgerView {
     if (done) cell.field.value = cell.actual;
     else if (last !== undefined && cell.field.value === "") cell.field.value = last;
     cell.field.readOnly = done;
-    cell.field.closest("tr").classList.toggle("thp-here", cell === this.current);
     cell.mark.textContent = right ? "✓ right" : done ? "● shown" : last === undefined ? "" : "✗ wrong";
     cell.mark.parentElement.className = `thp-amount ${right ? "thp-right" : last === undefined && !done ? "" : "thp-wrong"}`;
   }
 
   // Yours, the actual one and why; before that one hint more for each wrong try.
   feedback(cell) {
-    const done = this.isDone(cell), last = cell.tries.at(-1);
     const parts = [h("p", {}, h("b", {}, cell.holder ? `${cell.holder} (${cell.by}) in ` : "The total of "), ...rich(cell.counter))];
+    if (!cell.blank) return [...parts, h("p", { class: "thp-why" }, ...rich(`${cell.why}. ${cell.rule}`))];
+    const done = this.isDone(cell), last = cell.tries.at(-1);
     if (done) {
       const yours = cell.tries.find(text => !this.same(text, cell.actual)) ?? last ?? "–";
       parts.push(h("p", { class: this.isRight(cell) ? "thp-right" : "thp-wrong" }, h("b", { class: "thp-verdict" }, this.isRight(cell) ? "✓ right" : "● shown"),
@@ -229,7 +234,7 @@ class LedgerView {
     return parts;
   }
 
-  // Mark in the picture where the cell's number can be seen: from the second hint on, and always where nothing is hidden any more.
+  // Mark in the picture where the cell's number can be seen: from the second hint on, and where it is known.
   point() {
     const cell = this.current, ids = cell && (cell.hints > 1 || this.isDone(cell)) ? cell.marks : [];
     for (const element of this.svg.querySelectorAll(".thp-pointed")) element.classList.remove("thp-pointed");

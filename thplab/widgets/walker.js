@@ -60,8 +60,8 @@ class WalkerView {
   }
 
   unitName(number) {
-    const what = ["by page", "by huge page"][this.levels.length - 1 - number];
-    return number === this.levels.length ? "by byte" : `${what ?? `by ${this.levels[number].name} entry`} (${this.data.sizes[number]})`;
+    const what = ["page", "huge page"][this.levels.length - 1 - number];
+    return number === this.levels.length ? "by byte" : `by ${what ?? this.levels[number].name} (${this.data.sizes[number]})`;
   }
 
   // The fields of the address side by side, as wide as they have bits: name, bits to toggle, a slider, its value.
