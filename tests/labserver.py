@@ -45,7 +45,11 @@ CHROMIUM_FLAGS = (
 )
 
 # No question about news, no look for updates: a pop-up would lie over what the tests click.
-SETTINGS = {"@jupyterlab/apputils-extension:notification": {"checkForUpdates": False, "doNotDisturbMode": True, "fetchNews": "false"}}
+# Cells out of sight stay in the page: a test looks for the third widget of a notebook, and not for the third of those in sight.
+SETTINGS = {
+    "@jupyterlab/apputils-extension:notification": {"checkForUpdates": False, "doNotDisturbMode": True, "fetchNews": "false"},
+    "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
+}
 
 READY = """() => {
     const panel = window.jupyterapp?.shell?.currentWidget;

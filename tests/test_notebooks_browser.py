@@ -18,20 +18,20 @@ def step(widget: Locator) -> None:
     expect(widget).to_have_attribute("data-step", re.compile(r"\d+"))
     before = str(widget.get_attribute("data-step"))
     widget.get_by_role("button", name="Next step").click()
-    if widget.locator(".thp-form").count():
-        answer(widget.locator(".thp-form"))
+    while widget.locator(".thp-form").count() and widget.get_attribute("data-step") == before:
+        answer(widget.locator(".thp-form").first)
     expect(widget).not_to_have_attribute("data-step", before)
     widget.get_by_role("button", name="Back one step").click()
     expect(widget).to_have_attribute("data-step", before)
 
 
 def answer(form: Locator) -> None:
-    """Commit to the first choice, or to a number."""
-    if form.locator(".thp-choice").count():
-        form.locator(".thp-choice").first.click()
-    else:
+    """Commit to a number, or to the first choice."""
+    if form.locator("input").count():
         form.locator("input").fill("1")
         form.locator("input").press("Enter")
+    else:
+        form.locator("button").first.click()
 
 
 def race(widget: Locator) -> None:
@@ -49,7 +49,8 @@ def race(widget: Locator) -> None:
 def quiz(widget: Locator) -> None:
     """A question is answered, and the answer is told."""
     expect(widget).to_have_attribute("data-question", "0")
-    answer(widget.locator(".thp-form"))
+    form = widget.locator(".thp-form")
+    answer(form)
     expect(widget.locator(".thp-verdict").first).to_be_visible()
 
 
@@ -94,6 +95,17 @@ def live(widget: Locator) -> None:
     expect(widget).to_have_attribute("data-step", "1")
 
 
+def accounts(widget: Locator) -> None:
+    """A number is filled in by asking for all hints, if any is missing."""
+    expect(widget).to_have_attribute("data-filled", re.compile(r"\d+"))
+    if widget.get_attribute("data-blank") == "0":
+        return
+    before = str(widget.get_attribute("data-filled"))
+    for _ in range(3):
+        widget.get_by_role("button", name="Hint", exact=True).click()
+    expect(widget).not_to_have_attribute("data-filled", before)
+
+
 DRIVERS: dict[str, Callable[[Locator], None]] = {
     "thp-stepper": step,
     "thp-race": race,
@@ -102,6 +114,7 @@ DRIVERS: dict[str, Callable[[Locator], None]] = {
     "thp-footprint": footprint,
     "thp-sandbox": sandbox,
     "thp-walker": walk,
+    "thp-accounts": accounts,
     "thp-live-lab": live,
 }
 """Class of a widget's root -> what is done with it."""
