@@ -101,6 +101,9 @@ def test_something_else_can_be_compared_and_a_mistake_is_told(comparison: Locato
     button(comparison, "Compare").click()
     expect(comparison.locator(".thp-says")).to_contain_text("wriet")
     expect(comparison.locator("thead th")).to_have_text(["rfc-2014", "v4.5", "v6.18"])
+    for _ in range(2):  # the same answer twice, and still it listens
+        button(comparison, "Compare").click()
+        expect(comparison).not_to_have_attribute("aria-busy", "true")
 
 
 def test_sliders_are_answered_and_the_last_one_wins(footprint: Locator) -> None:

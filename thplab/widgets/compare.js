@@ -222,18 +222,15 @@ class CompareView {
 
 async function render({ model, el }) {
   const view = new CompareView(await unpack(model.get("packed")), model, el);
-  const loaded = async () => {
-    view.done();
-    view.load(await unpack(model.get("packed")), model.get("step"));
-  };
+  const loaded = async () => view.load(await unpack(model.get("packed")), model.get("step"));
   const said = () => { view.done(); view.say(model.get("says")); };
   const follow = () => view.go(model.get("step"));
   model.on("change:packed", loaded);
-  model.on("change:says", said);
+  model.on("change:answered", said);
   model.on("change:step", follow);
   return () => {
     model.off("change:packed", loaded);
-    model.off("change:says", said);
+    model.off("change:answered", said);
     model.off("change:step", follow);
     view.destroy();
   };

@@ -38,6 +38,8 @@ class Compare(Widget, page="compare"):
     """How many operations have been carried out in what is shown."""
     says = traitlets.Unicode("").tag(sync=True)
     """The answer to what was asked last."""
+    answered = traitlets.Int(0).tag(sync=True)
+    """How many questions were answered: an answer may be the same as the one before it."""
 
     def __init__(
         self, scenario: Scenario | str = "story", kernels: Sequence[str] = KERNELS, geometry: str = "TOY", step: int = 0
@@ -52,9 +54,11 @@ class Compare(Widget, page="compare"):
 
     def _asked(self, _widget: Any, asked: dict[str, Any], _buffers: Any) -> None:
         """Compare what the page asks for; what cannot be compared is told, and what is shown stays."""
-        if asked.get("do") != "compare":
-            return
-        source = str(asked.get("scenario", ""))
+        if asked.get("do") == "compare":
+            self._compare_again(str(asked.get("scenario", "")), asked)
+            self.answered += 1
+
+    def _compare_again(self, source: str, asked: dict[str, Any]) -> None:
         try:
             self.comparison = _compare(source, [str(name) for name in asked.get("kernels", ())], str(asked.get("geometry", "TOY")))
         except BadInput as error:

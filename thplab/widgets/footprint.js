@@ -114,9 +114,9 @@ async function render({ model, el }) {
   const packed = model.get("grid"), grid = packed ? await unpack(packed) : { answers: [] };
   const view = new FootprintView(await unpack(model.get("packed")), grid, model, el);
   const follow = async () => view.answered(await unpack(model.get("packed")));
-  model.on("change:packed", follow);
+  model.on("change:answered", follow);
   return () => {
-    model.off("change:packed", follow);
+    model.off("change:answered", follow);
     view.destroy();
   };
 }

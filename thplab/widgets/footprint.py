@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+import traitlets
+
 from thplab import plots
 from thplab.describe.footprint_text import reading, reason
 from thplab.errors import BadInput
@@ -30,6 +32,9 @@ class FootprintLab(Widget, page="footprint"):
     """
 
     traits_in_html = ("grid",)
+
+    answered = traitlets.Int(0).tag(sync=True)
+    """How many questions were answered: an answer may be the same as the one before it."""
 
     def __init__(
         self,
@@ -76,7 +81,9 @@ class FootprintLab(Widget, page="footprint"):
             self.answer, self._values = self._answer(values), values
         except BadInput as error:
             self.answer = self.answer | {"says": str(error), "values": values}
-        self.packed = pack(self.answer | {"controls": _controls(self._values)})
+        with self.hold_sync():
+            self.packed = pack(self.answer | {"controls": _controls(self._values)})
+            self.answered += 1
 
     @cached_property
     def grid(self) -> str:
