@@ -8,11 +8,14 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from labserver import lab, open_and_run, page
+from labserver import CONTRASTS, lab, open_and_run, page
 from nbformat.v4 import new_code_cell, new_notebook
 from playwright.sync_api import Locator, Page, expect
 
-from thplab.widgets import Compare, FootprintLab
+from thplab import widgets
+from thplab.widgets import Compare, FootprintLab, Stepper
+from thplab.widgets.page import style
+from thplab.widgets.widget import Widget
 
 pytestmark = pytest.mark.browser
 CELLS = (
@@ -73,7 +76,7 @@ def test_differences_are_marked_in_a_table_and_all_of_it_can_be_seen(comparison:
     expect(comparison.get_by_role("rowheader", name="returns", exact=True)).to_be_visible()
     assert comparison.locator(".thp-numbers tr").count() > before
     comparison.get_by_role("switch", name="only what differs").check()
-    expect(comparison.locator(".thp-cost").first).to_contain_text("of")
+    expect(comparison.locator(".thp-bar-row").first).to_have_text("v3.1621 of 23")
 
 
 def test_the_pictures_are_those_of_the_chosen_kernels(comparison: Locator) -> None:
@@ -86,6 +89,11 @@ def test_the_pictures_are_those_of_the_chosen_kernels(comparison: Locator) -> No
     boxes = [comparison.locator(".thp-picture").nth(side).bounding_box() for side in (0, 1)]
     button(comparison, "Back one operation").click()
     assert [comparison.locator(".thp-picture").nth(side).bounding_box() for side in (0, 1)] == boxes, "pictures keep their places"
+    comparison.get_by_label("Kernel of the right picture").select_option(label="no second picture")
+    expect(comparison.locator(".thp-picture").nth(1)).to_be_hidden()
+    button(comparison, "Next operation").click()
+    comparison.get_by_label("Kernel of the right picture").select_option(label="v6.18 (folio)")
+    expect(comparison.locator(".thp-picture svg").nth(1)).to_have_accessible_name("v6.18: 4. mprotect(B, page 4, r)")
 
 
 def test_something_else_can_be_compared_and_a_mistake_is_told(comparison: Locator) -> None:
@@ -98,18 +106,53 @@ def test_something_else_can_be_compared_and_a_mistake_is_told(comparison: Locato
     expect(comparison.locator("thead th")).to_have_text(["rfc-2014", "v4.5", "v6.18"])
     expect(comparison).to_have_attribute("data-step", "0")
     comparison.get_by_label("A built-in scenario, or operations").fill("mmap A; wriet A 0")
-    button(comparison, "Compare").click()
-    expect(comparison.locator(".thp-says")).to_contain_text("wriet")
-    expect(comparison.locator("thead th")).to_have_text(["rfc-2014", "v4.5", "v6.18"])
-    for _ in range(2):  # the same answer twice, and still it listens
-        button(comparison, "Compare").click()
+    for _ in range(2):  # the same mistake again is answered, too
+        comparison.get_by_label("A built-in scenario, or operations").press("Enter")
         expect(comparison).not_to_have_attribute("aria-busy", "true")
+        expect(comparison.locator(".thp-says")).to_contain_text("wriet")
+    expect(comparison.locator("thead th")).to_have_text(["rfc-2014", "v4.5", "v6.18"])
+    comparison.get_by_label("A built-in scenario, or operations").fill("mmap A; write A 0; madvise A 0 1 cold")
+    comparison.page.keyboard.press("Enter")
+    expect(comparison.get_by_role("slider", name="Operation")).to_have_attribute("max", "3")
+    expect(comparison.get_by_label("A built-in scenario, or operations")).to_be_focused()
+    button(comparison, "Last operation").click()
+    expect(comparison.locator(".thp-remarks")).to_contain_text("v4.5: madvise: this kernel does not know the advice 'cold'")
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
+def test_every_text_can_be_read_in_light_and_in_dark(pg: Page, comparison: Locator, footprint: Locator, theme: str) -> None:
+    pg.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", theme)
+    pg.locator(f"body[data-jp-theme-light='{str(theme.endswith('Light')).lower()}']").wait_for(state="attached")
+    for widget, least in ((comparison, 50), (footprint, 50)):
+        found = widget.evaluate(CONTRASTS)
+        assert len(found) > least and found[0][0] >= 4.5, found[:3]
+
+
+# The questions that a slider asks while it is dragged, and whether its bars were ever taken away.
+DRAG = """async root => {
+    const slider = root.querySelectorAll("input[type=range]")[1], bars = [...root.querySelectorAll(".thp-bar-row")];
+    let answers = 0, taken = 0;
+    const changed = new MutationObserver(records => { answers += records.length; taken += bars.filter(bar => !bar.isConnected).length; });
+    changed.observe(root, { attributeFilter: ["data-answered"] });
+    for (let share = 1; share <= 60; share += 1) {
+        slider.value = share / 100;
+        slider.dispatchEvent(new Event("input", { bubbles: true }));
+    }
+    while (JSON.parse(root.dataset.answered).unmapped !== 0.6) await new Promise(requestAnimationFrame);
+    changed.disconnect();
+    return [answers, taken];
+}"""
+
+
+def test_while_a_slider_is_dragged_one_question_is_under_way_and_nothing_flickers(footprint: Locator) -> None:
+    answers, taken = footprint.evaluate(DRAG)
+    assert answers == 2 and taken == 0, "the first, and the last of those that came meanwhile"
 
 
 def test_sliders_are_answered_and_the_last_one_wins(footprint: Locator) -> None:
     slider = footprint.get_by_label("unmapped", exact=True)
     slider.scroll_into_view_if_needed()
-    box = footprint.locator(".thp-plot").bounding_box()
+    box = footprint.locator(".thp-memory").bounding_box()
     for share in ("0.2", "0.4", "0.6", "0.8"):  # faster than it can be answered
         slider.fill(share)
     expect(footprint).to_have_attribute("data-answered", values(unmapped=0.8))
@@ -117,7 +160,7 @@ def test_sliders_are_answered_and_the_last_one_wins(footprint: Locator) -> None:
     footprint.get_by_label("memory pressure").fill("1")
     expect(footprint).to_have_attribute("data-answered", values(unmapped=0.8, pressure=1))
     expect(footprint.get_by_role("row", name="v4.5")).to_contain_text("100")
-    assert footprint.locator(".thp-plot").bounding_box() == box, "the picture keeps its place"
+    assert footprint.locator(".thp-memory").bounding_box() == box, "the picture keeps its place"
 
 
 def test_every_slider_and_the_arrow_keys(footprint: Locator) -> None:
@@ -130,8 +173,9 @@ def test_every_slider_and_the_arrow_keys(footprint: Locator) -> None:
     footprint.get_by_label("huge pages").focus()
     footprint.page.keyboard.press("ArrowRight")
     expect(footprint).to_have_attribute("data-answered", values(unmapped=0.8, pressure=1, **(wanted | {"thps": 60})))
-    footprint.get_by_text("Why each kernel holds what it holds").click()
     expect(footprint.locator("dd").nth(1)).to_contain_text("Nobody remembers the part")
+    footprint.get_by_text("Why each kernel holds what it holds").click()
+    expect(footprint.locator("dd").nth(1)).to_be_hidden()
 
 
 def values(**changed: float | str) -> str:
@@ -154,5 +198,38 @@ def test_without_python_both_show_what_they_have(pg: Page, tmp_path: Path) -> No
     expect(footprint.get_by_role("row", name="v3.16")).to_contain_text("28.0")
     footprint.get_by_label("memory pressure").fill("1")
     expect(footprint.get_by_role("row", name="v4.5")).to_contain_text("28.0")
+    footprint.get_by_label("memory pressure").press("ArrowLeft")
+    expect(footprint.get_by_role("row", name="v4.5")).to_contain_text("31.0")
     expect(footprint.get_by_label("huge pages")).to_be_disabled()
     expect(footprint.locator(".thp-says")).to_contain_text("Without Python")
+
+
+# Where every element of a widget is, and how high and wide.
+PLACES = """(root, styles) => {
+    document.head.append(Object.assign(document.createElement("style"), { textContent: styles }));
+    const place = ({ x, y, width, height }) => [x, y, width, height];
+    const all = [root.parentNode, root, ...root.querySelectorAll("*")];
+    return all.map(element => [`${element.className}`, ...place(element.getBoundingClientRect())]);
+}"""
+
+
+SHOWN = {
+    Stepper: lambda: Stepper("cow"),
+    Compare: lambda: Compare("cow", ("v4.5", "v6.18")),
+    FootprintLab: lambda: FootprintLab(thps=20),
+}
+
+
+@pytest.mark.parametrize("kind", SHOWN)
+def test_the_styles_of_other_widgets_change_nothing(pg: Page, tmp_path: Path, kind: type[Widget]) -> None:
+    (tmp_path / "page.html").write_text(f"<!doctype html><meta charset=utf-8><body style='width:900px'>{SHOWN[kind]().html()}")
+    pg.goto((tmp_path / "page.html").as_uri())
+    root = pg.locator("[data-step], [data-answered]").first
+    root.wait_for()
+    if kind is Stepper:  # with all its lines
+        root.get_by_role("switch").check(force=True)
+        pg.keyboard.press("End")
+    alone = root.evaluate(PLACES, "")
+    kinds = [getattr(widgets, name) for name in widgets.__all__]
+    others = [style(*other._page) for other in kinds if issubclass(other, Widget) and other is not kind]
+    assert len(others) > 6 and root.evaluate(PLACES, "\n".join(others)) == alone

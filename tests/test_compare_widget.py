@@ -5,14 +5,15 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from thplab.compare import COSTS, compare
-from thplab.errors import BadInput
+from thplab.errors import EAGAIN, BadInput
 from thplab.footprint import population, project
-from thplab.kernels import KERNELS
+from thplab.kernels import KERNELS, kernel
 from thplab.scenario import load
 from thplab.widgets import Compare, FootprintLab
 
@@ -32,9 +33,33 @@ def test_a_comparison_shows_what_differs() -> None:
         rows = {row[0]: row for _, rows in frame["groups"] for row in rows}
         for row in compared.differing():
             if row.group != COSTS:
-                assert rows[row.label][2:] == [True, True]
+                assert rows[row.label][2:] == [[value != row.values[0] for value in row.values], True]
                 told = [text.split("\N{NO-BREAK SPACE}")[-1] for text in rows[row.label][1]]
                 assert told == ["-" if value is None else str(value) for value in row.values]
+
+
+def test_what_is_marked_is_what_differs_now_and_not_what_it_was_before() -> None:
+    last = unpacked(Compare("cow", ("v4.5", "v5.10")).packed)["frames"][-1]
+    (row,) = [row for _, rows in last["groups"] for row in rows if row[0] == "page frames in use"]
+    assert [text.replace("\N{NO-BREAK SPACE}", " ") for text in row[1]] == ["8 → 0", "9 → 0"] and row[2] == [False, False]
+
+
+def test_a_kernel_that_does_not_have_an_operation_says_so() -> None:
+    data = unpacked(Compare("mmap A; write A 0; madvise A 0 1 cold; pin A 0 1 dma io_uring", ("v4.5", "v6.18")).packed)
+    assert data["frames"][3]["remarks"] == [["v4.5", "madvise: this kernel does not know the advice 'cold'"]]
+    assert data["frames"][4]["remarks"] == [["v4.5", "io_uring does not exist in this kernel"]]
+    assert "answer" in [group for group, _ in data["frames"][3]["groups"]]
+
+
+def test_a_kernel_of_the_readers_own_can_be_chosen_again() -> None:
+    mine = replace(kernel("rfc-2014"), name="mine", split_refused=-EAGAIN)
+    widget = Compare("mmap A; write A 0; pin A 1 1 dma; split A 0", (mine, "rfc-2014"))
+    for _ in range(2):
+        data = unpacked(widget.packed)
+        answer = next(row for _, rows in data["frames"][4]["groups"] for row in rows if row[0] == "returns")
+        assert answer[1:3] == [["-EAGAIN", "-EBUSY"], [False, True]] and data["choices"]["kernels"] == [*KERNELS, "mine"]
+        widget._asked(None, {"do": "compare", "scenario": data["source"], "kernels": data["kernels"]}, None)
+        assert widget.says == ""
 
 
 def test_its_bars_add_up_to_the_totals() -> None:
@@ -64,6 +89,14 @@ def test_another_comparison_and_what_cannot_be_compared() -> None:
         assert "expected" in widget.says and unpacked(widget.packed) == data
 
 
+def test_each_question_is_answered_even_where_nothing_changes() -> None:
+    comparison, lab = Compare("cow", THREE), FootprintLab(thps=10)
+    for times in (1, 2):
+        comparison._asked(None, {"do": "compare", "scenario": "cow", "kernels": list(THREE), "geometry": "TOY"}, None)
+        lab._asked(None, {"values": {"unmapped": 0.5}}, None)
+        assert comparison.answered == lab.answered == times
+
+
 def test_bad_arguments_are_told() -> None:
     with pytest.raises(BadInput, match="kernels are 5; expected 2 to 4"):
         Compare(SCENARIO, tuple(KERNELS)[:5])
@@ -90,7 +123,10 @@ def test_the_footprint_lab_tells_what_the_projection_says() -> None:
         v = now["values"]
         question = population(v["thps"], v["unmapped"], v["pattern"], "X86_64", v["sharing"], v["unmapping"], v["zero_filled"], v["pinned"])
         assert held(now["table"]) == [f"{project(k, question, v['pressure']).held / 2**20:,.1f}" for k in lab.kernels]
-        assert values.items() <= v.items() and "<svg" in now["picture"]
+        most = question.unmapped.size * 4096
+        projected = [project(k, question, v["pressure"]) for k in lab.kernels]
+        assert now["bars"] == [[p.kernel, p.held / most, p.mapped / most] for p in projected]
+        assert values.items() <= v.items() and f"{projected[0].mapped / 2**20:,.1f} MiB of" in now["words"]
 
 
 def test_a_position_that_makes_no_sense_is_told_and_changes_nothing() -> None:
@@ -98,14 +134,19 @@ def test_a_position_that_makes_no_sense_is_told_and_changes_nothing() -> None:
     before = unpacked(lab.packed)
     lab._asked(None, {"values": {"unmapping": 5}}, None)
     now = unpacked(lab.packed)
-    assert "unmapping" in now["says"] and now["table"] == before["table"] and now["picture"] == before["picture"]
+    assert "unmapping" in now["says"] and now["table"] == before["table"] and now["bars"] == before["bars"]
 
 
 def test_without_python_a_grid_of_positions_is_there() -> None:
     lab = FootprintLab(("rfc-2014", "v4.5"), thps=20)
-    answers = unpacked(lab.grid)["answers"]
-    assert {(a["values"]["unmapped"], a["values"]["pressure"]) for a in answers} == {(n / 10, p) for n in range(11) for p in (0.0, 1.0)}
-    for answer in answers:
-        question = population(20, answer["values"]["unmapped"], unmapping=1)
+    lab._asked(None, {"values": {"thps": 30, "unmapped": 0.7}}, None)  # the page begins where the sliders are by now
+    packed = lab.packed_for_html()
+    data = unpacked(packed)
+    assert data["values"]["unmapped"] == 0.7
+    at = {(a["values"]["unmapped"], a["values"]["pressure"]) for a in data["grid"]}
+    assert at == {(n / 10, p / 4) for n in range(11) for p in range(5)}
+    for answer in data["grid"]:
+        question = population(30, answer["values"]["unmapped"], unmapping=1)
+        assert answer["values"]["thps"] == 30
         assert held(answer["table"])[1] == f"{project('v4.5', question, answer['values']['pressure']).held / 2**20:,.1f}"
-    assert lab.grid in lab.html() and len(lab.grid) < 300_000
+    assert packed in lab.html() and len(packed) < 300_000

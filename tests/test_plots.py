@@ -48,6 +48,24 @@ def test_costs_are_those_of_the_comparison() -> None:
     assert plot.table[1] == ("atomic operations", *(f"{count:,}" for count in atomic))
 
 
+def test_costs_of_one_operation() -> None:
+    kernels = ("rfc-2014", "v6.18")
+    plot, compared = plots.costs(STORY, kernels, operation=4), compare(STORY, kernels).operations[3]
+    flushes = next(axes for axes in plot.figure.axes if axes.get_title() == "TLB flushes")
+    assert [bar.get_width() for bar in flushes.patches] == list(compared.row("TLB flushes").values)
+    assert "mprotect(B, page 4, r)" in plot.title and plot.table != plots.costs(STORY, kernels).table
+
+
+def test_memory_held_is_drawn_beside_what_is_mapped() -> None:
+    question = population(20, 0.5)
+    answers = [project(kernel, question) for kernel in ("v3.16", "rfc-2014")]
+    plot = plots.held(answers, 40 * 2**20)
+    (axes,) = plot.figure.axes
+    assert [bar.get_width() for bar in axes.patches] == [20.0, 40.0] and axes.get_xlim() == (0, 40)
+    assert [set(line.get_xdata()) for line in axes.lines] == [{20.0}, {20.0}]
+    assert "rfc-2014 holds 40.0 MiB of 20.0 MiB mapped" in plot.text and plot.table[2][:3] == ("rfc-2014", "20.0", "40.0")
+
+
 @pytest.mark.parametrize("plot", [plots.footprint(thps=4), plots.costs(STORY)], ids=["footprint", "costs"])
 def test_a_plot_follows_the_theme_and_says_what_it_shows(plot: plots.Plot) -> None:
     svg, html = plot.svg(), plot._repr_html_()
@@ -57,6 +75,7 @@ def test_a_plot_follows_the_theme_and_says_what_it_shows(plot: plots.Plot) -> No
     assert 'role="img"' in svg and plot.text[:30] in svg and "<text" in svg
     assert all(f"<td>{cell}</td>" in html for cell in plot.table[1])
     assert svg == plot.svg(), "the same each time"
+    assert "<style" not in svg, "a rule in it would hold for everything around it"
     assert not re.search(r"https?://(?!www\.w3\.org|purl\.org|creativecommons\.org)", html)
 
 
@@ -65,3 +84,5 @@ def test_bad_input_is_told() -> None:
         plots.footprint(pattern="spots")
     with pytest.raises(BadInput, match="kernels"):
         plots.costs(STORY, ("v4.5",))
+    with pytest.raises(BadInput, match="operation is 6; expected 1 to 5"):
+        plots.costs(STORY, operation=6)

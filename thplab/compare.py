@@ -21,7 +21,7 @@ from thplab.kernels import Kernel
 from thplab.observe import smaps
 from thplab.scenario import Operation, Scenario
 from thplab.state import Array, ProcessState, State, capture
-from thplab.steps import drain
+from thplab.steps import Routine, Step, drain
 from thplab.swap_device import DEVICES
 from thplab.trace import Setup, begin
 
@@ -82,7 +82,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Compared:
-    """One operation on all kernels. `remarks` has one text for each kernel: why it could not carry the operation out, else empty.
+    """One operation on all kernels. `remarks` has one text for each kernel: why it did not carry the operation out, else empty.
 
     `states` are the machines' afterwards.
     """
@@ -206,7 +206,7 @@ class _Run:
         self.stopped = ""
 
     def perform(self, op: Operation) -> str:
-        """Carry out an operation and take down what came of it. Returns why it could not be carried out, "" if it was."""
+        """Carry out an operation and take down what came of it. Returns why it was not carried out, "" if it was."""
         answer, remark = (STOPPED, self.stopped) if self.stopped else self._answer(op)
         before, self.state = self.state, capture(self.machine, self.state)
         self._follow()
@@ -218,8 +218,11 @@ class _Run:
         return remark
 
     def _answer(self, op: Operation) -> tuple[str, str]:
+        steps: list[Step] = []
         try:
-            return errname(drain(begin(self.machine, op))), ""
+            answer = drain(_noted(begin(self.machine, op), steps))
+            refused = answer < 0 and len(steps) == 1  # nothing was begun: its only step says why
+            return errname(answer), steps[0].text if refused else ""
         except BadInput as error:
             return (NOT_BUILT if "is not built" in error.wrong else REFUSED), str(error)
         except (KernelBug, Deadlock) as error:
@@ -310,6 +313,17 @@ class _Run:
         if not self.state.field("flags", pfn) & (PG_head | PG_tail):
             return f"small of {page.label}"
         return f"{page.label} by {'PMD' if by_pmd else 'PTE'}"
+
+
+def _noted(routine: Routine[int], steps: list[Step]) -> Routine[int]:
+    """The routine as it is; each of its steps is put into `steps`."""
+    while True:
+        try:
+            step = next(routine)
+        except StopIteration as end:
+            return int(end.value)
+        steps.append(step)
+        yield step
 
 
 COST_NAMES = {

@@ -36,6 +36,12 @@ def _lines(question: Population, answers: Sequence[tuple[Footprint, Footprint]],
     yield reading([after for _, after in answers])
 
 
+def summary(question: Population, answers: Sequence[Footprint]) -> str:
+    """What is still mapped of the population, and in one sentence what kernels hold of it."""
+    memory = question.unmapped.size * question.geometry.page_size
+    return f"{_size(answers[0].mapped)} of {_size(memory)} are still mapped. {reading(answers)}"
+
+
 def reading(answers: Sequence[Footprint]) -> str:
     """One sentence: which kernels hold how much more, or less, than is mapped."""
     groups: dict[int, list[str]] = {}

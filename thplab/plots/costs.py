@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from thplab.compare import COST_NAMES, COSTS, Row, compare
 from thplab.diagrams.roles import light
+from thplab.errors import BadInput
 from thplab.kernels import Kernel
 from thplab.plots.plot import HATCHES, LINES, Plot
 from thplab.scenario import Scenario, load
@@ -17,19 +18,24 @@ KINDS = (ATOMIC, FLUSHES, LOCKS, DEAF)
 _KIND_OF = {COST_NAMES["rmw"]: ATOMIC, COST_NAMES["bit_rmw"]: ATOMIC, COST_NAMES["flushes"]: FLUSHES, COST_NAMES["irqs_off"]: DEAF}
 """Cost of a comparison -> the panel that it is counted in; all others are locks by name."""
 
-
 KERNELS = ("v3.16", "rfc-2014", "v4.5", "v6.18")
 
 
-def costs(scenario: Scenario | str, kernels: Sequence[str | Kernel] = KERNELS, geometry: str = "TOY") -> Plot:
-    """The costs of all of a scenario as bars, a panel for each kind of cost.
+def costs(
+    scenario: Scenario | str, kernels: Sequence[str | Kernel] = KERNELS, geometry: str = "TOY", operation: int | None = None
+) -> Plot:
+    """The costs of a scenario as bars, a panel for each kind of cost: of all of it, or of one operation, the first being 1.
 
-    `scenario` is a Scenario, or what thplab.scenario.load takes. Raises BadInput as compare() does.
+    `scenario` is a Scenario, or what thplab.scenario.load takes. Raises BadInput as compare() does, and for an operation that is not there.
     """
     comparison = compare(load(scenario) if isinstance(scenario, str) else scenario, kernels, geometry)
-    counts = counted(comparison.totals, len(comparison.kernels))
+    nr, last = comparison.geometry.nr, len(comparison.operations)
+    if operation is not None and operation not in range(1, last + 1):
+        raise BadInput("operation", f"is {operation}", f"1 to {last}, or None for all")
+    one = None if operation is None else comparison.operations[operation - 1]
+    counts = counted(one.rows if one else comparison.totals, len(comparison.kernels))
     names = [kernel.name for kernel in comparison.kernels]
-    title = f"What it costs, at {comparison.geometry.nr} pages in a huge page"
+    title = f"What {one.op.label(nr) if one else 'it'} costs, at {nr} pages in a huge page"
     table = (("", *names), *((kind, *(f"{count:,}" for count in counts[kind])) for kind in KINDS))
     said = [f"{kind}: " + ", ".join(map(" ".join, zip(names, numbers, strict=True))) for kind, *numbers in table[1:]]
     return Plot(_drawn(title, names, counts), title, f"{'; '.join(said)}.", table)

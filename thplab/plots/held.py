@@ -17,9 +17,12 @@ def held(answers: Sequence[Footprint], most: float) -> Plot:
     """Memory held on each kernel as a bar, and as a mark what is mapped. `most` is the memory, in bytes, at the end of the scale."""
     title = "Memory held (bars) and mapped (marks)"
     said = "; ".join(f"{a.kernel} holds {a.held / MIB:,.1f} MiB of {a.mapped / MIB:,.1f} MiB mapped" for a in answers)
-    heading = ("kernel", "mapped, MiB", "held, MiB", "split", "refused", "queued")
-    rows = tuple(_row(answer) for answer in answers)
-    return Plot(_drawn(answers, most / MIB), title, f"{said}.", (heading, *rows))
+    return Plot(_drawn(answers, most / MIB), title, f"{said}.", table(answers))
+
+
+def table(answers: Sequence[Footprint]) -> tuple[tuple[str, ...], ...]:
+    """The numbers of each kernel as texts, below a heading: memory, and how many huge pages were split, refused or are queued."""
+    return (("kernel", "mapped, MiB", "held, MiB", "split", "refused", "queued"), *(_row(answer) for answer in answers))
 
 
 def _row(answer: Footprint) -> tuple[str, ...]:
@@ -28,10 +31,8 @@ def _row(answer: Footprint) -> tuple[str, ...]:
 
 
 def _drawn(answers: Sequence[Footprint], most: float) -> Figure:
-    """No layout engine: fixed margins keep the picture still, and it is drawn while somebody drags a slider."""
-    figure = Figure(figsize=(7.6, 0.75 + 0.42 * len(answers)))
-    height = figure.get_figheight()
-    axes = figure.add_axes((0.11, 0.46 / height, 0.77, (height - 0.54) / height))
+    figure = Figure(figsize=(7.6, 0.75 + 0.42 * len(answers)), layout="constrained")
+    axes = figure.add_subplot()
     for place, answer in enumerate(answers):
         which = place % len(LINES)
         axes.barh(place, answer.held / MIB, color=light(LINES[which]), edgecolor=light("paper"), hatch=HATCHES[which], height=0.7)

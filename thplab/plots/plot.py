@@ -21,6 +21,8 @@ MARKS = ("o", "s", "^", "D")
 HATCHES = ("", "///", "\\\\\\\\", "xx")
 _STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "thplab", "font.family": "sans-serif", "font.size": 10.0}
 
+_LINES_END = "stroke-linejoin: round; stroke-linecap: butt"
+
 
 @dataclass(frozen=True)
 class Plot:
@@ -38,10 +40,11 @@ class Plot:
             self.figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
         text = file.getvalue()
         text = text[text.index("<svg") :]
+        text = text.replace(f'<style type="text/css">*{{{_LINES_END}}}</style>', "")  # a rule for all elements of a page
         for name, role in ROLES.items():
             variable = f"var(--thp-{name},{role.light})"
             text = re.sub(rf'(fill|stroke)="{role.light}"', rf'style="\1: {variable}"', text.replace(f": {role.light}", f": {variable}"))
-        named = f'role="img" aria-label="{escape(f"{self.title}. {self.text}", quote=True)}"'
+        named = f'style="{_LINES_END}" role="img" aria-label="{escape(f"{self.title}. {self.text}", quote=True)}"'
         return re.sub(r"<svg ", f"<svg {named} ", text, count=1)
 
     def _repr_html_(self) -> str:

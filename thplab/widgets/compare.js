@@ -5,6 +5,7 @@ const ICONS = {
   step: "M4 2l9 6-9 6z", back: "M12 2l-9 6 9 6z", first: "M3 2h2v12H3zM14 2L6 8l8 6z", last: "M11 2h2v12h-2zM2 2l8 6-8 6z",
 };
 const NO_KERNEL = "To compare something else, run this notebook: Python carries it out.";
+const NONE = -1;  // stands for a kernel where there is no picture
 const ANSWER = 60000;  // milliseconds that an answer may take
 
 class CompareView {
@@ -17,7 +18,7 @@ class CompareView {
     this.root = h("div", { class: "thp-widget thp-compare", role: "group", "aria-label": "Comparison", keydown: event => this.key(event) });
     el.replaceChildren(this.root);
     this.load(data, model.get("step"));
-    this.say(model.get("says") || (this.live ? "" : NO_KERNEL));
+    this.say(this.live ? model.get("says") : NO_KERNEL);
   }
 
   // Everything anew for another comparison.
@@ -25,9 +26,11 @@ class CompareView {
     this.data = data;
     this.pair = [0, data.kernels.length - 1];
     this.sides = [0, 1].map(side => new Pictures(data.pictures, `${this.id}-${side}`));
-    const open = this.form?.parentNode?.open ?? false, only = this.only?.checked ?? true;
+    const open = this.form?.parentNode.open ?? false, only = this.only?.checked ?? true;
+    const kept = [this.source, this.submit].indexOf(document.activeElement);  // who asked goes on asking
     this.root.replaceChildren(this.buildHead(), this.buildBar(), this.buildPictures(), this.buildBody(), this.buildForm(open));
     this.only.checked = only;
+    [this.source, this.submit][kept]?.focus({ preventScroll: true });
     this.step = -1;
     this.go(step);
   }
@@ -58,12 +61,13 @@ class CompareView {
       this.lastButton, this.position), h("div", { class: "thp-time" }, this.slider), this.label);
   }
 
-  // Two kernels are in the pictures. Which ones, the reader chooses.
+  // Two kernels are in the pictures, or one. Which ones, the reader chooses.
   buildPictures() {
     const size = this.sides[0].size(), { kernels, schemes } = this.data;
     this.boxes = this.pair.map((_, side) => h("div", { class: "thp-picture", style: `aspect-ratio:${size[0]} / ${size[1]}` }));
     this.selects = this.pair.map((chosen, side) => {
       const options = kernels.map((name, index) => h("option", { value: index }, `${name} (${schemes[index]})`));
+      if (side) options.push(h("option", { value: NONE }, "no second picture"));
       const select = h("select", { "aria-label": `Kernel of the ${side ? "right" : "left"} picture`, change: () => {
         this.pair[side] = Number(select.value);
         this.drawPictures();
@@ -78,11 +82,13 @@ class CompareView {
     this.only = h("input", { type: "checkbox", role: "switch", checked: true, change: () => this.drawTable() });
     this.table = h("table", {});
     this.remarks = h("div", { class: "thp-remarks" });
-    this.bars = h("div", { class: "thp-bars" });
+    this.costs = this.data.frames.at(-1).costs.map(([kind, , all]) => (
+      { kind, most: Math.max(1, ...all), bars: this.data.kernels.map((name, index) => barRow(index, name, "all", "now")) }));
+    const bars = this.costs.map(({ kind, bars }) => h("div", {}, h("b", {}, kind), ...bars.map(bar => bar.element)));
     return h("div", { class: "thp-facts" },
       h("label", { class: "thp-switch" }, this.only, "only what differs"),
       h("div", { class: "thp-numbers", tabindex: 0, role: "region", "aria-label": "All kernels" }, this.table), this.remarks,
-      h("h4", {}, "What it costs: this operation, and all so far"), this.bars);
+      h("h4", {}, "What it costs: this operation, of all so far"), h("div", { class: "thp-bars" }, ...bars));
   }
 
   buildForm(open) {
@@ -116,15 +122,16 @@ class CompareView {
     if (!this.live || this.waiting) return;
     const kernels = this.boxesOf.filter(box => box.checked).map(box => box.value);
     this.say("Comparing…");
-    this.waiting = setTimeout(() => { this.done(); this.say("The kernel does not answer."); }, ANSWER);
+    this.waiting = setTimeout(() => this.answered("The kernel does not answer."), ANSWER);
     this.root.setAttribute("aria-busy", true);
     this.model.send({ do: "compare", scenario: this.source.value, kernels, geometry: this.geometry.value });
   }
 
-  done() {
+  answered(says) {
     clearTimeout(this.waiting);
     this.waiting = 0;
     this.root.removeAttribute("aria-busy");
+    this.say(says);
   }
 
   say(text) {
@@ -159,6 +166,8 @@ class CompareView {
   drawPictures() {
     const frame = this.data.frames[this.step];
     this.pair.forEach((kernel, side) => {
+      this.boxes[side].hidden = kernel === NONE;
+      if (kernel === NONE) return;
       const svg = this.sides[side].get(frame.pictures[kernel]), name = this.data.kernels[kernel];
       svg.firstChild.textContent = `${name}: ${frame.label}`;
       svg.firstChild.nextSibling.textContent = "Page tables and pages after this operation. The table below says the same of all kernels.";
@@ -169,7 +178,7 @@ class CompareView {
   drawTable() {
     const { groups, remarks } = this.data.frames[this.step], { kernels } = this.data;
     const body = groups.map(([title, rows]) => {
-      const shown = rows.filter(([, , differs]) => differs || !this.only.checked);
+      const shown = rows.filter(([, , others]) => others.includes(true) || !this.only.checked);
       const heading = h("tr", {}, h("th", { scope: "colgroup", class: "thp-group", colspan: kernels.length + 1 }, title));
       return shown.length ? h("tbody", {}, heading, ...shown.map(row => this.row(row))) : null;
     }).filter(Boolean);
@@ -181,24 +190,21 @@ class CompareView {
     this.remarks.replaceChildren(...[...remarks, ...problem].map(([name, text]) => h("p", { class: "thp-error" }, h("b", {}, name ? `${name}: ` : ""), text)));
   }
 
-  row([label, texts, , moved]) {
-    const cells = texts.map(text => {
-      const other = text !== texts[0];
+  row([label, texts, others, moved]) {
+    const cells = texts.map((text, index) => {
+      const other = others[index];
       return h("td", { class: other ? "thp-other" : "" }, other ? h("span", { class: "thp-sign", "aria-label": "differs" }, "≠ ") : null, text === "-" ? "–" : text);
     });
     return h("tr", { class: moved ? "thp-moved" : "" }, h("th", { scope: "row" }, ...rich(label)), ...cells);
   }
 
   drawBars() {
-    const { costs } = this.data.frames[this.step], { kernels, frames } = this.data;
-    const most = new Map(frames.at(-1).costs.map(([kind, , all]) => [kind, Math.max(1, ...all)]));
-    const shown = costs.length ? costs : [...most.keys()].map(kind => [kind, kernels.map(() => 0), kernels.map(() => 0)]);
-    this.bars.replaceChildren(...shown.map(([kind, now, all]) => h("div", { class: "thp-cost" }, h("b", {}, kind),
-      ...kernels.map((name, index) => h("div", { class: `thp-cost-row thp-process-${index}` }, h("span", { class: "thp-cost-name" }, name),
-        h("span", { class: "thp-track" },
-          h("span", { class: "thp-all", style: `width:${(100 * all[index]) / most.get(kind)}%` }),
-          h("span", { class: "thp-now", style: `width:${(100 * now[index]) / most.get(kind)}%` })),
-        h("span", { class: "thp-cost-number" }, `${now[index].toLocaleString("en")} of ${all[index].toLocaleString("en")}`))))));
+    const nothing = this.data.kernels.map(() => 0), { costs } = this.data.frames[this.step];
+    this.costs.forEach(({ bars, most }, kind) => {
+      const [, now, all] = costs[kind] ?? ["", nothing, nothing];
+      const text = index => `${now[index].toLocaleString("en")} of ${all[index].toLocaleString("en")}`;
+      bars.forEach((bar, index) => bar.show([all[index] / most, now[index] / most], text(index)));
+    });
   }
 
   // JupyterLab would take these keys and move to another cell.
@@ -221,17 +227,18 @@ class CompareView {
 }
 
 async function render({ model, el }) {
-  const view = new CompareView(await unpack(model.get("packed")), model, el);
-  const loaded = async () => view.load(await unpack(model.get("packed")), model.get("step"));
-  const said = () => { view.done(); view.say(model.get("says")); };
-  const follow = () => view.go(model.get("step"));
-  model.on("change:packed", loaded);
-  model.on("change:answered", said);
-  model.on("change:step", follow);
+  let shown = model.get("packed");
+  const view = new CompareView(await unpack(shown), model, el);
+  const answered = async () => {
+    const packed = model.get("packed");
+    if (packed !== shown) view.load(await unpack(shown = packed), model.get("step"));
+    view.answered(model.get("says"));
+  };
+  const follow = () => { if (model.get("packed") === shown) view.go(model.get("step")); };
+  const heard = [["change:answered", answered], ["change:step", follow]];
+  for (const [event, run] of heard) model.on(event, run);
   return () => {
-    model.off("change:packed", loaded);
-    model.off("change:answered", said);
-    model.off("change:step", follow);
+    for (const [event, run] of heard) model.off(event, run);
     view.destroy();
   };
 }

@@ -8,11 +8,12 @@ from typing import Any
 import traitlets
 
 from thplab import kernels as known
-from thplab.compare import GROUPS, Compared, Comparison, compare
+from thplab.compare import GROUPS, Compared, Comparison, Row, compare
 from thplab.describe.compare_text import value_text
 from thplab.diagrams import Cut, page_table_diagram, render
 from thplab.errors import BadInput
 from thplab.geometry import GEOMETRIES
+from thplab.kernels import Kernel
 from thplab.plots.costs import KINDS, counted
 from thplab.scenario import Scenario, builtin, load
 from thplab.state import State
@@ -25,48 +26,50 @@ LEAST, MOST = 2, 4
 """How many kernels stand side by side."""
 
 
-class Compare(Widget, page="compare"):
+class Compare(Widget, page="bars compare"):
     """Goes through a scenario on several kernels in lock-step.
 
-    `scenario` is what thplab.scenario.load takes, or a Scenario; `kernels` are two to four names. The learner may choose others while
-    there is Python; what was compared works without. Raises BadInput as compare() does, and for too many kernels.
+    `scenario` is what thplab.scenario.load takes, or a Scenario; `kernels` are two to four names, or records of the reader's own. The
+    learner may choose others while there is Python; what was compared works without. Raises BadInput as compare() does, and for too many
+    kernels.
     """
 
-    traits_in_html = ("step", "says")
+    traits_in_html = ("step",)
 
     step = traitlets.Int(0).tag(sync=True)
     """How many operations have been carried out in what is shown."""
     says = traitlets.Unicode("").tag(sync=True)
-    """The answer to what was asked last."""
+    """What was wrong with what was asked last; empty if nothing was."""
     answered = traitlets.Int(0).tag(sync=True)
     """How many questions were answered: an answer may be the same as the one before it."""
 
     def __init__(
-        self, scenario: Scenario | str = "story", kernels: Sequence[str] = KERNELS, geometry: str = "TOY", step: int = 0
+        self, scenario: Scenario | str = "story", kernels: Sequence[str | Kernel] = KERNELS, geometry: str = "TOY", step: int = 0
     ) -> None:
+        self._known = known.KERNELS | {kernel.name: kernel for kernel in kernels if isinstance(kernel, Kernel)}
         self.comparison, self._source = _compare(scenario, kernels, geometry), scenario if isinstance(scenario, str) else ""
         last = len(self.comparison.operations)
         if not 0 <= step <= last:
             raise BadInput("step", f"is {step}", f"0 to {last}")
-        self._data = payload(self.comparison, self._source)
+        self._data = payload(self.comparison, self._source, tuple(self._known))
         super().__init__(packed=pack(self._data), step=step)
         self.on_msg(self._asked)
 
     def _asked(self, _widget: Any, asked: dict[str, Any], _buffers: Any) -> None:
         """Compare what the page asks for; what cannot be compared is told, and what is shown stays."""
-        if asked.get("do") == "compare":
-            self._compare_again(str(asked.get("scenario", "")), asked)
-            self.answered += 1
-
-    def _compare_again(self, source: str, asked: dict[str, Any]) -> None:
-        try:
-            self.comparison = _compare(source, [str(name) for name in asked.get("kernels", ())], str(asked.get("geometry", "TOY")))
-        except BadInput as error:
-            self.says = str(error)
+        if asked.get("do") != "compare":
             return
-        self._source, self._data = source, payload(self.comparison, source)
+        source, says = str(asked.get("scenario", "")), ""
+        kernels = [self._known.get(name, name) for name in map(str, asked.get("kernels", ()))]
         with self.hold_sync():
-            self.packed, self.step, self.says = pack(self._data), 0, ""
+            try:
+                self.comparison = _compare(source, kernels, str(asked.get("geometry", "TOY")))
+            except BadInput as error:
+                says = str(error)
+            else:
+                self._source, self._data = source, payload(self.comparison, source, tuple(self._known))
+                self.packed, self.step = pack(self._data), 0
+            self.says, self.answered = says, self.answered + 1
 
     def still(self) -> tuple[str, str]:
         """The picture of the last kernel at the step that is shown, and the operation."""
@@ -74,14 +77,14 @@ class Compare(Widget, page="compare"):
         return self._data["pictures"][frame["pictures"][-1]], f"{frame['label']}, on {names[-1]}. Compared with {', '.join(names[:-1])}."
 
 
-def _compare(scenario: Scenario | str, kernels: Sequence[str], geometry: str) -> Comparison:
+def _compare(scenario: Scenario | str, kernels: Sequence[str | Kernel], geometry: str) -> Comparison:
     if not LEAST <= len(kernels) <= MOST:
         raise BadInput("kernels", f"are {len(kernels)}", f"{LEAST} to {MOST} of {', '.join(known.KERNELS)}")
     return compare(load(scenario) if isinstance(scenario, str) else scenario, kernels, geometry)
 
 
-def payload(comparison: Comparison, source: str) -> dict[str, Any]:
-    """All that is shown, as JSON can hold it. Raises NoEngine if no pictures can be drawn."""
+def payload(comparison: Comparison, source: str, kernels: Sequence[str]) -> dict[str, Any]:
+    """All that is shown, as JSON can hold it; `kernels` are those to choose from. Raises NoEngine if no pictures can be drawn."""
     columns = [[before, *after] for before, after in zip(comparison.start, _by_kernel(comparison), strict=True)]
     drawn = [_drawn(states) for states in columns]
     pictures = list(dict.fromkeys(svg for column in drawn for svg in column))
@@ -111,7 +114,7 @@ def payload(comparison: Comparison, source: str) -> dict[str, Any]:
         "schemes": [kernel.scheme.name for kernel in comparison.kernels],
         "geometry": geometry_text(size),
         "problem": comparison.problem,
-        "choices": {"scenarios": list(builtin()), "kernels": list(known.KERNELS), "geometries": list(GEOMETRIES)},
+        "choices": {"scenarios": list(builtin()), "kernels": list(kernels), "geometries": list(GEOMETRIES)},
         "most": MOST,
         "frames": frames,
         "pictures": pictures,
@@ -131,10 +134,17 @@ def _drawn(states: list[State]) -> list[str]:
 
 
 def _groups(compared: Compared) -> list[list[Any]]:
-    """The facts after an operation, by group: [title, rows], a row being [label, texts, differs, moved]."""
+    """The facts after an operation, by group: [title, rows], a row being [label, texts, others, moved].
+
+    `others` says of each kernel whether it differs from the first.
+    """
     found = []
     for group in GROUPS[:-1]:  # costs are bars
         rows = [row for row in compared.rows if row.group == group and (row.moved or any(value not in (None, 0) for value in row.values))]
-        told = [[row.label, [value_text(row, index) for index in range(len(row.values))], row.differs, row.moved] for row in rows]
-        found += [[group, told]] if told else []
+        found += [[group, [_row(row) for row in rows]]] if rows else []
     return found
+
+
+def _row(row: Row) -> list[Any]:
+    texts = [value_text(row, index) for index in range(len(row.values))]
+    return [row.label, texts, [value != row.values[0] for value in row.values], row.moved]

@@ -1,24 +1,27 @@
 // The footprint lab: sliders, and what each kernel holds. Python computes each position; a page without it has some of them.
 
-const OFFLINE = "Without Python only the share that is unmapped can be changed, in steps of 10 %, and memory pressure, none or all.";
+const OFFLINE = "Without Python only the share that is unmapped can be changed, in steps of 10 %, and memory pressure in steps of 25 %.";
 
 class FootprintView {
-  constructor(data, grid, model, el) {
+  constructor(data, model, el) {
     this.model = model;
     this.live = typeof model.send === "function";
-    this.grid = grid;
+    this.grid = data.grid ?? [];
     this.waiting = 0;
     this.wanted = { ...data.values };
     this.id = `thp-footprint-${model.get("packed").slice(-24).replace(/\W/g, "")}`;
     this.root = h("div", { class: "thp-widget thp-footprint", role: "group", "aria-label": "Footprint lab", keydown: event => this.key(event) });
-    this.picture = h("div", { class: "thp-plot" });
+    this.bars = data.bars.map(([kernel], index) => barRow(index, kernel, "now", "at"));
+    this.picture = h("div", { class: "thp-memory", role: "img" }, ...this.bars.map(bar => bar.element),
+      h("div", { class: "thp-key" }, h("span", { class: "thp-key-held" }), " held", h("span", { class: "thp-key-mapped" }), " mapped; ",
+        "the whole track is what was mapped at first"));
     this.words = h("p", { class: "thp-caption", role: "status" });
-    this.says = h("p", { class: "thp-says", "aria-live": "polite" }, this.live ? "" : OFFLINE);
+    this.says = h("p", { class: "thp-says", id: `${this.id}-says`, "aria-live": "polite" }, this.live ? "" : OFFLINE);
     this.table = h("table", {});
-    this.reasons = h("dl", { class: "thp-reasons" });
+    const reasons = data.reasons.flatMap(([kernel, why]) => [h("dt", {}, kernel), h("dd", {}, ...rich(why))]);
     this.root.append(this.buildControls(data.controls), this.picture, this.words, this.says,
       h("div", { class: "thp-numbers" }, this.table),
-      h("details", { class: "thp-words" }, h("summary", {}, "Why each kernel holds what it holds"), this.reasons));
+      h("details", { class: "thp-words", open: true }, h("summary", {}, "Why each kernel holds what it holds"), h("dl", { class: "thp-reasons" }, ...reasons)));
     el.replaceChildren(this.root);
     this.show(data);
   }
@@ -30,14 +33,19 @@ class FootprintView {
       const input = control.options
         ? h("select", { id }, ...control.options.map(name => h("option", { value: name }, name)))
         : h("input", { id, type: "range", min: control.min, max: control.max, step: control.step });
-      if (!this.live && !["unmapped", "pressure"].includes(control.name)) input.disabled = true;
-      if (!this.live && control.name === "unmapped") input.step = 0.1;
-      if (!this.live && control.name === "pressure") input.step = 1;
+      if (!this.live) this.restrict(input, control.name);
       input.addEventListener(control.options ? "change" : "input", () => this.change(control, input));
       this.inputs.set(control.name, { control, input, told });
       return h("div", { class: "thp-control" }, h("label", { for: id }, control.label), input, told);
     });
     return h("div", { class: "thp-sliders" }, ...lines);
+  }
+
+  // Without Python a slider has the positions that the page has, and is disabled if that is one.
+  restrict(input, name) {
+    const places = new Set(this.grid.map(answer => answer.values[name])).size;
+    if (places > 1) input.step = 1 / (places - 1);
+    else for (const [key, value] of Object.entries({ disabled: "", title: OFFLINE, "aria-describedby": `${this.id}-says` })) input.setAttribute(key, value);
   }
 
   change(control, input) {
@@ -51,9 +59,10 @@ class FootprintView {
   // One question at a time. What was asked meanwhile is forgotten but for the last.
   pump() {
     if (!this.live) {
-      const near = this.grid.answers.find(({ values }) =>
-        Math.abs(values.unmapped - this.wanted.unmapped) < 0.01 && values.pressure === Math.round(this.wanted.pressure));
-      if (near) this.show(near);
+      const far = ({ values }) => Math.abs(values.unmapped - this.wanted.unmapped) + Math.abs(values.pressure - this.wanted.pressure);
+      const near = this.grid.reduce((best, answer) => (far(answer) < far(best) ? answer : best));
+      this.wanted = { ...near.values };
+      this.show(near);
       return;
     }
     if (this.waiting) return;
@@ -64,16 +73,18 @@ class FootprintView {
   }
 
   answered(data) {
+    const mine = this.waiting;
     clearTimeout(this.waiting);
     this.waiting = 0;
     this.root.removeAttribute("aria-busy");
+    if (!mine) this.wanted = { ...data.values };  // the same widget in another cell was moved
     this.show(data);
-    if (this.asked && this.asked !== JSON.stringify(this.wanted)) this.pump();
+    if (mine && this.asked !== JSON.stringify(this.wanted)) this.pump();
   }
 
   show(data) {
-    const svg = document.importNode(new DOMParser().parseFromString(data.picture, "image/svg+xml").documentElement, true);
-    this.picture.replaceChildren(svg);
+    data.bars.forEach(([, held, mapped], index) => this.bars[index].show([held, mapped], `${data.table[index + 1][2]} MiB`));
+    this.picture.setAttribute("aria-label", data.words);
     this.words.replaceChildren(...rich(data.words));
     if (this.live) this.says.textContent = data.says;
     const [heading, ...rows] = data.table;
@@ -81,7 +92,6 @@ class FootprintView {
       h("thead", {}, h("tr", {}, ...heading.map(text => h("th", { scope: "col" }, text)))),
       h("tbody", {}, ...rows.map(([kernel, ...cells]) =>
         h("tr", {}, h("th", { scope: "row" }, kernel), ...cells.map(text => h("td", { class: "thp-number" }, text))))));
-    this.reasons.replaceChildren(...data.reasons.flatMap(([kernel, why]) => [h("dt", {}, kernel), h("dd", {}, ...rich(why))]));
     this.drawControls();
     this.root.dataset.answered = JSON.stringify(data.values);
   }
@@ -111,8 +121,7 @@ class FootprintView {
 }
 
 async function render({ model, el }) {
-  const packed = model.get("grid"), grid = packed ? await unpack(packed) : { answers: [] };
-  const view = new FootprintView(await unpack(model.get("packed")), grid, model, el);
+  const view = new FootprintView(await unpack(model.get("packed")), model, el);
   const follow = async () => view.answered(await unpack(model.get("packed")));
   model.on("change:answered", follow);
   return () => {

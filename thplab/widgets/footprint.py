@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 import traitlets
 
 from thplab import plots
-from thplab.describe.footprint_text import reading, reason
+from thplab.describe.footprint_text import reason, summary
 from thplab.errors import BadInput
-from thplab.footprint import PATTERNS, population, project
+from thplab.footprint import PATTERNS, Footprint, Population, population, project
 from thplab.geometry import X86_64
 from thplab.plots.footprint import KERNELS
+from thplab.plots.held import table
 from thplab.widgets.page import pack
 from thplab.widgets.widget import Widget
 
 MOST_THPS = 4000
 GRID = tuple(step / 10 for step in range(11))
-"""The shares that a page without Python has, for each of PRESSURES."""
-PRESSURES = (0.0, 1.0)
+"""The shares unmapped that a page without Python has, for each of PRESSURES."""
+PRESSURES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-class FootprintLab(Widget, page="footprint"):
+class FootprintLab(Widget, page="bars footprint"):
     """Memory mapped against memory held for thousands of huge pages, on several kernels, as the learner moves sliders.
 
     The arguments are where the sliders begin: how many huge pages; the share of their small pages that is unmapped and in which of
     PATTERNS; the share of the deferred split queue to which the shrinker gets; how many processes map each, and how many of them
     unmap; the shares that are pinned and zero-filled. Raises BadInput as thplab.footprint.population() and project() do.
     """
-
-    traits_in_html = ("grid",)
 
     answered = traitlets.Int(0).tag(sync=True)
     """How many questions were answered: an answer may be the same as the one before it."""
@@ -49,51 +47,73 @@ class FootprintLab(Widget, page="footprint"):
         zero_filled: float = 0.0,
     ) -> None:
         self.kernels = tuple(kernels)
-        self._values = {
+        self._values: dict[str, Any] = {
             "thps": thps, "unmapped": unmapped, "pattern": pattern, "pressure": pressure, "sharing": sharing, "unmapping": unmapping,
             "pinned": pinned, "zero_filled": zero_filled,
         }  # fmt: skip
-        self.answer = self._answer(self._values)
-        super().__init__(packed=pack(self.answer | {"controls": _controls(self._values)}))
+        self._answer = self._at(self._values)
+        super().__init__(packed=pack(self._data()))
         self.on_msg(self._asked)
 
-    def _answer(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """All that is shown at one position of the sliders."""
-        question = population(
-            values["thps"], values["unmapped"], values["pattern"], X86_64, values["sharing"], values["unmapping"],
-            values["zero_filled"], values["pinned"],
-        )  # fmt: skip
-        answers = [project(kernel, question, values["pressure"]) for kernel in self.kernels]
-        plot = plots.held(answers, question.unmapped.size * X86_64.page_size)
-        return {
-            "values": dict(values),
-            "picture": plot.svg(),
-            "table": plot.table,
-            "words": reading(answers),
-            "reasons": [[answer.kernel, reason(answer.kernel)] for answer in answers],
-            "says": "",
-        }
+    def _at(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """All that depends on the position of the sliders."""
+        question = _population(values)
+        return _told(values, question, self._projected(question, values["pressure"]))
+
+    def _projected(self, question: Population, pressure: float) -> list[Footprint]:
+        return [project(kernel, question, pressure) for kernel in self.kernels]
 
     def _asked(self, _widget: Any, asked: dict[str, Any], _buffers: Any) -> None:
         """Answer one position of the sliders; one that makes no sense is told, and what is shown stays."""
         values = self._values | {name: value for name, value in dict(asked.get("values", {})).items() if name in self._values}
         try:
-            self.answer, self._values = self._answer(values), values
+            self._answer, self._values = self._at(values), values
         except BadInput as error:
-            self.answer = self.answer | {"says": str(error), "values": values}
+            self._answer = self._answer | {"says": str(error), "values": values}
         with self.hold_sync():
-            self.packed = pack(self.answer | {"controls": _controls(self._values)})
-            self.answered += 1
+            self.packed, self.answered = pack(self._data()), self.answered + 1
 
-    @cached_property
-    def grid(self) -> str:
-        """What a page without Python shows: the positions of GRID and PRESSURES, packed; the other sliders as they were at first."""
-        at = [self._values | {"unmapped": share, "pressure": pressure} for pressure in PRESSURES for share in GRID]
-        return pack({"answers": [self._answer(values) for values in at]})
+    def _data(self) -> dict[str, Any]:
+        reasons = [[kernel, reason(kernel)] for kernel in self.kernels]
+        return self._answer | {"controls": _controls(self._values), "reasons": reasons}
+
+    def packed_for_html(self) -> str:
+        """With the positions of GRID and PRESSURES for a page without Python; there the other sliders stay where they are."""
+        grid = []
+        for share in GRID:
+            question = _population(self._values | {"unmapped": share})
+            for pressure in PRESSURES:
+                values = self._values | {"unmapped": share, "pressure": pressure}
+                grid.append(_told(values, question, self._projected(question, pressure)))
+        return pack(self._data() | {"grid": grid})
 
     def still(self) -> tuple[str, str]:
         """The picture at the position of the sliders, and what it says."""
-        return self.answer["picture"], self.answer["words"]
+        question = _population(self._values)
+        return plots.held(self._projected(question, self._values["pressure"]), _memory(question)).svg(), self._answer["words"]
+
+
+def _population(values: Mapping[str, Any]) -> Population:
+    return population(
+        values["thps"], values["unmapped"], values["pattern"], X86_64, values["sharing"], values["unmapping"],
+        values["zero_filled"], values["pinned"],
+    )  # fmt: skip
+
+
+def _memory(question: Population) -> int:
+    """Bytes that all of it has before anything is unmapped."""
+    return question.unmapped.size * question.geometry.page_size
+
+
+def _told(values: Mapping[str, Any], question: Population, answers: Sequence[Footprint]) -> dict[str, Any]:
+    most = _memory(question)
+    return {
+        "values": dict(values),
+        "bars": [[answer.kernel, answer.held / most, answer.mapped / most] for answer in answers],
+        "table": table(answers),
+        "words": summary(question, answers),
+        "says": "",
+    }
 
 
 def _controls(values: Mapping[str, Any]) -> list[dict[str, Any]]:
