@@ -12,6 +12,7 @@ from labserver import lab, open_and_run, page
 from lesson_checks import NOTEBOOKS, ROOT
 from playwright.sync_api import Locator, Page, expect
 
+expect.set_options(timeout=30_000)  # a notebook has up to eleven widgets, and all are made at once
 
 def step(widget: Locator) -> None:
     """The stepper goes one step forward, over a question if one is asked there, and back."""
