@@ -164,6 +164,12 @@ def test_a_scenario_without_processes_has_a_picture() -> None:
     assert Picture(svg(record(Scenario())[0].state)).says("nothing") == "no process yet"
 
 
+def test_a_process_without_tables_has_its_box() -> None:
+    picture = Picture(svg(record(load("mmap A"))[-1].state))
+    assert picture.says("A-no-tables") == "no table below the PGD"
+    assert picture.says("process-A-vmas") == "0x50_0000 + 32 KiB"
+
+
 def test_drawing_says_nothing_about_the_systems_fonts() -> None:
     # The process's own stderr is what a notebook shows under the cell.
     script = "from thplab.diagrams import render; render(['digraph { a [label=\"x\"] }'])"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from lesson_checks import answers, check_tasks, prose
 
 from thplab.geometry import X86_64
+from thplab.kernels import KERNELS
 from thplab.lessons.page_tables import lesson, tables
 from thplab.lessons.places import frames_in_use
 from thplab.trace import Setup, Trace, record
@@ -66,3 +68,19 @@ def test_what_is_saved() -> None:
 def test_the_fallback_counts_and_a_small_vma_does_not() -> None:
     assert lesson.shows["no block"].trace()[-1].state.vmstat["thp_fault_fallback"] == 1
     assert not record("mmap A; munmap A 4 4; write A 0")[-1].state.vmstat["thp_fault_fallback"]
+    assert "Only the first is a fallback and counts `thp_fault_fallback`" in prose(lesson)
+    assert f"Here memory has {lesson.shows['no block'].setup.memory} page frames" in prose(lesson)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_what_the_text_says_of_all_kernels(kernel: str) -> None:
+    huge = record("mmap A; write A 0", Setup(kernel))[-1].state
+    (head,) = huge.compound_pages()
+    own_counter = huge.field("mapcount", head) == -1
+    assert own_counter == (kernel not in ("v3.16", "rfc-2014")), "from Linux 4.5 on a PMD is not counted in the head's _mapcount"
+    assert (tables(huge), huge.field("refcount", head)) == (4, 1)
+    written = record("mmap A; read A 0; write A 0", Setup(kernel))[-1].state
+    entries = [(m.level, m.kind, m.count) for m in written.mapped]
+    small = [(0, "page", 1), (0, "zero", 7)]
+    assert entries == (small if kernel in ("v5.10", "v6.1", "v6.12") else [(1, "page", 1)])
+    assert "In Linux 5.10, 6.1 and 6.12 the first write splits the PMD of zeros." in prose(lesson)

@@ -21,18 +21,22 @@ WIDTH = INDEX_WIDTH + ENTRY_WIDTH + TIMES_WIDTH
 def add_tables(box: graphviz.Digraph, view: View, process: str) -> None:
     """Add the tables of a process. One that is not there in this state keeps its place."""
     strips = _strips(view, process)
-    for place, node in view.cut.tables.items():
-        if place.process == process:
-            pmd = lane(view.cut, place)
-            _add_table(box, view, place, node, strips.pop(pmd) if pmd in strips else None)
+    there = any(p.name == process for p in view.state.processes)
+    mine = [(place, node) for place, node in view.cut.tables.items() if place.process == process]
+    if not mine:  # graphviz draws no box around nothing
+        id, top = f"{process}-no-tables", LEVEL_NAMES[view.cut.geometry.levels - 1]
+        cell = Cell(id, [Span(f"no table below the {top}" if there else "", "muted")], WIDTH)
+        box.node(id, table([Row("", [cell], line=False)]), id=f"{id}-node", style="" if there else "invis")
+    for place, node in mine:
+        pmd = lane(view.cut, place)
+        _add_table(box, view, place, node, strips.pop(pmd) if pmd in strips else None)
     for id, strip in strips.items():  # huge PMDs for whose PTE tables there was no room
         box.node(f"{id}-lane", table([strip]), id=f"{id}-lane", style="" if strip.text else "invis", **{"class": "size"})
     if process in view.cut.more_tables:
         id = more_tables_id(process)
-        there = any(p.name == process for p in view.state.processes)
         label = more(id, view.cut.more_tables[process], "PTE table", WIDTH)
         box.node(id, label, id=f"{id}-node", style="" if there else "invis", **{"class": "more"})
-        box.edge(next(t.id for place, t in view.cut.tables.items() if place.process == process), id, style="invis")
+        box.edge(mine[0][1].id, id, style="invis")
 
 
 def lane(cut: Cut, place: Place) -> str:

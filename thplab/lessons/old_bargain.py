@@ -186,6 +186,6 @@ lesson = Lesson(
         "rfc": Figure(_SPLIT, after("pin")),
         "full": Figure(_SPLIT, after("pin"), _FULL),
     },
-    families=(raw_tail_mapcount, head_refcount, pin_leaves, page_splits, mapped_by_pmd,),
+    families=(raw_tail_mapcount, head_refcount, pin_leaves, page_splits, mapped_by_pmd),
     quiz_setup=_V316,
 )

@@ -75,7 +75,7 @@ def huge_page(trace: Trace) -> tuple[Prediction, ...]:
         Prediction(
             at=begin,
             of=end,
-            question="The same byte. How many page tables will A have in the end, the PGD included? (Before it was 4.)",
+            question="The same byte. How many page tables will A have in the end, the PGD included? (In the first run it was 4.)",
             actual=lambda frame: tables(frame.state),
             why="PGD, PUD, PMD, and a table of PTEs that nobody uses: it is put aside for the day on which the PMD has to be split.",
         ),
@@ -132,7 +132,7 @@ def zero_page(trace: Trace) -> tuple[Prediction, ...]:
             question="Now A writes one byte. And now?",
             answers=("yes", "no"),
             actual=is_own,
-            why="The zero page must stay zero. The writer gets a huge page of its own, and the PMD leads there.",
+            why="The zero page must stay zero. In this kernel the writer gets a huge page of its own, and the PMD leads there.",
         ),
     )
 
@@ -221,6 +221,7 @@ lesson = Lesson(
     },
     tasks=_TASKS,
     figures={
+        "empty": Figure(_SMALL, after("mmap")),
         "small": Figure(_SMALL, after("write")),
         "huge": Figure(_HUGE, after("write")),
         "small_full": Figure(_SMALL, after("write"), _FULL),
@@ -228,6 +229,6 @@ lesson = Lesson(
         "before": Figure(_NO_BLOCK, after("write", 1), _LITTLE),
         "zero": Figure("zero_page", after("read")),
     },
-    families=(table_index, mapped_by_pmd,),
+    families=(table_index, mapped_by_pmd),
     quiz_setup=Setup(geometry="X86_64"),
 )
