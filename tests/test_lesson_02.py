@@ -6,8 +6,12 @@ import pytest
 from lesson_checks import answers, check_tasks, prose
 
 from thplab.explore import PAIRS, explore
+from thplab.geometry import X86_64
 from thplab.lessons.old_bargain import lesson
 from thplab.lessons.places import op_end, op_start
+from thplab.machine import Machine
+from thplab.state import capture
+from thplab.steps import drain
 from thplab.trace import Setup, record
 
 SOLUTIONS = {
@@ -61,6 +65,36 @@ def test_the_table_of_costs(row: str, scenario: str, names: tuple[str, ...]) -> 
 def test_a_reference_of_a_small_page_is_one_operation() -> None:
     assert cost("mmap A advise=none; write A 0; pin A 0 1 dma; unpin dma", "v3.16", "rmw", "bit_rmw") == 1
     assert "6 atomic operations to drop it, where a small page needs 1" in prose(lesson)
+
+
+@pytest.mark.parametrize(
+    ("row", "at"), [("GUP takes a reference", 0), ("takes another: `get_page()`", 1), ("a reference is dropped: `put_page()`", 2)]
+)
+def test_the_table_of_references(row: str, at: int) -> None:
+    machine = Machine("v3.16", X86_64)
+    a = machine.spawn("A")
+    a.mmap(X86_64.nr)
+    a.write(0)
+    head = capture(machine).compound_pages()[0]
+
+    def spent(page: int) -> int:
+        before = dict(machine.costs)
+        pages = slice(head + page, head + page + 1)
+        if at == 0:
+            a.pin(page, 1, f"dma{page}")
+        else:
+            drain((machine.system.scheme.get_pages if at == 1 else machine.system.scheme.put_pages)(machine.system, pages))
+        return sum(machine.costs[name] - before.get(name, 0) for name in ("rmw", "bit_rmw"))
+
+    if at == 2:
+        a.pin(0, 6, "dma")
+    assert f"{row} | {spent(0)} | {spent(5)} |" in prose(lesson)
+
+
+def test_a_pin_is_no_obstacle() -> None:
+    end = record("mmap A; write A 0; pin A 4 1 dma; split A 0", Setup("v3.16"))[-1]
+    assert end.result == 0 and end.state.vmstat["thp_split"] == 1
+    assert "As long as anybody mapped the page, the call succeeded, pinned or not" in prose(lesson)
 
 
 def test_what_is_said_of_the_mark() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from thplab import page_tables as pt
 from thplab.lessons.figure import Figure, after
 from thplab.lessons.lesson import Lesson, Show
 from thplab.lessons.places import first_step, op_end, op_start
@@ -84,11 +85,12 @@ def split_for_all(trace: Trace) -> tuple[Prediction, ...]:
     marked = first_step(trace, "mprotect", "each tail: pins", after=begin)
     return (
         Prediction(
-            at=marked,
-            question="How many PMDs carry the mark when the references are handed out?",
-            answers=(1, 2),
-            actual=lambda frame: sum(len(places) for places in frame.state.pmd_maps.values()),
-            why="Every PMD that maps the page is marked, A's too. Whoever finds a mark waits.",
+            at=begin,
+            of=marked,
+            question="B wants one small page read-only. How many PMDs will have been changed before any reference is handed out?",
+            answers=(0, 1, 2),
+            actual=lambda frame: sum(pt.pmd_trans_splitting(m.entry) for m in frame.state.mapped if m.level),
+            why="Every PMD that maps the page is marked first, A's too. Whoever finds a mark waits.",
         ),
         Prediction(
             at=first_step(trace, "mprotect", "each tail _count =", after=begin),
