@@ -28,12 +28,19 @@ NEARLY = {
         "mmap A; write A 0; fork A B; fork A C; munmap C 4 1",
         "mmap A; write A 0; fork A B; fork A C; mprotect C 0 1thp r",
         "mmap A; write A 0; fork A B; mprotect B 4 1 r",
+        "mmap A; write A 0; fork A B; fork A C; split C 0",
+        "mmap A; write A 0; fork A B; fork A C; mprotect B 4 1 r; mprotect C 4 1 r",
     ],
 }
 
 
 def test_tasks() -> None:
     check_tasks(lesson, SOLUTIONS, NEARLY)
+
+
+def test_any_border_inside_the_huge_page_will_do() -> None:
+    for operation in ("mlock B 4 1", "madvise A 4 1 nohugepage", "mprotect A 0 1/2thp r"):
+        assert lesson.attempt("who pays", f"mmap A; write A 0; fork A B; fork A C; {operation}").solved
 
 
 def test_the_answers_are_what_the_kernel_does() -> None:

@@ -200,7 +200,7 @@ _TASKS = {
         "may count.",
         _too_small,
         (
-            "A huge page is given only where the VMA has room for all of it, from one multiple of 2 MiB to the next.",
+            "A huge page is given only where the VMA has room for all of it, from one multiple of its size to the next.",
             "The VMA has to be smaller than a huge page when it is touched for the first time.",
             "Begin with: mmap A. Then A gives a part of the range back before it writes.",
         ),

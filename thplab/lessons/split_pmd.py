@@ -243,7 +243,7 @@ _TASKS = {
         _one_call_two_splits,
         (
             "split_huge_pmd() is called for each border of a VMA that falls inside a huge page.",
-            "In section 4 the borders of one VMA fell into one huge page. A range has two ends.",
+            "In section 5 the borders of one VMA fell into one huge page. A range has two ends.",
             "Begin with: mmap A 2thp; write A 0; write A 1thp. One operation is missing.",
         ),
     ),
@@ -252,7 +252,7 @@ _TASKS = {
         _not_where_it_was,
         (
             "A PTE that moves takes its subpage with it. The subpage keeps its number in the huge page.",
-            "Section 4: mremap moved the first half to the second half of a region. Which half has to go where?",
+            "Section 5: mremap moved the first half to the second half of a region. Which half has to go where?",
             "Begin with: mmap A; mmap A region=T; write A 0. One operation is missing.",
         ),
     ),
@@ -262,7 +262,7 @@ _TASKS = {
         _whole_or_nothing,
         (
             "A PMD has to be split only if an operation is about a part of what it maps.",
-            "The table of section 4 has the ranges for which nothing was split.",
+            "The table of section 5 has the ranges for which nothing was split.",
             "Begin with: mmap A 2thp; mmap A region=T; write A 0; write A 1thp. Three operations are missing.",
         ),
     ),
