@@ -226,7 +226,7 @@ lesson = Lesson(
         "huge": Figure(_HUGE, after("write")),
         "small_full": Figure(_SMALL, after("write"), _FULL),
         "huge_full": Figure(_HUGE, after("write"), _FULL),
-        "before": Figure(_NO_BLOCK, after("write", 1), _LITTLE),
+        "before": Figure(_NO_BLOCK, after("mmap", 2), _LITTLE),
         "zero": Figure("zero_page", after("read")),
     },
     families=(table_index, mapped_by_pmd),
