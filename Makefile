@@ -28,7 +28,7 @@ lab: $(VENV)/.has-thplab
 	$(BIN)/thplab lab -- $(ARGS)
 
 test: check chromium
-	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadgroup tests $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder tests $(ARGS)
 
 check: $(VENV)/.has-tests
 	$(BIN)/ruff check .

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+from labserver import Server, lab
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A JupyterLab for all tests that drive one; each writes its own notebooks into the folder of the server."""
+    with lab(tmp_path_factory.mktemp("served")) as server:
+        yield server
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One browser at a time: with several workers, all tests that drive one run on the same."""
-    for item in items:
-        if item.get_closest_marker("browser"):
-            item.add_marker(pytest.mark.xdist_group("browser"))
+    """What drives a browser takes longest, so it comes first: with several workers, each file is run by one of them (make test)."""
+    items.sort(key=lambda item: item.get_closest_marker("browser") is None)

@@ -1,7 +1,7 @@
 """A private JupyterLab on loopback, and a page of a real Chromium that looks at it.
 
     with lab("notebooks") as server, page() as pg:
-        open_and_run(pg, server.base, server.token, "01-first.ipynb")
+        open_and_run(pg, server, "01-first.ipynb")
         pg.get_by_role("button", name="Next step").click()
 
 Nothing here sleeps for a fixed time where something can be waited for, and nothing leaves this machine: each server has its own port,
@@ -27,11 +27,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
+import nbformat
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from playwright.sync_api import Page, Route, WebSocketRoute, sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")  # .ci/chromium looks for the same names
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 INSIDE_THE_PAGE = ("about", "blob", "data", "file")  # schemes that open no connection
+
+PYTHON = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+# Longer than a window: something to scroll over below a widget.
+LONG = new_markdown_cell("\n\n".join(f"line {n}" for n in range(80)))
 
 # What keeps Chromium from calling home at every start. Names are not looked up at all; pages are fetched by address.
 CHROMIUM_FLAGS = (
@@ -73,6 +79,16 @@ CONTRASTS = """root => {
         .map(e => { const [a, b] = [light(numbers(getComputedStyle(e).color)), light(ground(e))].sort((x, y) => y - x);
             return [(a + .05) / (b + .05), e.className + ": " + e.textContent.slice(0, 30)]; })
         .sort((x, y) => x[0] - y[0]);
+}"""
+
+# What the kernel of the notebook in front prints when it runs `code`.
+ASK = """async code => {
+    const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+    const future = kernel.requestExecute({ code });
+    let text = "";
+    future.onIOPub = message => { if (message.header.msg_type === "stream") text += message.content.text; };
+    await future.done;
+    return text;
 }"""
 
 
@@ -146,14 +162,35 @@ def page(width: int = 1280, height: int = 800, refused: list[str] | None = None,
         raise AssertionError(f"the page asked for what is not on this machine: {urls}")
 
 
-def open_and_run(page: Page, base: str, token: str, notebook: str, timeout: float = 120) -> None:
+def write_notebook(path: Path, *cells: str | nbformat.NotebookNode, **metadata: Any) -> Path:
+    """Writes a Python notebook, and its folder where there is none, and answers its path; a text is the source of a code cell."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made = [new_code_cell(cell) if isinstance(cell, str) else cell for cell in cells]
+    nbformat.write(new_notebook(cells=made, metadata=PYTHON | metadata), path)
+    return path
+
+
+def open_alone(page: Page, folder: Path, html: str) -> None:
+    """Opens a page of nothing but `html` from a file in `folder`, in a column about as wide as a notebook's, in the light theme."""
+    path = folder / "page.html"
+    path.write_text(f"<!doctype html><meta charset=utf-8><body data-jp-theme-light=true style='width: 900px'>{html}<p>below</p></body>")
+    page.goto(path.as_uri())
+
+
+def open_once(page: Page, server: Server, notebook: str) -> None:
+    """`open_and_run`, unless the page shows that notebook already."""
+    if urlsplit(page.url).path != f"/lab/tree/{quote(notebook)}":
+        open_and_run(page, server, notebook)
+
+
+def open_and_run(page: Page, server: Server, notebook: str, timeout: float = 120) -> None:
     """Opens `notebook` (a path below the server's folder) in JupyterLab and runs all its cells; returns when the last one is done.
 
     Raises RunFailed, which names each failing cell (counted from 0), if there was an error, and Playwright's TimeoutError if the
     notebook is not open with an idle kernel, or not done, after `timeout` seconds.
     """
     limit = timeout * 1000
-    page.goto(f"{base}/lab/tree/{quote(notebook)}?token={token}&reset", timeout=limit)
+    page.goto(f"{server.base}/lab/tree/{quote(notebook)}?token={server.token}&reset", timeout=limit)
     page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=limit)
     page.wait_for_function(READY, timeout=limit)
     page.evaluate(f"() => {{ window.thplabRun = 'running'; ({RUN_ALL})().then(ok => {{ window.thplabRun = ok ? 'done' : 'failed'; }}); }}")
@@ -161,6 +198,18 @@ def open_and_run(page: Page, base: str, token: str, notebook: str, timeout: floa
     errors = page.evaluate(ERRORS)
     if errors or page.evaluate("() => window.thplabRun") != "done":
         raise RunFailed(f"{notebook}: " + ("; ".join(errors) or "not all cells were run"))
+
+
+def ask(page: Page, code: str) -> str:
+    """What the kernel of the notebook that `page` shows prints when it runs `code`."""
+    told: str = page.evaluate(ASK, code)
+    return told
+
+
+def assert_told(page: Page, code: str, expected: str) -> None:
+    """The kernel prints this, once the page's last word has reached it: it sends the next one when the one before is answered."""
+    seen = next((told for told in (ask(page, code) for _ in range(20)) if told == expected), None) or ask(page, code)
+    assert seen == expected
 
 
 def find_browser() -> str:

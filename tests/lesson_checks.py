@@ -8,9 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from thplab.lessons.lesson import Lesson
+from thplab.lessons.places import op_end, op_start
+from thplab.trace import Setup, record
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = ROOT / "notebooks"
+ATOMIC = ("rmw", "bit_rmw")
+"""The costs that the lessons call atomic operations: on counters, and on lock bits."""
 
 
 def check_tasks(
@@ -36,6 +40,14 @@ def answers(lesson: Lesson, show: str) -> list[str]:
     trace = lesson.shows[show].trace()
     questions = sorted((p.on(trace) for p in lesson.shows[show].questions(trace)), key=lambda question: int(question["at"]))
     return [str(question["actual"]) for question in questions]
+
+
+def cost(scenario: str, kernel: str, names: Sequence[str] = ATOMIC, operation: int = -1) -> int:
+    """What an operation of a scenario costs at full size, the last one if no other is named."""
+    trace = record(scenario, Setup(kernel, "X86_64"))
+    index = range(len(trace.scenario.ops))[operation]
+    before, after = trace[op_start(trace, index) - 1].state.costs, trace[op_end(trace, index)].state.costs
+    return sum(after.get(name, 0) - before.get(name, 0) for name in names)
 
 
 def prose(lesson: Lesson) -> str:

@@ -6,10 +6,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import nbformat
 import pytest
-from labserver import CONTRASTS, lab, open_and_run, page
-from nbformat.v4 import new_code_cell, new_notebook
+from labserver import CONTRASTS, Server, open_alone, open_and_run, page, write_notebook
 from playwright.sync_api import Locator, Page, expect
 
 from thplab import widgets
@@ -22,15 +20,13 @@ CELLS = (
     "from thplab.widgets import Compare\nCompare('mmap A; fill A 0 1thp; fork A B; mprotect B 4 1 r', ('v3.16', 'rfc-2014', 'v6.18'))",
     "from thplab.widgets import FootprintLab\nFootprintLab(thps=100)",
 )
-PYTHON = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 
 
 @pytest.fixture(scope="module")
-def pg(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    folder = tmp_path_factory.mktemp("notebooks")
-    nbformat.write(new_notebook(cells=[new_code_cell(cell) for cell in CELLS], metadata=PYTHON), folder / "one.ipynb")  # type: ignore[no-untyped-call]
-    with lab(folder) as server, page(height=720) as pg:
-        open_and_run(pg, server.base, server.token, "one.ipynb")
+def pg(server: Server) -> Iterator[Page]:
+    write_notebook(server.folder / "compare.ipynb", *CELLS)
+    with page(height=720) as pg:
+        open_and_run(pg, server, "compare.ipynb")
         yield pg
 
 
@@ -185,10 +181,8 @@ def values(**changed: float | str) -> str:
 
 
 def test_without_python_both_show_what_they_have(pg: Page, tmp_path: Path) -> None:
-    html = Compare("cow", ("v4.5", "v6.18")).html() + FootprintLab(thps=20).html()
-    (tmp_path / "page.html").write_text(f"<!doctype html><meta charset=utf-8><body style='width:900px'>{html}")
     pg.context.set_offline(True)
-    pg.goto((tmp_path / "page.html").as_uri())
+    open_alone(pg, tmp_path, Compare("cow", ("v4.5", "v6.18")).html() + FootprintLab(thps=20).html())
     comparison, footprint = pg.locator(".thp-compare[data-step]"), pg.locator(".thp-footprint[data-answered]")
     button(comparison, "Last operation").click()
     expect(comparison).to_have_attribute("data-step", "7")
@@ -222,8 +216,7 @@ SHOWN = {
 
 @pytest.mark.parametrize("kind", SHOWN)
 def test_the_styles_of_other_widgets_change_nothing(pg: Page, tmp_path: Path, kind: type[Widget]) -> None:
-    (tmp_path / "page.html").write_text(f"<!doctype html><meta charset=utf-8><body style='width:900px'>{SHOWN[kind]().html()}")
-    pg.goto((tmp_path / "page.html").as_uri())
+    open_alone(pg, tmp_path, SHOWN[kind]().html())
     root = pg.locator("[data-step], [data-answered]").first
     root.wait_for()
     if kind is Stepper:  # with all its lines

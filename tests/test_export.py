@@ -7,10 +7,9 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import nbformat
 import pytest
-from labserver import page
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from labserver import page, write_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 from playwright.sync_api import Page, expect
 
 from thplab.errors import BadInput
@@ -19,15 +18,8 @@ from thplab.scenario import load
 from thplab.trace import record
 from thplab.widgets.payload import payload
 
-PYTHON = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 PICTURE = "<svg xmlns='http://www.w3.org/2000/svg' width='40' height='20'><rect width='40' height='20' fill='#0072b2'/></svg>"
 STORY = "from thplab.widgets import Stepper\nStepper('story')"
-
-
-def write(path: Path, *cells: nbformat.NotebookNode, **metadata: object) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(new_notebook(cells=list(cells), metadata=PYTHON | metadata), path)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +31,13 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cells = [
         new_markdown_cell("# Title\n\n![a blue box](../assets/a%20picture.svg)"),
         new_markdown_cell("<img src='../assets/a picture.svg' alt='the same'>"),
-        new_code_cell(STORY),
-        new_code_cell(STORY),
-        new_code_cell("from thplab.widgets import Stepper\nStepper('story', lecture=True)"),
-        new_code_cell("print(6 * 7)"),
+        STORY,
+        STORY,
+        "from thplab.widgets import Stepper\nStepper('story', lecture=True)",
+        "print(6 * 7)",
     ]
-    notebook = write(folder / "notebooks" / "one.ipynb", *cells, widgets={"application/vnd.jupyter.widget-state+json": {"state": {}}})
+    widgets = {"application/vnd.jupyter.widget-state+json": {"state": {}}}
+    notebook = write_notebook(folder / "notebooks" / "one.ipynb", *cells, widgets=widgets)
     before = notebook.read_bytes()
     output = export(notebook, folder / "one.html")
     assert notebook.read_bytes() == before
@@ -145,13 +138,13 @@ def test_without_script_the_first_frame_is_there(exported: Path) -> None:
 
 def test_without_running_the_outputs_that_are_there_are_shown(tmp_path: Path) -> None:
     cell = new_code_cell("1 / 0", outputs=[new_output("stream", text="kept")])
-    output = export(write(tmp_path / "old.ipynb", cell), execute=False)
+    output = export(write_notebook(tmp_path / "old.ipynb", cell), execute=False)
     assert output == tmp_path / "old.html" and "kept" in output.read_text()
 
 
 def test_a_cell_that_fails_is_named(tmp_path: Path) -> None:
     with pytest.raises(ExportFailed, match="ZeroDivisionError"):
-        export(write(tmp_path / "bad.ipynb", new_code_cell("1 / 0")))
+        export(write_notebook(tmp_path / "bad.ipynb", "1 / 0"))
     assert not (tmp_path / "bad.html").exists()
 
 
@@ -169,13 +162,13 @@ def test_a_cell_that_fails_is_named(tmp_path: Path) -> None:
 )
 def test_a_page_that_would_load_something_is_not_written(tmp_path: Path, text: str) -> None:
     with pytest.raises(ExportFailed, match=r"would load (https://example\.org/a|gone\.svg)"):
-        export(write(tmp_path / "far.ipynb", new_markdown_cell(text)), execute=False)
+        export(write_notebook(tmp_path / "far.ipynb", new_markdown_cell(text)), execute=False)
     assert not (tmp_path / "far.html").exists()
 
 
 def test_links_to_other_pages_are_fine(tmp_path: Path) -> None:
     cell = new_markdown_cell("[the mail](https://lore.kernel.org/x) and `url(https://example.org)` in code")
-    assert "https://lore.kernel.org/x" in export(write(tmp_path / "link.ipynb", cell), execute=False).read_text()
+    assert "https://lore.kernel.org/x" in export(write_notebook(tmp_path / "link.ipynb", cell), execute=False).read_text()
 
 
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.write_text("{"), lambda path: path.write_text(json.dumps({"a": 1}))])
@@ -192,8 +185,8 @@ def test_a_series_is_a_folder_of_pages_and_an_index_that_asks_for_nothing(tmp_pa
     (tmp_path / "assets").mkdir()
     (tmp_path / "assets" / "box.svg").write_text(PICTURE)
     first = "# 0. First\n\n**Time:** 10 minutes.\n\n[1. Second](1.ipynb#Far-down) and [what is elsewhere](https://example.org/1.ipynb)"
-    write(tmp_path / "series" / "0.ipynb", new_markdown_cell(first), new_markdown_cell("![a blue box alone](../assets/box.svg)"))
-    write(tmp_path / "series" / "1.ipynb", new_markdown_cell("# 1. Second\n\n## Far down"), new_code_cell("print(6 * 7)"))
+    write_notebook(tmp_path / "series" / "0.ipynb", new_markdown_cell(first), new_markdown_cell("![a blue box alone](../assets/box.svg)"))
+    write_notebook(tmp_path / "series" / "1.ipynb", new_markdown_cell("# 1. Second\n\n## Far down"), "print(6 * 7)")
     index = export_series(tmp_path / "series", tmp_path / "out" / "html")
     assert sorted(path.name for path in index.parent.iterdir()) == ["0.html", "1.html", "index.html"]
     refused: list[str] = []
@@ -213,8 +206,8 @@ def test_a_series_is_a_folder_of_pages_and_an_index_that_asks_for_nothing(tmp_pa
 
 
 def test_a_series_with_a_broken_notebook_writes_nothing(tmp_path: Path) -> None:
-    write(tmp_path / "series" / "0.ipynb", new_markdown_cell("# Fine"))
-    write(tmp_path / "series" / "1.ipynb", new_code_cell("1 / 0"))
+    write_notebook(tmp_path / "series" / "0.ipynb", new_markdown_cell("# Fine"))
+    write_notebook(tmp_path / "series" / "1.ipynb", "1 / 0")
     with pytest.raises(ExportFailed, match="ZeroDivisionError"):
         export_series(tmp_path / "series", tmp_path / "out")
     with pytest.raises(BadInput, match="holds no notebook"):

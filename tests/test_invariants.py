@@ -77,28 +77,24 @@ def unchanged(before: State, after: State) -> bool:
     return same_blocks and before.tables.keys() == after.tables.keys() and all(before.tables[k] is after.tables[k] for k in before.tables)
 
 
-def test_invariants_hold_over_a_thousand_random_scenarios() -> None:
+@pytest.mark.parametrize(("kernel", "scenarios"), [(name, 450 if name == DEFAULT else 100) for name in KERNELS])
+def test_invariants_hold_over_a_thousand_random_scenarios(kernel: str, scenarios: int) -> None:
     split, refused, copied = 0, 0, 0
-    for seed in range(1250):
-        machine, _ = run_checked(seed, None)
-        split += machine.vmstat["thp_split_page"]
-        refused += machine.vmstat["thp_split_page_failed"]
+    for seed in range(scenarios):
+        machine, _ = run_checked(seed, None, kernel)
+        split += machine.vmstat.get("thp_split_page", 0) + machine.vmstat.get("thp_split", 0)
+        refused += machine.vmstat.get("thp_split_page_failed", 0)
         copied += machine.vmstat["thp_fault_alloc"] > 1
-    assert min(split, refused, copied) > 100, "the scenarios must reach what they are about"
-
-
-@pytest.mark.parametrize("kernel", [name for name in KERNELS if name != DEFAULT])
-def test_invariants_hold_over_random_scenarios_on_the_other_kernels(kernel: str) -> None:
-    for seed in range(250):
-        run_checked(seed, None, kernel)
+    can_fail = KERNELS[kernel].scheme.page_split != "tails"
+    assert min(split, copied) > scenarios / 10 and (refused > scenarios / 50) == can_fail, "they must reach what they are about"
 
 
 def test_invariants_hold_when_memory_is_short() -> None:
     fallbacks = 0
-    for seed in range(400):
+    for seed in range(200):
         machine, _ = run_checked(seed, 8 * 4)
         fallbacks += machine.vmstat["thp_fault_fallback"]
-    assert fallbacks > 20
+    assert fallbacks > 10
 
 
 BY_INVARIANT = [name for name, mutant in MUTANTS.items() if isinstance(mutant.killed_by, str)]

@@ -3,44 +3,31 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
-import nbformat
 import pytest
-from labserver import RunFailed, Server, is_foreign, lab, open_and_run, page
-from nbformat.v4 import new_code_cell, new_notebook
+from labserver import RunFailed, Server, is_foreign, lab, open_and_run, page, write_notebook
 
 WIDGET = """import ipywidgets
 button, count = ipywidgets.Button(description="more"), ipywidgets.Label("0 clicks")
 button.on_click(lambda _: setattr(count, "value", "1 click"))
 ipywidgets.VBox([button, count])"""
-PYTHON = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("notebooks")
-    for name, source in {"good one": WIDGET, "bad": "1 / 0"}.items():
-        notebook = new_notebook(cells=[new_code_cell("x = 1"), new_code_cell(source)], metadata=PYTHON)
-        nbformat.write(notebook, folder / f"{name}.ipynb")
-    with lab(folder) as server:
-        assert server.folder != folder
-        yield server
 
 
 @pytest.mark.browser
 def test_a_widget_runs_and_answers_a_click(server: Server) -> None:
+    write_notebook(server.folder / "good one.ipynb", "x = 1", WIDGET)
     with page() as pg:
-        open_and_run(pg, server.base, server.token, "good one.ipynb")
+        open_and_run(pg, server, "good one.ipynb")
         pg.get_by_role("button", name="more").click()
         pg.get_by_text("1 click", exact=True).wait_for()
 
 
 @pytest.mark.browser
 def test_an_error_in_a_cell_is_named(server: Server) -> None:
+    write_notebook(server.folder / "bad.ipynb", "x = 1", "1 / 0")
     with page() as pg, pytest.raises(RunFailed, match="cell 1: ZeroDivisionError"):
-        open_and_run(pg, server.base, server.token, "bad.ipynb")
+        open_and_run(pg, server, "bad.ipynb")
 
 
 @pytest.mark.browser

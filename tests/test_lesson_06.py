@@ -25,12 +25,17 @@ NEARLY = {
         f"mmap A; fill A 0 1thp; munmap A 4 1; {PRESSURE}",
         "mmap A; fill A 0 1thp; munmap A 4 1; pin A 1 1 dma",
         f"mmap A; fill A 0 1thp; pin A 1 1 dma; {PRESSURE}",
+        f"mmap A; fill A 0 1thp; {PRESSURE}; munmap A 4 1; pin A 1 1 dma; split A 0",
+        f"mmap A; fill A 0 1thp; pin A 1 1 dma how=raw; munmap A 0 8; {PRESSURE}",
     ],
     "from one byte": [
         "mmap A; write A 0",
         "mmap A; fill A 0 1thp; madvise A 4 2 cold",
         f"mmap A; write A 0; munmap A 4 1; {PRESSURE}",
         "mmap A advise=none; write A 0",
+        "mmap A; write A 0; exit A; mmap A advise=none; write A 0",
+        "mmap B; write B 0",
+        "",
     ],
 }
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from lesson_checks import answers, check_tasks, prose
+from lesson_checks import answers, check_tasks, cost, prose
 
 from thplab.lessons.merged import STORY, lesson
-from thplab.lessons.places import op_end, op_start
+from thplab.lessons.places import frames_in_use
 from thplab.trace import Setup, record
 
 SOLUTIONS = {
@@ -21,13 +21,32 @@ NEARLY = {
         "mmap A; write A 0; fork A B; fork A C; mprotect B 1 1 r",
     ],
     "it costs less today": ["mmap A; fill A 0 1thp; fork A B; write B 4; split B 4", "mmap A; fill A 0 1thp; fork A B; read B 4"],
-    "nobody can tell": ["mmap A; fill A 0 1thp; fork A B; exit B; munmap A 4 1", "mmap A; fill A 0 1thp; fork A B; munmap B 0 1thp"],
+    "nobody can tell": [
+        "mmap A; fill A 0 1thp; fork A B; exit B; munmap A 4 1",
+        "mmap A; fill A 0 1thp; fork A B; munmap B 0 1thp",
+        "mmap A; munmap A 4 1; mmap A region=S; fill A 0 1thp region=S; fork A B",
+        "mmap A; mmap A advise=none region=S; fill A 0 1thp; fill A 0 1thp region=S; fork A B; munmap A 4 1 region=S",
+    ],
 }
 KERNELS = ("v3.16", "rfc-2014", "v4.5", "v6.18")
 
 
 def test_tasks() -> None:
     check_tasks(lesson, SOLUTIONS, NEARLY)
+    assert lesson.attempt("nobody can tell", "mmap A 2thp; fill A 0 2thp; fork A B; munmap A 4 8").solved
+
+
+def test_what_is_said_of_a_change_of_a_part_and_of_a_fork() -> None:
+    alone = [cost("mmap A; fill A 0 1thp; mprotect A 256 1 r", kernel) for kernel in KERNELS]
+    assert alone[0] == 1028 and (min(alone[1:]), max(alone[1:])) == (512, 518)
+    assert "1028 operations in 3.16 and from 512 to 518 since" in prose(lesson)
+    assert {cost("mmap A; fill A 0 1thp; fork A B", kernel) for kernel in KERNELS} == {2, 3}
+
+
+def test_a_line_that_tells_the_two_youngest_apart() -> None:
+    line = "mmap A; fill A 0 1thp; fork A B; mprotect A 4 1 r; exit B; write A 0"
+    copied = [frames_in_use(record(line, Setup(kernel))[-1]) for kernel in ("v6.12", "v6.18")]
+    assert copied[0] == copied[1] + 1
 
 
 def test_the_answers_are_what_the_kernel_does() -> None:
@@ -35,14 +54,6 @@ def test_the_answers_are_what_the_kernel_does() -> None:
     assert answers(lesson, "one PMD in 6.18") == ["1", "9"]
     assert answers(lesson, "a write in 4.5") == ["8"]
     assert answers(lesson, "a write in 6.18") == ["1"]
-
-
-def atomic(scenario: str, kernel: str) -> int:
-    """What the last operation costs, at full size."""
-    trace = record(scenario, Setup(kernel, "X86_64"))
-    last = len(trace.scenario.ops) - 1
-    before, after = trace[op_start(trace, last) - 1].state.costs, trace[op_end(trace, last)].state.costs
-    return sum(after[name] - before.get(name, 0) for name in ("rmw", "bit_rmw") if name in after)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +66,7 @@ def atomic(scenario: str, kernel: str) -> int:
     ],
 )
 def test_the_table_of_costs(row: str, scenario: str) -> None:
-    numbers = " | ".join(str(atomic(scenario, kernel)) for kernel in KERNELS)
+    numbers = " | ".join(str(cost(scenario, kernel)) for kernel in KERNELS)
     assert f"| {row} | {numbers} |" in prose(lesson)
 
 

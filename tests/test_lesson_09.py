@@ -18,6 +18,8 @@ NEARLY = {
         "mmap A; fill A 0 1thp; split A 0",
         "mmap A; write A 0; madvise A 1/2thp 2 cold",
         "mmap A; fill A 0 1thp; pin A 1 1 dma; madvise A 1/2thp 2 cold",
+        "mmap A; fill A 0 1thp; madvise A 1/2thp 2 dontneed; madvise A 0 1 cold; fill A 1/2thp 2",
+        "mmap A; write A 0; madvise A 1/2thp 2 cold; fill A 0 1thp",
     ],
     "a hole that is none": [
         "mmap A; fill A 0 1thp; fork A B; munmap A 1/2thp 1; exit B",
@@ -37,7 +39,7 @@ def test_the_answers_are_what_the_kernel_does() -> None:
 
 
 def test_what_the_lesson_runs_is_portable_and_recorded() -> None:
-    for name in ("partial_munmap", "pinned_split", "cow"):
+    for name in ("partial_munmap", "pinned_split", "small_pages"):
         assert f'LiveLab("{name}")' in _code()
         scenario = load(name)
         assert portable_part(scenario)[1] is None and shipped(scenario) is not None

@@ -9,12 +9,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import nbformat
 import pytest
-from labserver import lab, open_and_run, page
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from labserver import CONTRASTS, LONG, Server, open_alone, open_and_run, page, write_notebook
 from playwright.sync_api import Locator, Page, expect
-from test_race_browser import CONTRAST
 
 from thplab.live import nearest, shipped, unable
 from thplab.live.support import release
@@ -24,19 +21,15 @@ from thplab.widgets import LiveLab
 pytestmark = pytest.mark.browser
 
 WHY = unable()
-PYTHON = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-LONG = new_markdown_cell("\n\n".join(f"line {n}" for n in range(60)))
 CELL = "from thplab.widgets import LiveLab, Stepper\nlive = LiveLab()\nlive"
 OWN = "mmap A; write A 0; madvise A 1/4thp 1/4thp cold"
 
 
 @pytest.fixture(scope="module")
-def pg(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    folder = tmp_path_factory.mktemp("notebooks")
-    cells = [new_code_cell(CELL), LONG, new_code_cell("Stepper('cow')"), new_code_cell("Stepper('story')")]
-    nbformat.write(new_notebook(cells=cells, metadata=PYTHON), folder / "live.ipynb")
-    with lab(folder) as server, page(height=1000) as pg:
-        open_and_run(pg, server.base, server.token, "live.ipynb")
+def pg(server: Server) -> Iterator[Page]:
+    write_notebook(server.folder / "live.ipynb", CELL, LONG, "Stepper('cow')", "Stepper('story')")
+    with page(height=1000) as pg:
+        open_and_run(pg, server, "live.ipynb")
         yield pg
 
 
@@ -168,7 +161,7 @@ def test_every_text_can_be_read_in_light_and_in_dark(pg: Page, live: Locator, th
     choose(live, "cow")
     live.locator(".thp-operation").nth(4).click()
     at(live, 4, "write(A, page 256)")
-    found = pg.evaluate(CONTRAST.replace(".thp-race", ".thp-live-lab"))
+    found = live.evaluate(CONTRASTS)
     assert len(found) > 60 and found[0][0] >= 4.5, found[:3]
 
 
@@ -214,8 +207,7 @@ def test_the_run_that_was_made_can_be_stepped_through_without_a_kernel(pg: Page,
     made = LiveLab("cow")
     if not WHY:
         made.run()
-    (tmp_path / "page.html").write_text(f"<!doctype html><meta charset=utf-8>{made.html()}")
-    pg.goto((tmp_path / "page.html").as_uri())
+    open_alone(pg, tmp_path, made.html())
     live = pg.locator(".thp-live-lab")
     at(live, 0, "mmap(A, 1 THP)")
     expect(live.locator(".thp-live-title")).to_contain_text("recorded on Linux")

@@ -6,10 +6,8 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import nbformat
 import pytest
-from labserver import CONTRASTS, Server, lab, open_and_run, page
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from labserver import CONTRASTS, LONG, Server, open_alone, open_once, page, write_notebook
 from playwright.sync_api import Locator, Page, expect
 
 from thplab.explore import PAIRS, replay
@@ -17,20 +15,8 @@ from thplab.widgets import RaceStepper
 
 pytestmark = pytest.mark.browser
 
-PYTHON = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-LONG = new_markdown_cell("\n\n".join(f"line {n}" for n in range(60)))
 BLIND, SEEING = "blind-pmd-split-and-zap", "pmd-split-and-zap"
 FAILING = "0x2 1x7 0x2"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("notebooks")
-    for name in (BLIND, SEEING):
-        cell = new_code_cell(f"from thplab.widgets import RaceStepper\nrace = RaceStepper({name!r})\nrace")
-        nbformat.write(new_notebook(cells=[cell, LONG], metadata=PYTHON), folder / f"{name}.ipynb")
-    with lab(folder) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +28,12 @@ def pg() -> Iterator[Page]:
 @pytest.fixture(scope="module")
 def show(server: Server, pg: Page) -> Callable[[str], Locator]:
     """Opens a notebook, unless it is open already, and answers its race, at the start with nothing done."""
-    opened: list[str] = []
+    for name in (BLIND, SEEING):
+        cell = f"from thplab.widgets import RaceStepper\nrace = RaceStepper({name!r})\nrace"
+        write_notebook(server.folder / f"{name}.ipynb", cell, LONG)
 
     def show(name: str) -> Locator:
-        if opened[-1:] != [name]:
-            open_and_run(pg, server.base, server.token, f"{name}.ipynb")
-            opened.append(name)
+        open_once(pg, server, f"{name}.ipynb")
         race = pg.locator(".thp-race")
         race.and_(pg.locator("[data-step]")).wait_for()
         load(race, "")
@@ -272,8 +258,7 @@ def test_every_text_can_be_read_in_light_and_in_dark(pg: Page, blind: Locator, t
 
 def test_without_a_kernel_the_race_so_far_can_be_stepped_through(pg: Page, tmp_path: Path) -> None:
     # Comes last: it leaves the notebook.
-    (tmp_path / "page.html").write_text(f"<!doctype html><meta charset=utf-8>{RaceStepper(f'{BLIND}: {FAILING}').html()}")
-    pg.goto((tmp_path / "page.html").as_uri())
+    open_alone(pg, tmp_path, RaceStepper(f"{BLIND}: {FAILING}").html())
     race = pg.locator(".thp-race")
     at(race, 11, 11)
     race.locator(".thp-picture").press("Home")

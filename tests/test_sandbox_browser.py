@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
-from labserver import CONTRASTS, Server, lab, open_and_run, page
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from labserver import CONTRASTS, LONG, Server, open_alone, open_once, page, write_notebook
 from playwright.sync_api import Locator, Page, expect
 
 from thplab.kernels import KERNELS
@@ -20,8 +18,6 @@ from thplab.widgets import Sandbox
 
 pytestmark = pytest.mark.browser
 
-PYTHON = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-LONG = new_markdown_cell("\n\n".join(f"line {n}" for n in range(60)))
 SHARED = "mmap A; write A 0; fork A B; split_pmd B 0"
 NOTEBOOKS = {
     "free": "from thplab.widgets import Sandbox\nsandbox = Sandbox()\nsandbox",
@@ -38,16 +34,6 @@ Sandbox(task=Task("Pin a page.", missing, ("a rule", "a place", "a way"), Setup(
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("notebooks")
-    for name, source in NOTEBOOKS.items():
-        cells = [new_code_cell(source), LONG]
-        nbformat.write(new_notebook(cells=cells, metadata=PYTHON), folder / f"{name}.ipynb")
-    with lab(folder) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def pg() -> Iterator[Page]:
     with page(height=1200, permissions=["clipboard-read", "clipboard-write"]) as pg:
         yield pg
@@ -56,12 +42,11 @@ def pg() -> Iterator[Page]:
 @pytest.fixture(scope="module")
 def show(server: Server, pg: Page) -> Callable[[str], Locator]:
     """Opens a notebook, unless it is open already, and answers its sandbox."""
-    opened: list[str] = []
+    for name, source in NOTEBOOKS.items():
+        write_notebook(server.folder / f"sandbox {name}.ipynb", source, LONG)
 
     def show(name: str) -> Locator:
-        if opened[-1:] != [name]:
-            open_and_run(pg, server.base, server.token, f"{name}.ipynb")
-            opened.append(name)
+        open_once(pg, server, f"sandbox {name}.ipynb")
         sandbox = pg.locator(".thp-sandbox")
         sandbox.and_(pg.locator("[data-done]")).wait_for()
         return sandbox
@@ -420,8 +405,7 @@ def test_a_wrong_kernel_stops_and_a_task_is_checked(show: Callable[[str], Locato
 
 
 def test_without_a_kernel_the_moves_so_far_can_be_looked_at(pg: Page, tmp_path: Path) -> None:
-    (tmp_path / "page.html").write_text(f"<!doctype html><meta charset=utf-8>{Sandbox(SHARED).html()}")
-    pg.goto((tmp_path / "page.html").as_uri())
+    open_alone(pg, tmp_path, Sandbox(SHARED).html())
     sandbox = pg.locator(".thp-sandbox")
     at(sandbox, 4, 4)
     seen = []

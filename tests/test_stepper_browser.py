@@ -6,10 +6,9 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import nbformat
 import pytest
-from labserver import CONTRASTS, Server, lab, open_and_run, page
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from labserver import CONTRASTS, LONG, Server, open_once, page, write_notebook
+from nbformat.v4 import new_markdown_cell
 from playwright.sync_api import Locator, Page, expect
 
 from thplab.describe import describe
@@ -19,24 +18,13 @@ from thplab.widgets.payload import payload
 
 pytestmark = pytest.mark.browser
 
-PYTHON = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-LONG = new_markdown_cell("\n\n".join(f"line {n}" for n in range(80)))
 STORY = "from thplab.widgets import Stepper\nstory = Stepper('story')\nstory"
 MIDDLE = "head _count += 7"  # a step in the middle of an operation
 LECTURE = "from thplab.widgets import Stepper\nStepper('story', lecture=True)"
 NOTEBOOKS = {
-    "story": [new_markdown_cell("# The story"), new_code_cell(STORY), LONG],
-    "lecture": [new_code_cell(LECTURE)],
+    "story": [new_markdown_cell("# The story"), STORY, LONG],
+    "lecture": [LECTURE],
 }
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("notebooks")
-    for name, cells in NOTEBOOKS.items():
-        nbformat.write(new_notebook(cells=cells, metadata=PYTHON), folder / f"{name}.ipynb")
-    with lab(folder) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +36,11 @@ def pg() -> Iterator[Page]:
 @pytest.fixture(scope="module")
 def show(server: Server, pg: Page) -> Callable[[str], Locator]:
     """Opens a notebook, unless it is open already, and answers its stepper, at its first step."""
-    opened: list[str] = []
+    for name, cells in NOTEBOOKS.items():
+        write_notebook(server.folder / f"{name}.ipynb", *cells)
 
     def show(name: str) -> Locator:
-        if opened[-1:] != [name]:
-            open_and_run(pg, server.base, server.token, f"{name}.ipynb")
-            opened.append(name)
+        open_once(pg, server, f"{name}.ipynb")
         stepper = pg.locator(".thp-stepper")
         stepper.and_(pg.locator("[data-step]")).wait_for()
         stepper.locator(".thp-switch input").set_checked(False) if name == "story" else None

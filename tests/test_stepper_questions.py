@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
-from labserver import Server, lab, open_and_run, page
-from nbformat.v4 import new_code_cell, new_notebook
+from labserver import Server, open_and_run, page, write_notebook
 from playwright.sync_api import Locator, Page, expect
-from test_stepper_browser import MIDDLE, PYTHON, at, button, press, step_named
+from test_stepper_browser import MIDDLE, at, button, press, step_named
 
 from thplab.scenario import load
 from thplab.trace import record
@@ -31,19 +29,7 @@ Stepper("story", predictions=[
     Prediction({PHASES[4]!r}, "Whose count goes up?", lambda frame: "the head's",
                answers=["the head's", "page 4's own"], why="A tail has no count of its own."),
 ])"""
-NOTEBOOKS = {
-    "asking": [new_code_cell(ASKING)],
-    "twice": [new_code_cell(ASKING), new_code_cell(ASKING.replace('"story",', f'"story", start={MIDDLE!r},'))],
-}
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("notebooks")
-    for name, cells in NOTEBOOKS.items():
-        nbformat.write(new_notebook(cells=cells, metadata=PYTHON), folder / f"{name}.ipynb")
-    with lab(folder) as server:
-        yield server
+FROM_THE_MIDDLE = ASKING.replace('"story",', f'"story", start={MIDDLE!r},')
 
 
 @pytest.fixture
@@ -55,7 +41,8 @@ def pg() -> Iterator[Page]:
 @pytest.fixture
 def asking(server: Server, pg: Page) -> Locator:
     """A stepper with two questions, at its first step, in a browser that keeps no answers yet."""
-    open_and_run(pg, server.base, server.token, "asking.ipynb")
+    write_notebook(server.folder / "asking.ipynb", ASKING)
+    open_and_run(pg, server, "asking.ipynb")
     stepper = pg.locator(".thp-stepper")
     at(stepper, 0)
     return stepper
@@ -159,7 +146,8 @@ def test_answers_outlive_a_second_run_and_can_be_given_again(pg: Page, asking: L
 def test_a_stepper_that_starts_at_a_question_asks_it_first_and_an_answer_counts_in_both(
     pg: Page, server: Server, data: dict[str, Any], shown: list[int]
 ) -> None:
-    open_and_run(pg, server.base, server.token, "twice.ipynb")
+    write_notebook(server.folder / "twice.ipynb", ASKING, FROM_THE_MIDDLE)
+    open_and_run(pg, server, "twice.ipynb")
     one, other = pg.locator(".thp-stepper").nth(0), pg.locator(".thp-stepper").nth(1)
     first = step_named(data, MIDDLE)
     at(other, max(number for number in shown if number < first))

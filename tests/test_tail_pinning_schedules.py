@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from test_schedules import PREPARED, ROUTINES, finish, pairs
+from test_schedules import PREPARED, ROUTINES, interrupt_everywhere, pairs
 
-from thplab.explore import Pair, Run
+from thplab.explore import Pair
 
 STATES = {name: PREPARED[name] for name in ("A's PMD", "shared PMDs", "zero page")}
 MORE = {
@@ -31,14 +31,4 @@ def test_one_interruption_anywhere_breaks_nothing_in_the_old_world(state: str, o
     routines = ROUTINES | MORE
     prepare = STATES.get(state, "mmap A; write A 0; pin A 1 1 dma") + ("; mmap A region=D" if "mremap" in one + other else "")
     pair = Pair(f"{state}: {one}, {other}", "", "", prepare, (routines[one], routines[other]), False, kernel="v3.16")
-    places = 0
-    for first in (0, 1):
-        for length in range(1, 400):
-            run = Run(pair)
-            if not all(run.move(first) and run.routines[first] is not None for _ in range(length)):
-                break
-            places += 1
-            why = finish(run, 1 - first)
-            found = why or run.problem(run.state())
-            assert not found, f"after {length} steps of CPU {first}: {found}"
-    assert places > 4
+    interrupt_everywhere(pair)

@@ -30,7 +30,8 @@ class Callers:
     hwpoison_answer: str
     """What MADV_HWPOISON answers: "ignored" (always 0), "errno", or "kills" (the caller gets SIGBUS at once)."""
     hwpoison_unsplit: str
-    """What stays where the huge page cannot be split: "nothing", "page" (PG_hwpoison), "both" (its head has PG_has_hwpoisoned, too)."""
+    """What stays where the huge page cannot be split: "nothing", "held" (PG_hwpoison, and the caller's reference), "page" (PG_hwpoison),
+    or "both" (that, and its head's PG_has_hwpoisoned)."""
     hwpoison_users: bool
     """Whoever else refers to a poisoned page makes memory failure report that it failed."""
     hwpoison_in_rss: bool
@@ -58,7 +59,7 @@ V3_16 = Callers(
     ksm_unshares=False,  # linux-3.16.jsonl, l_ksm_pin_same: the copy is writable
     hwpoison_size_first=False,
     hwpoison_answer="ignored",  # tests/truth/README.md part C, "hwpoison page 5"
-    hwpoison_unsplit="nothing",  # docs/KERNEL.md 3.6 for v4.5; a split never fails in v3.16
+    hwpoison_unsplit="held",  # docs/KERNEL.md 1.5; a split of a mapped page never fails in v3.16, but does in the RFC
     hwpoison_users=False,
     hwpoison_in_rss=False,  # linux-3.16.jsonl, x_hwpoison_shared
     soft_offline_keeps=False,  # linux-3.16.jsonl, l_soft_offline_pinned_other
@@ -72,6 +73,7 @@ RFC_2014 = V3_16
 V4_5 = replace(
     V3_16,
     collapse_writable="one",  # docs/KERNEL.md 1.6, number 6: so since 4.4
+    hwpoison_unsplit="nothing",  # docs/KERNEL.md 3.6
 )
 
 V5_10 = replace(

@@ -206,13 +206,16 @@ class System:
             return
         yield from self.cpus.lock("split_queue_lock")
         self.costs.locks["split_queue_lock"] += times - 1
-        if partially_mapped and not self.frames.flags[head] & PG_partially_mapped:
+        marks = self.kernel.queues_new_thps  # else being on the queue says it
+        if marks and partially_mapped and not self.frames.flags[head] & PG_partially_mapped:
             self.frames.flags[head] |= PG_partially_mapped
             self.count_vm_event("thp_deferred_split_page")
             yield change("mark the page partially mapped", "A part of it is of no use to anybody: reclaim may split it.")
         if head not in self.deferred:
             self.deferred[head] = None
-            yield change("queue the page for a deferred split")
+            if not marks:
+                self.count_vm_event("thp_deferred_split_page")
+            yield change("queue the page for a deferred split", "A part of it is of no use to anybody." if partially_mapped else "")
         yield from self.cpus.unlock("split_queue_lock")
 
     # --- address spaces -----------------------------------------------------------------------------------------------

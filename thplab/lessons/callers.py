@@ -240,17 +240,26 @@ def _twice_refused(trace: Trace) -> Iterator[str]:
     for op in ("swap_out", "migrate"):
         if op not in refused:
             yield f"{op} must have been refused; it was not"
-    yield from _events(trace, thp_split_page_failed=2, thp_split_page=0)
+    yield from _events(trace, thp_fault_alloc=1, thp_split_page=0)
     if trace[-1].state.pins:
         yield "no driver may hold a pin at the end"
     if not trace[-1].state.compound_pages():
         yield "the huge page must still be there"
 
 
+def _mappers(state: State, pfn: int) -> set[str]:
+    """The processes that map any part of the huge page that `pfn` is part of, if it is one."""
+    heads = {state.head(pfn)} & set(state.compound_pages())
+    return {m.process for m in state.mapped if m.kind == "page" and state.head(m.pfn) in heads}
+
+
 def _lose_one(trace: Trace) -> Iterator[str]:
     state, nr = trace[-1].state, trace[0].state.geometry.nr
     if len(state.poisoned) != 1:
         yield f"one page must be marked as broken; {len(state.poisoned)} are"
+        return
+    if not any({"A", "B"} <= _mappers(frame.state, state.poisoned[0]) for frame in trace):
+        yield "the page that breaks must be part of a huge page that A and B both map"
     for name in ("A", "B"):
         if name not in {p.name for p in state.processes}:
             yield f"process {name} must live"
@@ -283,28 +292,29 @@ _TASKS = {
     ),
 }
 
-_MINI, _V618, _V316 = Setup(geometry="MINI"), Setup("v6.18"), Setup("v3.16")
+_MINI, _V45, _V618 = Setup(geometry="MINI"), Setup("v4.5"), Setup("v6.18")
 
 lesson = Lesson(
     "07_four_callers",
     shows={
         "swap-out": Show(_SWAP_OUT, _MINI, swap_out, "Memory runs short"),
-        "a bad page": Show(_BAD_PAGE, questions=bad_page, start="The page breaks"),
+        "a bad page": Show(_BAD_PAGE, _V45, bad_page, "The page breaks"),
         "migration": Show(_MIGRATE, questions=migrate, start="Page 4 is to be moved"),
         "KSM": Show(_KSM, _MINI, ksm, "A driver has pinned a part of the huge page"),
         "two alike": Show(_TWO_ALIKE, _MINI, two_alike, "KSM looks at both"),
-        "three VMAs": Show(_THREE_VMAS, _V618, three_vmas, "The page is to be moved"),
+        "cut by mprotect": Show(_THREE_VMAS, _V618, three_vmas, "The page is to be moved"),
     },
     tasks=_TASKS,
     figures={
         "pinned_mini": Figure(_SWAP_OUT, after("pin"), _MINI),
         "swapped": Figure(_SWAP_OUT, after("swap_out", 5), _MINI),
-        "pinned": Figure(_BAD_PAGE, after("pin")),
-        "bad": Figure(_BAD_PAGE, after("madvise", 5)),
+        "pinned": Figure(_BAD_PAGE, after("pin"), _V45),
+        "bad": Figure(_BAD_PAGE, after("madvise", 5), _V45),
         "pinned_elsewhere": Figure(_MIGRATE, after("pin")),
         "alike": Figure(_KSM, after("madvise", 6), _MINI),
         "two_alike": Figure(_TWO_ALIKE, after("madvise"), _MINI),
+        "one_vma": Figure(_THREE_VMAS, after("fill"), _V618),
         "three_vmas": Figure(_THREE_VMAS, after("mprotect"), _V618),
     },
-    families=(split_result, refused_splits, pin_leaves, page_splits,),
+    families=(split_result, refused_splits, pin_leaves, page_splits),
 )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from thplab.frames import PG_double_map
 from thplab.lessons.figure import Figure, after
 from thplab.lessons.lesson import Lesson, Show
-from thplab.lessons.places import op_end, op_start
+from thplab.lessons.places import first_head, op_end, op_start
 from thplab.lessons.questions import head_mapcount, head_refcount, raw_tail_mapcount, tail_mapcount
 from thplab.lessons.tasks import Task
 from thplab.state import State
@@ -47,10 +47,6 @@ THREE_KINDS = "mmap A; fill A 0 1thp; fork A B; fork A C; mprotect B 1/2thp 1 r;
 """A maps by a PMD, B by PTEs, C by PTEs of the second half, and a driver has a pin."""
 
 
-def _head(trace: Trace) -> int:
-    return next(f.state.compound_pages()[0] for f in trace if f.state.compound_pages())
-
-
 def _one_pte_left(trace: Trace) -> State:
     """A huge page of which one PTE maps the first subpage, and nothing else maps any, on the same machine."""
     return record("mmap A; fill A 0 1thp; munmap A 1 " + str(trace[0].state.geometry.nr - 1), trace.setup)[-1].state
@@ -64,7 +60,7 @@ def _counts(state: State) -> list[list[int]]:
 
 def last_pmd(trace: Trace) -> tuple[Prediction, ...]:
     """The questions on the last PMD under the RFC, in any geometry."""
-    head = _head(trace)
+    head = first_head(trace)
     split, leaves = op_start(trace, 3), op_start(trace, 4)
 
     def told(frame: Frame) -> str:
@@ -106,7 +102,7 @@ def last_pmd(trace: Trace) -> tuple[Prediction, ...]:
 
 def alone(trace: Trace) -> tuple[Prediction, ...]:
     """The questions on a write to a huge page whose tails are shared, as the RFC was posted."""
-    head, write = _head(trace), op_start(trace, 4)
+    head, write = first_head(trace), op_start(trace, 4)
     before = trace[write - 1].state
 
     def seen_by_b(state: State) -> int:
@@ -135,7 +131,7 @@ def alone(trace: Trace) -> tuple[Prediction, ...]:
 
 def with_double_map(trace: Trace) -> tuple[Prediction, ...]:
     """The questions on the last PMD in Linux 4.5, in any geometry."""
-    head, nr = _head(trace), trace[0].state.geometry.nr
+    head, nr = first_head(trace), trace[0].state.geometry.nr
     split, leaves, last = op_start(trace, 3), op_start(trace, 4), op_start(trace, 5)
 
     def atomic(frame: Frame) -> int:
@@ -169,7 +165,7 @@ def with_double_map(trace: Trace) -> tuple[Prediction, ...]:
 
 def in_folios(trace: Trace) -> tuple[Prediction, ...]:
     """The questions on the last PMD in Linux 6.18."""
-    head, split, leaves = _head(trace), op_start(trace, 3), op_start(trace, 4)
+    head, split, leaves = first_head(trace), op_start(trace, 3), op_start(trace, 4)
 
     def logical(name: str, frame: Frame) -> int:
         return frame.state.field(name, head) + 1

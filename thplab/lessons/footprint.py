@@ -10,7 +10,8 @@ from thplab.lessons.places import frames_in_use, op_end, op_start
 from thplab.lessons.questions import freed_by_munmap, memory_in_two_kernels
 from thplab.lessons.tasks import Task
 from thplab.observe import smaps
-from thplab.trace import Setup, Trace
+from thplab.state import State
+from thplab.trace import Frame, Setup, Trace
 from thplab.widgets import Prediction
 
 PRESSURE = "sys /proc/sys/vm/drop_caches 2"
@@ -123,6 +124,11 @@ def shared(trace: Trace) -> tuple[Prediction, ...]:
 # --- tasks ------------------------------------------------------------------------------------------------------------
 
 
+def _rss(state: State) -> int:
+    """A's resident memory in kB, 0 if A does not live."""
+    return smaps(state, "A")["Rss"] if any(p.name == "A" for p in state.processes) else 0
+
+
 def _give_it_back(trace: Trace) -> Iterator[str]:
     state, nr = trace[-1].state, trace[0].state.geometry.nr
     if state.vmstat["thp_fault_alloc"] != 1 or {p.name for p in state.processes} != {"A"}:
@@ -131,9 +137,8 @@ def _give_it_back(trace: Trace) -> Iterator[str]:
     freed = max(frames_in_use(frame) for frame in trace) - frames_in_use(trace[-1])
     if freed < nr - 1:
         yield f"{nr - 1} page frames must have come free; {freed} have"
-    rss = smaps(state, "A")["Rss"]
-    if rss != 4:
-        yield f"A must map one small page at the end (Rss 4 kB); its Rss is {rss} kB"
+    if _rss(state) != 4:
+        yield f"A must map one small page at the end (Rss 4 kB); its Rss is {_rss(state)} kB"
 
 
 def _will_not_go(trace: Trace) -> Iterator[str]:
@@ -142,29 +147,37 @@ def _will_not_go(trace: Trace) -> Iterator[str]:
         yield f"memory must run short: {PRESSURE}"
     if not state.deferred:
         yield "the huge page must still be on the queue for a deferred split at the end; the queue is empty"
-    if not state.vmstat["thp_split_page_failed"]:
-        yield "the kernel must have tried to split it: thp_split_page_failed must be at least 1; it is 0"
+    short = (frame.number for frame in trace if frame.op is not None and frame.op.op == "sys" and frame.result is not None)
+    if not any(_failed(trace[end]) > _failed(trace[op_start(trace, trace[end].op_index) - 1]) for end in short):
+        yield "the kernel must have tried to split it when memory ran short: thp_split_page_failed must rise then"
+    if not any(state.head(m.pfn) in state.deferred for m in state.mapped):
+        yield "somebody must still map a part of it at the end"
+
+
+def _failed(frame: Frame) -> int:
+    return frame.state.vmstat["thp_split_page_failed"]
 
 
 def _from_one_byte(trace: Trace) -> Iterator[str]:
-    state = trace[-1].state
     for op in trace.scenario.ops:
-        if op.op == "munmap" or (op.op == "madvise" and op.fields["advice"] in ("dontneed", "free", "pageout")) or op.op == "sys":
-            yield f"A must not give anything up, nor memory run short; your scenario has {op.op}"
-    kib = trace[0].state.geometry.size_text(trace[0].state.geometry.nr)
-    most = max(smaps(frame.state, "A").get("Rss", 0) for frame in trace if any(p.name == "A" for p in frame.state.processes))
-    if most * 1024 != trace[0].state.geometry.nr * trace[0].state.geometry.page_size:
-        yield f"A's Rss must have been {kib} at some time; the most was {most} kB"
-    rss = smaps(state, "A")["Rss"]
-    if rss != 4:
-        yield f"A's Rss must be 4 kB at the end; it is {rss} kB"
+        advice = op.fields["advice"] if op.op == "madvise" else ""
+        if op.op in ("munmap", "exit", "sys") or advice in ("dontneed", "free", "pageout"):
+            yield f"A must not give anything up or exit, nor memory run short; your scenario has {op.op} {advice}".rstrip()
+    geometry = trace[0].state.geometry
+    most = max(_rss(frame.state) for frame in trace)
+    if most * 1024 != geometry.nr * geometry.page_size:
+        yield f"A's Rss must have been {geometry.size_text(geometry.nr)} at some time; the most was {most} kB"
+    if not trace[-1].state.vmstat["thp_split_page"]:
+        yield "a huge page must have been split; thp_split_page is 0"
+    if _rss(trace[-1].state) != 4:
+        yield f"A's Rss must be 4 kB at the end; it is {_rss(trace[-1].state)} kB"
 
 
 _V45, _V618 = Setup("v4.5"), Setup("v6.18")
 
 _TASKS = {
     "give it back": Task(
-        "Linux 4.5. A maps one huge page and fills it. At the end A maps a single small page, A alone is there, and all other page frames "
+        "Linux 4.5. A maps one huge page. At the end A maps a single small page, A alone is there, and all other page frames "
         "of the huge page are free.",
         _give_it_back,
         (
@@ -216,6 +229,6 @@ lesson = Lesson(
         "one_byte": Figure(_ONE_BYTE, after("write"), _V618),
         "shared": Figure(_SHARED, after("fork"), _V45),
     },
-    families=(freed_by_munmap, memory_in_two_kernels,),
+    families=(freed_by_munmap, memory_in_two_kernels),
     quiz_setup=_V45,
 )

@@ -8,11 +8,12 @@ from dataclasses import replace
 from thplab import kernels
 from thplab.lessons.figure import Figure, after
 from thplab.lessons.lesson import Lesson, Show
-from thplab.lessons.places import frames_in_use, op_end, op_start
+from thplab.lessons.places import first_head, frames_in_use, op_end, op_start
 from thplab.lessons.questions import mapped_by_pmd, memory_in_two_kernels, raw_tail_mapcount, split_result, tail_mapcount
 from thplab.lessons.tasks import Task
 from thplab.observe import smaps
-from thplab.trace import Setup, Trace, record
+from thplab.state import State
+from thplab.trace import Frame, Setup, Trace, record
 from thplab.widgets import Prediction
 
 STORY = "mmap A; fill A 0 1thp; fork A B; mprotect B 1/2thp 1 r; pin A 1/2thp 1 dma; split A 0; unpin dma; split A 0"
@@ -38,20 +39,16 @@ write B 1/2thp
 """
 
 
-def _head(trace: Trace) -> int:
-    return next(f.state.compound_pages()[0] for f in trace if f.state.compound_pages())
-
-
 def part_in_45(trace: Trace) -> tuple[Prediction, ...]:
     """The questions on the split of a PMD in Linux 4.5."""
-    head, begin, end = _head(trace), op_start(trace, 3), op_end(trace, 3)
+    head, begin, end = first_head(trace), op_start(trace, 3), op_end(trace, 3)
     return (
         Prediction(
             at=begin,
             of=end,
             question="B's PMD becomes PTEs, A's stays. How many mappings will the _mapcount of page 3 count then?",
             actual=lambda frame: frame.state.field("mapcount", head + 3) + 1,
-            why="B's PTE, and one for PageDoubleMap: as long as a PMD maps the page as well, every small page counts one more.",
+            why="B's PTE, and one for PageDoubleMap: from now on until the last PMD goes, every small page counts one more.",
         ),
         Prediction(
             at=begin,
@@ -65,7 +62,7 @@ def part_in_45(trace: Trace) -> tuple[Prediction, ...]:
 
 def part_in_618(trace: Trace) -> tuple[Prediction, ...]:
     """The questions on the split of a PMD in Linux 6.18."""
-    head, begin, end = _head(trace), op_start(trace, 3), op_end(trace, 3)
+    head, begin, end = first_head(trace), op_start(trace, 3), op_end(trace, 3)
     return (
         Prediction(
             at=begin,
@@ -133,14 +130,32 @@ def _costs_less_today(trace: Trace) -> Iterator[str]:
             yield f"no page may be split; on {name} thp_split_page is {end.vmstat['thp_split_page']}"
 
 
+def _takes_a_part(trace: Trace, end: Frame) -> bool:
+    """Does the operation that ends with this frame leave its process less of a huge page, but not nothing, while another maps it, too?"""
+    if end.op is None or end.result is None:
+        return False
+    before, process = trace[op_start(trace, end.op_index) - 1].state, str(end.op.fields["proc"])
+    for head in end.state.compound_pages():
+        mapped = [_mapped(state, head) for state in (before, end.state)]
+        if len(mapped[1]) > 1 and 0 < mapped[1].get(process, 0) < mapped[0].get(process, 0):
+            return True
+    return False
+
+
+def _mapped(state: State, head: int) -> dict[str, int]:
+    """How many small pages of a huge page each process maps; those that map none are left out."""
+    found: dict[str, int] = {}
+    for m in state.mapped:
+        if m.kind == "page" and state.head(m.pfn) == head:
+            found[m.process] = found.get(m.process, 0) + len(m.pages)
+    return found
+
+
 def _nobody_can_tell(trace: Trace) -> Iterator[str]:
-    ops, nr = trace.scenario.ops, trace[0].state.geometry.nr
-    if not any(op.op == "fork" for op in ops):
+    if not any(op.op == "fork" for op in trace.scenario.ops):
         yield "there must be a fork"
-    if not any(op.op == "munmap" and op.resolve(nr)["npages"] != nr for op in ops):
-        yield "there must be a munmap of a part of a huge page"
-    if not any(frame.state.compound_pages() for frame in trace):
-        yield "there must be a huge page"
+    if not any(_takes_a_part(trace, frame) for frame in trace if frame.op is not None and frame.op.op == "munmap"):
+        yield "a munmap must take a part of a huge page away from one process, while another process maps it"
     seen = {}
     for name in kernels.KERNELS:
         end = _on(trace, name)[-1]
@@ -201,6 +216,6 @@ lesson = Lesson(
         "shared_v618": Figure(_PART, after("fork"), _V618),
         "part_v618": Figure(_PART, after("mprotect"), _V618),
     },
-    families=(memory_in_two_kernels, raw_tail_mapcount, tail_mapcount, split_result, mapped_by_pmd,),
+    families=(memory_in_two_kernels, raw_tail_mapcount, tail_mapcount, split_result, mapped_by_pmd),
     quiz_setup=_V618,
 )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from thplab import page_tables as pt
 from thplab.lessons.figure import Figure, after
 from thplab.lessons.lesson import Lesson, Show
-from thplab.lessons.places import first_step, op_end, op_start
+from thplab.lessons.places import first_head, first_step, op_end, op_start
 from thplab.lessons.questions import head_refcount, mapped_by_pmd, page_splits, pin_leaves, raw_tail_mapcount
 from thplab.lessons.tasks import Task
 from thplab.observe import smaps
@@ -42,13 +42,9 @@ _PINNED, _UNPIN = 2, 3  # operations of _PIN
 _FORK, _MPROTECT = 2, 4  # operations of _SPLIT
 
 
-def _head(trace: Trace) -> int:
-    return next(f.state.compound_pages()[0] for f in trace if f.state.compound_pages())
-
-
 def pin_a_tail(trace: Trace) -> tuple[Prediction, ...]:
     """The questions on the pin of a tail."""
-    head, middle = _head(trace), trace[0].state.geometry.nr // 2
+    head, middle = first_head(trace), trace[0].state.geometry.nr // 2
     begin, end = op_start(trace, _PINNED), op_end(trace, _PINNED)
     unpin, done = op_start(trace, _UNPIN), op_end(trace, _UNPIN)
 
@@ -80,7 +76,7 @@ def pin_a_tail(trace: Trace) -> tuple[Prediction, ...]:
 
 def split_for_all(trace: Trace) -> tuple[Prediction, ...]:
     """The questions on the split that every sharer has to bear."""
-    head, middle = _head(trace), trace[0].state.geometry.nr // 2
+    head, middle = first_head(trace), trace[0].state.geometry.nr // 2
     begin, end = op_start(trace, _MPROTECT), op_end(trace, _MPROTECT)
     marked = first_step(trace, "mprotect", "each tail: pins", after=begin)
     return (

@@ -11,7 +11,7 @@ from thplab.lessons.questions import freed_by_munmap, mapped_by_pmd, page_splits
 from thplab.lessons.tasks import Task
 from thplab.live import portable_part
 from thplab.observe import smaps
-from thplab.trace import Setup, Trace
+from thplab.trace import Frame, Setup, Trace
 from thplab.widgets import Prediction
 
 _TODAY = Setup("v6.18", "X86_64")
@@ -71,17 +71,24 @@ def _portable(trace: Trace) -> Iterator[str]:
         yield f"a real kernel cannot be told this: {refused}"
 
 
+def _split(trace: Trace, end: Frame) -> bool:
+    """Has the operation that ends with this frame split a page?"""
+    return end.state.vmstat["thp_split_page"] > trace[op_start(trace, end.op_index) - 1].state.vmstat["thp_split_page"]
+
+
 def _split_without_root(trace: Trace) -> Iterator[str]:
     yield from _portable(trace)
-    events = trace[-1].state.vmstat
-    if not events["thp_split_page"]:
+    if any(op.op in ("munmap", "exit") or op.fields.get("advice") == "dontneed" for op in trace.scenario.ops):
+        yield "nothing may be unmapped or given up"
+    splits = [end for end in trace if end.op is not None and end.result is not None and _split(trace, end)]
+    if not splits:
         yield "thp_split_page must be counted; it is 0"
-    if any(op.op == "munmap" for op in trace.scenario.ops):
-        yield "nothing may be unmapped"
     full = trace[0].state.geometry.nr * trace[0].state.geometry.page_size >> 10
-    rss = smaps(trace[-1].state, "A")["Rss"] if any(p.name == "A" for p in trace[-1].state.processes) else 0
-    if rss != full:
-        yield f"A's Rss must be {full} kB at the end; it is {rss} kB"
+    for end in splits:
+        for when, frame in (("before", trace[op_start(trace, end.op_index) - 1]), ("after", end)):
+            rss = smaps(frame.state, "A")["Rss"] if any(p.name == "A" for p in frame.state.processes) else 0
+            if rss != full:
+                yield f"A's Rss must be {full} kB right {when} the split; it is {rss} kB"
 
 
 def _no_hole(trace: Trace) -> Iterator[str]:
@@ -106,7 +113,7 @@ _TASKS = {
         _split_without_root,
         (
             "Advice about a part of a huge page makes the kernel want that part as pages of its own. And zeros are freed by a split.",
-            "Look at the last madvise of the scenario pinned_split, and at what it did before.",
+            "Look at the last madvise of the scenario pinned_split, and at what the scenario did before it.",
             "Begin with: mmap A; fill A 0 1thp. One operation is missing.",
         ),
         _TODAY,
@@ -132,9 +139,10 @@ lesson = Lesson(
     },
     tasks=_TASKS,
     figures={
+        "full": Figure("partial_munmap", after("write"), _TODAY),
         "hole": Figure("partial_munmap", after("munmap"), _TODAY),
         "pinned": Figure("pinned_split", after("pin"), _TODAY),
     },
-    families=(pmd_splits, page_splits, refused_splits, freed_by_munmap, mapped_by_pmd,),
+    families=(pmd_splits, page_splits, refused_splits, freed_by_munmap, mapped_by_pmd),
     quiz_setup=Setup("v6.18"),
 )

@@ -18,6 +18,11 @@ def first_step(trace: Trace, where: str, text: str, after: int = 0) -> int:
     raise BadInput("text", f"{text!r} is no step of {where}", "the beginning of a step's text")
 
 
+def first_head(trace: Trace) -> int:
+    """The head of the compound page that the trace has first."""
+    return next(f.state.compound_pages()[0] for f in trace if f.state.compound_pages())
+
+
 def phase_start(trace: Trace, phase: int) -> int:
     """The first frame of a phase, counted from 1."""
     return next(f.number for f in trace.frames[1:] if f.phase == phase - 1)

@@ -8,7 +8,7 @@ from thplab.errors import EBUSY, errname
 from thplab.explore.race import Race
 from thplab.lessons.figure import Figure, after
 from thplab.lessons.lesson import Lesson, Show
-from thplab.lessons.places import first_step, op_end, op_start
+from thplab.lessons.places import first_head, first_step, op_end, op_start
 from thplab.lessons.questions import head_refcount, page_splits, pin_leaves, refused_splits, split_result
 from thplab.lessons.tasks import RaceTask, Task
 from thplab.state import State
@@ -55,13 +55,9 @@ def mappings(state: State, head: int) -> int:
     return sum(state.field("mapcount", pfn) + 1 for pfn in range(head, head + state.geometry.nr))
 
 
-def _head(trace: Trace) -> int:
-    return next(f.state.compound_pages()[0] for f in trace if f.state.compound_pages())
-
-
 def three_attempts(trace: Trace) -> tuple[Prediction, ...]:
     """The questions on the three attempts. The distractors are known misconceptions."""
-    head, middle = _head(trace), trace[0].state.geometry.nr // 2
+    head, middle = first_head(trace), trace[0].state.geometry.nr // 2
     counted = first_step(trace, "split", "all mappings of the page")
     handed_out = first_step(trace, "split", "the compound page is no more")
 
@@ -71,9 +67,10 @@ def three_attempts(trace: Trace) -> tuple[Prediction, ...]:
     return (
         Prediction(
             at=counted,
-            question="The split adds up the mapcounts of all subpages, the head's included. What is the sum?",
-            actual=lambda frame: mappings(frame.state, head),
-            why="A's PMD is counted once, on the head. Each of B's PTEs is counted on the subpage that it maps.",
+            question="The split adds up the mapcounts. By how much will the references, its own left out, exceed the sum?",
+            answers=(0, 1, 2),
+            actual=lambda frame: difference(frame) - 1,
+            why="The sum is what it was before the pin: a pin is no mapping. The head's _count has risen by one.",
         ),
         Prediction(
             at=first_step(trace, "split", "references but our own"),
@@ -110,36 +107,38 @@ def three_attempts(trace: Trace) -> tuple[Prediction, ...]:
 
 
 def too_late(trace: Trace) -> tuple[Prediction, ...]:
-    """The questions on the pin that comes between the two checks."""
+    """The questions on the pin that comes between the two looks."""
     second = first_step(trace, "split", "references but our own", after=first_step(trace, "pin", "interrupts off"))
     end = op_end(trace, 3)
     return (
         Prediction(
             at=second,
             of=end,
-            question="This is the second check. What will split_huge_page() return?",
+            question="This is the second look. What will split_huge_page() return?",
             answers=("0", "-EBUSY"),
             actual=lambda frame: errname(frame.result or 0),
-            why="The pin came after the first check and before the second.",
+            why="The pin came after the first look and before the second.",
         ),
         Prediction(
-            at=end,
-            question="It has been refused. How many PMDs map the page now?",
+            at=second,
+            of=end,
+            question="And how many PMDs will map the page when it has returned?",
             answers=(0, 1, 2),
             actual=lambda frame: sum(len(places) for places in frame.state.pmd_maps.values()),
-            why="Both were split before the second check, and nobody puts them together again.",
+            why="Both were split before the second look, and nobody puts them together again.",
         ),
     )
 
 
 def frozen(trace: Trace) -> tuple[Prediction, ...]:
     """The questions on the split of v4.5."""
-    head = _head(trace)
+    head = first_head(trace)
     check = first_step(trace, "split", "frozen: is our reference the only one")
     return (
         Prediction(
-            at=check,
-            question="All mappings are frozen. What is the head's _count now, if nobody has pinned the page?",
+            at=first_step(trace, "split", "who maps the page?"),
+            of=check,
+            question="Two PMDs map the page, and nobody has pinned it. What will the head's _count be when all mappings are frozen?",
             actual=lambda frame: frame.state.field("refcount", head),
             why="A migration entry holds no reference. What is left is the reference of the one who splits.",
         ),
@@ -148,12 +147,13 @@ def frozen(trace: Trace) -> tuple[Prediction, ...]:
 
 def frozen_and_pinned(trace: Trace) -> tuple[Prediction, ...]:
     """The questions on a pin that comes before the freeze of v4.5, and after its first check."""
-    head, middle = _head(trace), trace[0].state.geometry.nr // 2
+    head, middle = first_head(trace), trace[0].state.geometry.nr // 2
     check = first_step(trace, "split", "frozen: is our reference the only one")
     return (
         Prediction(
-            at=check,
-            question=f"All mappings are frozen, and a driver has pinned page {middle} in the meantime. What is the head's _count now?",
+            at=first_step(trace, "split", "who maps the page?"),
+            of=check,
+            question=f"A driver has just pinned page {middle}. What will the head's _count be when all mappings are frozen?",
             actual=lambda frame: frame.state.field("refcount", head),
             why="The reference of the one who splits, and the driver's.",
         ),
@@ -181,13 +181,17 @@ def _attempts(trace: Trace) -> list[tuple[int, int]]:
     return found
 
 
+def _times(number: int) -> str:
+    return {0: "never", 1: "once", 2: "twice"}.get(number, f"{number} times")
+
+
 def _two_one_none(trace: Trace) -> Iterator[str]:
     found = _attempts(trace)
     if len(found) != 3:
-        yield f"the page must be asked for its split three times; it was {len(found)} times"
+        yield f"the page must be asked for its split three times; it was asked {_times(len(found))}"
     for (over, result), (wanted, returned) in zip(found, ((2, -EBUSY), (1, -EBUSY), (0, 0)), strict=False):
         if (over, result) != (wanted, returned):
-            yield f"a split met {over} references too many and returned {errname(result)}; wanted: {wanted} and {errname(returned)}"
+            yield f"a split met {over} reference(s) too many and returned {errname(result)}; wanted: {wanted} and {errname(returned)}"
     events = trace[-1].state.vmstat
     if events["thp_split_page_failed"] != 2:
         yield f"thp_split_page_failed must be 2 at the end; it is {events['thp_split_page_failed']}"
@@ -204,7 +208,7 @@ def _nothing_left(trace: Trace) -> Iterator[str]:
         split = end.state.vmstat["thp_split_pmd"] - before.vmstat["thp_split_pmd"]
         if split:
             yield f"the split of the page had to split {split} PMDs itself; none may be left for it"
-        mappers = {m.process for m in before.mapped if m.level == 0 and before.head(m.pfn) in before.compound_pages()}
+        mappers = {m.process for m in before.mapped if before.head(m.pfn) in before.compound_pages()}
         if len(mappers) < 2:
             yield f"two processes must map the page when it is split; {len(mappers)} of them did"
 
@@ -220,8 +224,9 @@ def _late(race: Race) -> Iterator[str]:
         yield "both CPUs must have ended"
     begun = next((f.number for f in trace if f.step and f.step.text.startswith("so far mappings of the page: 1")), None)
     pinned = next((f.number for f in trace if f.cpu == 1 and f.step and "_count += 1" in f.step.text), None)
-    if begun is None or pinned is None or pinned < begun:
-        yield "the driver must take its reference after the split has begun to count the mappings"
+    compared = next((f.number for f in trace if f.step and f.step.text.startswith("references but our own")), len(trace))
+    if begun is None or pinned is None or not begun < pinned < compared:
+        yield "the driver must take its reference after the split has begun to count the mappings, and before it compares"
 
 
 _TASKS: dict[str, Task | RaceTask] = {
@@ -247,7 +252,8 @@ _TASKS: dict[str, Task | RaceTask] = {
     ),
     "late, and yet nothing lost": RaceTask(
         "Write a schedule of the race naive-split-and-pin that runs to its end and loses nothing, although the driver takes its reference "
-        "only after the split has begun to count the mappings. The race stepper's line is such a schedule: play it there, and copy it.",
+        "only after the split has begun to count the mappings, and before it compares them with the references. The race stepper's line "
+        "is such a schedule: play it there, and copy it.",
         _late,
         (
             "The naive split trusts its answer from the moment it has compared the two numbers. Until then it can still notice.",
@@ -265,7 +271,7 @@ lesson = Lesson(
     "05_when_the_split_fails",
     shows={
         "three attempts": Show(_THREE_ATTEMPTS, questions=three_attempts, start="A driver pins a tail"),
-        "a pin comes too late": Show(_SHARED, questions=too_late, start=_TO_BE_SPLIT, meanwhile=("split", "references but our own", _PIN)),
+        "a pin between the two looks": Show(_SHARED, Setup(), too_late, _TO_BE_SPLIT, ("split", "references but our own", _PIN)),
         "three attempts at full size": Show(_THREE_ATTEMPTS, Setup(geometry="X86_64"), three_attempts, "A driver pins a tail"),
         "frozen": Show(_SHARED, _V45, frozen, _TO_BE_SPLIT),
         "frozen and pinned": Show(_SHARED, _V45, frozen_and_pinned, _TO_BE_SPLIT, ("split", "does every reference but our own", _PIN)),
@@ -278,5 +284,5 @@ lesson = Lesson(
         "full_size": Figure(_THREE_ATTEMPTS, after("mprotect"), Setup(geometry="X86_64")),
         "shared_v45": Figure(_SHARED, after("fork"), _V45),
     },
-    families=(split_result, refused_splits, pin_leaves, page_splits, head_refcount,),
+    families=(split_result, refused_splits, pin_leaves, page_splits, head_refcount),
 )

@@ -8,7 +8,7 @@ from thplab import page_tables as pt
 from thplab.errors import errname
 from thplab.lessons.figure import Figure, after
 from thplab.lessons.lesson import Lesson, Show
-from thplab.lessons.places import first_step, frames_in_use, op_end, op_start
+from thplab.lessons.places import first_head, first_step, frames_in_use, op_end, op_start
 from thplab.lessons.questions import head_refcount, mapped_by_pmd, pmd_split_touches, pmd_splits, tail_mapcount
 from thplab.lessons.tasks import Task
 from thplab.trace import Frame, Setup, Trace
@@ -57,17 +57,13 @@ mremap A 0 1/2thp T 1/2thp
 """
 
 
-def _head(trace: Trace) -> int:
-    return next(f.state.compound_pages()[0] for f in trace if f.state.compound_pages())
-
-
 def _answer(frame: Frame) -> str:
     return errname(frame.result or 0)
 
 
 def three_processes(trace: Trace) -> tuple[Prediction, ...]:
     """The questions on three processes of which two have their PMD split, in any geometry."""
-    head, nr = _head(trace), trace[0].state.geometry.nr
+    head, nr = first_head(trace), trace[0].state.geometry.nr
     split, unmap = op_start(trace, 4), op_start(trace, 5)
     tails = first_step(trace, "split_huge_pmd", "each tail _mapcount += 1")
 
@@ -124,7 +120,7 @@ def three_processes(trace: Trace) -> tuple[Prediction, ...]:
 
 def no_memory(trace: Trace) -> tuple[Prediction, ...]:
     """The questions on a split with no free page frame and a pinned page."""
-    head, nr, split = _head(trace), trace[0].state.geometry.nr, op_start(trace, 5)
+    head, nr, split = first_head(trace), trace[0].state.geometry.nr, op_start(trace, 5)
     return (
         Prediction(
             at=split,
@@ -154,7 +150,7 @@ def no_memory(trace: Trace) -> tuple[Prediction, ...]:
 
 def half_moves(trace: Trace) -> tuple[Prediction, ...]:
     """The questions on mremap of a part."""
-    head, nr, move = _head(trace), trace[0].state.geometry.nr, op_start(trace, 3)
+    head, nr, move = first_head(trace), trace[0].state.geometry.nr, op_start(trace, 3)
 
     def index(frame: Frame) -> int:
         return next(m.index for m in frame.state.mapped if m.level == 0 and m.pfn == head)
@@ -179,7 +175,7 @@ def half_moves(trace: Trace) -> tuple[Prediction, ...]:
 
 def in_the_old_kernel(trace: Trace) -> tuple[Prediction, ...]:
     """The questions on the same mprotect in Linux 3.16."""
-    head, begin, end = _head(trace), op_start(trace, 4), op_end(trace, 4)
+    head, begin, end = first_head(trace), op_start(trace, 4), op_end(trace, 4)
     return (
         Prediction(
             at=begin,
@@ -233,8 +229,8 @@ def _whole_or_nothing(trace: Trace) -> Iterator[str]:
     first = next(m for f in trace for m in f.state.mapped if m.level == 1 and m.pfn == left[0].pfn)
     if left[0].address == first.address:
         yield "the huge page that is left must be at another address than the one at which it was first mapped"
-    if left[0].entry & pt._PAGE_RW:
-        yield "the PMD that is left must be read-only"
+    if left[0].entry & pt._PAGE_RW or not left[0].entry & pt._PAGE_PRESENT:
+        yield "the PMD that is left must be read-only: present, and not writable"
 
 
 _TASKS = {

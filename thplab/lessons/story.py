@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from thplab.errors import errname
 from thplab.lessons.figure import Figure, after
 from thplab.lessons.lesson import Lesson, Show
-from thplab.lessons.places import first_step, frames_in_use, phase_start
+from thplab.lessons.places import first_head, first_step, frames_in_use, phase_start
 from thplab.lessons.questions import head_mapcount, head_refcount, pin_leaves, pmd_splits, split_result
 from thplab.lessons.tasks import Task
 from thplab.state import State
@@ -19,7 +19,7 @@ def questions(trace: Trace) -> tuple[Prediction, ...]:
     """The questions of the lesson on a trace of the story, in any geometry. The distractors are known misconceptions."""
     nr = trace[0].state.geometry.nr
     middle = nr // 2
-    head = next(f.state.compound_pages()[0] for f in trace if f.state.compound_pages())
+    head = first_head(trace)
 
     def count(frame: Frame, page: int = 0) -> int:
         return frame.state.field("refcount", head + page)
@@ -136,6 +136,8 @@ def _names(trace: Trace) -> set[str]:
 
 def _held_by_nobody(trace: Trace) -> Iterator[str]:
     state = _end(trace)
+    if not state.pins and any(frame.state.pins for frame in trace) and not any(op.op == "unpin" for op in trace.scenario.ops):
+        yield "the driver's pin went with its process: an exit closes the file by which it was held"
     if not state.compound_pages():
         yield "a compound page must still be allocated at the end; there is none"
         return
@@ -164,7 +166,7 @@ _TASKS = {
         "thp_split_page_failed 1, thp_split_page 1 and thp_split_pmd 3. All three processes live on.",
         _refused_then_split,
         (
-            "A refused split changes nothing but its event. A split that succeeds first splits every PMD that is still there.",
+            "A split that is refused at once changes only its event. One that succeeds first splits every PMD that is still there.",
             "Look at phase 5 of the story for the refusal, and count the PMDs in phase 6.",
             "Begin with: mmap A; write A 0; fork A B; fork A C; pin A 1 1 dma; split A 0. The rest is two operations.",
         ),
@@ -199,5 +201,5 @@ lesson = Lesson(
         "split_page": Figure("story", after("split")),
         "full_size": Figure("story", after("fork"), _FULL_SIZE),
     },
-    families=(head_refcount, head_mapcount, pmd_splits, split_result, pin_leaves,),
+    families=(head_refcount, head_mapcount, pmd_splits, split_result, pin_leaves),
 )

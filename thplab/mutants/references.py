@@ -13,7 +13,7 @@ MUTANTS = {
     ),
     "forgets_that_it_has_pinned": Mutant(
         "the mm does not remember its FOLL_PIN pins: a fork shares the page, and the driver goes on with what the next write leaves behind",
-        {"pin_user_pages": gup.forgets_that_it_has_pinned},
+        {"get_user_pages": gup.forgets_that_it_has_pinned},
         TruthRow("linux-5.10.jsonl", "pin_dma_then_fork", "A.R.pmd"),
         kernel="v5.10",
         scenario="mmap A; write A 0; pin A 1 1 dma how=io_uring; fork A B; write A 1",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from thplab.errors import ENOSYS, BadInput
 from thplab.operations.checks import check_choice, check_mapped, check_pin, refuse
-from thplab.routines.gup import pin_user_pages, unpin_user_pages
+from thplab.routines.gup import get_user_pages, release_pages
 from thplab.steps import Routine
 from thplab.system import Pin
 
@@ -21,7 +21,7 @@ PIN_HOWS = {
     "gupw": {"write": True, "fast": False},
     "fsplit": {"write": False, "fast": False, "split": True},
 }
-"""How a pin is taken -> what the driver asks pin_user_pages for. io_uring takes FOLL_PIN pins, all others plain
+"""How a pin is taken -> what the driver asks get_user_pages for. io_uring takes FOLL_PIN pins, all others plain
 references (FOLL_GET). What takes a raw reference (get_page) does not mark the page as referenced."""
 
 PIN_FILES = ("vmsplice", "io_uring")
@@ -40,10 +40,10 @@ def pin(machine: Machine, proc: str, start: int, npages: int = 1, pin: str = "",
     if pin in machine.system.pins:
         raise BadInput("pin", f"{pin!r} is held already", "a new name")
     taken = Pin(pin, proc, (), foll_pin=how == "io_uring", files=frozenset({proc} if how in PIN_FILES else ()))
-    return pin_user_pages(machine.system, mm, low, high, taken, **asks)
+    return get_user_pages(machine.system, mm, low, high, taken, **asks)
 
 
 def unpin(machine: Machine, pin: str, proc: str = "") -> Routine[int]:
     """`proc`, which recordings name, is who set the driver to work: the driver needs it no more."""
     check_pin(machine, pin)
-    return unpin_user_pages(machine.system, pin)
+    return release_pages(machine.system, pin)

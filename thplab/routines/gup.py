@@ -19,7 +19,7 @@ from thplab.system import Pin, System, routine
 
 
 @routine
-def pin_user_pages(
+def get_user_pages(
     system: System,
     mm: AddressSpace,
     start: int,
@@ -278,14 +278,14 @@ def exit_files(system: System, name: str) -> Routine[None]:
     mine = tuple(pin for pin in system.pins.values() if name in pin.files)
     for pin in mine:
         if pin.files == {name}:
-            yield from unpin_user_pages(system, pin.name)
+            yield from release_pages(system, pin.name)
         else:
             system.pins[pin.name] = replace(pin, files=pin.files - {name})
             yield change(f"{name} closes the file of {pin.name!r}")
 
 
 @routine
-def unpin_user_pages(system: System, name: str) -> Routine[int]:
+def release_pages(system: System, name: str) -> Routine[int]:
     """The driver lets go of the pages that it holds as `name`, which exists. Returns 0."""
     pin = system.pins.pop(name)
     yield from put_user_pages(system, pin.pages, pin.foll_pin)
@@ -334,8 +334,8 @@ def pins_the_tail(system: System, table: int, index: int, entry: int, pages: sli
 def forgets_that_it_has_pinned(
     system: System, mm: AddressSpace, start: int, end: int, pin: Pin, write: bool, touch: bool = True
 ) -> Routine[int]:
-    """pin_user_pages that leaves no note in the mm for a fork to find."""
-    right = pin_user_pages.__wrapped__  # type: ignore[attr-defined]
+    """get_user_pages that leaves no note in the mm for a fork to find."""
+    right = get_user_pages.__wrapped__  # type: ignore[attr-defined]
     result: int = yield from right(system, mm, start, end, pin, write, touch)
     mm.has_pinned = False
     return result

@@ -135,7 +135,11 @@ def memory_failure(system: System, page: int) -> Routine[int]:
         if callers.hwpoison_unsplit == "nothing":
             frames.flags[page] &= ~PG_hwpoison
             yield change(f"{system.page_name(page)} is not marked any more", "The split was refused: the page is mapped as before.")
-        yield from system.scheme.put_pages(system, single(page))
+        if callers.hwpoison_unsplit == "held":
+            system.poisoned[page] = None
+            yield change(f"{system.page_name(page)} stays marked", "It is mapped as before. The reference stays, so nobody can split it.")
+        else:
+            yield from system.scheme.put_pages(system, single(page))
         return -EHWPOISON if callers.hwpoison_answer == "kills" else -EBUSY
     yield from hwpoison_user_mappings(system, page)
     frames.flags[page] &= ~PG_lru

@@ -68,7 +68,7 @@ def _split_locked_pmd(system: System, vma: Vma, pmd_table: int, index: int, pmd:
     if freeze and page != system.huge_zero_page:
         yield from drop_frozen_mapping(system, vma, page)
     event = system.count_vm_event("thp_split_pmd")
-    yield from system.cpus.unlock(lock, "One mapping was split. thp_split_page stays: no page was." if event else "", event=event)
+    yield from system.cpus.unlock(lock, "One mapping was split. thp_split_page is another event." if event else "", event=event)
 
 
 @routine

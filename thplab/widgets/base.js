@@ -54,6 +54,61 @@ function greatestHeight(box, contents) {
   return Math.ceil(frame + height);
 }
 
+// --- views ---------------------------------------------------------------------------------------------------------
+
+const ICONS = {
+  step: "M4 2l9 6-9 6z", back: "M12 2l-9 6 9 6z", first: "M3 2h2v12H3zM14 2L6 8l8 6z", last: "M11 2h2v12h-2zM2 2l8 6-8 6z",
+  play: "M4 3l8 5-8 5z", pause: "M4 2h3v12H4zM9 2h3v12H9z",
+  undo: "M7 3v3h3a4 4 0 0 1 0 8H5v-2h5a2 2 0 0 0 0-4H7v3L2 7z", redo: "M9 3v3H6a4 4 0 0 0 0 8h5v-2H6a2 2 0 0 1 0-4h3v3l5-4z",
+};
+const ANSWER = 60000;  // milliseconds that an answer of Python may take
+
+// What the views of all widgets have. A view sets `root`, and says in say() what was answered.
+class View {
+  constructor(model) {
+    this.model = model;
+    this.live = typeof model.send === "function";
+    this.waiting = 0;
+  }
+
+  // A name for elements of this view that no other has: the same widget may be in a page twice. `suffix` ends the id that is looked for.
+  freshId(kind, suffix = "") {
+    let id = `thp-${kind}-${this.model.get("packed").slice(-24).replace(/\W/g, "")}`;
+    while (document.getElementById(id + suffix)) id += "-again";
+    return id;
+  }
+
+  button(name, label, run, ...content) {
+    return h("button", { type: "button", class: `thp-${name}`, "aria-label": label, title: label, click: run }, ...content);
+  }
+
+  // Ask Python, one question at a time, so that clicks do not stack. Answers whether it was asked.
+  send(question, told = "") {
+    if (!this.live || this.waiting) return false;
+    this.say(told);
+    this.waiting = setTimeout(() => { this.heard(); this.say("The kernel does not answer."); }, ANSWER);
+    this.root.setAttribute("aria-busy", true);
+    this.model.send(question);
+    return true;
+  }
+
+  heard() {
+    clearTimeout(this.waiting);
+    this.waiting = 0;
+    this.root.removeAttribute("aria-busy");
+  }
+
+  // Carry out the action of a key, if it has one. JupyterLab would take keys and move to another cell, so those that mean something here
+  // do not leave the widget: where somebody types, where the space bar or the enter key `runs` something, and those that match `own`.
+  take(event, action, { typing = false, runs = false, own = /^Arrow/ } = {}) {
+    if (action) {
+      action();
+      event.preventDefault();
+    }
+    if (action || typing || own.test(event.key) || (runs && (event.key === " " || event.key === "Enter"))) event.stopPropagation();
+  }
+}
+
 // --- data ----------------------------------------------------------------------------------------------------------
 
 async function unpack(packed) {

@@ -1,20 +1,13 @@
 // One scenario on several kernels: two pictures side by side, all kernels in a table, what each operation costs as bars.
 // What it shows: thplab/widgets/compare.py. All steps are in the page; only another comparison needs the kernel.
 
-const ICONS = {
-  step: "M4 2l9 6-9 6z", back: "M12 2l-9 6 9 6z", first: "M3 2h2v12H3zM14 2L6 8l8 6z", last: "M11 2h2v12h-2zM2 2l8 6-8 6z",
-};
 const NO_KERNEL = "To compare something else, run this notebook: Python carries it out.";
 const NONE = -1;  // stands for a kernel where there is no picture
-const ANSWER = 60000;  // milliseconds that an answer may take
 
-class CompareView {
+class CompareView extends View {
   constructor(data, model, el) {
-    this.model = model;
-    this.live = typeof model.send === "function";
-    this.waiting = 0;
-    this.id = `thp-compare-${model.get("packed").slice(-24).replace(/\W/g, "")}`;
-    while (document.getElementById(`${this.id}-0-title`)) this.id += "-again";
+    super(model);
+    this.id = this.freshId("compare", "-0-title");
     this.root = h("div", { class: "thp-widget thp-compare", role: "group", "aria-label": "Comparison", keydown: event => this.key(event) });
     el.replaceChildren(this.root);
     this.load(data, model.get("step"));
@@ -36,10 +29,6 @@ class CompareView {
   }
 
   // --- parts -------------------------------------------------------------------------------------------------------
-
-  button(name, label, run, ...content) {
-    return h("button", { type: "button", class: `thp-${name}`, "aria-label": label, title: label, click: run }, ...content);
-  }
 
   buildHead() {
     const { data } = this;
@@ -119,18 +108,12 @@ class CompareView {
 
   ask() {
     if (!this.live) this.say(NO_KERNEL);
-    if (!this.live || this.waiting) return;
     const kernels = this.boxesOf.filter(box => box.checked).map(box => box.value);
-    this.say("Comparing…");
-    this.waiting = setTimeout(() => this.answered("The kernel does not answer."), ANSWER);
-    this.root.setAttribute("aria-busy", true);
-    this.model.send({ do: "compare", scenario: this.source.value, kernels, geometry: this.geometry.value });
+    this.send({ do: "compare", scenario: this.source.value, kernels, geometry: this.geometry.value }, "Comparing…");
   }
 
   answered(says) {
-    clearTimeout(this.waiting);
-    this.waiting = 0;
-    this.root.removeAttribute("aria-busy");
+    this.heard();
     this.say(says);
   }
 
@@ -214,15 +197,11 @@ class CompareView {
     const runs = on.matches("button, summary, input[type=checkbox]");
     const actions = { ArrowRight: () => this.go(this.step + 1), ArrowLeft: () => this.go(this.step - 1), Home: () => this.go(0), End: () => this.go(Infinity) };
     const action = typing ? null : actions[event.key];
-    if (action) {
-      action();
-      event.preventDefault();
-    }
-    if (action || typing || /^Arrow/.test(event.key) || (runs && (event.key === " " || event.key === "Enter"))) event.stopPropagation();
+    this.take(event, action, { typing, runs });
   }
 
   destroy() {
-    clearTimeout(this.waiting);
+    this.heard();
   }
 }
 

@@ -2,14 +2,12 @@
 
 const OFFLINE = "Without Python only the share that is unmapped can be changed, in steps of 10 %, and memory pressure in steps of 25 %.";
 
-class FootprintView {
+class FootprintView extends View {
   constructor(data, model, el) {
-    this.model = model;
-    this.live = typeof model.send === "function";
+    super(model);
     this.grid = data.grid ?? [];
-    this.waiting = 0;
     this.wanted = { ...data.values };
-    this.id = `thp-footprint-${model.get("packed").slice(-24).replace(/\W/g, "")}`;
+    this.id = this.freshId("footprint", "-says");
     this.root = h("div", { class: "thp-widget thp-footprint", role: "group", "aria-label": "Footprint lab", keydown: event => this.key(event) });
     this.bars = data.bars.map(([kernel], index) => barRow(index, kernel, "now", "at"));
     this.picture = h("div", { class: "thp-memory", role: "img" }, ...this.bars.map(bar => bar.element),
@@ -65,18 +63,16 @@ class FootprintView {
       this.show(near);
       return;
     }
-    if (this.waiting) return;
-    this.asked = JSON.stringify(this.wanted);
-    this.waiting = setTimeout(() => { this.waiting = 0; this.says.textContent = "The kernel does not answer."; }, 20000);
-    this.root.setAttribute("aria-busy", true);
-    this.model.send({ values: this.wanted });
+    if (this.send({ values: this.wanted }, this.says.textContent)) this.asked = JSON.stringify(this.wanted);
+  }
+
+  say(text) {
+    this.says.textContent = text;
   }
 
   answered(data) {
     const mine = this.waiting;
-    clearTimeout(this.waiting);
-    this.waiting = 0;
-    this.root.removeAttribute("aria-busy");
+    this.heard();
     if (!mine) this.wanted = { ...data.values };  // the same widget in another cell was moved
     this.show(data);
     if (mine && this.asked !== JSON.stringify(this.wanted)) this.pump();
@@ -116,7 +112,7 @@ class FootprintView {
   }
 
   destroy() {
-    clearTimeout(this.waiting);
+    this.heard();
   }
 }
 

@@ -4,12 +4,11 @@ const PICTURE = 290;  // greatest height of the picture, so that the table below
 const HINTS = 3;  // the rule, where to look, the number itself
 const COUNTER = /^(_\w+|compound_mapcount|pincount) ?\S*$/;
 
-class LedgerView {
+class LedgerView extends View {
   constructor(data, model, el) {
+    super(model);
     this.data = data;
-    this.model = model;
-    this.id = `thp-accounts-${model.get("packed").slice(-24).replace(/\W/g, "")}`;
-    while (document.getElementById(this.id)) this.id += "-again";
+    this.id = this.freshId("accounts");
     this.cells = data.groups.flatMap(({ accounts }) => accounts.flatMap(account => [
       { counter: account.name, holder: "", by: "total", ...account.total }, ...account.rows.map(row => ({ counter: account.name, holder: row.holder, by: row.by, ...row.cell }))]));
     this.open = this.cells.filter(cell => cell.blank);
@@ -164,11 +163,7 @@ class LedgerView {
     const actions = at < 0 ? {} : { ArrowDown: to(1), ArrowUp: to(-1) };
     if (typing) Object.assign(actions, { Enter: () => this.commit(this.open.indexOf(this.cells[at])), "?": () => this.hint() });
     const action = actions[event.key];
-    if (action) {
-      action();
-      event.preventDefault();
-    }
-    if (action || typing || /^Arrow/.test(event.key) || (runs && (event.key === " " || event.key === "Enter"))) event.stopPropagation();
+    this.take(event, action, { typing, runs });
   }
 
   // Enter checks; once the cell is right, it goes on to the next one that is open.

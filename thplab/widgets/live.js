@@ -2,15 +2,11 @@
 // What it shows: thplab/widgets/live.py and live_payload.py. Operations are counted from 0 here, and from 1 in what is shown.
 
 const OWN = "my own operations";
-const ICONS = {
-  step: "M4 2l9 6-9 6z", back: "M12 2l-9 6 9 6z", first: "M3 2h2v12H3zM14 2L6 8l8 6z", last: "M11 2h2v12h-2zM2 2l8 6-8 6z",
-};
 
-class LiveView {
+class LiveView extends View {
   constructor(machine, model, el) {
+    super(model);
     this.machine = machine;
-    this.model = model;
-    this.live = typeof model.send === "function";
     this.data = null;
     this.step = -1;
     this.id = "thp-live";
@@ -27,10 +23,6 @@ class LiveView {
   }
 
   // --- parts -------------------------------------------------------------------------------------------------------
-
-  button(name, label, run, ...content) {
-    return h("button", { type: "button", class: `thp-${name}`, "aria-label": label, title: label, click: run }, ...content);
-  }
 
   buildHead() {
     const { kernel, simulator } = this.machine;
@@ -143,11 +135,7 @@ class LiveView {
     const actions = { ArrowRight: () => this.go(this.step + 1), ArrowLeft: () => this.go(this.step - 1), Home: () => this.go(0), End: () => this.go(Infinity) };
     if (!scrolls) Object.assign(actions, { ArrowDown: () => this.go(this.step + down), ArrowUp: () => this.go(this.step - down) });
     const action = typing ? null : actions[event.key];
-    if (action) {
-      action();
-      event.preventDefault();
-    }
-    if (action || typing || /^Arrow/.test(event.key) || (runs && (event.key === " " || event.key === "Enter"))) event.stopPropagation();
+    this.take(event, action, { typing, runs });
   }
 
   // --- showing -----------------------------------------------------------------------------------------------------

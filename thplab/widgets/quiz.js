@@ -1,18 +1,13 @@
 // The quiz: questions about where a scenario ends, one at a time. The state is shown once a question is answered.
 // What it shows: thplab/widgets/quiz.py. Only another set needs the kernel.
 
-const ANSWER = 60000;  // milliseconds that an answer of Python may take
-const ICONS = { next: "M4 2l9 6-9 6z", back: "M12 2l-9 6 9 6z" };
 const NO_KERNEL = "Another set needs Python: run this notebook.";
 const MARKS = { open: ["·", "open", "not answered yet"], right: ["✓", "right", "right the first time"], wrong: ["✗", "wrong", "wrong the first time"] };
 
-class QuizView {
+class QuizView extends View {
   constructor(data, model, el) {
-    this.model = model;
-    this.live = typeof model.send === "function";
-    this.waiting = 0;
-    this.id = `thp-quiz-${model.get("packed").slice(-24).replace(/\W/g, "")}`;
-    while (document.getElementById(this.id)) this.id += "-again";
+    super(model);
+    this.id = this.freshId("quiz");
     this.root = h("div", { class: "thp-widget thp-quiz", id: this.id, role: "group", "aria-label": "Check yourself", keydown: event => this.key(event) });
     this.root.append(this.buildHead(), this.buildBar(), this.buildBody(), this.buildWords());
     el.replaceChildren(this.root);
@@ -35,7 +30,7 @@ class QuizView {
   buildBar() {
     const button = (name, run, ...content) => h("button", { type: "button", class: `thp-${name}`, click: run }, ...content);
     this.backButton = button("back", () => this.go(this.at - 1), icon(ICONS.back), "Previous");
-    this.nextButton = button("next-question", () => this.go(this.at + 1), "Next", icon(ICONS.next));
+    this.nextButton = button("next-question", () => this.go(this.at + 1), "Next", icon(ICONS.step));
     this.anotherButton = button("another", () => this.another(), "Another set");
     this.list = h("nav", { class: "thp-list", "aria-label": "Questions" });
     this.answer = h("p", { class: "thp-says", id: `${this.id}-says`, "aria-live": "polite" });
@@ -63,17 +58,7 @@ class QuizView {
   // --- asking Python -----------------------------------------------------------------------------------------------
 
   another() {
-    if (!this.live || this.waiting) return;
-    this.say("Making another set…");
-    this.waiting = setTimeout(() => { this.done(); this.say("The kernel does not answer."); }, ANSWER);
-    this.root.setAttribute("aria-busy", true);
-    this.model.send({ do: "another" });
-  }
-
-  done() {
-    clearTimeout(this.waiting);
-    this.waiting = 0;
-    this.root.removeAttribute("aria-busy");
+    this.send({ do: "another" }, "Making another set…");
   }
 
   say(text) {
@@ -84,7 +69,7 @@ class QuizView {
 
   // A set of questions, at its first one.
   load(data) {
-    this.done();
+    this.heard();
     this.say("");
     this.data = data;
     this.questions = new Questions(data.questions);
@@ -138,14 +123,9 @@ class QuizView {
     const on = event.target, typing = on.matches("input[type=text]"), runs = on.matches("button, summary");
     const last = this.data.questions.length - 1;
     const actions = { ArrowRight: () => this.go(this.at + 1), ArrowLeft: () => this.go(this.at - 1), Home: () => this.go(0), End: () => this.go(last) };
-    const action = typing ? null : actions[event.key];
-    if (action) {
-      const inside = this.panel.contains(on);
-      action();
-      if (inside && !on.isConnected) this.panel.querySelector("input, button").focus({ preventScroll: true });
-      event.preventDefault();
-    }
-    if (action || typing || /^Arrow/.test(event.key) || (runs && (event.key === " " || event.key === "Enter"))) event.stopPropagation();
+    const inside = this.panel.contains(on);
+    this.take(event, typing ? null : actions[event.key], { typing, runs });
+    if (inside && !on.isConnected) this.panel.querySelector("input, button").focus({ preventScroll: true });
   }
 
   // --- showing -----------------------------------------------------------------------------------------------------
@@ -245,7 +225,7 @@ class QuizView {
   }
 
   destroy() {
-    this.done();
+    this.heard();
     this.watch.disconnect();
   }
 }
@@ -262,7 +242,7 @@ async function render({ model, el }) {
   };
   const answer = () => {
     if (!model.get("says")) return;
-    view.done();
+    view.heard();
     view.say(model.get("says"));
   };
   const heard = [["change:packed", follow], ["change:says", answer]];

@@ -1,22 +1,15 @@
 // The race stepper: the learner chooses which CPU makes the next step. Python makes the step and computes all that is shown here.
 // What it shows: thplab/widgets/race_payload.py. The frames of the schedule so far are in the page; only a move needs the kernel.
 
-const PACE = 900, ANSWER = 60000;  // milliseconds for a step of Replay, and that an answer may take
+const PACE = 900;  // milliseconds for a step of Replay
 const BESIDE = 700;  // pixels: in a wider page the checklist stands beside the steps
-const ICONS = {
-  step: "M4 2l9 6-9 6z", back: "M12 2l-9 6 9 6z", first: "M3 2h2v12H3zM14 2L6 8l8 6z", last: "M11 2h2v12h-2zM2 2l8 6-8 6z",
-  play: "M4 3l8 5-8 5z", pause: "M4 2h3v12H4zM9 2h3v12H9z",
-};
 const NO_KERNEL = "To make another step, run this notebook: the race goes on in Python.";
 
-class RaceView {
+class RaceView extends View {
   constructor(data, model, el) {
-    this.model = model;
-    this.live = typeof model.send === "function";
+    super(model);
     this.timer = 0;
-    this.waiting = 0;
-    this.id = `thp-race-${model.get("packed").slice(-24).replace(/\W/g, "")}`;
-    while (document.getElementById(`${this.id}-title`)) this.id += "-again";
+    this.id = this.freshId("race", "-title");
     this.root = h("div", { class: "thp-widget thp-race", role: "group", "aria-label": `Race ${data.name}`, keydown: event => this.key(event) });
     this.data = data;
     this.root.append(this.buildHead(), this.buildCpus(), this.buildBar(), this.buildBody(), this.buildShare(), this.buildWords());
@@ -28,10 +21,6 @@ class RaceView {
   }
 
   // --- parts -------------------------------------------------------------------------------------------------------
-
-  button(name, label, run, ...content) {
-    return h("button", { type: "button", class: `thp-${name}`, "aria-label": label, title: label, click: run }, ...content);
-  }
 
   buildHead() {
     const { data } = this;
@@ -108,21 +97,10 @@ class RaceView {
     return { waits: `it ${text}`, ended: "it has nothing left to do", stopped: "the kernel has met a bug and stands still" }[state];
   }
 
-  // One question at a time, so that clicks do not stack.
   ask(question) {
     if (!this.live) this.say(NO_KERNEL);
-    if (!this.live || this.waiting) return;
-    this.pause();
-    this.say(question.do === "find" || question.do === "any" ? "Looking at every interleaving…" : "");
-    this.waiting = setTimeout(() => { this.done(); this.say("The kernel does not answer."); }, ANSWER);
-    this.root.setAttribute("aria-busy", true);
-    this.model.send({ ...question, at: this.step });
-  }
-
-  done() {
-    clearTimeout(this.waiting);
-    this.waiting = 0;
-    this.root.removeAttribute("aria-busy");
+    const told = question.do === "find" || question.do === "any" ? "Looking at every interleaving…" : "";
+    if (this.send({ ...question, at: this.step }, told)) this.pause();
   }
 
   say(text) {
@@ -140,7 +118,7 @@ class RaceView {
   // Another schedule, or the same one with a step more.
   load(data, step) {
     this.data = data;
-    this.done();
+    this.heard();
     this.pictures = new Pictures(data.pictures, this.id);
     this.size = this.pictures.size();
     this.rows = data.frames.slice(1).map(({ cpu, text }, i) => {
@@ -205,12 +183,8 @@ class RaceView {
     if (!runs) actions[" "] = () => this.toggle();
     this.data.cpus.forEach((_, cpu) => { actions[`${cpu}`] = () => this.move(cpu); });
     const action = typing ? null : actions[event.key];
-    if (action) {
-      if (event.key !== " ") this.pause();
-      action();
-      event.preventDefault();
-    }
-    if (action || typing || /^Arrow|^\d$/.test(event.key) || (runs && (event.key === " " || event.key === "Enter"))) event.stopPropagation();
+    if (action && event.key !== " ") this.pause();
+    this.take(event, action, { typing, runs, own: /^Arrow|^\d$/ });
   }
 
   // --- showing -----------------------------------------------------------------------------------------------------
@@ -289,7 +263,7 @@ class RaceView {
 
   destroy() {
     this.pause();
-    this.done();
+    this.heard();
     this.watch.disconnect();
   }
 }
@@ -307,7 +281,7 @@ async function render({ model, el }) {
   };
   const answer = () => {
     if (!model.get("says")) return;
-    view.done();
+    view.heard();
     view.say(model.get("says"));
   };
   const quiet = () => { if (!model.get("says")) view.say(""); };

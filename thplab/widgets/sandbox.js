@@ -1,11 +1,9 @@
 // The sandbox: the learner drives. Python carries out every operation and computes all that is shown here: thplab/widgets/sandbox_payload.py.
 // With a kernel the page has the operation that is shown; in a page without one it has all of them, to be looked at.
 
-const ANSWER = 60000;  // milliseconds that an answer may take
 const BESIDE = 700;  // pixels: in a wider page the panels below the picture stand side by side
 const LEAST = 260;  // pixels: the place of the picture, in which two processes fit; it grows where it has to
 const EDGE = 30;  // pixels at the bottom of the window that a menu keeps clear of: JupyterLab has its status bar there
-const ICONS = { back: "M7 3v3h3a4 4 0 0 1 0 8H5v-2h5a2 2 0 0 0 0-4H7v3L2 7z", again: "M9 3v3H6a4 4 0 0 0 0 8h5v-2H6a2 2 0 0 1 0-4h3v3l5-4z", first: "M3 2h2v12H3zM14 2L6 8l8 6z" };
 const NO_KERNEL = "To do something, run this notebook: the simulator is in Python. What was done so far can be looked at with Undo and Redo.";
 const OTHER = "other…";
 
@@ -14,15 +12,12 @@ function pagesOf({ region, first, last }) {
   return (first === last ? `page ${first}` : `pages ${first}…${last}`) + (region === "R" ? "" : ` of region ${region}`);
 }
 
-class SandboxView {
+class SandboxView extends View {
   constructor(data, model, el) {
-    this.model = model;
-    this.live = typeof model.send === "function";
-    this.waiting = 0;
+    super(model);
     this.hinted = 0;
     this.tall = 0;
-    this.id = `thp-sandbox-${model.get("packed").slice(-24).replace(/\W/g, "")}`;
-    while (document.getElementById(`${this.id}-title`)) this.id += "-again";
+    this.id = this.freshId("sandbox", "-title");
     this.root = h("div", { class: "thp-widget thp-sandbox", role: "group", "aria-label": "Sandbox", keydown: event => this.key(event) });
     this.data = data;
     this.root.append(this.buildHead(), this.buildBar(), this.buildForm(), this.buildBody(), this.buildShare(), this.buildWords(), this.menu);
@@ -34,10 +29,6 @@ class SandboxView {
   }
 
   // --- parts -------------------------------------------------------------------------------------------------------
-
-  button(name, label, run, ...content) {
-    return h("button", { type: "button", class: `thp-${name}`, "aria-label": label, title: label, click: run }, ...content);
-  }
 
   select(name, label, run) {
     return h("select", { class: `thp-${name}`, "aria-label": label, disabled: !this.live, change: run });
@@ -60,8 +51,8 @@ class SandboxView {
   }
 
   buildBar() {
-    this.undoButton = this.button("undo", "Undo (Ctrl+Z)", () => this.go(this.data.done - 1), icon(ICONS.back), "Undo");
-    this.redoButton = this.button("redo", "Redo (Ctrl+Y)", () => this.go(this.data.done + 1), "Redo", icon(ICONS.again));
+    this.undoButton = this.button("undo", "Undo (Ctrl+Z)", () => this.go(this.data.done - 1), icon(ICONS.undo), "Undo");
+    this.redoButton = this.button("redo", "Redo (Ctrl+Y)", () => this.go(this.data.done + 1), "Redo", icon(ICONS.redo));
     this.firstButton = this.button("first", "Undo everything", () => this.go(0), icon(ICONS.first));
     this.branch = this.select("branch", "Branch", () => this.ask({ do: "switch", branch: Number(this.branch.value) }));
     this.branches = h("label", {}, "branch ", this.branch);
@@ -128,17 +119,7 @@ class SandboxView {
   // One question at a time, so that clicks do not stack.
   ask(question) {
     if (!this.live) this.say(NO_KERNEL);
-    if (!this.live || this.waiting) return;
-    this.say("");
-    this.waiting = setTimeout(() => { this.heard(); this.say("The kernel does not answer."); }, ANSWER);
-    this.root.setAttribute("aria-busy", true);
-    this.model.send(question);
-  }
-
-  heard() {
-    clearTimeout(this.waiting);
-    this.waiting = 0;
-    this.root.removeAttribute("aria-busy");
+    this.send(question);
   }
 
   say(text) {
@@ -401,12 +382,7 @@ class SandboxView {
     if (back) actions[event.key] = () => this.go(this.data.done - 1);
     if (again) actions[event.key] = () => this.go(this.data.done + 1);
     const action = writing || (typing && !control) ? null : actions[event.key];  // a field that is written in has an undo of its own
-    if (action) {
-      action();
-      event.preventDefault();
-    }
-    const runs = on.matches("button, summary") && (event.key === " " || event.key === "Enter");
-    if (action || typing || runs || /^Arrow/.test(event.key)) event.stopPropagation();
+    this.take(event, action, { typing, runs: on.matches("button, summary") });
   }
 
   // The picture is as wide as the page, but not larger than it was drawn; its place only grows, so that what is below rarely moves.

@@ -5,28 +5,22 @@ const SPEEDS = { slow: 3000, medium: 1500, fast: 600 };  // milliseconds for a s
 const SIDE = 380, PANELS_BESIDE = 500, PANELS_BELOW = 280;  // pixels: width of the panels beside the picture, their height there and below it
 const LEGIBLE = 0.72;  // a picture smaller than this part of its own size is hard to read: the panels go below it
 const SMALLEST = 0.4;  // in a lecture that has too little room even then, they go
-const ICONS = {
-  step: "M4 2l9 6-9 6z", back: "M12 2l-9 6 9 6z", first: "M3 2h2v12H3zM14 2L6 8l8 6z", last: "M11 2h2v12h-2zM2 2l8 6-8 6z",
-  play: "M4 3l8 5-8 5z", pause: "M4 2h3v12H4zM9 2h3v12H9z",
-};
 
-class Stepper {
+class Stepper extends View {
   constructor(data, model, el) {
+    super(model);
     this.data = data;
-    this.model = model;
     this.questions = new Questions(data.questions);
     this.frame = -1;
     this.timer = 0;
     this.trees = new Map();
     this.tables = new Map();
-    let id = `thp-${model.get("packed").slice(-24).replace(/\W/g, "")}`;
-    while (document.getElementById(`${id}-title`)) id += "-again";
-    this.pictures = new Pictures(data.pictures, id);
+    this.pictures = new Pictures(data.pictures, this.freshId("stepper", "-title"));
     this.size = this.pictures.size();
     this.root = h("div", { class: "thp-widget thp-stepper", role: "group", "aria-label": `Stepper ${data.name}`, keydown: event => this.key(event) });
     this.root.classList.toggle("thp-lecture", model.get("lecture"));
-    this.live = new LivePanel(model, data.kernel);
-    const parts = [this.buildHead(), this.buildBar(), this.buildTime(), this.live.element, this.buildBody(), this.buildWords()];
+    this.lab = new LivePanel(model, data.kernel);
+    const parts = [this.buildHead(), this.buildBar(), this.buildTime(), this.lab.element, this.buildBody(), this.buildWords()];
     this.root.append(...parts.filter(part => part != null));
     el.replaceChildren(this.root);
     this.setMode(model.get("all_steps"), Math.min(model.get("step"), data.frames.length - 1));
@@ -35,10 +29,6 @@ class Stepper {
   }
 
   // --- parts -------------------------------------------------------------------------------------------------------
-
-  button(name, label, run, ...content) {
-    return h("button", { type: "button", class: `thp-${name}`, "aria-label": label, title: label, click: run }, ...content);
-  }
 
   buildHead() {
     const { data } = this;
@@ -65,7 +55,7 @@ class Stepper {
     const where = h("span", { class: "thp-position" }, h("span", { class: "thp-machine" }, `${data.kernel} · ${data.geometry.split(":")[0]} · `), this.position);
     this.drawPlay();
     return h("div", { class: "thp-bar", role: "toolbar", "aria-label": "Steps" }, this.stepButton, this.backButton, this.firstButton,
-      this.lastButton, this.playButton, this.speed, this.live.button, where);
+      this.lastButton, this.playButton, this.speed, this.lab.button, where);
   }
 
   buildTime() {
@@ -181,12 +171,8 @@ class Stepper {
     if (!scrolls) Object.assign(actions, { ArrowUp: () => this.move(up), ArrowDown: () => this.move(-up) });
     if (!runs) actions[" "] = () => this.toggle();
     const action = typing ? null : actions[event.key];
-    if (action) {
-      if (event.key !== " ") this.pause();
-      action();
-      event.preventDefault();
-    }
-    if (action || typing || /^Arrow/.test(event.key) || (runs && (event.key === " " || event.key === "Enter"))) event.stopPropagation();
+    if (action && event.key !== " ") this.pause();
+    this.take(event, action, { typing, runs });
   }
 
   // --- showing -----------------------------------------------------------------------------------------------------
@@ -216,7 +202,7 @@ class Stepper {
     for (const button of [this.stepButton, this.lastButton, this.playButton]) button.setAttribute("aria-disabled", place === last);
     this.drawQuestions();
     this.drawWords();
-    this.live.show(this.data.operations.findLastIndex(op => op.last <= number));
+    this.lab.show(this.data.operations.findLastIndex(op => op.last <= number));
     this.root.dataset.step = number;
     this.later();
   }
@@ -291,7 +277,7 @@ class Stepper {
     const { list } = this.questions, asked = this.questions.between(this.frame, this.next() ?? -1);
     const given = this.questions.answered();
     const results = given.filter(question => question.of === this.frame).map(question => questionResult(question, this.questions.yours(question)));
-    const open = given.filter(question => question.at <= this.frame && this.frame < question.of).map(question => this.waiting(question));
+    const open = given.filter(question => question.at <= this.frame && this.frame < question.of).map(question => this.pending(question));
     const coming = list.find(question => question.at > this.frame && !given.includes(question));
     const hint = coming ? [h("div", { class: "thp-waiting" }, `The next question comes before step ${this.shown.indexOf(coming.at)}.`)] : [];
     const said = [...results, ...(asked ? [questionForm(asked, text => this.commit(asked, text))] : open)];
@@ -301,7 +287,7 @@ class Stepper {
     for (const button of [this.save, this.again]) button.setAttribute("aria-disabled", given.length === 0);
   }
 
-  waiting(question) {
+  pending(question) {
     return h("div", { class: "thp-waiting" }, h("span", { class: "thp-question" }, ...rich(question.question)), " You said ",
       h("b", {}, this.questions.yours(question) ?? ""), ". Step on and see.");
   }
@@ -380,7 +366,7 @@ class Stepper {
     return this.data.questions.flatMap((question, _, all) => {
       const form = each => questionForm(each, () => {}), result = () => questionResult(question, this.questions.yours(question));
       const next = all.find(other => other.at > question.of && other.at <= this.shown[this.shown.indexOf(question.of) + 1]);
-      return [[form(question)], [result()], [this.waiting(question)], ...(next ? [[result(), form(next)]] : [])];
+      return [[form(question)], [result()], [this.pending(question)], ...(next ? [[result(), form(next)]] : [])];
     });
   }
 
@@ -395,7 +381,7 @@ class Stepper {
     this.pause();
     clearTimeout(this.soon);
     this.watch.disconnect();
-    this.live.destroy();
+    this.lab.destroy();
   }
 }
 

@@ -1,7 +1,6 @@
 // The address walker: an address cut into its indexes, and the entries that they lead to. What it shows: thplab/widgets/walker_payload.py.
 // Here nothing is computed but slices of bits: every entry is looked up, every text was made beforehand.
 
-const ICONS = { back: "M12 2l-9 6 9 6z", forward: "M4 2l9 6-9 6z" };
 const COLOURS = ["process-0", "process-1", "process-2", "process-3"];  // of the levels; the offset is in-hand
 const ENTRY_BITS = 64;
 
@@ -11,10 +10,10 @@ const hex = number => `0x${number.toString(16)}`;
 const binary = (number, bits) => number.toString(2).padStart(bits, "0");
 const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 
-class WalkerView {
+class WalkerView extends View {
   constructor(data, model, el) {
+    super(model);
     this.data = data;
-    this.model = model;
     this.levels = data.levels.map(([name, shift, bits]) => ({ name, shift, bits, index: true }));
     this.fields = [...this.levels, { name: "offset", shift: 0, bits: data.pageShift, index: false }];
     this.refused = data.refused.map(([first, last, why]) => [BigInt(first), last === null ? null : BigInt(last), why]);
@@ -24,8 +23,7 @@ class WalkerView {
     this.unit = this.levels.length - 1;  // the field by whose unit the arrow keys move: a page
     this.chosen = this.levels.length - 1;
     this.bitAt = data.pageShift;
-    this.id = `thp-walker-${model.get("packed").slice(-24).replace(/\W/g, "")}`;
-    while (document.getElementById(this.id)) this.id += "-again";
+    this.id = this.freshId("walker");
     this.root = h("div", { class: "thp-widget thp-walker", id: this.id, role: "group", "aria-label": "Address walker", keydown: event => this.key(event) });
     this.root.append(this.buildHead(), this.buildBar(), this.buildAddress(), this.buildWalk(), this.buildWords());
     el.replaceChildren(this.root);
@@ -55,7 +53,7 @@ class WalkerView {
     this.says = h("p", { class: "thp-says", role: "alert" });
     const bar = h("div", { class: "thp-bar", role: "toolbar", "aria-label": "Where to" }, this.processes, form, this.places,
       h("span", { class: "thp-move" }, button("lower", "Lower address", () => this.move(-1), ICONS.back), this.units,
-        button("higher", "Higher address", () => this.move(1), ICONS.forward)));
+        button("higher", "Higher address", () => this.move(1), ICONS.step)));
     return h("div", {}, bar, this.says);
   }
 
@@ -192,11 +190,7 @@ class WalkerView {
       Object.assign(actions, { ArrowLeft: step(at + 1), ArrowRight: step(at - 1), Home: step(this.bits.size - 1), End: step(0) });
     } else if (!on.matches(".thp-text")) Object.assign(actions, { ArrowUp: () => this.changeUnit(-1), ArrowDown: () => this.changeUnit(1) });
     const action = typing ? null : actions[event.key];
-    if (action) {
-      action();
-      event.preventDefault();
-    }
-    if (action || typing || /^Arrow/.test(event.key) || (runs && (event.key === " " || event.key === "Enter"))) event.stopPropagation();
+    this.take(event, action, { typing, runs });
   }
 
   changeUnit(by) {

@@ -113,7 +113,8 @@ def split_result(rng: random.Random, setup: Setup) -> Question:
             ("0", "That takes a pin for harmless: its holder still uses a part of the page."),
             (
                 no,
-                f"Sharing is no reason to refuse: mappings are split. {'Nor is a pin before the RFC.' if keeps else 'A pin would be one.'}",
+                "A mapping is no reason to refuse, however many there are: it is split. "
+                + ("Nor is a pin before the RFC." if keeps else "A pin would be one."),
             ),
         ),
     )
@@ -127,11 +128,14 @@ def freed_by_munmap(rng: random.Random, setup: Setup) -> Question:
     unmapped = int(scene.trace.scenario.ops[-1].resolve(scene.nr)["npages"] or 1)
     if scene.compound:
         held = scene.account(scene.kernel.refcount_name).text
+        no = "Unmapping is not freeing. Memory comes back when its last reference goes, and a compound page only as a whole."
         why = f"The huge page is in one piece, and is freed as one when its last reference goes. What is left: {held}."
     else:
         left = "; ".join(account.text for account in small_pages(scene.end) if account.name.endswith(scene.kernel.refcount_name))
         why = f"The pages are ordinary ones by then, each freed when its own last reference goes. What is left: {left or 'nothing'}."
+        no = "Unmapping is not freeing. Each page goes when its own last reference does."
         if scene.kernel.split_frees_zero_pages:
+            no = "Pages that held only zeros were freed by the split already. Their PTEs led to the one shared page of zeros."
             why += " The split has put the shared zero page in the place of pages that held only zeros, and freed those at once."
     return Question(
         scene.line,
@@ -141,7 +145,7 @@ def freed_by_munmap(rng: random.Random, setup: Setup) -> Question:
         why=why,
         slips=slips(
             actual,
-            (unmapped, "Unmapping is not freeing. Memory comes back when its last reference goes, and a compound page only as a whole."),
+            (unmapped, no),
             (0, "These pages are no part of a compound page any more: each goes when nobody maps or pins it."),
             (scene.nr, "That is the whole huge page. It is freed as one only when nobody refers to any part of it."),
         ),
