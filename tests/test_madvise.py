@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from thplab import BadInput, Machine
+from thplab.frames import PG_partially_mapped
 from thplab.kernels import KERNELS
 from thplab.state import capture
 
@@ -62,6 +63,26 @@ def test_without_a_queue_a_hole_is_kept_and_with_one_the_shrinker_frees_it() -> 
         machine.call("sys", path="/proc/sys/vm/drop_caches", value="2")
         free[kernel] = machine.system.frames.buddy.nr_free - before
     assert free == {"rfc-2014": 0, "v4.5": 1}
+
+
+@pytest.mark.parametrize(
+    ("kernel", "queued", "event", "marked"),
+    [
+        ("v4.5", (False, True), None, False),  # no event before 4.6, no flag before folios: docs/KERNEL.md 3.1
+        ("v5.10", (False, True), 1, False),
+        ("v6.1", (False, True), 1, False),
+        ("v6.12", (True, True), 1, True),  # tests/truth/README.md part A, surprise 7: every new huge page is queued, the flag tells
+        ("v6.18", (True, True), 1, True),
+    ],
+)
+def test_what_says_that_a_part_is_mapped_no_more(kernel: str, queued: tuple[bool, bool], event: int | None, marked: bool) -> None:
+    machine, head = machine_with_a_huge_page(kernel)
+    full = capture(machine)
+    machine.call("munmap", proc="A", start=3)
+    hole = capture(machine)
+    assert (full.deferred == (head,), hole.deferred == (head,)) == queued
+    assert machine.vmstat.get("thp_deferred_split_page") == event
+    assert [bool(state.field("flags", head) & PG_partially_mapped) for state in (full, hole)] == [False, marked]
 
 
 def test_a_setting_that_makes_no_sense() -> None:
