@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -158,6 +158,7 @@ def test_a_cell_that_fails_is_named(tmp_path: Path) -> None:
         "<style>@import 'https://example.org/a.css';</style>",
         "<div style='background: url(https://example.org/a.png)'></div>",
         "<svg><image href='https://example.org/a.png'/></svg>",
+        "<img alt='x' srcset='https://example.org/a.png 2x'>",
     ],
 )
 def test_a_page_that_would_load_something_is_not_written(tmp_path: Path, text: str) -> None:
@@ -171,9 +172,15 @@ def test_links_to_other_pages_are_fine(tmp_path: Path) -> None:
     assert "https://lore.kernel.org/x" in export(write_notebook(tmp_path / "link.ipynb", cell), execute=False).read_text()
 
 
-@pytest.mark.parametrize("make", [lambda path: None, lambda path: path.write_text("{"), lambda path: path.write_text(json.dumps({"a": 1}))])
-def test_what_is_no_notebook_is_refused(tmp_path: Path, make: Callable[[Path], object]) -> None:
-    make(tmp_path / "no.ipynb")
+def test_a_page_in_a_folder_that_is_not_there_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"output_path is .*; expected a file in a folder that exists"):
+        export(write_notebook(tmp_path / "bad.ipynb", "1 / 0"), tmp_path / "gone" / "page.html")
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]", json.dumps({"a": 1})])
+def test_what_is_no_notebook_is_refused(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "no.ipynb").write_text(text)
     with pytest.raises(BadInput, match="notebook_path"):
         export(tmp_path / "no.ipynb")
 
@@ -212,4 +219,10 @@ def test_a_series_with_a_broken_notebook_writes_nothing(tmp_path: Path) -> None:
         export_series(tmp_path / "series", tmp_path / "out")
     with pytest.raises(BadInput, match="holds no notebook"):
         export_series(tmp_path, tmp_path / "out")
+    write_notebook(tmp_path / "taken" / "index.ipynb", new_markdown_cell("# Mine"))
+    with pytest.raises(BadInput, match=r"holds an index\.ipynb"):
+        export_series(tmp_path / "taken", tmp_path / "out")
+    write_notebook(tmp_path / "fenced" / "0.ipynb", new_markdown_cell("# In code\n\n`![x](https://example.org/a.png)`"))
+    with pytest.raises(ExportFailed, match=r"index\.ipynb: the page would load"):
+        export_series(tmp_path / "fenced", tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -218,8 +218,22 @@ def test_a_kernel_of_the_readers_own() -> None:
     assert unpacked(sandbox.packed)["kernels"][0] == "mine"
     ask(sandbox, "machine", kernel="mine", geometry="MINI")
     assert sandbox.trace.setup == Setup(own, "MINI")
+    assert read_share(write_share(Setup(own), Scenario()), Setup(own)) == (Scenario(), Setup(own))
     ask(sandbox, "machine", kernel="v6.1", geometry="MINI")
     assert sandbox.trace.setup == Setup("v6.1", "MINI")
+
+
+def test_an_operation_with_nothing_to_do_is_done() -> None:
+    sandbox = Sandbox("mmap A", "v3.16")
+    assert do(sandbox, "sys /proc/sys/vm/drop_caches 2") == "" and do(sandbox, "write A 0") == ""
+    assert sandbox.scenario == "mmap A; sys /proc/sys/vm/drop_caches 2; write A 0"
+
+
+def test_the_menu_of_a_page_is_about_its_own_region() -> None:
+    trace = record("mmap A; mmap A region=S; write A 0")
+    spot = Spot("A", "S", "0")
+    found = lines(offered(restore(trace[-1].state), trace[-1].state, spot), spot)
+    assert "write A 0 region=S" in found and all("region=S" in line for line in found)
 
 
 # --- lines ------------------------------------------------------------------------------------------------------------------
@@ -239,7 +253,7 @@ def test_a_line_is_copied_from_one_sandbox_into_another() -> None:
     assert ask(second, "load", line=line) == "Loaded: 5 operations."
     assert second.trace == first.trace and second.scenario == SHARED
     assert Sandbox(line).trace == first.trace
-    for wrong in ("v6.1 nowhere: mmap A", "v6.1: mmap A", "v6.1 TOY x=1: mmap A", "rubbish", "mmap A; rubbish"):
+    for wrong in ("v6.1 nowhere: mmap A", "v6.1: mmap A", "v6.1 TOY x=1: mmap A", "v6.1 TOY swap: mmap A", "rubbish", "mmap A; rubbish"):
         assert ask(second, "load", line=wrong) != ""
         assert second.trace == first.trace
     assert ask(second, "load", line="cow") == "Loaded: 7 operations."
@@ -365,3 +379,9 @@ def test_a_task_is_asked_on_its_own_machine_and_checked() -> None:
     assert "not yet" in ask(sandbox, "check") and "nothing is pinned" in sandbox.says
     do(sandbox, "pin A 0 1 dma")
     assert ask(sandbox, "check").startswith("task: solved.")
+    ask(sandbox, "machine", kernel="v6.1", geometry="MINI")
+    assert ask(sandbox, "check").startswith("task: solved."), "in any geometry"
+    ask(sandbox, "machine", kernel="v4.5", geometry="TOY")
+    assert "kernel is v4.5 here" in ask(sandbox, "check") and "v6.1" in sandbox.says
+    with pytest.raises(BadInput, match="task brings a machine of its own"):
+        Sandbox(kernel="v4.5", task=task)

@@ -6,6 +6,8 @@ import base64
 import gzip
 import json
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,13 @@ import pytest
 
 from thplab.describe import describe
 from thplab.errors import BadInput
+from thplab.explore import PAIRS, replay
+from thplab.kernels import KERNELS
 from thplab.ledger import counters, ledger
 from thplab.scenario import builtin, load
 from thplab.steps import Cpus
 from thplab.trace import Frame, Setup, Trace, record
-from thplab.widgets import Prediction, Stepper
+from thplab.widgets import Compare, Prediction, RaceStepper, Stepper
 from thplab.widgets.page import script, style
 from thplab.widgets.payload import code, payload
 
@@ -203,6 +207,19 @@ def test_questions_have_the_same_id_whenever_they_are_asked_again(story: Trace) 
     assert ids[0] == ids[1] != ids[2]
 
 
+def test_questions_of_two_schedules_of_a_race_are_two() -> None:
+    asked = Prediction(3, "How many?", lambda frame: 1)
+    races = [replay(PAIRS["naive-split-and-pin"], schedule) for schedule in ("0x3", "1x3", "0x3")]
+    ids = [str(asked.on(race)["id"]) for race in races]
+    assert ids[0] == ids[2] != ids[1]
+
+
+def test_a_question_on_a_kernel_of_the_readers_own() -> None:
+    own = replace(KERNELS["v6.1"], name="mine")
+    trace = record("mmap A; write A 0", Setup(own))
+    assert unpacked(Stepper(trace, predictions=[Prediction(3, "How many?", lambda frame: 1)]))["questions"][0]["actual"] == "1"
+
+
 def test_a_lecture_asks_nothing(story: Trace) -> None:
     assert unpacked(Stepper(story, lecture=True, predictions=[Prediction(SPLIT, "How many?", head_count)]))["questions"] == []
 
@@ -215,6 +232,7 @@ def test_a_lecture_asks_nothing(story: Trace) -> None:
         (Prediction(0, "?", head_count), "at is frame 0"),
         (Prediction(60, "?", head_count, of=50), "of is frame 50, before the question"),
         (Prediction(60, "?", head_count, answers=[1, 2]), r"answers are \[1, 2\]; expected the actual answer 9"),
+        (Prediction(60, "?", head_count, answers=[9, 9, 1]), r"answers are \[9, 9, 1\]; .* no two that are equal"),
         (Prediction(60, "?", lambda frame: "many"), "answers are missing"),
     ],
 )
@@ -235,6 +253,23 @@ def test_where_it_starts(story: Trace) -> None:
     story.seek(0)
     with pytest.raises(BadInput, match="start is -1"):
         Stepper(story, start=-1)
+
+
+MADE: dict[str, Callable[[], Stepper | RaceStepper | Compare]] = {
+    "stepper": lambda: Stepper("cow"),
+    "race": lambda: RaceStepper("naive-split-and-pin: 0x3"),
+    "compare": lambda: Compare("cow", ("v4.5", "v6.1")),
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("step", [-1, 9999])
+def test_a_step_that_is_not_there_is_refused(name: str, step: int) -> None:
+    widget = MADE[name]()
+    widget.step = 2
+    with pytest.raises(BadInput, match=f"step is {step}; expected 0 to"):
+        widget.step = step
+    assert widget.step == 2 and widget.html()
 
 
 def test_a_scenario_by_name_or_as_text() -> None:
@@ -263,7 +298,7 @@ def test_the_bundle_has_the_live_widget_and_html_that_shows_the_frame_without_sc
 
 
 def test_texts_of_a_scenario_cannot_become_markup() -> None:
-    evil = "<img src=x onerror=alert(1)></script><b>&amp;"
+    evil = "<img src=x onerror=alert(1)></script><b>&amp;<!--<script>"
     trace = record(f"scenario x: {evil}\nphase {evil.replace(';', '')}\nwhy {evil}\nmmap A\nwrite A 0")
     asked = Prediction(5, evil, lambda frame: evil, answers=[evil, "no"], why=evil)
     stepper = Stepper(trace, predictions=[asked], start=3)

@@ -131,6 +131,15 @@ def test_impossible_moves_leave_the_position(move: str, message: str) -> None:
     assert trace.position == 2
 
 
+def test_an_operation_with_nothing_to_do_has_a_frame_of_its_own() -> None:
+    idle = "sys /proc/sys/vm/drop_caches 2"
+    trace = record(f"phase One\nmmap A\nphase Two\n{idle}", Setup("v3.16"))
+    last = trace[-1]
+    assert (last.op_index, last.phase, last.stack, last.result) == (1, 1, (), 0) and last.state.exact == trace[-2].state.exact
+    assert last.step is not None and last.step.text == "nothing to do"
+    assert record(idle, Setup("v3.16")).reached == 1
+
+
 def test_phases_are_on_the_frames() -> None:
     story = load("story")
     trace = record(story)

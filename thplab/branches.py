@@ -98,7 +98,10 @@ class Branches:
 
 
 def write_share(setup: Setup, scenario: Scenario) -> str:
-    """A machine and operations on one line: "rfc-2014 TOY: mmap A; write A 0". read_share() is the inverse."""
+    """A machine and operations on one line: "rfc-2014 TOY: mmap A; write A 0". The amount of memory is left out.
+
+    read_share() is the inverse; a kernel record of the caller's own is known to it by name where it is the machine's already.
+    """
     extra = [f"{name}={value}" for name in ("swap", "mutant") if (value := getattr(setup, name))]
     return f"{' '.join([setup.kernel_name, setup.geometry, *extra])}: {write_line(scenario.ops)}".strip()
 
@@ -111,10 +114,11 @@ def read_share(text: str, setup: Setup) -> tuple[Scenario, Setup]:
     """
     head, colon, rest = text.partition(":")
     words = head.split()
-    if not colon or not words or words[0] not in KERNELS:
+    if not colon or not words or words[0] not in (*KERNELS, setup.kernel_name):
         return (load(text) if text.strip() else Scenario()), setup
     keys = dict(word.partition("=")[::2] for word in words[2:])
-    if len(words) < 2 or not keys.keys() <= {"swap", "mutant"}:
+    if len(words) < 2 or not keys.keys() <= {"swap", "mutant"} or "" in keys.values():
         raise BadInput("line", f"begins with {head!r}", "KERNEL GEOMETRY: and then operations")
-    machine = Setup(words[0], words[1], setup.memory, keys.get("mutant", ""), keys.get("swap", ""))
+    kernel = setup.kernel if words[0] == setup.kernel_name else words[0]
+    machine = Setup(kernel, words[1], setup.memory, keys.get("mutant", ""), keys.get("swap", ""))
     return Scenario.parse(rest), machine

@@ -8,11 +8,13 @@ from __future__ import annotations
 import base64
 import html
 import mimetypes
+import posixpath
 import re
 from pathlib import Path
 from urllib.parse import unquote
 
 import nbformat
+from jupyter_client.kernelspec import NoSuchKernel
 from nbclient.exceptions import CellExecutionError, CellTimeoutError
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import ExecutePreprocessor
@@ -54,8 +56,8 @@ follow();
 _SCRIPT = re.compile(r"(<script\b[^>]*>).*?</script>", re.S | re.I)
 _STYLE = re.compile(r"""<style\b[^>]*>(.*?)</style>|\sstyle=(?:"([^"]*)"|'([^']*)')""", re.S | re.I)
 _IN_STYLE = re.compile(r"""(?:@import\s+(?:url\()?|\burl\()["']?(?!data:|#)([^"')\s;]+)""", re.I)
-_ATTRIBUTE = r"""(<(?:%s)\b[^>]*?\s(?:xlink:href|href|src|data|poster)=)(?:"([^"]*)"|'([^']*)')"""
-_LOADING = re.compile(_ATTRIBUTE % "img|image|use|script|link|iframe|source|video|audio|object|embed|input", re.I)
+_ATTRIBUTE = r"""(<(?:%s)\b[^>]*?\s(?:xlink:href|href|src|srcset|data|poster|background)=)(?:"([^"]*)"|'([^']*)')"""
+_LOADING = re.compile(_ATTRIBUTE % "img|image|use|script|link|iframe|source|video|audio|object|embed|input|body", re.I)
 _PICTURE = re.compile(_ATTRIBUTE % "img", re.I)
 _LINK = re.compile(r"""(<a\b[^>]*?\shref=)"([^"]*)\"""", re.I)
 _TITLE = re.compile(r"^# (.+)$", re.M)
@@ -72,11 +74,13 @@ def export(notebook_path: str | Path, output_path: str | Path | None = None, exe
 
     The notebook is run first, in its own folder, unless `execute` is False; its file is left as it is. Pictures that its texts
     name are put into the page. Formulas stay as they were typed, and widgets that are not thplab's are shown as text.
-    Raises BadInput if the notebook cannot be read, and ExportFailed, having written nothing, if a cell fails or the page would
-    load a file or ask a server.
+    Raises BadInput if the notebook cannot be read or the output's folder is not there, and ExportFailed, having written nothing, if
+    it cannot be run, a cell fails, or the page would load a file or ask a server.
     """
     path = Path(notebook_path)
     output = path.with_suffix(".html") if output_path is None else Path(output_path)
+    if not output.parent.is_dir():
+        raise BadInput("output_path", f"is {str(output)!r}", "a file in a folder that exists")
     output.write_text(_whole(path, execute), encoding="utf-8")
     return output
 
@@ -90,10 +94,11 @@ def export_series(folder: str | Path, output_folder: str | Path, execute: bool =
     """
     source, output = Path(folder), Path(output_folder)
     paths = sorted(source.glob("*.ipynb"))
-    if not paths:
-        raise BadInput("folder", f"{str(source)!r} holds no notebook", "a folder of notebooks, .ipynb")
+    if not paths or source / "index.ipynb" in paths:
+        wrong = "an index.ipynb, whose page would be the index" if paths else "no notebook"
+        raise BadInput("folder", f"{str(source)!r} holds {wrong}", "a folder of other notebooks, .ipynb")
     pages = {path.stem: _linked(_whole(path, execute), {path.name for path in paths}) for path in paths}
-    pages["index"] = _with_pictures(_linked(_page(_index(paths), source / "index.ipynb"), {path.name for path in paths}), source)
+    pages["index"] = _linked(_complete(_index(paths), source / "index.ipynb"), {path.name for path in paths})
     output.mkdir(parents=True, exist_ok=True)
     for stem, page in pages.items():
         (output / f"{stem}.html").write_text(page, encoding="utf-8")
@@ -106,6 +111,11 @@ def _whole(path: Path, execute: bool) -> str:
     if execute:
         _run(notebook, path)
     notebook.metadata.pop("widgets", None)
+    return _complete(notebook, path)
+
+
+def _complete(notebook: nbformat.NotebookNode, path: Path) -> str:
+    """The page of a notebook that has been run. Raises ExportFailed if it would load anything."""
     page = _with_pictures(_page(notebook, path), path.parent)
     outside = sorted(set(_loads(page)))
     if outside:
@@ -118,7 +128,9 @@ def _linked(page: str, names: set[str]) -> str:
 
     def lead(link: re.Match[str]) -> str:
         file, hash_sign, place = html.unescape(link[2]).partition("#")
-        return f'{link[1]}"{html.escape(Path(file).stem + ".html" + hash_sign + place)}"' if unquote(file) in names else link[0]
+        if posixpath.normpath(unquote(file)) not in names:
+            return link[0]
+        return f'{link[1]}"{html.escape(Path(file).stem + ".html" + hash_sign + place)}"'
 
     return _LINK.sub(lead, page)
 
@@ -141,7 +153,7 @@ def _read(path: Path) -> nbformat.NotebookNode:
     try:
         notebook: nbformat.NotebookNode = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
         return notebook
-    except (OSError, ValueError, nbformat.ValidationError, nbformat.reader.NotJSONError) as error:
+    except (OSError, ValueError, AttributeError, nbformat.ValidationError, nbformat.reader.NotJSONError) as error:
         raise BadInput("notebook_path", f"{str(path)!r} cannot be read ({error})", "a notebook, .ipynb") from None
 
 
@@ -150,7 +162,7 @@ def _run(notebook: nbformat.NotebookNode, path: Path) -> None:
         # A kernel on loopback warns that its line is not encrypted, once for each notebook.
         runner = ExecutePreprocessor(timeout=TIMEOUT, extra_arguments=["--log-level=ERROR"])  # type: ignore[no-untyped-call]
         runner.preprocess(notebook, {"metadata": {"path": str(path.parent)}})
-    except (CellExecutionError, CellTimeoutError) as error:
+    except (CellExecutionError, CellTimeoutError, NoSuchKernel) as error:
         raise ExportFailed(f"{path}: {error}") from None
 
 

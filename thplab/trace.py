@@ -38,6 +38,11 @@ class Setup:
         """What the kernel is called."""
         return self.kernel if isinstance(self.kernel, str) else self.kernel.name
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells this setup from others, as JSON can hold it; a record of the caller's own goes by its name."""
+        return self.__dict__ | {"kernel": self.kernel_name}
+
     def machine(self) -> Machine:
         """A fresh machine of this kind. Raises BadInput for names that do not exist."""
         right = kernels.kernel(self.kernel) if isinstance(self.kernel, str) else self.kernel
@@ -341,7 +346,8 @@ class _Recorder:
         except StopIteration as end:
             resting = under_way is None or under_way is current
             if frames[-1].op is not current.op:  # it had nothing to do; its result needs a frame of its own
-                frames.append(replace(frames[-1], number=len(frames), step=read("nothing to do"), op=current.op, result=None))
+                idle = read("nothing to do")
+                frames.append(Frame(len(frames), idle, frames[-1].state, current.op, current.index, current.phase, (), current.cpu))
             state = capture(self.machine, frames[-1].state, in_progress=not resting)
             frames[-1] = replace(frames[-1], state=state, result=end.value)
             return False

@@ -125,5 +125,5 @@ class Race:
 
     @property
     def line(self) -> str:
-        """The race so far as a line that load_race() takes: "naive-split-and-pin: 0x10 1x6"."""
+        """The race so far as a line that the race stepper takes: "naive-split-and-pin: 0x10 1x6"."""
         return f"{self.pair.name}: {format_schedule(self.schedule)}".strip()

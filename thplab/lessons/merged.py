@@ -113,7 +113,11 @@ def _huge_kib(trace: Trace) -> int:
 def _two_worlds(trace: Trace) -> Iterator[str]:
     if len(trace.scenario.ops) > 4:
         yield f"four operations are enough; there are {len(trace.scenario.ops)}"
-    old, new = _huge_kib(_on(trace, "v3.16")), _huge_kib(trace)
+    before = _on(trace, "v3.16")
+    if before.problem:
+        yield f"on v3.16 the scenario stops {before.problem}"
+        return
+    old, new = _huge_kib(before), _huge_kib(trace)
     if not new:
         yield f"on rfc-2014 A's AnonHugePages must not be 0 at the end; it is {new} kB"
     if old:
@@ -122,6 +126,9 @@ def _two_worlds(trace: Trace) -> Iterator[str]:
 
 def _costs_less_today(trace: Trace) -> Iterator[str]:
     today = _on(trace, "v6.18")
+    if today.problem:
+        yield f"on v6.18 the scenario stops {today.problem}"
+        return
     more = frames_in_use(trace[-1]) - frames_in_use(today[-1])
     if more < trace[0].state.geometry.nr - 1:
         yield f"v4.5 must have {trace[0].state.geometry.nr - 1} page frames more in use at the end than v6.18; it has {more}"
@@ -158,7 +165,11 @@ def _nobody_can_tell(trace: Trace) -> Iterator[str]:
         yield "a munmap must take a part of a huge page away from one process, while another process maps it"
     seen = {}
     for name in kernels.KERNELS:
-        end = _on(trace, name)[-1]
+        there = _on(trace, name)
+        if there.problem:
+            yield f"on {name} the scenario stops {there.problem}"
+            return
+        end = there[-1]
         seen[name] = ({p.name: smaps(end.state, p.name)["Rss"] for p in end.state.processes}, frames_in_use(end))
     first = next(iter(seen))
     for name, found in seen.items():

@@ -15,6 +15,7 @@ from thplab.live.driver import Agent
 from thplab.live.generate import Generator
 from thplab.live.portable import portable_part
 from thplab.live.recording import record, shipped
+from thplab.live.request import refuse_unless_portable, refuse_unless_sensible
 from thplab.live.support import nearest, release, unable
 from thplab.live.text import checked_line, observed, performed_text, side_by_side, survey_text
 from thplab.scenario import Phase, Scenario, load
@@ -42,6 +43,7 @@ def live(source: str | None, recorded: bool, tell: Tell) -> int:
         if refused is not None and not ops:
             raise refused
         part = Scenario(scenario.name, scenario.about, (Phase(ops=ops),), scenario.env)
+        refuse_unless_sensible(part, kernel)
         checked = check(agent, part, kernel)
         hidden = "".join(f"\nnot seen here: {name}: {reason}" for name, reason in agent.unseen.items())
     runs = f"{checked.runs} run{'s' if checked.runs > 1 else ''}"
@@ -82,16 +84,15 @@ def verify_live(kernel: str, total: int, seed: int, tell: Tell) -> int:
 
 
 def record_all(sources: Sequence[str], path: Path, tell: Tell) -> int:
-    """Record scenarios to a truth file. Returns the exit status. Raises BadInput if one is not portable, LiveError."""
+    """Record scenarios to a truth file. Returns the exit status. Raises BadInput if one is not portable or makes no sense, LiveError."""
     why = unable()
     if why:
         raise BadInput("record", f"is not possible here: {why}", "a Linux machine with huge pages")
     scenarios = [load(source) for source in sources]
     with Agent() as agent:
         for scenario in scenarios:
-            refused = portable_part(scenario, agent.io_uring)[1]
-            if refused is not None:
-                raise refused
+            refuse_unless_portable(scenario, agent.io_uring)
+            refuse_unless_sensible(scenario, nearest(release())[0])
         try:
             with path.open("w", encoding="utf-8") as file:
                 for scenario in scenarios:

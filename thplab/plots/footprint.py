@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from thplab.diagrams.roles import light
+from thplab.errors import BadInput
 from thplab.footprint import population, project
 from thplab.geometry import X86_64, Geometry
+from thplab.kernels import Kernel
 from thplab.plots.plot import DASHES, LINES, MARKS, Plot
 
 KERNELS = ("v3.16", "rfc-2014", "v4.5", "v6.18")
@@ -17,7 +19,7 @@ MIB = 1 << 20
 
 
 def footprint(
-    kernels: Sequence[str] = KERNELS,
+    kernels: Sequence[str | Kernel] = KERNELS,
     pressure: float = 0.0,
     thps: int = 100,
     pattern: str = "random",
@@ -33,11 +35,14 @@ def footprint(
     The arguments are those of thplab.footprint.population() and project(), and the same is raised. Kernels that agree everywhere
     share one line. Source of the numbers: project(), which tests hold equal to the simulated routines.
     """
+    if not kernels:
+        raise BadInput("kernels", "are none", "at least one kernel")
     shares = [step / STEPS for step in range(STEPS + 1)]
     questions = [population(thps, share, pattern, geometry, sharing, unmapping, zero_filled, pinned, seed) for share in shares]
-    answers = {kernel: [project(kernel, question, pressure) for question in questions] for kernel in kernels}
+    named = {kernel if isinstance(kernel, str) else kernel.name: kernel for kernel in kernels}
+    answers = {name: [project(kernel, question, pressure) for question in questions] for name, kernel in named.items()}
     held = {kernel: tuple(answer.held / MIB for answer in found) for kernel, found in answers.items()}
-    mapped = [answer.mapped / MIB for answer in answers[kernels[0]]]
+    mapped = [answer.mapped / MIB for answer in next(iter(answers.values()))]
     lines: dict[tuple[float, ...], list[str]] = {}
     for kernel, line in held.items():
         lines.setdefault(line, []).append(kernel)

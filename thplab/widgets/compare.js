@@ -216,6 +216,7 @@ async function render({ model, el }) {
   const follow = () => { if (model.get("packed") === shown) view.go(model.get("step")); };
   const heard = [["change:answered", answered], ["change:step", follow]];
   for (const [event, run] of heard) model.on(event, run);
+  if (model.get("packed") !== shown) answered();  // what has come since it was unpacked
   return () => {
     for (const [event, run] of heard) model.off(event, run);
     view.destroy();

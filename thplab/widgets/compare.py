@@ -11,7 +11,7 @@ from thplab import kernels as known
 from thplab.compare import GROUPS, Compared, Comparison, Row, compare
 from thplab.describe.compare_text import value_text
 from thplab.diagrams import Cut, page_table_diagram, render
-from thplab.errors import BadInput
+from thplab.errors import BadInput, ThplabError
 from thplab.geometry import GEOMETRIES
 from thplab.kernels import Kernel
 from thplab.plots.costs import KINDS, counted
@@ -19,7 +19,7 @@ from thplab.scenario import Scenario, builtin, load
 from thplab.state import State
 from thplab.widgets.page import pack
 from thplab.widgets.payload import geometry_text, without_style
-from thplab.widgets.widget import Widget
+from thplab.widgets.widget import Widget, checked_step
 
 KERNELS = ("v3.16", "rfc-2014", "v6.18")
 LEAST, MOST = 2, 4
@@ -63,13 +63,18 @@ class Compare(Widget, page="bars compare"):
         kernels = [self._known.get(name, name) for name in map(str, asked.get("kernels", ()))]
         with self.hold_sync():
             try:
-                self.comparison = _compare(source, kernels, str(asked.get("geometry", "TOY")))
-            except BadInput as error:
+                comparison = _compare(source, kernels, str(asked.get("geometry", "TOY")))
+                data = payload(comparison, source, tuple(self._known))
+            except ThplabError as error:
                 says = str(error)
             else:
-                self._source, self._data = source, payload(self.comparison, source, tuple(self._known))
-                self.packed, self.step = pack(self._data), 0
+                self.comparison, self._source, self._data = comparison, source, data
+                self.packed, self.step = pack(data), 0
             self.says, self.answered = says, self.answered + 1
+
+    @traitlets.validate("step")
+    def _checked_step(self, proposal: Any) -> int:
+        return checked_step(proposal["value"], len(self._data["frames"]))
 
     def still(self) -> tuple[str, str]:
         """The picture of the last kernel at the step that is shown, and the operation."""

@@ -46,6 +46,8 @@ class FootprintLab(Widget, page="bars footprint"):
         pinned: float = 0.0,
         zero_filled: float = 0.0,
     ) -> None:
+        if not kernels:
+            raise BadInput("kernels", "are none", "at least one kernel")
         self.kernels = tuple(kernels)
         self._values: dict[str, Any] = {
             "thps": thps, "unmapped": unmapped, "pattern": pattern, "pressure": pressure, "sharing": sharing, "unmapping": unmapping,

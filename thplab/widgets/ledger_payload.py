@@ -159,7 +159,10 @@ class _Table:
         if account.column == "refcount":
             return _BIASED if kind == "pin" and count >= GUP_PIN_COUNTING_BIAS else _REFERENCES.get(kind, _REFERENCES["total"])
         part = self._part(account)
-        return _MAPCOUNTS[self.state.kernel.scheme.name, part] if part != "small" else "A small page counts the PTEs that map it."
+        if part == "small":
+            return "A small page counts the PTEs that map it."
+        scheme = self.state.kernel.scheme.name
+        return _MAPCOUNTS.get((scheme, part), f"It is counted as the scheme {scheme} has it.")
 
     def _where(self, account: Account, row: Row) -> tuple[str, list[str]]:
         """Where in the picture a share can be seen: in words, and as ids of rows and notes."""

@@ -190,9 +190,9 @@ async function render({ model, el }) {
     if (packed === model.get("compared")) view.load(data, model.get("step"));
   };
   const go = () => { if (view.data && model.get("step") !== view.step) view.go(model.get("step")); };
-  await follow();
   const heard = [["change:compared", follow], ["change:scenario", follow], ["change:step", go]];
   for (const [event, run] of heard) model.on(event, run);
+  await follow();
   return () => {
     for (const [event, run] of heard) model.off(event, run);
     view.destroy();

@@ -49,8 +49,9 @@ class LiveLab(LiveWidget, page="comparison live"):
     def choose(self, source: str) -> None:
         """Take another scenario, and show its recorded run if there is one.
 
-        Raises BadInput if it makes no sense or cannot be performed; then nothing has changed.
+        Raises BadInput if it makes no sense or cannot be performed, and during a run; then nothing has changed.
         """
+        self._refuse_while_running("choose")
         scenario = self._checked(source)
         record = shipped(scenario)
         compared, says = "", f"No recorded run of it comes with thplab, and no live one is possible: {self._why}."
@@ -73,7 +74,12 @@ class LiveLab(LiveWidget, page="comparison live"):
         if thread is not None:
             thread.join()
 
+    def _refuse_while_running(self, argument: str) -> None:
+        if self.running:
+            raise BadInput(argument, "comes while a run is under way", "a moment later, when that has ended")
+
     def _begin(self, source: str) -> threading.Thread | None:
+        self._refuse_while_running("run")
         scenario = self._checked(source)
         if self._why:
             raise BadInput("run", f"is not possible here: {self._why}", "choose(), which shows a recorded run")

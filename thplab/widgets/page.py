@@ -53,7 +53,7 @@ def standalone(names: Sequence[str], state: Mapping[str, Any], picture: str, cap
     """
     code = script(*names)
     assert code.count(_EXPORT) == 1, "a widget's own file ends with its export"
-    traits = json.dumps(dict(state)).replace("</", "<\\/")
+    traits = json.dumps(dict(state)).replace("<", "\\u003c")  # no text of the state can end the script
     started = (
         f"const state = {traits};\n"
         "const model = { get: key => state[key], set: (key, value) => { state[key] = value; }, save_changes() {}, on() {}, off() {} };\n"

@@ -121,7 +121,7 @@ _OF_A_RUN = (
 
 
 def must_hold(*when: str) -> list[list[str]]:
-    """What must hold at these times, as checklist() in base.js takes it: name, when it is asked, in words."""
+    """What must hold at these times, as drawChecklist() in base.js takes it: name, when it is asked, in words."""
     return [*([i.name, i.when, i.about] for i in INVARIANTS if i.when in when), *map(list, _OF_A_RUN)]
 
 

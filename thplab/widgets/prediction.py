@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from thplab.errors import BadInput
+from thplab.explore.replay import RaceTrace
 from thplab.trace import Frame, Trace
 
 
@@ -31,8 +32,8 @@ class Prediction:
     def on(self, trace: Trace) -> dict[str, Any]:
         """The question as the page needs it, its actual answer computed.
 
-        Raises BadInput for a frame that is not there, for an `of` before `at`, for choices without the actual answer, and for an
-        actual answer that is no number where there are no choices.
+        Raises BadInput for a frame that is not there, for an `of` before `at`, for choices without the actual answer or two that are
+        equal, and for an actual answer that is no number where there are no choices.
         """
         at = find_frame(trace, self.at, "at")
         of = at if self.of is None else find_frame(trace, self.of, "of")
@@ -42,8 +43,8 @@ class Prediction:
             raise BadInput("of", f"is frame {of}, before the question", f"frame {at} or a later one")
         actual = self.actual(trace[of])
         actual = actual if isinstance(actual, str) else int(actual)
-        if self.answers and actual not in self.answers:
-            raise BadInput("answers", f"are {list(self.answers)}", f"the actual answer {actual!r} among them")
+        if self.answers and (actual not in self.answers or len(set(self.answers)) < len(self.answers)):
+            raise BadInput("answers", f"are {list(self.answers)}", f"the actual answer {actual!r} among them, and no two that are equal")
         if not self.answers and isinstance(actual, str):
             raise BadInput("answers", f"are missing, and the actual answer is {actual!r}", "choices, or an actual answer that is a number")
         return {
@@ -59,7 +60,8 @@ class Prediction:
     def _id(self, trace: Trace, at: int, of: int) -> str:
         """The same for the same question on the same trace: a learner's answer is kept under it when the cell runs again."""
         inserts = [(insert.frame, [op.to_json() for op in insert.ops]) for insert in trace.inserts]
-        identity = [trace.setup.__dict__, trace.scenario.line(), inserts, at, of, self.question]
+        race = [trace.pair.name, trace.written] if isinstance(trace, RaceTrace) and trace.pair is not None else []
+        identity = [trace.setup.identity, trace.scenario.line(), inserts, at, of, self.question, *race]
         return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
 
 

@@ -49,8 +49,7 @@ class Question:
     @property
     def id(self) -> str:
         """The same for the same question: a learner's answer is kept under it when the cell runs again."""
-        machine = self.setup.__dict__ | {"kernel": self.setup.kernel_name}
-        return hashlib.sha256(json.dumps([machine, self.scenario, self.question]).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps([self.setup.identity, self.scenario, self.question]).encode()).hexdigest()[:16]
 
 
 def ends(trace: Trace) -> tuple[Frame, ...]:

@@ -247,6 +247,7 @@ async function render({ model, el }) {
   };
   const heard = [["change:packed", follow], ["change:says", answer]];
   for (const [event, run] of heard) model.on(event, run);
+  follow();  // what has come since it was unpacked
   return () => {
     for (const [event, run] of heard) model.off(event, run);
     view.destroy();

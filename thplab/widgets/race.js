@@ -269,15 +269,17 @@ class RaceView extends View {
 }
 
 async function render({ model, el }) {
-  let last = model.get("packed");
+  let last = model.get("packed"), shown = last;
   const view = new RaceView(await unpack(last), model, el);
   const follow = async () => {
     const packed = model.get("packed");
     if (packed !== last) {
       last = packed;
       const data = await unpack(packed);
-      if (packed === last) view.load(data, model.get("step"));
-    } else if (model.get("step") !== view.step) view.go(model.get("step"));
+      if (packed !== last) return;
+      shown = packed;
+      view.load(data, model.get("step"));
+    } else if (packed === shown && model.get("step") !== view.step) view.go(model.get("step"));  // else the step is one of frames to come
   };
   const answer = () => {
     if (!model.get("says")) return;
@@ -287,6 +289,7 @@ async function render({ model, el }) {
   const quiet = () => { if (!model.get("says")) view.say(""); };
   const heard = [["change:packed", follow], ["change:step", follow], ["change:says", answer], ["change:packed", quiet]];
   for (const [event, run] of heard) model.on(event, run);
+  follow();  // what has come since it was unpacked
   return () => {
     for (const [event, run] of heard) model.off(event, run);
     view.destroy();

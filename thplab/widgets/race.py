@@ -15,7 +15,7 @@ from thplab.explore.replay import RaceTrace
 from thplab.explore.run import format_schedule
 from thplab.widgets.page import pack
 from thplab.widgets.race_payload import RacePayload
-from thplab.widgets.widget import Widget
+from thplab.widgets.widget import Widget, checked_step
 
 
 class RaceStepper(Widget, page="race"):
@@ -95,6 +95,10 @@ class RaceStepper(Widget, page="race"):
         self._data = self._payload.data()
         with self.hold_sync():
             self.packed, self.step = pack(self._data), step
+
+    @traitlets.validate("step")
+    def _checked_step(self, proposal: Any) -> int:
+        return checked_step(proposal["value"], len(self._data["frames"]))
 
     def still(self) -> tuple[str, str]:
         """The picture of the step that is shown, and its text."""

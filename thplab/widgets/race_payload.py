@@ -13,7 +13,7 @@ from thplab.explore.run import Run, Schedule, format_schedule
 from thplab.invariants import ALWAYS, AT_REST
 from thplab.state import State
 from thplab.trace import Frame
-from thplab.widgets.payload import must_hold, without_style
+from thplab.widgets.payload import geometry_text, must_hold, without_style
 
 
 class RacePayload:
@@ -52,7 +52,7 @@ class RacePayload:
             "about": race.pair.about,
             "source": race.pair.source,
             "kernel": trace.setup.kernel_name,
-            "geometry": f"{geometry.name}: {geometry.nr} pages in a huge page",
+            "geometry": geometry_text(geometry),
             "prepare": race.pair.prepare,
             "cpus": [race.pair.does(cpu) for cpu in range(len(race.pair.cpus))],
             "invariants": must_hold(ALWAYS, AT_REST),

@@ -416,6 +416,7 @@ async function render({ model, el }) {
   const answer = () => showing.then(() => view.answered(model.get("says")));  // it comes behind what it has changed
   const heard = [["change:packed", follow], ["change:answers", answer]];
   for (const [event, run] of heard) model.on(event, run);
+  if (model.get("packed") !== last) follow();  // what has come since it was unpacked
   return () => {
     for (const [event, run] of heard) model.off(event, run);
     view.destroy();

@@ -48,6 +48,8 @@ class Sandbox(Widget, page="sandbox"):
         mutant: str = "",
         swap: str = "",
     ) -> None:
+        if task and (kernel, geometry, mutant, swap) != (kernels.DEFAULT, "TOY", "", ""):
+            raise BadInput("task", "brings a machine of its own", "no kernel, geometry, mutant or swap beside it")
         self._task = task
         setup = task.setup if task else Setup(kernel, geometry, mutant=mutant, swap=swap)
         self._take(scenario, setup)
@@ -127,6 +129,9 @@ class Sandbox(Widget, page="sandbox"):
     def _check(self) -> str:
         if self._task is None:
             raise BadInput("task", "is missing", "a sandbox with a task")
+        shown, wanted = self._branches.setup, self._task.setup
+        if replace(shown, geometry=wanted.geometry) != wanted:
+            raise BadInput("kernel", f"is {shown.kernel_name} here, perhaps changed", f"the task's own machine, {wanted.kernel_name}")
         return repr(self._task.attempt("task", self.scenario, self._branches.setup.geometry))
 
     def _take(self, text: str, setup: Setup) -> None:

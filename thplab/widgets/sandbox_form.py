@@ -104,7 +104,8 @@ def offered(machine: Machine, state: State, spot: Spot) -> dict[str, dict[str, s
 def lines(offers: Mapping[str, Mapping[str, str]], spot: Spot) -> list[str]:
     """Of the operations that are offered those that are about the page at `spot`, as lines."""
     about = {"proc": spot.proc, "start": spot.start}
-    return [write_operation(operation_of(op, texts)) for op, texts in offers.items() if about.items() <= texts.items()]
+    here = (op for op, texts in offers.items() if about.items() <= texts.items() and texts.get("region", Spot().region) == spot.region)
+    return [write_operation(operation_of(op, offers[op])) for op in here]
 
 
 def _can_begin(machine: Machine, op: Operation) -> bool:

@@ -15,7 +15,7 @@ from thplab.mutants import mutant
 from thplab.scenario.text import write_operation
 from thplab.state import State, restore
 from thplab.trace import Frame, Trace
-from thplab.widgets.payload import code, is_plain, ledger_groups, must_hold, operation, without_style
+from thplab.widgets.payload import code, geometry_text, is_plain, ledger_groups, must_hold, operation, without_style
 from thplab.widgets.sandbox_form import Spot, clickable, forms, lines, names, offered
 
 
@@ -45,7 +45,7 @@ class SandboxPayload:
             "kernels": list(dict.fromkeys((setup.kernel_name, *KERNELS))),
             "geometries": list(GEOMETRIES),
             "mutant": f"{setup.mutant}: {mutant(setup.mutant).about}" if setup.mutant else "",
-            "size": f"{geometry.name}: {geometry.nr} pages in a huge page of {geometry.size_text(geometry.nr)}",
+            "size": geometry_text(geometry),
             "forms": forms(),
             "invariants": must_hold(ALWAYS, AT_REST, BETWEEN),
             "branches": [trace.scenario.line() for trace in branches.all],

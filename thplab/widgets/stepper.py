@@ -19,6 +19,7 @@ from thplab.widgets.live_run import LiveWidget
 from thplab.widgets.page import pack
 from thplab.widgets.payload import payload
 from thplab.widgets.prediction import Prediction, find_frame
+from thplab.widgets.widget import checked_step
 
 
 class Stepper(LiveWidget, page="comparison stepper"):
@@ -82,6 +83,10 @@ class Stepper(LiveWidget, page="comparison stepper"):
             self.start(self._on_the_kernel())
         except BadInput as error:
             self.says = str(error)
+
+    @traitlets.validate("step")
+    def _checked_step(self, proposal: Any) -> int:
+        return checked_step(proposal["value"], len(self._data["frames"]))
 
     def still(self) -> tuple[str, str]:
         """The picture of the frame that is shown, and its step."""

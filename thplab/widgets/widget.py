@@ -7,7 +7,15 @@ from typing import Any, ClassVar
 import anywidget
 import traitlets
 
+from thplab.errors import BadInput
 from thplab.widgets.page import script, standalone, style
+
+
+def checked_step(step: int, frames: int) -> int:
+    """`step`, if it is one of so many. Raises BadInput otherwise; the trait that was to be set stays what it was."""
+    if not 0 <= step < frames:
+        raise BadInput("step", f"is {step}", f"0 to {frames - 1}")
+    return step
 
 
 class Widget(anywidget.AnyWidget):
