@@ -23,12 +23,19 @@ NEARLY = {
         "mmap A; write A 0; mmap B advise=none; write B 0",
     ],
     "zeros for two": ["mmap A; read A 0", "mmap A; read A 0; fork A B; write B 0", "mmap A advise=none; read A 0; fork A B"],
-    "too small for a favour": ["mmap A advise=none; write A 0", "mmap A; write A 0; munmap A 4 4", "mmap A; munmap A 4 4"],
+    "too small for a favour": [
+        "mmap A advise=none; write A 0",
+        "mmap A; write A 0; munmap A 4 4",
+        "mmap A; munmap A 4 4",
+        "mmap A; madvise A 0 4 nohugepage; write A 0",
+        "mmap A; mmap A advise=none region=S; write A 0 region=S",
+    ],
 }
 
 
 def test_tasks() -> None:
     check_tasks(lesson, SOLUTIONS, NEARLY)
+    assert lesson.attempt("too small for a favour", "mmap A advise=none; madvise A 0 4 hugepage; write A 0").solved
 
 
 def test_the_answers_are_what_the_kernel_does() -> None:

@@ -28,6 +28,8 @@ NEARLY = {
         "mmap A; write A 0; fork A B; fork A C; mprotect C 0 1thp r",
         "mmap A; write A 0; fork A B; mprotect B 4 1 r",
         "mmap A; write A 0; fork A B; fork A C; split C 0",
+        "mmap A; write A 0; mprotect A 4 1 r; fork A B; fork A C",
+        "mmap A; write A 0; fork A B; fork A C; mlock A 0 1; munlock A 0 1",
         "mmap A; write A 0; fork A B; fork A C; mprotect B 4 1 r; mprotect C 4 1 r",
     ],
 }

@@ -72,7 +72,7 @@ class Kernel:
     name: str
     scheme: Scheme
     refcount_name: str
-    """What struct page calls the reference count: `_count` until 4.5, `_refcount` since."""
+    """What struct page calls the reference count: `_count` until 4.6, `_refcount` since 4.7."""
     split_refused: int
     """What a page split returns when it refuses a pinned page, or, where it takes pins along, a page that nobody maps."""
     source: str

@@ -132,9 +132,12 @@ def _who_pays(trace: Trace) -> Iterator[str]:
             yield f"nobody may have a huge page any more; {process.name} has {huge} kB"
     if state.vmstat["thp_split"] != 1:
         yield f"thp_split must be 1; it is {state.vmstat['thp_split']}"
-    actors = [op.fields["proc"] for op in trace.scenario.ops if op.op in ("mprotect", "munmap", "madvise", "mremap", "mlock")]
-    if len(actors) != 1:
-        yield f"one process must do one thing to its memory after the forks, and nobody else anything; there are {len(actors)} such things"
+    ops = enumerate(trace.scenario.ops)
+    acts = [index for index, op in ops if op.op in ("mprotect", "munmap", "madvise", "mremap", "mlock", "munlock")]
+    if len(acts) != 1:
+        yield f"one process must do one thing to its memory after the forks, and nobody else anything; there are {len(acts)} such things"
+    elif not any(len(who) == 3 for who in trace[op_start(trace, acts[0]) - 1].state.pmd_maps.values()):
+        yield "all three must share the huge page, by PMDs, before anybody does anything to it"
     if any(smaps(state, p.name)["Rss"] != state.geometry.nr * page for p in state.processes):
         yield "everybody must still have all small pages"
 
@@ -148,7 +151,7 @@ _TASKS = {
         (
             "A tail's _mapcount counts the pins taken through it; the head's _count counts every reference.",
             "Which reference is there besides the pins? And may two drivers hold the same page?",
-            "Begin with: mmap A; write A 0; pin A 4 1 dma.",
+            "Begin with: mmap A; write A 0; pin A 4 1 dma; pin A 4 1 gpu. One pin is missing.",
         ),
         _V316,
     ),
@@ -159,7 +162,7 @@ _TASKS = {
         (
             "Any border of a VMA inside a huge page splits the page.",
             "Unmapping would take a small page away. What cuts a VMA and keeps the memory?",
-            "Begin with: mmap A; write A 0; fork A B; fork A C.",
+            "Begin with: mmap A; write A 0; fork A B; fork A C. Then C takes a right away from page 4, by mprotect.",
         ),
         _V316,
     ),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from thplab.lessons.figure import Figure, after
 from thplab.lessons.lesson import Lesson, Show
 from thplab.lessons.places import first_step, frames_in_use, op_end, op_start
-from thplab.lessons.questions import mapped_by_pmd, table_index
+from thplab.lessons.questions import table_index
 from thplab.lessons.tasks import Task
 from thplab.state import State
 from thplab.trace import Frame, Setup, Trace
@@ -124,7 +124,7 @@ def zero_page(trace: Trace) -> tuple[Prediction, ...]:
             question="A reads memory that it has never written. Does the kernel give A a huge page of its own?",
             answers=("yes", "no"),
             actual=is_own,
-            why="All of it reads as zero. One huge page full of zeros serves all readers; it is nobody's, and no mapping of it is counted.",
+            why="All of it reads as zero. One huge page full of zeros serves all readers. It is nobody's, and no mapcount counts them.",
         ),
         Prediction(
             at=write,
@@ -165,10 +165,11 @@ def _zeros_for_two(trace: Trace) -> Iterator[str]:
 
 def _too_small(trace: Trace) -> Iterator[str]:
     state = trace[-1].state
-    if not any(op.op == "mmap" and op.fields["advise"] == "hugepage" for op in trace.scenario.ops):
-        yield "A must ask for huge pages (mmap A)"
-    if not any(m.kind == "page" for m in state.mapped):
-        yield "a page must be mapped at the end"
+    small = [m for m in state.mapped if m.kind == "page" and not m.level]
+    if not small:
+        yield "a small page must be mapped at the end"
+    elif not any(v.start <= m.address < v.end and "hugepage" in v.flags for m in small for v in state.vmas(m.process)):
+        yield "the small page must lie where A asks for huge pages (mmap A, or madvise hugepage)"
     if state.compound_pages():
         yield "it must be a small page; there is a huge one"
     for event in ("thp_fault_alloc", "thp_fault_fallback"):
@@ -229,6 +230,6 @@ lesson = Lesson(
         "before": Figure(_NO_BLOCK, after("mmap", 2), _LITTLE),
         "zero": Figure("zero_page", after("read")),
     },
-    families=(table_index, mapped_by_pmd),
+    families=(table_index,),
     quiz_setup=Setup(geometry="X86_64"),
 )

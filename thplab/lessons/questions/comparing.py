@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from itertools import pairwise
 
 from thplab.kernels import KERNELS, Kernel
+from thplab.lessons.places import frames_in_use
 from thplab.lessons.questions.scene import Scene, draw, slips
 from thplab.trace import Setup
-from thplab.widgets.question import Question
+from thplab.widgets.question import Question, ends
 
 USUAL = {"fork": 4, "write": 4, "mprotect": 2, "munmap": 3}
 ENDS = ("write", "munmap")
@@ -35,7 +37,7 @@ def memory_in_two_kernels(rng: random.Random, setup: Setup) -> Question:
         f"The same operations in {scene.kernel.name} and in {other}: where are more page frames in use in the end? Tables do not count.",
         actual,
         (one, two, same),
-        f"{scene.kernel.name}: {here}; {other}: {there}. {_rule(scene, twin)}",
+        f"{scene.kernel.name}: {here}; {other}: {there}, the page of zeros that each system keeps included. {_told(scene, twin)}",
         slips(
             actual, (same, "That takes what a write copies, and what munmap gives back, for fixed. Both depend on how pages are counted.")
         ),
@@ -47,14 +49,25 @@ def _ways(kernel: Kernel) -> tuple[bool, bool]:
     return kernel.cow_splits_pmd, kernel.scheme.pmd_split_is_local
 
 
-def _rule(one: Scene, two: Scene) -> str:
-    """What the two kernels do with a shared huge page that is written, and with a part that is unmapped."""
-    ops = one.trace.scenario.ops
+def _told(one: Scene, two: Scene) -> str:
+    """In which operations the two kernels take or give back a different number of page frames, and by which rules."""
+    used = [[frames_in_use(frame) for frame in ends(scene.trace)] for scene in (one, two)]
+    moved = [[now - before for before, now in pairwise(column)] for column in used]
+    differ = [number for number, (a, b) in enumerate(zip(*moved, strict=True)) if a != b]
+    if not differ:
+        return "No operation takes or gives back more in one of them."
+    numbers = "; ".join(f"{one.label(number)}: {moved[0][number]:+d} and {moved[1][number]:+d}" for number in differ)
+    rule = _rule(one, two, [one.trace.scenario.ops[number].op for number in differ])
+    return f"Page frames taken or given back where they differ: {numbers}. {rule}".strip()
+
+
+def _rule(one: Scene, two: Scene, differ: list[str]) -> str:
+    """What the two kernels do with a shared huge page that is written, and with a part that is unmapped, if such operations differ."""
     told = []
-    if any(op.op == "write" for op in ops[2:]):
+    if "write" in differ:
         copies = [("the writer's page alone" if scene.kernel.cow_splits_pmd else "all of the huge page") for scene in (one, two)]
         told.append(f"A write to a huge page that is shared by PMDs copies {_both(one, two, *copies)}.")
-    if any(op.op in ("munmap", "mprotect") for op in ops):
+    if "munmap" in differ:
         parts = [("stays in one piece" if scene.kernel.scheme.pmd_split_is_local else "falls apart") for scene in (one, two)]
         told.append(f"When a part of it changes, the huge page {_both(one, two, *parts)}.")
     return " ".join(told)

@@ -20,6 +20,7 @@ def head_refcount(rng: random.Random, setup: Setup) -> Question:
     table = any(row.what.endswith("PTEs") for row in mappings)
     pins = actual - sum(row.count for row in mappings)
     pmds = len(scene.pmds())
+    others = "pins of any page" if scene.kernel.scheme.tail_mapcount == "pins" else "PTEs of tails and pins"
     return Question(
         scene.line,
         setup,
@@ -28,7 +29,7 @@ def head_refcount(rng: random.Random, setup: Setup) -> Question:
         why=f"{account.text}. Each entry that maps the page or a part of it holds one reference, and so does each pin.",
         slips=slips(
             actual,
-            (scene.mapcount(), "That is the head's mapcount, which is not its refcount: PTEs of tails and pins refer to the head, too."),
+            (scene.mapcount(), f"That is the head's mapcount, which is not its refcount: {others} refer to the head, too."),
             *([(len(mappings) + pins, "That counts a table of PTEs once. Each PTE in it holds a reference of its own.")] if table else []),
             *([(actual - pins, "That leaves out a pin. It does not raise a tail's count: it is a reference to the head.")] if pins else []),
             (actual + pmds * (scene.nr - 1), f"That takes a PMD for {scene.nr} references. It is one entry, and holds one."),
@@ -67,10 +68,10 @@ def tail_mapcount(rng: random.Random, setup: Setup) -> Question:
         setup,
         f"What is the mapcount of page {page}, a tail, in the end? The logical count is asked: the raw field _mapcount plus 1.",
         actual,
-        why=f"{scene.account('mapcount', page).text}. A tail counts the PTEs that map it. A PMD is counted on the head.",
+        why=f"{scene.account('mapcount', page).text}. A tail counts the PTEs that map it. A PMD is counted {_where_pmds(scene.kernel)}.",
         slips=slips(
             actual,
-            (actual + len(scene.pmds()), "That counts PMDs, too. A PMD is counted once for all of the page, on the head."),
+            (actual + len(scene.pmds()), _too_many(scene.kernel)),
             (
                 actual + scene.end.pinned[scene.head + page],
                 "That lets a pin raise the tail's count. A pin is no mapping: it is in the head's refcount.",
@@ -99,9 +100,17 @@ def raw_tail_mapcount(rng: random.Random, setup: Setup) -> Question:
         slips=slips(
             actual,
             (actual + 1, "That is the logical count. The field is stored as one less, so that -1 stands for none."),
-            (mapped - 1, confused if pins else "That counts PMDs, too. A PMD is counted once for all of the page, on the head."),
+            (mapped - 1, confused if pins else _too_many(scene.kernel)),
         ),
     )
+
+
+def _where_pmds(kernel: Kernel) -> str:
+    return "in a counter of its own" if kernel.scheme.head_counters else "on the head"
+
+
+def _too_many(kernel: Kernel) -> str:
+    return f"That counts PMDs, too. A PMD is counted once for all of the page, {_where_pmds(kernel)}."
 
 
 def pin_leaves(rng: random.Random, setup: Setup) -> Question:

@@ -52,7 +52,10 @@ def page_splits(rng: random.Random, setup: Setup) -> Question:
         known = [(_event(scene, "thp_split_pmd"), mappings), *known]
         rule = "It counts pages that fell apart, not mappings that did."
     else:
-        known = [(_asked(scene), "That counts split_huge_page() alone. Before the RFC, to change a part is to split the page, too.")]
+        asked = _asked(scene)
+        again = "That is how often somebody asked. The second time the page was small already."
+        alone = "That counts split_huge_page() alone. Before the RFC, to change a part is to split the page, too."
+        known = [(asked, again if asked > actual else alone)]
         rule = "Before the RFC whoever changes a part of a huge page splits all of it, for everybody."
     return Question(
         scene.line,
@@ -132,10 +135,10 @@ def freed_by_munmap(rng: random.Random, setup: Setup) -> Question:
         why = f"The huge page is in one piece, and is freed as one when its last reference goes. What is left: {held}."
     else:
         left = "; ".join(account.text for account in small_pages(scene.end) if account.name.endswith(scene.kernel.refcount_name))
-        why = f"The pages are ordinary ones by then, each freed when its own last reference goes. What is left: {left or 'nothing'}."
+        why = f"The pages are ordinary ones by then, each freed when its own last reference goes. What is left: {left or 'none'}."
         no = "Unmapping is not freeing. Each page goes when its own last reference does."
         if scene.kernel.split_frees_zero_pages:
-            no = "Pages that held only zeros were freed by the split already. Their PTEs led to the one shared page of zeros."
+            no += " Those that held only zeros were freed by the split already: their PTEs led to the one shared page of zeros."
             why += " The split has put the shared zero page in the place of pages that held only zeros, and freed those at once."
     return Question(
         scene.line,
@@ -147,7 +150,12 @@ def freed_by_munmap(rng: random.Random, setup: Setup) -> Question:
             actual,
             (unmapped, no),
             (0, "These pages are no part of a compound page any more: each goes when nobody maps or pins it."),
-            (scene.nr, "That is the whole huge page. It is freed as one only when nobody refers to any part of it."),
+            (
+                scene.nr,
+                "That is the whole huge page. It is freed as one only when nobody refers to any part of it."
+                if scene.compound
+                else "The huge page was split before. Only pages that are unmapped here can go, and each for itself.",
+            ),
         ),
     )
 

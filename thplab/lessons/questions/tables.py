@@ -23,7 +23,10 @@ def mapped_by_pmd(rng: random.Random, setup: Setup) -> Question:
     callers = {str(op.fields["proc"]) for op in scene.trace.scenario.ops if op.op in ("mprotect", "munmap")}
     others = names([name for name in living if name not in callers])
     local = scene.kernel.scheme.pmd_split_is_local
-    known = [(names(living), "A PMD maps all of a huge page with the same rights. Who changes a part of it needs PTEs instead.")]
+    child = "a child gets the kind of mapping that its parent has"
+    same = f"A PMD maps all of a huge page with the same rights. Who changes a part of it needs PTEs instead, and {child}."
+    known = [(names(living), same)]
+    rule = "Who changes a part gets PTEs, the others keep their PMD" if local else "Who changes a part splits the page for all"
     if not local:
         known.append((others, "Before the RFC a part can only be changed by splitting the page itself, for everybody who maps it."))
     elif any(how == "PTEs" for _, how in mappings):
@@ -35,7 +38,7 @@ def mapped_by_pmd(rng: random.Random, setup: Setup) -> Question:
         "Which processes map A's huge page by a PMD in the end?",
         actual,
         _choices(rng, living, actual, *mistakes),
-        f"In the end: {_told(mappings)}.",
+        f"In the end: {_told(mappings)}. {rule}; {child}.",
         mistakes,
     )
 
@@ -78,7 +81,7 @@ def table_index(rng: random.Random, setup: Setup) -> Question:
     geometry = setup.machine().system.geometry
     thps = rng.randrange(2, min(4, geometry.address_limit // geometry.huge_size + 1))
     pages = sorted(rng.sample(range(thps * geometry.nr), 2))
-    line = f"mmap A {thps}thp; " + "; ".join(f"write A {page}" for page in pages)
+    line = f"mmap A {thps}thp advise=none; " + "; ".join(f"write A {page}" for page in pages)
     scene = Scene.of(line, setup)
     base, _ = dict(scene.end.process("A").regions)["R"]
     page, offset = rng.choice(pages), rng.randrange(geometry.page_size)
