@@ -124,6 +124,16 @@ def test_back_and_then_another_cpu(blind: Locator) -> None:
     expect(blind.get_by_role("textbox")).to_have_value(f"{BLIND}: 1x1")
 
 
+def test_a_longer_race_is_loaded_from_the_middle_of_a_short_one(blind: Locator) -> None:
+    load(blind, "0x2 1x1")
+    button(blind, "Back one step").click()
+    at(blind, 2, 3)
+    load(blind, FAILING)
+    at(blind, 11, 11)
+    button(blind, "Back one step").click()
+    at(blind, 10, 11)
+
+
 def test_the_keys_move_a_cpu_and_step_and_jupyterlab_does_not_get_them(pg: Page, blind: Locator) -> None:
     selected = "() => window.jupyterapp.shell.currentWidget.content.activeCellIndex"
     picture = blind.locator(".thp-picture")
