@@ -15,11 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-import nbformat
-from nbformat.v4 import new_code_cell, new_notebook
-
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from labserver import lab, open_and_run, page
+from labserver import lab, open_and_run, page, write_notebook
 
 from thplab.widgets import FootprintLab
 
@@ -27,7 +24,6 @@ MOVES = 40
 SIZES = (100, 1000, 4000)
 GOAL = 100.0
 """Milliseconds, the median with a thousand huge pages: what still feels immediate."""
-PYTHON = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 
 MEASURE = """async ([thps, moves]) => {
     const root = document.querySelector(".thp-footprint");
@@ -57,10 +53,9 @@ MEASURE = """async ([thps, moves]) => {
 
 def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
-        cells = [new_code_cell("from thplab.widgets import FootprintLab\nFootprintLab(thps=10, unmapped=0.9)")]
-        nbformat.write(new_notebook(cells=cells, metadata=PYTHON), Path(folder) / "lab.ipynb")
+        write_notebook(Path(folder) / "lab.ipynb", "from thplab.widgets import FootprintLab\nFootprintLab(thps=10, unmapped=0.9)")
         with lab(folder) as server, page(height=1000) as pg:
-            open_and_run(pg, server.base, server.token, "lab.ipynb")
+            open_and_run(pg, server, "lab.ipynb")
             pg.wait_for_selector(".thp-footprint[data-answered]")
             rounds = {thps: pg.evaluate(MEASURE, [thps, MOVES]) for thps in SIZES}
     print(f"{'huge pages':>10}{'move to answer, median':>25}{'p95':>9}{'Python':>11}")

@@ -13,15 +13,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-import nbformat
-from nbformat.v4 import new_code_cell, new_notebook
-
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from labserver import lab, open_and_run, page
+from labserver import lab, open_and_run, page, write_notebook
 
 CLICKS, ROUNDS = 40, 3
 GOAL_MEDIAN, GOAL_P95 = 8.0, 16.7
-PYTHON = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 
 # Between two clicks the page gets time to paint, as it does for a hand on the mouse.
 MEASURE = """async clicks => {
@@ -46,10 +42,9 @@ MEASURE = """async clicks => {
 
 def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
-        cells = [new_code_cell("from thplab.widgets import Stepper\nStepper('story')")]
-        nbformat.write(new_notebook(cells=cells, metadata=PYTHON), Path(folder) / "story.ipynb")
+        write_notebook(Path(folder) / "story.ipynb", "from thplab.widgets import Stepper\nStepper('story')")
         with lab(folder) as server, page(height=1000) as pg:
-            open_and_run(pg, server.base, server.token, "story.ipynb")
+            open_and_run(pg, server, "story.ipynb")
             pg.wait_for_selector(".thp-stepper[data-step]")
             rounds = [pg.evaluate(MEASURE, CLICKS) for _ in range(ROUNDS)]
     times = sorted(ms for one, _ in rounds for ms in one)

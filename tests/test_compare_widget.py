@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from thplab.compare import COSTS, compare
+from thplab.diagrams import NoEngine
 from thplab.errors import EAGAIN, BadInput
 from thplab.footprint import population, project
 from thplab.kernels import KERNELS, kernel
@@ -84,6 +85,7 @@ def test_another_comparison_and_what_cannot_be_compared() -> None:
     data = unpacked(widget.packed)
     assert (data["name"], data["kernels"], widget.step, widget.says) == ("cow", ["v4.5", "v6.18"], 0, "")
     assert len(data["frames"]) == 1 + len(load("cow").ops) and data["geometry"].startswith("MINI")
+    assert widget.comparison.scenario == load("cow") and [k.name for k in widget.comparison.kernels] == ["v4.5", "v6.18"]
     for scenario, kernels in (("cow", ["v4.5"]), ("nonsense", THREE), ("cow", KERNELS)):
         widget._asked(None, {"do": "compare", "scenario": scenario, "kernels": list(kernels)}, None)
         assert "expected" in widget.says and unpacked(widget.packed) == data
@@ -104,6 +106,20 @@ def test_bad_arguments_are_told() -> None:
         Compare(SCENARIO, THREE, step=9)
     with pytest.raises(BadInput, match="pattern"):
         FootprintLab(pattern="spots")
+    with pytest.raises(BadInput, match="kernels are none"):
+        FootprintLab(())
+
+
+def test_where_no_picture_can_be_drawn_the_old_comparison_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    widget = Compare(SCENARIO, THREE)
+    before = widget.comparison, widget.packed
+
+    def nothing(*_: object) -> None:
+        raise NoEngine("no engine")
+
+    monkeypatch.setattr("thplab.widgets.compare.payload", nothing)
+    widget._asked(None, {"do": "compare", "scenario": "cow", "kernels": list(THREE), "geometry": "TOY"}, None)
+    assert (widget.comparison, widget.packed) == before and "no engine" in widget.says and widget.answered == 1
 
 
 def test_equal_comparisons_are_equal_pages() -> None:

@@ -172,6 +172,11 @@ def test_links_to_other_pages_are_fine(tmp_path: Path) -> None:
     assert "https://lore.kernel.org/x" in export(write_notebook(tmp_path / "link.ipynb", cell), execute=False).read_text()
 
 
+def test_a_notebook_of_an_unknown_kernel_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ExportFailed, match=r"strange\.ipynb: .*nowhere"):
+        export(write_notebook(tmp_path / "strange.ipynb", "1", kernelspec={"name": "nowhere", "display_name": "x", "language": "python"}))
+
+
 def test_a_page_in_a_folder_that_is_not_there_is_refused_before_anything_runs(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"output_path is .*; expected a file in a folder that exists"):
         export(write_notebook(tmp_path / "bad.ipynb", "1 / 0"), tmp_path / "gone" / "page.html")

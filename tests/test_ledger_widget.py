@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -26,6 +28,14 @@ def accounts(widget: Ledger) -> list[dict[str, Any]]:
 
 def number(cell: dict[str, Any]) -> int:
     return int(cell["actual"], 0)
+
+
+def test_a_scheme_of_the_readers_own_has_an_account() -> None:
+    class Mine(type(KERNELS["v4.5"].scheme)):  # type: ignore[misc]
+        name = "mine"
+
+    own = replace(KERNELS["v4.5"], name="mine", scheme=Mine())
+    assert "as the scheme mine has it" in json.dumps(Ledger(PINNED, kernel=own, gaps="all")._data)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

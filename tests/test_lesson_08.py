@@ -36,6 +36,11 @@ def test_tasks() -> None:
     assert lesson.attempt("nobody can tell", "mmap A 2thp; fill A 0 2thp; fork A B; munmap A 4 8").solved
 
 
+def test_where_another_kernel_stops_is_said() -> None:
+    line = "mmap A; clear_refs A 1; fill A 0 1thp; fork A B; munmap B 4 1"
+    assert any("on v4.5 the scenario stops" in text for text in lesson.attempt("nobody can tell", line).missing)
+
+
 def test_what_is_said_of_a_change_of_a_part_and_of_a_fork() -> None:
     alone = [cost("mmap A; fill A 0 1thp; mprotect A 256 1 r", kernel) for kernel in KERNELS]
     assert alone[0] == 1028 and (min(alone[1:]), max(alone[1:])) == (512, 518)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 from thplab import cli, kernels
+from thplab.errors import BadInput
 from thplab.live import Agent, LiveError, check, command, nearest, portable_builtins, refusal, shipped, shortest, support, unable
 from thplab.live.generate import Generator
 from thplab.live.portable import PORTABLE
@@ -394,6 +396,28 @@ def test_a_disagreement_is_found_live_and_shrunk(agent: Agent, monkeypatch: pyte
     assert checked.disagrees
     found = shortest(agent, checked, KERNEL)
     assert found.disagrees and found.scenario.line() == "mmap A; read A 5; write A 9"
+
+
+@pytest.mark.parametrize("line", ["mmap A; munmap A 5000 10", "mmap A; write Z 0"])
+def test_what_makes_no_sense_is_never_performed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str) -> None:
+    class Idle(contextlib.nullcontext[Any]):
+        io_uring, unseen = "", {}
+
+        def __enter__(self) -> Any:
+            return self
+
+    def performed(*_: object) -> None:
+        pytest.fail("something was performed")
+
+    monkeypatch.setattr(command, "unable", lambda: "")
+    monkeypatch.setattr(command, "Agent", Idle)
+    for name in ("check", "record"):
+        monkeypatch.setattr(command, name, performed)
+    with pytest.raises(BadInput, match="operation 2"):
+        command.live(line, False, print)
+    with pytest.raises(BadInput, match="operation 2"):
+        command.record_all([line], tmp_path / "made.jsonl", print)
+    assert not (tmp_path / "made.jsonl").exists()
 
 
 # --- the command line ---------------------------------------------------------------------------------------------------

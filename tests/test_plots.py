@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,7 @@ from thplab.compare import COSTS, compare
 from thplab.diagrams.roles import ROLES
 from thplab.errors import BadInput
 from thplab.footprint import population, project
+from thplab.kernels import KERNELS
 
 STORY = "mmap A; fill A 0 1thp; fork A B; mprotect B 1/2thp 1 r; split A 0"
 
@@ -27,6 +29,13 @@ def test_a_footprint_has_a_line_for_each_kernel_and_the_numbers_of_the_projectio
         assert lines["mapped"][number] == answers["v3.16"].mapped / (1 << 20)
     assert "With 50% unmapped, 20.0 MiB are mapped" in plot.text and "rfc-2014 40.0 MiB" in plot.text
     assert plot.table[11] == ("50%", "20.0", "20.0", "40.0", "20.0")
+
+
+def test_a_kernel_of_the_readers_own_has_a_line_and_none_is_refused() -> None:
+    own = replace(KERNELS["v4.5"], name="mine")
+    assert plots.footprint((own, "rfc-2014"), thps=10).table[0][2:] == ("mine holds, MiB", "rfc-2014 holds, MiB")
+    with pytest.raises(BadInput, match="kernels are none"):
+        plots.footprint(())
 
 
 def test_without_pressure_the_queue_holds_what_it_has() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -164,6 +165,34 @@ def test_the_same_kind_of_question_has_several_answers_and_the_known_misconcepti
         "A refused split leaves a trace",
     ):
         assert any(part in text for text in told), part
+
+
+@pytest.mark.parametrize("kernel", ["v3.16", "v6.18"])
+def test_the_why_of_two_kernels_names_the_operations_that_differ(kernel: str) -> None:
+    seen = set()
+    for seed in range(12):
+        question = families.memory_in_two_kernels(random.Random(seed), Setup(kernel))
+        first, second = map(int, re.findall(r"[\w.-]+: (\d+)[;,]", question.why)[:2])
+        moved = [int(a) - int(b) for a, b in re.findall(r"([+-]\d+) and ([+-]\d+)", question.why)]
+        assert sum(moved) == first - second and 0 not in moved, question.why
+        assert ("No operation takes" in question.why) == (not moved), question.why
+        seen.add(bool(moved))
+    assert True in seen
+
+
+@pytest.mark.parametrize("geometry", ["TOY", "X86_64"])
+def test_the_address_that_is_asked_for_an_index_leads_through_a_pte(geometry: str) -> None:
+    for seed in SEEDS:
+        question = families.table_index(random.Random(seed), Setup(geometry=geometry))
+        address = int(re.findall(r"address (0x[0-9a-f]+)", question.question)[0], 16)
+        state = question.trace()[-1].state
+        assert any(m.level == 0 and m.address <= address < m.address + m.count * 4096 for m in state.mapped)
+
+
+@pytest.mark.parametrize("kernel", ["rfc-2014", "v4.5", "v6.18"])
+def test_the_why_of_a_tail_says_where_pmds_are_counted(kernel: str) -> None:
+    question = families.tail_mapcount(random.Random(1), Setup(kernel))
+    assert f"A PMD is counted {'on the head' if kernel == 'rfc-2014' else 'in a counter of its own'}." in question.why
 
 
 def test_a_set_is_the_same_for_the_same_seed_and_has_no_question_twice() -> None:

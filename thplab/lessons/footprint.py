@@ -6,12 +6,10 @@ from collections.abc import Iterator
 
 from thplab.lessons.figure import Figure, after
 from thplab.lessons.lesson import Lesson, Show
-from thplab.lessons.places import frames_in_use, op_end, op_start
+from thplab.lessons.places import frames_in_use, in_smaps, op_end, op_start, risen
 from thplab.lessons.questions import freed_by_munmap, memory_in_two_kernels
 from thplab.lessons.tasks import Task
-from thplab.observe import smaps
-from thplab.state import State
-from thplab.trace import Frame, Setup, Trace
+from thplab.trace import Setup, Trace
 from thplab.widgets import Prediction
 
 PRESSURE = "sys /proc/sys/vm/drop_caches 2"
@@ -123,11 +121,6 @@ def shared(trace: Trace) -> tuple[Prediction, ...]:
 # --- tasks ------------------------------------------------------------------------------------------------------------
 
 
-def _rss(state: State) -> int:
-    """A's resident memory in kB, 0 if A does not live."""
-    return smaps(state, "A")["Rss"] if any(p.name == "A" for p in state.processes) else 0
-
-
 def _give_it_back(trace: Trace) -> Iterator[str]:
     state, nr = trace[-1].state, trace[0].state.geometry.nr
     if state.vmstat["thp_fault_alloc"] != 1 or {p.name for p in state.processes} != {"A"}:
@@ -136,8 +129,9 @@ def _give_it_back(trace: Trace) -> Iterator[str]:
     freed = max(frames_in_use(frame) for frame in trace) - frames_in_use(trace[-1])
     if freed < nr - 1:
         yield f"{nr - 1} page frames must have come free; {freed} have"
-    if _rss(state) != 4:
-        yield f"A must map one small page at the end (Rss 4 kB); its Rss is {_rss(state)} kB"
+    rss = in_smaps(state, "A", "Rss")
+    if rss != 4:
+        yield f"A must map one small page at the end (Rss 4 kB); its Rss is {rss} kB"
 
 
 def _will_not_go(trace: Trace) -> Iterator[str]:
@@ -146,15 +140,11 @@ def _will_not_go(trace: Trace) -> Iterator[str]:
         yield f"memory must run short: {PRESSURE}"
     if not state.deferred:
         yield "the huge page must still be on the queue for a deferred split at the end; the queue is empty"
-    short = (frame.number for frame in trace if frame.op is not None and frame.op.op == "sys" and frame.result is not None)
-    if not any(_failed(trace[end]) > _failed(trace[op_start(trace, trace[end].op_index) - 1]) for end in short):
+    short = (index for index, op in enumerate(trace.scenario.ops) if op.op == "sys")
+    if not any(risen(trace, index, "thp_split_page_failed") for index in short):
         yield "the kernel must have tried to split it when memory ran short: thp_split_page_failed must rise then"
     if not any(state.head(m.pfn) in state.deferred for m in state.mapped):
         yield "somebody must still map a part of it at the end"
-
-
-def _failed(frame: Frame) -> int:
-    return frame.state.vmstat["thp_split_page_failed"]
 
 
 def _from_one_byte(trace: Trace) -> Iterator[str]:
@@ -163,13 +153,13 @@ def _from_one_byte(trace: Trace) -> Iterator[str]:
         if op.op in ("munmap", "exit", "sys") or advice in ("dontneed", "free", "pageout"):
             yield f"A must not give anything up or exit, nor memory run short; your scenario has {op.op} {advice}".rstrip()
     geometry = trace[0].state.geometry
-    most = max(_rss(frame.state) for frame in trace)
+    most, rss = max(in_smaps(frame.state, "A", "Rss") for frame in trace), in_smaps(trace[-1].state, "A", "Rss")
     if most * 1024 != geometry.nr * geometry.page_size:
         yield f"A's Rss must have been {geometry.size_text(geometry.nr)} at some time; the most was {most} kB"
     if not trace[-1].state.vmstat["thp_split_page"]:
         yield "a huge page must have been split; thp_split_page is 0"
-    if _rss(trace[-1].state) != 4:
-        yield f"A's Rss must be 4 kB at the end; it is {_rss(trace[-1].state)} kB"
+    if rss != 4:
+        yield f"A's Rss must be 4 kB at the end; it is {rss} kB"
 
 
 _V45, _V618 = Setup("v4.5"), Setup("v6.18")

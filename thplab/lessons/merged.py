@@ -8,7 +8,7 @@ from dataclasses import replace
 from thplab import kernels
 from thplab.lessons.figure import Figure, after
 from thplab.lessons.lesson import Lesson, Show
-from thplab.lessons.places import first_head, frames_in_use, op_end, op_start
+from thplab.lessons.places import first_head, frames_in_use, in_smaps, op_end, op_start
 from thplab.lessons.questions import mapped_by_pmd, memory_in_two_kernels, raw_tail_mapcount, split_result, tail_mapcount
 from thplab.lessons.tasks import Task
 from thplab.observe import smaps
@@ -105,11 +105,6 @@ def _on(trace: Trace, kernel: str) -> Trace:
     return record(trace.scenario, replace(trace.setup, kernel=kernel))
 
 
-def _huge_kib(trace: Trace) -> int:
-    names = {p.name for p in trace[-1].state.processes}
-    return smaps(trace[-1].state, "A")["AnonHugePages"] if "A" in names else 0
-
-
 def _two_worlds(trace: Trace) -> Iterator[str]:
     if len(trace.scenario.ops) > 4:
         yield f"four operations are enough; there are {len(trace.scenario.ops)}"
@@ -117,7 +112,7 @@ def _two_worlds(trace: Trace) -> Iterator[str]:
     if before.problem:
         yield f"on v3.16 the scenario stops {before.problem}"
         return
-    old, new = _huge_kib(before), _huge_kib(trace)
+    old, new = (in_smaps(each[-1].state, "A", "AnonHugePages") for each in (before, trace))
     if not new:
         yield f"on rfc-2014 A's AnonHugePages must not be 0 at the end; it is {new} kB"
     if old:

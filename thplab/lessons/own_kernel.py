@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from thplab.lessons.figure import Figure, after
 from thplab.lessons.lesson import Lesson, Show
-from thplab.lessons.places import op_end, op_start
+from thplab.lessons.places import in_smaps, op_end, op_start, risen
 from thplab.lessons.questions import freed_by_munmap, mapped_by_pmd, page_splits, pmd_splits, refused_splits
 from thplab.lessons.tasks import Task
 from thplab.live import portable_part
 from thplab.observe import smaps
-from thplab.trace import Frame, Setup, Trace
+from thplab.trace import Setup, Trace
 from thplab.widgets import Prediction
 
 _TODAY = Setup("v6.18", "X86_64")
@@ -32,7 +32,7 @@ def hole(trace: Trace) -> tuple[Prediction, ...]:
             at=begin,
             of=end,
             question="And by how much will thp_split_page in vmstat have risen?",
-            actual=lambda frame: frame.state.vmstat["thp_split_page"] - trace[begin - 1].state.vmstat["thp_split_page"],
+            actual=lambda frame: risen(trace, 2, "thp_split_page"),
             why="A mapping was split, and no page. The event of that is thp_split_pmd.",
         ),
     )
@@ -42,14 +42,12 @@ def pinned_split(trace: Trace) -> tuple[Prediction, ...]:
     """The questions on pinned_split: which event, and what madvise returns."""
 
     def event(op: int, question: str, why: str) -> Prediction:
-        begin = op_start(trace, op)
         names = ("thp_split_page", "thp_split_page_failed", "neither")
 
         def which(end: object) -> str:
-            before, now = trace[begin - 1].state.vmstat, trace[op_end(trace, op)].state.vmstat
-            return next((name for name in names[:2] if now[name] != before[name]), names[2])
+            return next((name for name in names[:2] if risen(trace, op, name)), names[2])
 
-        return Prediction(begin, question, which, names, why, op_end(trace, op))
+        return Prediction(op_start(trace, op), question, which, names, why, op_end(trace, op))
 
     return (
         event(
@@ -71,22 +69,17 @@ def _portable(trace: Trace) -> Iterator[str]:
         yield f"a real kernel cannot be told this: {refused}"
 
 
-def _split(trace: Trace, end: Frame) -> bool:
-    """Has the operation that ends with this frame split a page?"""
-    return end.state.vmstat["thp_split_page"] > trace[op_start(trace, end.op_index) - 1].state.vmstat["thp_split_page"]
-
-
 def _split_without_root(trace: Trace) -> Iterator[str]:
     yield from _portable(trace)
     if any(op.op in ("munmap", "exit") or op.fields.get("advice") == "dontneed" for op in trace.scenario.ops):
         yield "nothing may be unmapped or given up"
-    splits = [end for end in trace if end.op is not None and end.result is not None and _split(trace, end)]
+    splits = [index for index in range(len(trace.scenario.ops)) if risen(trace, index, "thp_split_page")]
     if not splits:
         yield "thp_split_page must be counted; it is 0"
     full = trace[0].state.geometry.nr * trace[0].state.geometry.page_size >> 10
-    for end in splits:
-        for when, frame in (("before", trace[op_start(trace, end.op_index) - 1]), ("after", end)):
-            rss = smaps(frame.state, "A")["Rss"] if any(p.name == "A" for p in frame.state.processes) else 0
+    for index in splits:
+        for when, at in (("before", op_start(trace, index) - 1), ("after", op_end(trace, index))):
+            rss = in_smaps(trace[at].state, "A", "Rss")
             if rss != full:
                 yield f"A's Rss must be {full} kB right {when} the split; it is {rss} kB"
 

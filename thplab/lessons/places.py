@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from thplab.errors import BadInput
+from thplab.observe import smaps
+from thplab.state import State
 from thplab.trace import Frame, Trace
 
 
@@ -36,6 +38,16 @@ def op_start(trace: Trace, index: int) -> int:
 def op_end(trace: Trace, index: int) -> int:
     """The last frame of an operation of the scenario, counted from 0: the one that has its result."""
     return next(f.number for f in trace.frames[1:] if f.op_index == index and f.result is not None)
+
+
+def risen(trace: Trace, index: int, event: str) -> int:
+    """By how much an operation of the scenario, counted from 0, has raised an event of vmstat."""
+    return trace[op_end(trace, index)].state.vmstat[event] - trace[op_start(trace, index) - 1].state.vmstat[event]
+
+
+def in_smaps(state: State, process: str, field: str) -> int:
+    """What smaps says of a process, in kB; 0 if it does not live."""
+    return smaps(state, process)[field] if any(p.name == process for p in state.processes) else 0
 
 
 def frames_in_use(frame: Frame) -> int:

@@ -8,7 +8,7 @@ from thplab.errors import EBUSY, errname
 from thplab.explore.race import Race
 from thplab.lessons.figure import Figure, after
 from thplab.lessons.lesson import Lesson, Show
-from thplab.lessons.places import first_head, first_step, op_end, op_start
+from thplab.lessons.places import first_head, first_step, op_end, op_start, risen
 from thplab.lessons.questions import head_refcount, page_splits, pin_leaves, refused_splits, split_result
 from thplab.lessons.tasks import RaceTask, Task
 from thplab.state import State
@@ -93,7 +93,7 @@ def three_attempts(trace: Trace) -> tuple[Prediction, ...]:
             of=op_end(trace, _THIRD),
             question="The pin is gone, so the split will go through. How many PMDs does it have to split first?",
             answers=(0, 1, 2),
-            actual=lambda frame: frame.state.vmstat["thp_split_pmd"] - trace[op_start(trace, _THIRD) - 1].state.vmstat["thp_split_pmd"],
+            actual=lambda frame: risen(trace, _THIRD, "thp_split_pmd"),
             why="A still maps the page by a PMD. B's was split long ago.",
         ),
         Prediction(
@@ -191,7 +191,7 @@ def _two_one_none(trace: Trace) -> Iterator[str]:
         yield f"the page must be asked for its split three times; it was asked {_times(len(found))}"
     for (over, result), (wanted, returned) in zip(found, ((2, -EBUSY), (1, -EBUSY), (0, 0)), strict=False):
         if (over, result) != (wanted, returned):
-            yield f"a split met {over} reference(s) too many and returned {errname(result)}; wanted: {wanted} and {errname(returned)}"
+            yield f"a split met an excess of {over} and returned {errname(result)}; wanted: an excess of {wanted} and {errname(returned)}"
     events = trace[-1].state.vmstat
     if events["thp_split_page_failed"] != 2:
         yield f"thp_split_page_failed must be 2 at the end; it is {events['thp_split_page_failed']}"
@@ -205,7 +205,7 @@ def _nothing_left(trace: Trace) -> Iterator[str]:
     ends = [frame for frame in trace if frame.op is not None and frame.op.op == "split" and frame.result == 0]
     for end in ends:
         before = trace[op_start(trace, end.op_index) - 1].state
-        split = end.state.vmstat["thp_split_pmd"] - before.vmstat["thp_split_pmd"]
+        split = risen(trace, end.op_index, "thp_split_pmd")
         if split:
             yield f"the split of the page had to split {split} PMDs itself; none may be left for it"
         mappers = {m.process for m in before.mapped if before.head(m.pfn) in before.compound_pages()}

@@ -8,7 +8,7 @@ from thplab import page_tables as pt
 from thplab.errors import errname
 from thplab.lessons.figure import Figure, after
 from thplab.lessons.lesson import Lesson, Show
-from thplab.lessons.places import first_head, first_step, frames_in_use, op_end, op_start
+from thplab.lessons.places import first_head, first_step, frames_in_use, op_end, op_start, risen
 from thplab.lessons.questions import head_refcount, mapped_by_pmd, pmd_split_touches, pmd_splits, tail_mapcount
 from thplab.lessons.tasks import Task
 from thplab.trace import Frame, Setup, Trace
@@ -198,10 +198,7 @@ def in_the_old_kernel(trace: Trace) -> tuple[Prediction, ...]:
 
 
 def _one_call_two_splits(trace: Trace) -> Iterator[str]:
-    jumps = [
-        trace[op_end(trace, index)].state.vmstat["thp_split_pmd"] - trace[op_start(trace, index) - 1].state.vmstat["thp_split_pmd"]
-        for index in range(len(trace.scenario.ops))
-    ]
+    jumps = [risen(trace, index, "thp_split_pmd") for index in range(len(trace.scenario.ops))]
     if max(jumps, default=0) < 2:
         yield f"one operation must raise thp_split_pmd by 2; the most that one of yours does is {max(jumps, default=0)}"
     if trace[-1].state.vmstat["thp_split_page"]:

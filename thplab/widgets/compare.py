@@ -19,14 +19,14 @@ from thplab.scenario import Scenario, builtin, load
 from thplab.state import State
 from thplab.widgets.page import pack
 from thplab.widgets.payload import geometry_text, without_style
-from thplab.widgets.widget import Widget, checked_step
+from thplab.widgets.widget import Stepped
 
 KERNELS = ("v3.16", "rfc-2014", "v6.18")
 LEAST, MOST = 2, 4
 """How many kernels stand side by side."""
 
 
-class Compare(Widget, page="bars compare"):
+class Compare(Stepped, page="bars compare"):
     """Goes through a scenario on several kernels in lock-step.
 
     `scenario` is what thplab.scenario.load takes, or a Scenario; `kernels` are two to four names, or records of the reader's own. The
@@ -36,8 +36,6 @@ class Compare(Widget, page="bars compare"):
 
     traits_in_html = ("step",)
 
-    step = traitlets.Int(0).tag(sync=True)
-    """How many operations have been carried out in what is shown."""
     says = traitlets.Unicode("").tag(sync=True)
     """What was wrong with what was asked last; empty if nothing was."""
     answered = traitlets.Int(0).tag(sync=True)
@@ -48,9 +46,6 @@ class Compare(Widget, page="bars compare"):
     ) -> None:
         self._known = known.KERNELS | {kernel.name: kernel for kernel in kernels if isinstance(kernel, Kernel)}
         self.comparison, self._source = _compare(scenario, kernels, geometry), scenario if isinstance(scenario, str) else ""
-        last = len(self.comparison.operations)
-        if not 0 <= step <= last:
-            raise BadInput("step", f"is {step}", f"0 to {last}")
         self._data = payload(self.comparison, self._source, tuple(self._known))
         super().__init__(packed=pack(self._data), step=step)
         self.on_msg(self._asked)
@@ -71,10 +66,6 @@ class Compare(Widget, page="bars compare"):
                 self.comparison, self._source, self._data = comparison, source, data
                 self.packed, self.step = pack(data), 0
             self.says, self.answered = says, self.answered + 1
-
-    @traitlets.validate("step")
-    def _checked_step(self, proposal: Any) -> int:
-        return checked_step(proposal["value"], len(self._data["frames"]))
 
     def still(self) -> tuple[str, str]:
         """The picture of the last kernel at the step that is shown, and the operation."""

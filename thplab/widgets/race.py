@@ -15,10 +15,10 @@ from thplab.explore.replay import RaceTrace
 from thplab.explore.run import format_schedule
 from thplab.widgets.page import pack
 from thplab.widgets.race_payload import RacePayload
-from thplab.widgets.widget import Widget, checked_step
+from thplab.widgets.widget import Stepped
 
 
-class RaceStepper(Widget, page="race"):
+class RaceStepper(Stepped, page="race"):
     """Plays a race: one column for each CPU, whoever is clicked makes its next step.
 
     `race` is a pair's name or a Pair, a name with a schedule ("naive-split-and-pin: 0x10 1x6", what the widget's "share" copies), or a
@@ -28,8 +28,6 @@ class RaceStepper(Widget, page="race"):
 
     traits_in_html = ("step", "says")
 
-    step = traitlets.Int(0).tag(sync=True)
-    """How many steps of the schedule have been made in what is shown."""
     says = traitlets.Unicode("").tag(sync=True)
     """The answer to what was asked last."""
 
@@ -95,10 +93,6 @@ class RaceStepper(Widget, page="race"):
         self._data = self._payload.data()
         with self.hold_sync():
             self.packed, self.step = pack(self._data), step
-
-    @traitlets.validate("step")
-    def _checked_step(self, proposal: Any) -> int:
-        return checked_step(proposal["value"], len(self._data["frames"]))
 
     def still(self) -> tuple[str, str]:
         """The picture of the step that is shown, and its text."""

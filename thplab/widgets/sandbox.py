@@ -14,6 +14,7 @@ from thplab.kernels import Kernel
 from thplab.scenario.text import write_operation
 from thplab.trace import Setup, Trace
 from thplab.widgets.page import pack
+from thplab.widgets.payload import kernel_text
 from thplab.widgets.sandbox_form import Spot, operation_of
 from thplab.widgets.sandbox_payload import SandboxPayload
 from thplab.widgets.widget import Widget
@@ -131,7 +132,7 @@ class Sandbox(Widget, page="sandbox"):
             raise BadInput("task", "is missing", "a sandbox with a task")
         shown, wanted = self._branches.setup, self._task.setup
         if replace(shown, geometry=wanted.geometry) != wanted:
-            raise BadInput("kernel", f"is {shown.kernel_name} here, perhaps changed", f"the task's own machine, {wanted.kernel_name}")
+            raise BadInput("kernel", f"is {kernel_text(shown)} here", f"{kernel_text(wanted)}, the machine of the task")
         return repr(self._task.attempt("task", self.scenario, self._branches.setup.geometry))
 
     def _take(self, text: str, setup: Setup) -> None:

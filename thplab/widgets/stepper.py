@@ -19,10 +19,10 @@ from thplab.widgets.live_run import LiveWidget
 from thplab.widgets.page import pack
 from thplab.widgets.payload import payload
 from thplab.widgets.prediction import Prediction, find_frame
-from thplab.widgets.widget import checked_step
+from thplab.widgets.widget import Stepped
 
 
-class Stepper(LiveWidget, page="comparison stepper"):
+class Stepper(LiveWidget, Stepped, page="comparison stepper"):
     """Steps through a trace. All frames are in the page: once shown, it works without a kernel, also in an exported page.
 
     `trace` is a trace, or what thplab.scenario.load takes (a built-in name, a file, operations), recorded on the default machine.
@@ -34,8 +34,6 @@ class Stepper(LiveWidget, page="comparison stepper"):
 
     traits_in_html = ("step", "all_steps", "lecture", "compared")
 
-    step = traitlets.Int(0).tag(sync=True)
-    """The number of the frame that is shown; set it to show another one."""
     all_steps = traitlets.Bool(False).tag(sync=True)
     lecture = traitlets.Bool(False).tag(sync=True)
     live = traitlets.Dict().tag(sync=True)
@@ -83,10 +81,6 @@ class Stepper(LiveWidget, page="comparison stepper"):
             self.start(self._on_the_kernel())
         except BadInput as error:
             self.says = str(error)
-
-    @traitlets.validate("step")
-    def _checked_step(self, proposal: Any) -> int:
-        return checked_step(proposal["value"], len(self._data["frames"]))
 
     def still(self) -> tuple[str, str]:
         """The picture of the frame that is shown, and its step."""

@@ -11,13 +11,6 @@ from thplab.errors import BadInput
 from thplab.widgets.page import script, standalone, style
 
 
-def checked_step(step: int, frames: int) -> int:
-    """`step`, if it is one of so many. Raises BadInput otherwise; the trait that was to be set stays what it was."""
-    if not 0 <= step < frames:
-        raise BadInput("step", f"is {step}", f"0 to {frames - 1}")
-    return step
-
-
 class Widget(anywidget.AnyWidget):
     """A widget whose page is `class Mine(Widget, page="mine")`: the files mine.js and mine.css beside those that all share.
 
@@ -58,3 +51,19 @@ class Widget(anywidget.AnyWidget):
             return None
         data, metadata = bundle
         return data | {"text/html": self.html()}, metadata
+
+
+class Stepped(Widget):
+    """A widget that shows one of the frames of its `_data` at a time, which stand there before it is made."""
+
+    step = traitlets.Int(0).tag(sync=True)
+    """The number of the frame that is shown, from 0. Set it to show another one; BadInput, and nothing changes, if there is none."""
+
+    _data: dict[str, Any]
+
+    @traitlets.validate("step")
+    def _there(self, proposal: Any) -> int:
+        step, last = int(proposal["value"]), len(self._data["frames"]) - 1
+        if not 0 <= step <= last:
+            raise BadInput("step", f"is {step}", f"0 to {last}")
+        return step
