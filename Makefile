@@ -38,7 +38,7 @@ chromium:
 	@.ci/chromium
 
 assets: $(VENV)/.has-thplab
-	$(BIN)/python -m thplab.lessons.figures assets
+	$(BIN)/python -m thplab.learn.lessons.figures assets
 
 clean:
 	rm -rf $(VENV) dist build .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from thplab.footprint import Footprint, Population, population, project, simulate
-from thplab.kernels import KERNELS
+from thplab.kernel.kernels import KERNELS
+from thplab.study.footprint import Footprint, Population, population, project, simulate
 
 T = TypeVar("T")
 THPS, ROUNDS = 10_000, 5

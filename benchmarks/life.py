@@ -17,14 +17,14 @@ import sys
 import time
 from collections.abc import Callable
 
-from thplab.geometry import X86_64
-from thplab.live import nearest, unable
-from thplab.live.agent.child import Child
-from thplab.live.support import release
-from thplab.machine import Machine
+from thplab.hardware.geometry import X86_64
+from thplab.hardware.steps import drain
+from thplab.machine.machine import Machine
+from thplab.machine.trace import begin
 from thplab.scenario import Operation, Scenario
-from thplab.steps import drain
-from thplab.trace import begin
+from thplab.study.live import nearest, unable
+from thplab.study.live.agent.child import Child
+from thplab.study.live.support import release
 
 LIVES, ROUNDS = 500, 30
 GOAL = 0.1

@@ -42,7 +42,7 @@ MEASURE = """async clicks => {
 
 def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
-        write_notebook(Path(folder) / "story.ipynb", "from thplab.widgets import Stepper\nStepper('story')")
+        write_notebook(Path(folder) / "story.ipynb", "from thplab.learn.widgets import Stepper\nStepper('story')")
         with lab(folder) as server, page(height=1000) as pg:
             open_and_run(pg, server, "story.ipynb")
             pg.wait_for_selector(".thp-stepper[data-step]")

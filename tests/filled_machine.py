@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from thplab import Machine
-from thplab.invariants import check_state
-from thplab.kernels import KERNELS, Kernel
-from thplab.state import State, capture
+from thplab.kernel.kernels import KERNELS, Kernel
+from thplab.machine.state import State, capture
+from thplab.study.invariants import check_state
 
 NR = 8
 SPLIT_FAILS = [k for k in KERNELS.values() if k.scheme.page_split != "tails"]

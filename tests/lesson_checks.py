@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from thplab.lessons.lesson import Lesson
-from thplab.lessons.places import op_end, op_start
-from thplab.trace import Setup, record
+from thplab.learn.lessons.lesson import Lesson
+from thplab.learn.lessons.places import op_end, op_start
+from thplab.machine.trace import Setup, record
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = ROOT / "notebooks"

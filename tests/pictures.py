@@ -1,4 +1,4 @@
-"""Reading pictures back: what an SVG of thplab.diagrams says, marks and connects."""
+"""Reading pictures back: what an SVG of thplab.show.diagrams says, marks and connects."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 import xml.etree.ElementTree as ET
 from functools import cache
 
-from thplab.diagrams import render_trace
-from thplab.diagrams.roles import ROLES
+from thplab.machine.trace import Setup, Trace, record
 from thplab.scenario import load
-from thplab.trace import Setup, Trace, record
+from thplab.show.diagrams import render_trace
+from thplab.show.diagrams.roles import ROLES
 
 NS = "{http://www.w3.org/2000/svg}"
 GEOMETRIES = ("TOY", "X86_64")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator
 
-from thplab import kernels
 from thplab.errors import KILLED_BY_SIGBUS, BadInput
-from thplab.machine import Machine
+from thplab.kernel import kernels
+from thplab.machine.machine import Machine
+from thplab.machine.state import State
+from thplab.machine.trace import begin
 from thplab.scenario import Operation
-from thplab.state import State
-from thplab.trace import begin
 
 PROCESSES = ("A", "B", "C")
 

@@ -9,10 +9,10 @@ from filled_machine import NR, SPLIT_FAILS, at_rest, events, madvise, mapped_to,
 
 from thplab import Machine
 from thplab.errors import EAGAIN, EINVAL, ENOENT
-from thplab.frames import PG_double_map, PG_ksm, PG_referenced
-from thplab.kernels import KERNELS, Kernel
-from thplab.observe import smaps
-from thplab.state import capture
+from thplab.hardware.frames import PG_double_map, PG_ksm, PG_referenced
+from thplab.kernel.kernels import KERNELS, Kernel
+from thplab.machine.state import capture
+from thplab.study.observe import smaps
 
 # --- KSM ------------------------------------------------------------------------------------------------------------------
 

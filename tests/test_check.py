@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 import thplab
-from thplab.address_space import Vma
 from thplab.errors import BadInput
-from thplab.explore import RaceTrace
-from thplab.invariants import check_state
-from thplab.schemes import DoubleMap, Rfc
-from thplab.steps import Routine, change
-from thplab.system import System
+from thplab.hardware.steps import Routine, change
+from thplab.kernel.address_space import Vma
+from thplab.kernel.schemes import DoubleMap, Rfc
+from thplab.kernel.system import System
+from thplab.study.explore import RaceTrace
+from thplab.study.invariants import check_state
 
 
 class Forgets(Rfc):

@@ -15,12 +15,12 @@ import nbformat
 import pytest
 
 from thplab import cli
-from thplab.describe import narrate
 from thplab.errors import BadInput
-from thplab.explore import PAIRS
-from thplab.mutants import MUTANTS
+from thplab.kernel.mutants import MUTANTS
+from thplab.machine.trace import Setup, record
 from thplab.scenario import builtin, load
-from thplab.trace import Setup, record
+from thplab.show.describe import narrate
+from thplab.study.explore import PAIRS
 
 ROOT = Path(__file__).parent.parent
 

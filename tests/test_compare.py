@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from thplab import Machine, cli
-from thplab.compare import COSTS, EVENTS, NOT_BUILT, REFUSED, STOPPED, Compared, Comparison, compare
-from thplab.describe import side_by_side
 from thplab.errors import BadInput, KernelBug
-from thplab.kernels import KERNELS
+from thplab.hardware.steps import Routine, drain
+from thplab.kernel.kernels import KERNELS
+from thplab.kernel.schemes import Rfc
+from thplab.machine.state import capture
 from thplab.scenario import Scenario, builtin, load
-from thplab.schemes import Rfc
-from thplab.state import capture
-from thplab.steps import Routine, drain
+from thplab.show.describe import side_by_side
+from thplab.study.compare import COSTS, EVENTS, NOT_BUILT, REFUSED, STOPPED, Compared, Comparison, compare
 
 HUGE = "mmap A; fill A 0 1thp"
 """One process and its huge page, no subpage of which is zero-filled."""

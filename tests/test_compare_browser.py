@@ -10,15 +10,16 @@ import pytest
 from labserver import CONTRASTS, Server, open_alone, open_and_run, page, write_notebook
 from playwright.sync_api import Locator, Page, expect
 
-from thplab import widgets
-from thplab.widgets import Compare, FootprintLab, Stepper
-from thplab.widgets.page import style
-from thplab.widgets.widget import Widget
+from thplab.learn import widgets
+from thplab.learn.widgets import Compare, FootprintLab, Stepper
+from thplab.learn.widgets.page import style
+from thplab.learn.widgets.widget import Widget
 
 pytestmark = pytest.mark.browser
 CELLS = (
-    "from thplab.widgets import Compare\nCompare('mmap A; fill A 0 1thp; fork A B; mprotect B 4 1 r', ('v3.16', 'rfc-2014', 'v6.18'))",
-    "from thplab.widgets import FootprintLab\nFootprintLab(thps=100)",
+    "from thplab.learn.widgets import Compare\n"
+    "Compare('mmap A; fill A 0 1thp; fork A B; mprotect B 4 1 r', ('v3.16', 'rfc-2014', 'v6.18'))",
+    "from thplab.learn.widgets import FootprintLab\nFootprintLab(thps=100)",
 )
 
 

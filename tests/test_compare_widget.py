@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from thplab.compare import COSTS, compare
-from thplab.diagrams import NoEngine
 from thplab.errors import EAGAIN, BadInput
-from thplab.footprint import population, project
-from thplab.kernels import KERNELS, kernel
+from thplab.kernel.kernels import KERNELS, kernel
+from thplab.learn.widgets import Compare, FootprintLab
 from thplab.scenario import load
-from thplab.widgets import Compare, FootprintLab
+from thplab.show.diagrams import NoEngine
+from thplab.study.compare import COSTS, compare
+from thplab.study.footprint import population, project
 
 SCENARIO = "mmap A; fill A 0 1thp; fork A B; mprotect B 1/2thp 1 r; split A 0"
 THREE = ("v3.16", "rfc-2014", "v6.18")
@@ -117,7 +117,7 @@ def test_where_no_picture_can_be_drawn_the_old_comparison_stays(monkeypatch: pyt
     def nothing(*_: object) -> None:
         raise NoEngine("no engine")
 
-    monkeypatch.setattr("thplab.widgets.compare.payload", nothing)
+    monkeypatch.setattr("thplab.learn.widgets.compare.payload", nothing)
     widget._asked(None, {"do": "compare", "scenario": "cow", "kernels": list(THREE), "geometry": "TOY"}, None)
     assert (widget.comparison, widget.packed) == before and "no engine" in widget.says and widget.answered == 1
 

@@ -10,12 +10,12 @@ from dataclasses import replace
 
 import pytest
 
-from thplab.geometry import X86_64
-from thplab.kernels import KERNELS
-from thplab.machine import Machine, Process
-from thplab.routines.rmap import page_mapped_by_pmd
-from thplab.state import capture
-from thplab.steps import drain
+from thplab.hardware.geometry import X86_64
+from thplab.hardware.steps import drain
+from thplab.kernel.kernels import KERNELS
+from thplab.kernel.routines.rmap import page_mapped_by_pmd
+from thplab.machine.machine import Machine, Process
+from thplab.machine.state import capture
 
 N = X86_64.nr
 FOLIOS = ("v6.12", "v6.18")

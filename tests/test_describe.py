@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 
 from thplab import BadInput, Machine
-from thplab import page_tables as pt
-from thplab.describe import describe, narrate
-from thplab.frames import PG_reserved, PG_table, PG_used
-from thplab.geometry import X86_64
-from thplab.ledger import NOBODY, Account, counters, ledger, small_pages
-from thplab.mutants import MUTANTS
-from thplab.observe import kpagecount, smaps
+from thplab.hardware import page_tables as pt
+from thplab.hardware.frames import PG_reserved, PG_table, PG_used
+from thplab.hardware.geometry import X86_64
+from thplab.kernel.mutants import MUTANTS
+from thplab.machine.state import State, capture
+from thplab.machine.trace import Frame, Setup, Trace, record
 from thplab.scenario import Scenario, builtin, load
-from thplab.state import State, capture
-from thplab.trace import Frame, Setup, Trace, record
+from thplab.show.describe import describe, narrate
+from thplab.show.ledger import NOBODY, Account, counters, ledger, small_pages
+from thplab.study.observe import kpagecount, smaps
 
 TRUTH = Path(__file__).parent / "truth"
 GEOMETRIES = ("TOY", "X86_64")

@@ -14,15 +14,15 @@ import pytest
 from pictures import GEOMETRIES, NS, Box, Picture, after, last_of, mid, pictures, step, story
 from random_scenarios import operations
 
-from thplab.diagrams import Cut, page_table_diagram, render, svg
-from thplab.diagrams.arrows import arrows
-from thplab.diagrams.places import IN_HAND, LINKED, find_tables
 from thplab.errors import BadInput
-from thplab.machine import Machine
-from thplab.page_tables import PTE_PFN_MASK
+from thplab.hardware.page_tables import PTE_PFN_MASK
+from thplab.machine.machine import Machine
+from thplab.machine.state import State, capture
+from thplab.machine.trace import Setup, begin, record
 from thplab.scenario import load
-from thplab.state import State, capture
-from thplab.trace import Setup, begin, record
+from thplab.show.diagrams import Cut, page_table_diagram, render, svg
+from thplab.show.diagrams.arrows import arrows
+from thplab.show.diagrams.places import IN_HAND, LINKED, find_tables
 
 # --- what the story shows ---------------------------------------------------------------------------------------------------
 

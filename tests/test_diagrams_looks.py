@@ -9,13 +9,13 @@ import sys
 import pytest
 from pictures import GEOMETRIES, NS, Picture, after, box_of, last_of, story
 
-from thplab.diagrams import Cut, page_table_diagram, render, render_trace, svg
-from thplab.diagrams.cells import PAD, Cell, Span, text_width
-from thplab.diagrams.engine import NoEngine, engine
-from thplab.diagrams.roles import ROLES, TEXT_ON_GROUND, contrast
 from thplab.errors import BadInput
+from thplab.machine.trace import record
 from thplab.scenario import Scenario, load
-from thplab.trace import record
+from thplab.show.diagrams import Cut, page_table_diagram, render, render_trace, svg
+from thplab.show.diagrams.cells import PAD, Cell, Span, text_width
+from thplab.show.diagrams.engine import NoEngine, engine
+from thplab.show.diagrams.roles import ROLES, TEXT_ON_GROUND, contrast
 
 # --- looks --------------------------------------------------------------------------------------------------------------------
 
@@ -88,7 +88,7 @@ def test_text_is_escaped() -> None:
 
 def test_render_lays_equal_sources_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    module = sys.modules["thplab.diagrams.engine"]
+    module = sys.modules["thplab.show.diagrams.engine"]
     real = module._pygraphviz if engine() == "pygraphviz" else module._dot
     monkeypatch.setattr(module, real.__name__, lambda sources: seen.extend(sources) or real(sources))
     one, other = "digraph { a }", "digraph { b }"
@@ -126,7 +126,7 @@ def test_an_unknown_engine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_missing_engine_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = sys.modules["thplab.diagrams.engine"]
+    module = sys.modules["thplab.show.diagrams.engine"]
     monkeypatch.delenv("THPLAB_ENGINE", raising=False)
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     monkeypatch.setattr(shutil, "which", lambda name: None)
@@ -153,7 +153,7 @@ def test_a_source_that_cannot_be_read_is_refused(name: str, monkeypatch: pytest.
 def test_graphviz_has_nothing_to_complain_about() -> None:
     """A cell that is too small for its text is reported on stderr, by C code."""
     code = (
-        "from thplab.diagrams import render_trace\nfrom thplab.scenario import load\nfrom thplab.trace import Setup, record\n"
+        "from thplab.show.diagrams import render_trace\nfrom thplab.scenario import load\nfrom thplab.machine.trace import Setup, record\n"
         "for name in ('story', 'pinned_munmap'):\n    render_trace(record(load(name), Setup(geometry='X86_64')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -172,6 +172,6 @@ def test_a_process_without_tables_has_its_box() -> None:
 
 def test_drawing_says_nothing_about_the_systems_fonts() -> None:
     # The process's own stderr is what a notebook shows under the cell.
-    script = "from thplab.diagrams import render; render(['digraph { a [label=\"x\"] }'])"
+    script = "from thplab.show.diagrams import render; render(['digraph { a [label=\"x\"] }'])"
     drawn = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert drawn.stderr == ""

@@ -11,17 +11,17 @@ import pytest
 from random_scenarios import operations
 
 from thplab.errors import BadInput
-from thplab.explore import PAIRS, Exploration, Pair, Run, explore, format_schedule, parse_schedule, replay
-from thplab.explore.position import ProtocolError, position
-from thplab.frames import single
-from thplab.geometry import TINY
-from thplab.invariants import check_state
-from thplab.kernels import KERNELS
-from thplab.machine import Machine
-from thplab.routines.split_huge_pmd import trusts_the_first_look
+from thplab.hardware.frames import single
+from thplab.hardware.geometry import TINY
+from thplab.hardware.steps import Routine, change, read
+from thplab.kernel.kernels import KERNELS
+from thplab.kernel.routines.split_huge_pmd import trusts_the_first_look
+from thplab.machine.machine import Machine
+from thplab.machine.trace import begin
 from thplab.scenario import Operation, builtin, load
-from thplab.steps import Routine, change, read
-from thplab.trace import begin
+from thplab.study.explore import PAIRS, Exploration, Pair, Run, explore, format_schedule, parse_schedule, replay
+from thplab.study.explore.position import ProtocolError, position
+from thplab.study.invariants import check_state
 
 
 @cache

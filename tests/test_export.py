@@ -13,13 +13,13 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 from playwright.sync_api import Page, expect
 
 from thplab.errors import BadInput
-from thplab.export import ExportFailed, export, export_series
+from thplab.learn.export import ExportFailed, export, export_series
+from thplab.learn.widgets.payload import payload
+from thplab.machine.trace import record
 from thplab.scenario import load
-from thplab.trace import record
-from thplab.widgets.payload import payload
 
 PICTURE = "<svg xmlns='http://www.w3.org/2000/svg' width='40' height='20'><rect width='40' height='20' fill='#0072b2'/></svg>"
-STORY = "from thplab.widgets import Stepper\nStepper('story')"
+STORY = "from thplab.learn.widgets import Stepper\nStepper('story')"
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
         new_markdown_cell("<img src='../assets/a picture.svg' alt='the same'>"),
         STORY,
         STORY,
-        "from thplab.widgets import Stepper\nStepper('story', lecture=True)",
+        "from thplab.learn.widgets import Stepper\nStepper('story', lecture=True)",
         "print(6 * 7)",
     ]
     widgets = {"application/vnd.jupyter.widget-state+json": {"state": {}}}

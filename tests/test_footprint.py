@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from thplab import cli
-from thplab.describe import reading
 from thplab.errors import BadInput
-from thplab.footprint import NO_PIN, PATTERNS, Footprint, Population, population, project, simulate
-from thplab.geometry import MINI, TOY, X86_64, Geometry
-from thplab.kernels import KERNELS, Kernel
+from thplab.hardware.geometry import MINI, TOY, X86_64, Geometry
+from thplab.kernel.kernels import KERNELS, Kernel
+from thplab.show.describe import reading
+from thplab.study.footprint import NO_PIN, PATTERNS, Footprint, Population, population, project, simulate
 
 each_kernel = pytest.mark.parametrize("kernel", KERNELS)
 PAGE, NR = TOY.page_size, TOY.nr

@@ -9,16 +9,16 @@ import pytest
 from random_scenarios import Model, operations
 
 from thplab.errors import BadInput
-from thplab.frames import COLUMNS, PG_double_map
-from thplab.invariants import INVARIANTS, check, check_state
-from thplab.kernels import DEFAULT, KERNELS, kernel
-from thplab.machine import Machine
-from thplab.mutants import MUTANTS, TruthRow
+from thplab.hardware.frames import COLUMNS, PG_double_map
+from thplab.hardware.steps import CHANGE
+from thplab.kernel.kernels import DEFAULT, KERNELS, kernel
+from thplab.kernel.mutants import MUTANTS, TruthRow
+from thplab.machine.machine import Machine
+from thplab.machine.state import State, capture
+from thplab.machine.trace import Frame, Setup, Trace, begin, record
 from thplab.scenario import builtin, load
-from thplab.state import State, capture
-from thplab.steps import CHANGE
-from thplab.trace import Frame, Setup, Trace, begin, record
-from thplab.verify import read_records, replay
+from thplab.study.invariants import INVARIANTS, check, check_state
+from thplab.study.verify import read_records, replay
 
 TRUTH = Path(__file__).parent / "truth"
 

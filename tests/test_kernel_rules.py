@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from thplab import X86_64, Machine
-from thplab.frames import COLUMNS
-from thplab.geometry import TOY, Geometry
+from thplab.hardware.frames import COLUMNS
+from thplab.hardware.geometry import TOY, Geometry
+from thplab.hardware.steps import drain
+from thplab.machine.state import capture
+from thplab.machine.trace import Setup, Trace, record
 from thplab.scenario import load
-from thplab.state import capture
-from thplab.steps import drain
-from thplab.trace import Setup, Trace, record
 
 GEOMETRIES = pytest.mark.parametrize("geometry", [TOY, X86_64], ids=lambda g: g.name)
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from thplab.errors import BadInput
-from thplab.kernels import KERNELS
-from thplab.ledger import NOBODY, ledger, small_pages
-from thplab.state import State
-from thplab.trace import Setup, record
-from thplab.widgets import Ledger
-from thplab.widgets.ledger_payload import cells_of
-from thplab.widgets.payload import ledger_groups
+from thplab.kernel.kernels import KERNELS
+from thplab.learn.widgets import Ledger
+from thplab.learn.widgets.ledger_payload import cells_of
+from thplab.learn.widgets.payload import ledger_groups
+from thplab.machine.state import State
+from thplab.machine.trace import Setup, record
+from thplab.show.ledger import NOBODY, ledger, small_pages
 
 FORK = "mmap A; write A 0; fork A B; mprotect B 1/2thp 1 r; pin A 5 1 dma"
 PINNED = "mmap A; write A 0; fork A B; pin A 3 2 dma"

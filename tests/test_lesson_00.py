@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from lesson_checks import check_tasks
 
-from thplab.lessons.story import lesson, questions
+from thplab.learn.lessons.story import lesson, questions
 
 SOLUTIONS = {
     "two tables, one page": "mmap A; write A 0; fork A B; mprotect A 1 1 r; mprotect B 1 1 r",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from lesson_checks import answers, check_tasks, prose
 
-from thplab.geometry import X86_64
-from thplab.kernels import KERNELS
-from thplab.lessons.page_tables import lesson, tables
-from thplab.lessons.places import frames_in_use
-from thplab.trace import Setup, Trace, record
+from thplab.hardware.geometry import X86_64
+from thplab.kernel.kernels import KERNELS
+from thplab.learn.lessons.page_tables import lesson, tables
+from thplab.learn.lessons.places import frames_in_use
+from thplab.machine.trace import Setup, Trace, record
 
 SOLUTIONS = {
     "one of each": "mmap A; write A 0; mmap A advise=none region=S; write A 0 region=S",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from lesson_checks import ATOMIC, answers, check_tasks, cost, prose
 
-from thplab.explore import PAIRS, explore
-from thplab.geometry import X86_64
-from thplab.lessons.old_bargain import lesson
-from thplab.machine import Machine
-from thplab.state import capture
-from thplab.steps import drain
-from thplab.trace import Setup, record
+from thplab.hardware.geometry import X86_64
+from thplab.hardware.steps import drain
+from thplab.learn.lessons.old_bargain import lesson
+from thplab.machine.machine import Machine
+from thplab.machine.state import capture
+from thplab.machine.trace import Setup, record
+from thplab.study.explore import PAIRS, explore
 
 SOLUTIONS = {
     "remembered": "mmap A; write A 0; pin A 4 1 dma; pin A 4 1 gpu; pin A 5 1 net",

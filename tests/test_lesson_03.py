@@ -7,9 +7,9 @@ import re
 import pytest
 from lesson_checks import answers, check_tasks, cost, prose
 
-from thplab.lessons.places import op_end, op_start
-from thplab.lessons.split_pmd import FULL, THREE, lesson
-from thplab.trace import Frame, Setup, record
+from thplab.learn.lessons.places import op_end, op_start
+from thplab.learn.lessons.split_pmd import FULL, THREE, lesson
+from thplab.machine.trace import Frame, Setup, record
 
 SOLUTIONS = {
     "one call, two splits": "mmap A 2thp; write A 0; write A 1thp; munmap A 1/2thp 1thp",

@@ -7,11 +7,11 @@ import re
 import pytest
 from lesson_checks import NOTEBOOKS, answers, check_tasks, cost, prose
 
-from thplab.lessons.counting import LAST, THREE_KINDS, lesson
-from thplab.lessons.places import op_end
-from thplab.observe import kpagecount
-from thplab.state import State
-from thplab.trace import Setup, record
+from thplab.learn.lessons.counting import LAST, THREE_KINDS, lesson
+from thplab.learn.lessons.places import op_end
+from thplab.machine.state import State
+from thplab.machine.trace import Setup, record
+from thplab.study.observe import kpagecount
 
 KERNELS = ("v3.16", "rfc-2014", "v4.5", "v6.18")
 SOLUTIONS = {

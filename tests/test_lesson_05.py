@@ -6,11 +6,11 @@ import pytest
 from lesson_checks import answers, check_tasks, prose
 
 from thplab.errors import BadInput
-from thplab.explore import PAIRS, explore, replay
-from thplab.explore.race import MOVES, Race
-from thplab.lessons.places import op_end, op_start
-from thplab.lessons.refused import lesson, mappings
-from thplab.trace import record
+from thplab.learn.lessons.places import op_end, op_start
+from thplab.learn.lessons.refused import lesson, mappings
+from thplab.machine.trace import record
+from thplab.study.explore import PAIRS, explore, replay
+from thplab.study.explore.race import MOVES, Race
 
 LATE = "late, and yet nothing lost"
 LOSING = "0x10 1x6 0x11 1x6"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from lesson_checks import answers, check_tasks, prose
 
-from thplab.footprint import population, project
-from thplab.lessons.footprint import PRESSURE, lesson
-from thplab.lessons.places import frames_in_use, op_end
-from thplab.trace import Setup, record
+from thplab.learn.lessons.footprint import PRESSURE, lesson
+from thplab.learn.lessons.places import frames_in_use, op_end
+from thplab.machine.trace import Setup, record
+from thplab.study.footprint import population, project
 
 SOLUTIONS = {
     "give it back": f"mmap A; fill A 0 1thp; munmap A 1 7; {PRESSURE}",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from lesson_checks import answers, check_tasks, prose
 
-from thplab.lessons.callers import lesson
-from thplab.lessons.places import op_start
-from thplab.trace import Setup, record
+from thplab.learn.lessons.callers import lesson
+from thplab.learn.lessons.places import op_start
+from thplab.machine.trace import Setup, record
 
 SOLUTIONS = {
     "twice refused": "mmap A; fill A 0 1thp; pin A 1 1 dma; swap_out A 0; migrate A 0; unpin dma",

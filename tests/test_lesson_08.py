@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from lesson_checks import answers, check_tasks, cost, prose
 
-from thplab.lessons.merged import STORY, lesson
-from thplab.lessons.places import frames_in_use
-from thplab.trace import Setup, record
+from thplab.learn.lessons.merged import STORY, lesson
+from thplab.learn.lessons.places import frames_in_use
+from thplab.machine.trace import Setup, record
 
 SOLUTIONS = {
     "two worlds": "mmap A; write A 0; fork A B; mprotect B 1 1 r",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from lesson_checks import NOTEBOOKS, answers, check_tasks, prose
 
-from thplab.lessons.own_kernel import lesson
-from thplab.live import portable_part, shipped
+from thplab.learn.lessons.own_kernel import lesson
+from thplab.machine.trace import Setup, record
 from thplab.scenario import load
-from thplab.trace import Setup, record
+from thplab.study.live import portable_part, shipped
 
 SOLUTIONS = {
     "split without root": "mmap A; fill A 0 1thp; madvise A 1/2thp 2 cold",

@@ -12,10 +12,10 @@ import pytest
 from lesson_checks import NOTEBOOKS, ROOT
 
 from thplab.errors import BadInput
-from thplab.lessons import story
-from thplab.lessons.figures import FIGURES, stamp
-from thplab.lessons.lesson import Lesson
-from thplab.lessons.series import LESSONS
+from thplab.learn.lessons import story
+from thplab.learn.lessons.figures import FIGURES, stamp
+from thplab.learn.lessons.lesson import Lesson
+from thplab.learn.lessons.series import LESSONS
 
 every_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.notebook)
 

@@ -17,15 +17,15 @@ from typing import Any
 
 import pytest
 
-from thplab import cli, kernels
+from thplab import cli
 from thplab.errors import BadInput
-from thplab.live import Agent, LiveError, check, command, nearest, portable_builtins, refusal, shipped, shortest, support, unable
-from thplab.live.generate import Generator
-from thplab.live.portable import PORTABLE
-from thplab.live.recording import Runs
-from thplab.live.shrink import shrink
+from thplab.kernel import kernels
 from thplab.scenario import VOCABULARY, Operation, Scenario
-from thplab.verify import replay
+from thplab.study.live import Agent, LiveError, check, command, nearest, portable_builtins, refusal, shipped, shortest, support, unable
+from thplab.study.live.generate import Generator
+from thplab.study.live.portable import PORTABLE
+from thplab.study.live.shrink import shrink
+from thplab.study.verify import replay
 
 ROOT = Path(__file__).parent.parent
 WHY = unable()
@@ -71,7 +71,7 @@ def without_rights() -> tuple[str, ...]:
     if os.geteuid():
         return (sys.executable,)
     become = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
-    folder = str(ROOT / "thplab" / "live")
+    folder = str(ROOT / "thplab" / "study" / "live")
     may = f"import ctypes, os, sys; os.listdir({folder!r}); sys.exit(sys.version_info < (3, 11) or not os.access(sys.executable, os.X_OK))"
     for python in filter(None, (sys.executable, shutil.which("python3", path="/usr/local/bin:/usr/bin:/bin"))):
         command = (*become, python, "-I", "-c", may)
@@ -144,7 +144,7 @@ def until(holds: Callable[[], object], what: str) -> None:
 def driver(line: str = LONG) -> tuple[subprocess.Popen[str], int]:
     """A program that performs a scenario, and the pid of its agent; both processes of the scenario are there."""
     script = (
-        "from thplab.live import Agent\nfrom thplab.scenario import Scenario\n"
+        "from thplab.study.live import Agent\nfrom thplab.scenario import Scenario\n"
         f"with Agent() as agent:\n    print(agent.pid, flush=True)\n    agent.perform(Scenario.parse({line!r}).ops)\n"
     )
     program = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -261,100 +261,6 @@ def test_a_live_scenario_stops_before_what_only_a_kernel_does(capsys: pytest.Cap
 def test_what_cannot_be_recorded_is_refused_before_anything_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["record", "cow", "story", "-o", str(tmp_path / "x.jsonl")]) == 2
     assert "only" not in capsys.readouterr().out and not (tmp_path / "x.jsonl").exists()
-
-
-# --- where it cannot run ------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Path:
-    """Files of a machine that can do it."""
-    thp = tmp_path / "sys/kernel/mm/transparent_hugepage"
-    (thp / "hugepages-2048kB").mkdir(parents=True)
-    (tmp_path / "proc/self").mkdir(parents=True)
-    (thp / "enabled").write_text("always [madvise] never\n")
-    (thp / "hugepages-2048kB/enabled").write_text("always [inherit] madvise never\n")
-    for name, text in (("vmstat", "thp_fault_alloc 7"), ("self/smaps", "AnonHugePages: 0 kB"), ("self/maps", ""), ("self/pagemap", "")):
-        (tmp_path / "proc" / name).write_text(text)
-    (tmp_path / "proc/self/status").write_text("Name:\tpython\nTHP_enabled:\t1\n")
-    return tmp_path
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "reason"),
-    [
-        ("sys/kernel/mm/transparent_hugepage/enabled", "always madvise [never]", "transparent_hugepage/enabled says never"),
-        ("sys/kernel/mm/transparent_hugepage/hugepages-2048kB/enabled", "[never]", "hugepages-2048kB/enabled says never"),
-        ("proc/self/status", "THP_enabled:\t0\n", "PR_SET_THP_DISABLE"),
-        ("proc/vmstat", "nr_free_pages 1", "shows no thp_fault_alloc"),
-        ("proc/self/pagemap", None, "/proc/self/pagemap cannot be read (No such file or directory)"),
-        ("proc/self/smaps", None, "/proc/self/smaps cannot be read (No such file or directory)"),
-    ],
-)
-def test_where_it_cannot_run_the_reason_is_named(name: str, text: str | None, reason: str, machine: Path) -> None:
-    assert unable(machine, "linux", "x86_64") == ""
-    if text is None:
-        (machine / name).unlink()
-    else:
-        (machine / name).write_text(text)
-    assert reason in unable(machine, "linux", "x86_64")
-
-
-def test_other_systems_and_processors_are_named() -> None:
-    assert unable(system="darwin") == "this is darwin, not Linux"
-    assert "riscv64" in unable(system="linux", machine="riscv64")
-
-
-def test_where_it_cannot_run_a_recording_is_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(command, "unable", lambda: "this is darwin, not Linux")
-    assert cli.main(["live", "cow"]) == 0
-    out = capsys.readouterr().out
-    assert out.startswith("no live run here: this is darwin, not Linux\nLinux 6.18.44, recorded; simulator v6.18\n")
-    assert "7 of 7 operations agree" in out
-    assert cli.main(["live", "mmap A; write A 3"]) == 2
-    assert "no live one is possible: this is darwin, not Linux" in capsys.readouterr().err
-
-
-def test_the_nearest_kernel_is_the_last_before_it() -> None:
-    assert [nearest(release) for release in ("6.18.44", "6.14.3", "7.1", "4.5.0")] == [
-        ("v6.18", True), ("v6.12", False), ("v6.18", False), ("v4.5", True),
-    ]  # fmt: skip
-
-
-@live
-def test_a_kernel_without_a_record_gives_findings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(command, "nearest", lambda release: ("v4.5", False))
-    assert cli.main(["verify", "--live"]) == 0
-    out = capsys.readouterr().out
-    assert "finding: cow " in out and "v4.5 is the nearest, and differences are findings" in out
-
-
-# --- noise --------------------------------------------------------------------------------------------------------------
-
-
-def seen(*events: int) -> list[dict[str, Any]]:
-    """A run of as many operations, in each of which an event was counted so often."""
-    return [{"ret": 0, "ev": {"thp_split_pmd": count} if count else {}, "proc": {}, "frames": {}} for count in events]
-
-
-def test_the_most_frequent_outcome_of_each_operation_counts() -> None:
-    runs = Runs(Scenario.parse("mmap A; write A 0; exit A"), ())
-    for run in (seen(0, 1, 5), seen(9, 1, 0), seen(0, 7, 0)):
-        assert not runs.settled(2)
-        runs.add(run)
-    assert runs.settled(2) and not runs.settled(3)
-    record = runs.record()
-    assert [after["ev"] for after in record["after"]] == [{}, {"thp_split_pmd": 1}, {}]
-    assert (record["reps"], record["agree"], record["noisy_ops"]) == (3, 2, [])
-
-
-def test_an_operation_that_never_settles_is_noisy() -> None:
-    runs = Runs(Scenario.parse("mmap A; exit A"), ())
-    for number in range(12):
-        assert not runs.settled(3)
-        runs.add(seen(0, number))
-    assert runs.settled(3)
-    assert runs.record()["noisy_ops"] == [1]
 
 
 # --- random scenarios ---------------------------------------------------------------------------------------------------

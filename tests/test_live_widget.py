@@ -17,16 +17,16 @@ import pytest
 from test_live import LONG, processes_of, until
 
 from thplab.errors import BadInput
-from thplab.explore import replay as replay_race
-from thplab.explore.pairs import pair_named
-from thplab.live import nearest, portable_builtins, shipped, unable
-from thplab.live.support import release
-from thplab.live.text import Row, rows
+from thplab.learn.widgets import LiveLab, Stepper
+from thplab.learn.widgets.live_payload import LIVE, RECORDED, in_words, live_payload
+from thplab.machine.trace import Insert, Setup, record
 from thplab.scenario import Operation, load
-from thplab.trace import Insert, Setup, record
-from thplab.verify import replay
-from thplab.widgets import LiveLab, Stepper
-from thplab.widgets.live_payload import LIVE, RECORDED, in_words, live_payload
+from thplab.study.explore import replay as replay_race
+from thplab.study.explore.pairs import pair_named
+from thplab.study.live import nearest, portable_builtins, shipped, unable
+from thplab.study.live.support import release
+from thplab.study.live.text import Row, rows
+from thplab.study.verify import replay
 
 WHY = unable()
 COLD = "mmap A; write A 0; madvise A 1/4thp 1/4thp cold"  # no recorded run of it comes with thplab
@@ -152,7 +152,7 @@ def test_what_cannot_be_performed_is_refused_and_nothing_changes(line: str, says
 
 
 def test_where_nothing_can_be_run_the_recording_is_shown_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("thplab.widgets.live.unable", lambda: "this is darwin, not Linux")
+    monkeypatch.setattr("thplab.learn.widgets.live.unable", lambda: "this is darwin, not Linux")
     lab = LiveLab("zero_page")
     assert "this is darwin, not Linux" in lab.says and unpacked(lab.compared)["kind"] == RECORDED
     lab._asked(None, {"do": "run", "line": "cow"}, None)
@@ -187,7 +187,7 @@ def test_closing_the_widget_ends_the_run_and_leaves_no_process() -> None:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steppers do without the layout engine."""
-    monkeypatch.setattr("thplab.widgets.payload.render_trace", lambda trace: ["<svg></svg>"] * len(trace))
+    monkeypatch.setattr("thplab.learn.widgets.payload.render_trace", lambda trace: ["<svg></svg>"] * len(trace))
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -13,15 +13,15 @@ import pytest
 from labserver import CONTRASTS, LONG, Server, open_alone, open_and_run, page, write_notebook
 from playwright.sync_api import Locator, Page, expect
 
-from thplab.live import nearest, shipped, unable
-from thplab.live.support import release
+from thplab.learn.widgets import LiveLab
 from thplab.scenario import load
-from thplab.widgets import LiveLab
+from thplab.study.live import nearest, shipped, unable
+from thplab.study.live.support import release
 
 pytestmark = pytest.mark.browser
 
 WHY = unable()
-CELL = "from thplab.widgets import LiveLab, Stepper\nlive = LiveLab()\nlive"
+CELL = "from thplab.learn.widgets import LiveLab, Stepper\nlive = LiveLab()\nlive"
 OWN = "mmap A; write A 0; madvise A 1/4thp 1/4thp cold"
 
 

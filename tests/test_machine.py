@@ -8,9 +8,9 @@ import pytest
 
 from thplab import BadInput, Geometry, Machine, OutOfMemory, Process
 from thplab.errors import Deadlock
-from thplab.state import capture
-from thplab.steps import drain
-from thplab.trace import Setup, record
+from thplab.hardware.steps import drain
+from thplab.machine.state import capture
+from thplab.machine.trace import Setup, record
 
 
 def bench() -> tuple[Machine, Process]:

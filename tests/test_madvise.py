@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from thplab import BadInput, Machine
-from thplab.frames import PG_partially_mapped
-from thplab.kernels import KERNELS
-from thplab.state import capture
+from thplab.hardware.frames import PG_partially_mapped
+from thplab.kernel.kernels import KERNELS
+from thplab.machine.state import capture
 
 
 def machine_with_a_huge_page(kernel: str) -> tuple[Machine, int]:

@@ -8,12 +8,12 @@ from functools import partial
 import pytest
 
 from thplab import BadInput, Machine
-from thplab.invariants import check_state
-from thplab.kernels import KERNELS
-from thplab.observe import smaps
-from thplab.page_tables import pte_write
-from thplab.state import State, capture, restore
-from thplab.steps import drain
+from thplab.hardware.page_tables import pte_write
+from thplab.hardware.steps import drain
+from thplab.kernel.kernels import KERNELS
+from thplab.machine.state import State, capture, restore
+from thplab.study.invariants import check_state
+from thplab.study.observe import smaps
 
 EAGAIN, ENOMEM, EFAULT, EINVAL = -11, -12, -14, -22
 NEWER = replace(KERNELS["v4.5"], advices=KERNELS["v4.5"].advices | {"populate_write", "wipeonfork"}, debugfs_split="range")

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 from filled_machine import NR, SPLIT_FAILS, at_rest, events, madvise, mapped_to, same, with_thps
 
-from thplab.caller_policies import V6_1, V6_12
 from thplab.errors import EBUSY, EHWPOISON, EINVAL, KILLED_BY_SIGBUS
-from thplab.frames import PG_has_hwpoisoned, PG_hwpoison
-from thplab.kernels import KERNELS, Kernel
-from thplab.observe import smaps
-from thplab.state import capture, restore
+from thplab.hardware.frames import PG_has_hwpoisoned, PG_hwpoison
+from thplab.kernel.caller_policies import V6_1, V6_12
+from thplab.kernel.kernels import KERNELS, Kernel
+from thplab.machine.state import capture, restore
+from thplab.study.observe import smaps
 
 POISONABLE = [name for name, kernel in KERNELS.items() if "hwpoison" in kernel.advices]
 """Kernels that were built with CONFIG_MEMORY_FAILURE."""

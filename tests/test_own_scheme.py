@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 import thplab
-from thplab.describe import side_by_side
-from thplab.invariants import check_state
-from thplab.kernels import KERNELS
+from thplab.kernel.kernels import KERNELS
+from thplab.show.describe import side_by_side
+from thplab.study.invariants import check_state
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE = (DOCS / "your-own-scheme.md").read_text()

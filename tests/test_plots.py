@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from thplab import plots
-from thplab.compare import COSTS, compare
-from thplab.diagrams.roles import ROLES
 from thplab.errors import BadInput
-from thplab.footprint import population, project
-from thplab.kernels import KERNELS
+from thplab.kernel.kernels import KERNELS
+from thplab.show import plots
+from thplab.show.diagrams.roles import ROLES
+from thplab.study.compare import COSTS, compare
+from thplab.study.footprint import population, project
 
 STORY = "mmap A; fill A 0 1thp; fork A B; mprotect B 1/2thp 1 r; split A 0"
 

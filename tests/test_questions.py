@@ -10,16 +10,16 @@ from itertools import pairwise
 
 import pytest
 
-from thplab.describe import sentence
 from thplab.errors import BadInput, errname
-from thplab.frames import PG_table, PG_used
-from thplab.geometry import LEVEL_NAMES
-from thplab.kernels import KERNELS
-from thplab.lessons import questions as families
-from thplab.lessons.questions import Family, Question, make
+from thplab.hardware.frames import PG_table, PG_used
+from thplab.hardware.geometry import LEVEL_NAMES
+from thplab.kernel.kernels import KERNELS
+from thplab.learn.lessons import questions as families
+from thplab.learn.lessons.questions import Family, Question, make
+from thplab.machine.state import State
+from thplab.machine.trace import Setup, record
 from thplab.scenario import Operation
-from thplab.state import State
-from thplab.trace import Setup, record
+from thplab.show.describe import sentence
 
 Recount = Callable[[Question, list[State], int], int | str]
 

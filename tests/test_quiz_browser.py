@@ -11,13 +11,13 @@ from labserver import CONTRASTS, LONG, Server, assert_told, open_alone, open_and
 from playwright.sync_api import Locator, Page, expect
 
 from thplab.errors import BadInput
-from thplab.lessons.questions import freed_by_munmap, head_refcount, mapped_by_pmd, pmd_splits, split_result
-from thplab.trace import Setup
-from thplab.widgets import Question, Quiz
+from thplab.learn.lessons.questions import freed_by_munmap, head_refcount, mapped_by_pmd, pmd_splits, split_result
+from thplab.learn.widgets import Question, Quiz
+from thplab.machine.trace import Setup
 
 FAMILIES = [head_refcount, split_result, freed_by_munmap]
-CELL = """from thplab.lessons.questions import freed_by_munmap, head_refcount, split_result
-from thplab.widgets import Quiz
+CELL = """from thplab.learn.lessons.questions import freed_by_munmap, head_refcount, split_result
+from thplab.learn.widgets import Quiz
 quiz = Quiz([head_refcount, split_result, freed_by_munmap], count=3, seed=4)
 quiz"""
 

@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from thplab.describe import columns, describe, narrate
 from thplab.errors import BadInput
-from thplab.explore import PAIRS, Pair, format_schedule, replay
-from thplab.explore.race import ENDED, MOVES, STOPPED, WAITS, Race
-from thplab.geometry import TINY
-from thplab.invariants import check_state
-from thplab.machine import Machine
-from thplab.steps import Routine
-from thplab.widgets import RaceStepper, Stepper
-from thplab.widgets.payload import code
+from thplab.hardware.geometry import TINY
+from thplab.hardware.steps import Routine
+from thplab.learn.widgets import RaceStepper, Stepper
+from thplab.learn.widgets.payload import code
+from thplab.machine.machine import Machine
+from thplab.show.describe import columns, describe, narrate
+from thplab.study.explore import PAIRS, Pair, format_schedule, replay
+from thplab.study.explore.race import ENDED, MOVES, STOPPED, WAITS, Race
+from thplab.study.invariants import check_state
 
 BLIND = "blind-pmd-split-and-zap"  # small, and it loses
 SEEING = "pmd-split-and-zap"  # small, and it holds

@@ -10,8 +10,8 @@ import pytest
 from labserver import CONTRASTS, LONG, Server, open_alone, open_once, page, write_notebook
 from playwright.sync_api import Locator, Page, expect
 
-from thplab.explore import PAIRS, replay
-from thplab.widgets import RaceStepper
+from thplab.learn.widgets import RaceStepper
+from thplab.study.explore import PAIRS, replay
 
 pytestmark = pytest.mark.browser
 
@@ -29,7 +29,7 @@ def pg() -> Iterator[Page]:
 def show(server: Server, pg: Page) -> Callable[[str], Locator]:
     """Opens a notebook, unless it is open already, and answers its race, at the start with nothing done."""
     for name in (BLIND, SEEING):
-        cell = f"from thplab.widgets import RaceStepper\nrace = RaceStepper({name!r})\nrace"
+        cell = f"from thplab.learn.widgets import RaceStepper\nrace = RaceStepper({name!r})\nrace"
         write_notebook(server.folder / f"{name}.ipynb", cell, LONG)
 
     def show(name: str) -> Locator:

@@ -7,14 +7,14 @@ from functools import cache
 import pytest
 
 from thplab.errors import BadInput
-from thplab.explore.canonical import canonical
-from thplab.explore.reachable import OPERATIONS, Reached, reachable
-from thplab.invariants import check_state
-from thplab.mutants import MUTANTS
+from thplab.hardware.steps import drain
+from thplab.kernel.mutants import MUTANTS
+from thplab.machine.state import State, capture, restore
+from thplab.machine.trace import begin, record
 from thplab.scenario import Scenario
-from thplab.state import State, capture, restore
-from thplab.steps import drain
-from thplab.trace import begin, record
+from thplab.study.explore.canonical import canonical
+from thplab.study.explore.reachable import OPERATIONS, Reached, reachable
+from thplab.study.invariants import check_state
 
 FEW = ("write A 0", "split_pmd A 0", "munmap A 1 1", "pin A 2 1 dma", "unpin dma", "split A 0")
 

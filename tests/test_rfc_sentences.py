@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from thplab.invariants import INVARIANTS
+from thplab.machine.trace import record
 from thplab.scenario import builtin, load
-from thplab.trace import record
+from thplab.study.invariants import INVARIANTS
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "rfc-sentences.md").read_text()
@@ -71,7 +71,7 @@ def test_each_routine_exists_and_takes_the_step(row: list[str]) -> None:
     shown = quoted(row[2])
     assert shown or row[2] == "–"
     for name in shown:
-        module, *path = _split("thplab." + name)
+        module, *path = _split("thplab.kernel." + name)
         at = import_module(module)
         for part in path:
             at = getattr(at, part)

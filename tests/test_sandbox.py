@@ -11,20 +11,20 @@ from typing import Any
 
 import pytest
 
-from thplab.branches import Branches, read_share, write_share
-from thplab.describe import describe
-from thplab.diagrams import Cut
 from thplab.errors import BadInput
-from thplab.kernels import KERNELS
-from thplab.lessons.tasks import Task
-from thplab.mutants import MUTANTS
+from thplab.kernel.kernels import KERNELS
+from thplab.kernel.mutants import MUTANTS
+from thplab.learn.lessons.tasks import Task
+from thplab.learn.widgets import Sandbox
+from thplab.learn.widgets.sandbox_form import Spot, Stretch, clickable, forms, lines, offered, operation_of
+from thplab.machine.branches import Branches, read_share, write_share
+from thplab.machine.state import restore
+from thplab.machine.trace import Setup, Trace, record
 from thplab.scenario import VOCABULARY, Scenario, load
 from thplab.scenario.text import read_operation, write_operation
 from thplab.scenario.vocabulary import GROUPS
-from thplab.state import restore
-from thplab.trace import Setup, Trace, record
-from thplab.widgets import Sandbox
-from thplab.widgets.sandbox_form import Spot, Stretch, clickable, forms, lines, offered, operation_of
+from thplab.show.describe import describe
+from thplab.show.diagrams import Cut
 
 SHARED = "mmap A; write A 0; fork A B; mprotect B 1/2thp 1 r; pin A 3 1 dma"
 

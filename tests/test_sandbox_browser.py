@@ -11,20 +11,20 @@ import pytest
 from labserver import CONTRASTS, LONG, Server, open_alone, open_once, page, write_notebook
 from playwright.sync_api import Locator, Page, expect
 
-from thplab.kernels import KERNELS
+from thplab.kernel.kernels import KERNELS
+from thplab.learn.widgets import Sandbox
+from thplab.machine.trace import record
 from thplab.scenario import VOCABULARY
-from thplab.trace import record
-from thplab.widgets import Sandbox
 
 pytestmark = pytest.mark.browser
 
 SHARED = "mmap A; write A 0; fork A B; split_pmd B 0"
 NOTEBOOKS = {
-    "free": "from thplab.widgets import Sandbox\nsandbox = Sandbox()\nsandbox",
+    "free": "from thplab.learn.widgets import Sandbox\nsandbox = Sandbox()\nsandbox",
     "wrong": """
-from thplab.lessons.tasks import Task
-from thplab.trace import Setup
-from thplab.widgets import Sandbox
+from thplab.learn.lessons.tasks import Task
+from thplab.machine.trace import Setup
+from thplab.learn.widgets import Sandbox
 def missing(trace):
     if not trace[-1].state.pins:
         yield "nothing is pinned"

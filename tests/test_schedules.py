@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from thplab.explore import Pair, Run
-from thplab.explore.pairs import MAPPED_BY_PTES
-from thplab.routines.split_huge_page_freeze import split_huge_page_freeze
+from thplab.kernel.routines.split_huge_page_freeze import split_huge_page_freeze
+from thplab.study.explore import Pair, Run
+from thplab.study.explore.pairs import MAPPED_BY_PTES
 
 PREPARED = {
     "A's PMD": "mmap A; write A 0",

@@ -17,18 +17,18 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from random_scenarios import OFTEN, PROCESSES, Model
 
 from thplab.errors import BadInput
-from thplab.invariants import check_state
-from thplab.kernels import DEFAULT, KERNELS
-from thplab.machine import Machine
-from thplab.operations import OPERATIONS
-from thplab.operations.callers import SYS_FILES
+from thplab.hardware.steps import drain
+from thplab.hardware.swap_device import DEVICES
+from thplab.kernel.kernels import DEFAULT, KERNELS
+from thplab.machine.machine import Machine
+from thplab.machine.operations import OPERATIONS
+from thplab.machine.operations.callers import SYS_FILES
+from thplab.machine.state import State, capture
+from thplab.machine.trace import begin
 from thplab.scenario import Operation
 from thplab.scenario.kinds import Choice, Flag, HugePages, Number, PageNumber, Value
 from thplab.scenario.vocabulary import VOCABULARY, FieldSpec
-from thplab.state import State, capture
-from thplab.steps import drain
-from thplab.swap_device import DEVICES
-from thplab.trace import begin
+from thplab.study.invariants import check_state
 
 GEOMETRY = pytest.mark.parametrize(("geometry", "examples"), [("TOY", 12), ("X86_64", 3)])
 THPS = 2

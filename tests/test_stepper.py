@@ -13,19 +13,19 @@ from typing import Any
 
 import pytest
 
-from thplab.describe import describe
 from thplab.errors import BadInput
-from thplab.explore import PAIRS, replay
-from thplab.kernels import KERNELS
-from thplab.ledger import counters, ledger
+from thplab.hardware.steps import Cpus
+from thplab.kernel.kernels import KERNELS
+from thplab.learn.widgets import Compare, Prediction, RaceStepper, Stepper
+from thplab.learn.widgets.page import script, style
+from thplab.learn.widgets.payload import code, payload
+from thplab.machine.trace import Frame, Setup, Trace, record
 from thplab.scenario import builtin, load
-from thplab.steps import Cpus
-from thplab.trace import Frame, Setup, Trace, record
-from thplab.widgets import Compare, Prediction, RaceStepper, Stepper
-from thplab.widgets.page import script, style
-from thplab.widgets.payload import code, payload
+from thplab.show.describe import describe
+from thplab.show.ledger import counters, ledger
+from thplab.study.explore import PAIRS, replay
 
-WIDGETS = Path(__file__).parent.parent / "thplab" / "widgets"
+WIDGETS = Path(__file__).parent.parent / "thplab" / "learn" / "widgets"
 SPLIT = load("story").phases[2].title
 
 
@@ -52,7 +52,7 @@ def data(story: Trace) -> dict[str, Any]:
 @pytest.fixture(autouse=True)
 def quick(data: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """All other steppers of this file do without the layout engine."""
-    monkeypatch.setattr("thplab.widgets.payload.render_trace", lambda trace: [f"<svg>{i // 2}</svg>" for i in range(len(trace))])
+    monkeypatch.setattr("thplab.learn.widgets.payload.render_trace", lambda trace: [f"<svg>{i // 2}</svg>" for i in range(len(trace))])
 
 
 # --- frames ---------------------------------------------------------------------------------------------------------------

@@ -11,16 +11,16 @@ from labserver import CONTRASTS, LONG, Server, open_once, page, write_notebook
 from nbformat.v4 import new_markdown_cell
 from playwright.sync_api import Locator, Page, expect
 
-from thplab.describe import describe
+from thplab.learn.widgets.payload import payload
+from thplab.machine.trace import Trace, record
 from thplab.scenario import load
-from thplab.trace import Trace, record
-from thplab.widgets.payload import payload
+from thplab.show.describe import describe
 
 pytestmark = pytest.mark.browser
 
-STORY = "from thplab.widgets import Stepper\nstory = Stepper('story')\nstory"
+STORY = "from thplab.learn.widgets import Stepper\nstory = Stepper('story')\nstory"
 MIDDLE = "head _count += 7"  # a step in the middle of an operation
-LECTURE = "from thplab.widgets import Stepper\nStepper('story', lecture=True)"
+LECTURE = "from thplab.learn.widgets import Stepper\nStepper('story', lecture=True)"
 NOTEBOOKS = {
     "story": [new_markdown_cell("# The story"), STORY, LONG],
     "lecture": [LECTURE],

@@ -12,14 +12,14 @@ from labserver import Server, open_and_run, page, write_notebook
 from playwright.sync_api import Locator, Page, expect
 from test_stepper_browser import MIDDLE, at, button, press, step_named
 
+from thplab.learn.widgets.payload import payload
+from thplab.machine.trace import record
 from thplab.scenario import load
-from thplab.trace import record
-from thplab.widgets.payload import payload
 
 pytestmark = pytest.mark.browser
 
 PHASES = [phase.title for phase in load("story").phases]
-ASKING = f"""from thplab.widgets import Prediction, Stepper
+ASKING = f"""from thplab.learn.widgets import Prediction, Stepper
 
 def head_count(frame):
     return frame.state.field("refcount", frame.state.compound_pages()[0])

@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 from random_scenarios import Model, operations
 
-from thplab.invariants import check, check_state
-from thplab.kernels import KERNELS, Reclaim
-from thplab.ledger import SWAP_CACHE, ledger
-from thplab.machine import Machine, Process
-from thplab.observe import smaps
-from thplab.state import capture, restore
-from thplab.steps import drain
-from thplab.swap_device import DEVICES
-from thplab.trace import Setup, Trace, begin, record
-from thplab.verify import read_records
-from thplab.verify.replay import replay as replayed
+from thplab.hardware.steps import drain
+from thplab.hardware.swap_device import DEVICES
+from thplab.kernel.kernels import KERNELS, Reclaim
+from thplab.machine.machine import Machine, Process
+from thplab.machine.state import capture, restore
+from thplab.machine.trace import Setup, Trace, begin, record
+from thplab.show.ledger import SWAP_CACHE, ledger
+from thplab.study.invariants import check, check_state
+from thplab.study.observe import smaps
+from thplab.study.verify import read_records
+from thplab.study.verify.replay import replay as replayed
 
 EVERY = pytest.mark.parametrize("kernel", KERNELS)
 SPLITS = pytest.mark.parametrize("kernel", [name for name, kernel in KERNELS.items() if kernel.scheme.pmd_split_is_local])

@@ -9,23 +9,23 @@ import numpy as np
 import pytest
 
 from thplab import BadInput, Machine
-from thplab.describe import describe, narrate
-from thplab.diagrams import page_table_diagram
-from thplab.explore import PAIRS
-from thplab.frames import PG_dirty, PG_lru, single
-from thplab.geometry import MINI, TOY, X86_64, Geometry
-from thplab.invariants import check_state
-from thplab.kernels import kernel
-from thplab.ledger import ledger
-from thplab.observe import kpagecount, smaps
-from thplab.page_tables import _PAGE_ACCESSED, _PAGE_DIRTY, pmd_trans_splitting, pte_write
-from thplab.routines.gup import follow_page
-from thplab.routines.lru import PageList
-from thplab.routines.split_huge_page_tails import split_huge_page_tails
-from thplab.routines.split_huge_pmd import split_huge_pmd
-from thplab.state import capture
-from thplab.steps import WAIT, Routine, drain
-from thplab.trace import Setup, record
+from thplab.hardware.frames import PG_dirty, PG_lru, single
+from thplab.hardware.geometry import MINI, TOY, X86_64, Geometry
+from thplab.hardware.page_tables import _PAGE_ACCESSED, _PAGE_DIRTY, pmd_trans_splitting, pte_write
+from thplab.hardware.steps import WAIT, Routine, drain
+from thplab.kernel.kernels import kernel
+from thplab.kernel.routines.gup import follow_page
+from thplab.kernel.routines.lru import PageList
+from thplab.kernel.routines.split_huge_page_tails import split_huge_page_tails
+from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
+from thplab.machine.state import capture
+from thplab.machine.trace import Setup, record
+from thplab.show.describe import describe, narrate
+from thplab.show.diagrams import page_table_diagram
+from thplab.show.ledger import ledger
+from thplab.study.explore import PAIRS
+from thplab.study.invariants import check_state
+from thplab.study.observe import kpagecount, smaps
 
 NR = X86_64.nr
 TAIL = 5

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from test_schedules import PREPARED, ROUTINES, interrupt_everywhere, pairs
 
-from thplab.explore import Pair
+from thplab.study.explore import Pair
 
 STATES = {name: PREPARED[name] for name in ("A's PMD", "shared PMDs", "zero page")}
 MORE = {

@@ -8,10 +8,10 @@ import pytest
 from random_scenarios import operations
 
 from thplab.errors import BadInput
-from thplab.machine import Machine
+from thplab.machine.machine import Machine
+from thplab.machine.state import capture, restore
+from thplab.machine.trace import Setup, Trace, begin, record
 from thplab.scenario import Phase, Scenario, load
-from thplab.state import capture, restore
-from thplab.trace import Setup, Trace, begin, record
 
 
 @pytest.mark.parametrize("geometry", ["TOY", "X86_64"])

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from thplab.kernels import KERNELS, Kernel
-from thplab.live.recording import SHIPPED
-from thplab.verify import Outcome, Report, read_records, replay
+from thplab.kernel.kernels import KERNELS, Kernel
+from thplab.study.live.recording import SHIPPED
+from thplab.study.verify import Outcome, Report, read_records, replay
 
 TRUTH = Path(__file__).parent / "truth"
 RECORDED = {f"v{path.stem.removeprefix('linux-')}": path for path in sorted(TRUTH.glob("linux-*.jsonl"))}

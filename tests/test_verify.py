@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from thplab import cli, kernels
+from thplab import cli
 from thplab.errors import BadInput
-from thplab.schemes import Rfc
-from thplab.verify import LEFT_OUT, Report, replay, verify
+from thplab.kernel import kernels
+from thplab.kernel.schemes import Rfc
+from thplab.study.verify import LEFT_OUT, Report, replay, verify
 
 ROOT = Path(__file__).parent.parent
 TRUTH = ROOT / "tests" / "truth"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from thplab.verify import Report, verify
+from thplab.study.verify import Report, verify
 
 TRUTH = Path(__file__).parent / "truth" / "linux-3.16.jsonl"
 Record = dict[str, Any]

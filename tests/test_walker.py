@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from thplab.describe import walk, walk_text
-from thplab.describe.walk_text import entry_fields, entry_kind, refused
 from thplab.errors import BadInput
-from thplab.geometry import geometry
-from thplab.state import State
-from thplab.trace import Setup, record
-from thplab.widgets import AddressWalker
-from thplab.widgets.walker_payload import payload, places
+from thplab.hardware.geometry import geometry
+from thplab.learn.widgets import AddressWalker
+from thplab.learn.widgets.walker_payload import payload, places
+from thplab.machine.state import State
+from thplab.machine.trace import Setup, record
+from thplab.show.describe import walk, walk_text
+from thplab.show.describe.walk_text import entry_fields, entry_kind, refused
 
 FORKED = "mmap A 2thp; write A 0; read A 1thp; fork A B; mprotect B 1/2thp 1 none; write B 0; munmap B 1 1; fork A C; munmap C 1thp 1"
 SWAPPED = "mmap A 3thp; fill A 0 1thp; fill A 1thp 1thp; swap_out A 0; write A 0; mmap A advise=none region=S; read A 0 region=S"

@@ -10,14 +10,14 @@ import pytest
 from labserver import CONTRASTS, LONG, Server, ask, assert_told, open_alone, open_and_run, page, write_notebook
 from playwright.sync_api import Locator, Page, expect
 
-from thplab.describe import walk
-from thplab.widgets import AddressWalker, Ledger
-from thplab.widgets.widget import Widget
+from thplab.learn.widgets import AddressWalker, Ledger
+from thplab.learn.widgets.widget import Widget
+from thplab.show.describe import walk
 
 SCENARIO = "mmap A; write A 0; fork A B; mprotect B 1/2thp 1 r; pin A 5 1 dma"
 START = 0x7F4000000000
 CELLS = [
-    f"from thplab.widgets import AddressWalker, Ledger\nwalker = AddressWalker({SCENARIO!r})\nwalker",
+    f"from thplab.learn.widgets import AddressWalker, Ledger\nwalker = AddressWalker({SCENARIO!r})\nwalker",
     f"ledger = Ledger({SCENARIO!r}, gaps='all')\nledger",
 ]
 HINTS = {"rule": ".thp-rule", "where": ".thp-where"}

@@ -1,9 +1,9 @@
 """thplab: how a transparent huge page is mapped, split, pinned and counted, to be learned by doing."""
 
 from thplab.errors import BadInput, Deadlock, KernelBug, ThplabError
-from thplab.explore.check import Report, check
-from thplab.geometry import MINI, TOY, X86_64, Geometry
-from thplab.machine import Machine, OutOfMemory, Process
+from thplab.hardware.geometry import MINI, TOY, X86_64, Geometry
+from thplab.machine.machine import Machine, OutOfMemory, Process
+from thplab.study.explore.check import Report, check
 
 __all__ = [
     "MINI",

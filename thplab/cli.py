@@ -12,20 +12,20 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from thplab import kernels
-from thplab.compare import compare
-from thplab.describe import footprint_table, narrate, side_by_side, story, summary
 from thplab.errors import BadInput
-from thplab.explore import PAIRS, explore
-from thplab.explore.pairs import pair_named
-from thplab.footprint import PATTERNS, population, project
-from thplab.geometry import GEOMETRIES, TOY, X86_64, geometry
-from thplab.live import LiveError, command
-from thplab.mutants import MUTANTS, mutant
+from thplab.hardware.geometry import GEOMETRIES, TOY, X86_64, geometry
+from thplab.hardware.swap_device import DEVICES
+from thplab.kernel import kernels
+from thplab.kernel.mutants import MUTANTS, mutant
+from thplab.machine.trace import Setup, record
 from thplab.scenario import builtin, load
-from thplab.swap_device import DEVICES
-from thplab.trace import Setup, record
-from thplab.verify import verify
+from thplab.show.describe import footprint_table, narrate, side_by_side, story, summary
+from thplab.study.compare import compare
+from thplab.study.explore import PAIRS, explore
+from thplab.study.explore.pairs import pair_named
+from thplab.study.footprint import PATTERNS, population, project
+from thplab.study.live import LiveError, command
+from thplab.study.verify import verify
 
 _PACKAGE = Path(__file__).parent
 
@@ -273,7 +273,7 @@ def _footprint(options: argparse.Namespace) -> int:
 
 def _export(options: argparse.Namespace) -> int:
     # nbconvert takes a while to load, and the other commands do without.
-    from thplab.export import ExportFailed, export, export_series
+    from thplab.learn.export import ExportFailed, export, export_series
 
     source = options.notebook or notebook_folder()
     try:

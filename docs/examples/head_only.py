@@ -10,12 +10,12 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from thplab.address_space import Vma
-from thplab.frames import Frames, width
-from thplab.schemes import Expected, HeadCounter
-from thplab.schemes.head_references import HeadReferences
-from thplab.steps import Routine, change
-from thplab.system import System
+from thplab.hardware.frames import Frames, width
+from thplab.hardware.steps import Routine, change
+from thplab.kernel.address_space import Vma
+from thplab.kernel.schemes import Expected, HeadCounter
+from thplab.kernel.schemes.head_references import HeadReferences
+from thplab.kernel.system import System
 
 
 class HeadOnly(HeadReferences):

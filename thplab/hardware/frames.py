@@ -1,0 +1,285 @@
+"""Physical memory: one struct-of-arrays over all page frames (the kernel's memmap), compound pages, allocation.
+
+A *part* is a slice of pfns that lie next to each other: the unit in which routines change counters.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import numpy.typing as npt
+
+from thplab.errors import BadInput, KernelBug
+from thplab.hardware.buddy import Buddy
+from thplab.hardware.geometry import Geometry
+from thplab.hardware.steps import Costs
+
+Array = npt.NDArray[np.int64]
+
+PG_reserved = 1 << 0  # never given back: the zero page
+PG_head = 1 << 1  # first page of a compound page
+PG_tail = 1 << 2  # any other page of a compound page; first_page names its head
+PG_table = 1 << 3  # a page table
+PG_anon = 1 << 4  # anonymous memory: mapping and index are set
+PG_lru = 1 << 5  # on a list of the page reclaim
+PG_used = 1 << 6  # allocated; a frame without it is free
+PG_locked = 1 << 7  # was a tail of first_page when that was split, and shares its page lock until the split is over
+PG_double_map = 1 << 8  # on a head: every subpage's _mapcount is one higher than its PTE mappings (v4.5 to v6.1)
+PG_anon_exclusive = 1 << 9  # one process has it for itself: on the head for a PMD mapping, on a subpage for a PTE (v6.1 on)
+PG_partially_mapped = 1 << 10  # on a head: a subpage has lost its last mapping while others have one (v6.12 on)
+PG_dirty = 1 << 11  # written to since it was last clean, as far as the page itself knows
+PG_swapbacked = 1 << 12  # reclaim has to keep the contents; MADV_FREE takes the flag away
+PG_maybe_shared = 1 << 13  # on a head: more than one mm may map it (v6.18, in _mm_ids)
+PG_swapcache = 1 << 14  # on a small page or a head: in the swap cache, which holds a reference for each of its pages
+PG_lazyfree_batch = 1 << 15  # waits in a CPU's batch to lose PG_swapbacked
+PG_hwpoison = 1 << 20  # the memory behind it is bad: nobody gets it any more
+PG_has_hwpoisoned = 1 << 21  # on a head: a subpage has PG_hwpoison (v6.1 on)
+PG_ksm = 1 << 22  # one page of KSM's for all who had the same contents; nobody writes to it
+PG_referenced = 1 << 23  # a driver was given the page: khugepaged takes it for one that is in use
+
+PG_OF_HEAD = PG_head | PG_double_map | PG_anon_exclusive | PG_partially_mapped | PG_maybe_shared | PG_hwpoison | PG_has_hwpoisoned
+"""Flags of a head that say something of it alone, or of the compound page: a page split does not hand them to the tails."""
+
+FLAG_NAMES = {
+    PG_reserved: "reserved",
+    PG_head: "head",
+    PG_tail: "tail",
+    PG_table: "table",
+    PG_double_map: "double_map",
+    PG_anon_exclusive: "anon_exclusive",
+    PG_partially_mapped: "partially_mapped",
+    PG_maybe_shared: "maybe_shared",
+    PG_swapcache: "swapcache",
+    PG_hwpoison: "hwpoison",
+    PG_has_hwpoisoned: "has_hwpoisoned",
+    PG_ksm: "ksm",
+    PG_anon: "anon",
+    PG_lru: "lru",
+    PG_locked: "locked",
+}
+"""The flags that pictures name, the most telling ones first: what does not fit is left out from the end."""
+
+JUNK = -0x5A5A
+"""Content of a free frame, and links of a freed one: a stale user of it shows."""
+
+COLUMNS = (
+    "refcount", "mapcount", "flags", "first_page", "mapping", "index", "content",
+    "compound_mapcount", "large_mapcount", "nr_pages_mapped", "pincount", "mm_id_0", "mm_id_mapcount_0", "mm_id_1", "mm_id_mapcount_1",
+)  # fmt: skip
+
+
+GUP_PIN_COUNTING_BIAS = 1024
+"""What one FOLL_PIN pin adds to the reference count of a small page, which has no count of its own for pins."""
+
+
+def single(pfn: int) -> slice:
+    """The part that is one page."""
+    return slice(pfn, pfn + 1)
+
+
+def width(part: slice) -> int:
+    """Number of pages in a part."""
+    length: int = part.stop - part.start
+    return length
+
+
+class Frames:
+    """All page frames of the machine, one array per field of struct page (index: pfn).
+
+    refcount    `_count` / `_refcount`; 0 = nobody. Only the head's of a compound page is used.
+    mapcount    the raw field `_mapcount`: -1 = no mapping. What it counts is the scheme's business.
+    flags       PG_* bits
+    first_page  pfn of the head, on tails
+    mapping     number of the anon_vma, 0 = none
+    index       page offset at which the VMAs of that anon_vma map the page
+    content     a small integer that stands for the bytes; 0 = zero-filled
+
+    On a head only (the kernel keeps these in the struct pages of the first tails):
+    compound_mapcount  from v4.5 on: the raw count of PMD mappings, -1 = none; `_entire_mapcount` of a folio
+    large_mapcount     of a folio: the raw count of all mappings, -1 = none
+    nr_pages_mapped    of a folio: how many subpages PTEs map, and a high bit while a PMD maps it
+    pincount           from v5.10 on: how many of the references are FOLL_PIN pins
+    mm_id_0, mm_id_mapcount_0, mm_id_1, mm_id_mapcount_1  of a folio, v6.18: two mms (0 = none) and how many mappings are theirs
+    """
+
+    refcount: Array
+    mapcount: Array
+    flags: Array
+    first_page: Array
+    mapping: Array
+    index: Array
+    content: Array
+    compound_mapcount: Array
+    large_mapcount: Array
+    nr_pages_mapped: Array
+    pincount: Array
+    mm_id_0: Array
+    mm_id_mapcount_0: Array
+    mm_id_1: Array
+    mm_id_mapcount_1: Array
+
+    def __init__(self, geometry: Geometry, nframes: int, costs: Costs) -> None:
+        if nframes < 2 * geometry.nr or nframes % geometry.nr:
+            right = f"a multiple of {geometry.nr} frames, at least {2 * geometry.nr}"
+            raise BadInput("memory", f"is {nframes} frames", right)
+        self.geometry = geometry
+        self.costs = costs
+        self.fields: Array = np.zeros((len(COLUMNS), nframes), np.int64)
+        """All fields at once, rows as COLUMNS; each of the arrays by name is one of its rows."""
+        for row, column in zip(self.fields, COLUMNS, strict=True):
+            setattr(self, column, row)
+        self.content.fill(JUNK)
+        self.buddy = Buddy(nframes, geometry.order)
+        self.in_use: Array = np.zeros(nframes // geometry.nr, np.int64)
+        """Allocated frames in each aligned block of a huge page's size."""
+        self.zero_page = self._reserve()
+
+    def _reserve(self) -> int:
+        pfn = self.alloc_pages(0)
+        assert pfn is not None, "memory of at least two blocks always has a first frame"
+        self.flags[pfn] |= PG_reserved
+        self.content[pfn] = 0
+        return pfn
+
+    # --- allocation -------------------------------------------------------------------------------------------------
+
+    def alloc_pages(self, order: int) -> int | None:
+        """`1 << order` frames with a refcount of 1 on the first; a compound page if order > 0. None when out of memory.
+
+        Contents are what was there before: whoever maps the page clears or copies it first.
+        """
+        pfn = self.buddy.alloc(order)
+        if pfn is None:
+            return None
+        part = slice(pfn, pfn + (1 << order))
+        self.refcount[part] = 0
+        self.mapcount[part] = -1
+        self.compound_mapcount[part] = self.large_mapcount[part] = -1
+        self.nr_pages_mapped[pfn] = self.pincount[pfn] = 0
+        self.mm_id_0[pfn] = self.mm_id_mapcount_0[pfn] = self.mm_id_1[pfn] = self.mm_id_mapcount_1[pfn] = 0
+        self.flags[part] = PG_used | PG_tail if order else PG_used
+        self.first_page[part] = pfn
+        self.mapping[part] = 0
+        self.index[part] = 0
+        self.refcount[pfn] = 1
+        if order:
+            self.flags[pfn] = PG_used | PG_head
+        self.in_use[pfn >> self.geometry.order] += 1 << order
+        return pfn
+
+    def free_pages(self, pfn: int, order: int) -> None:
+        """Give back what alloc_pages returned, or one page of a compound page that was split. Fills it with junk.
+
+        KernelBug if somebody still has a reference ("bad page").
+        """
+        part = slice(pfn, pfn + (1 << order))
+        if np.count_nonzero(self.refcount[part]):
+            raise KernelBug(f"pfn {pfn:#x} is freed with reference count {self.refcount[pfn]}")
+        self.flags[part] = 0
+        self.mapping[part] = JUNK
+        self.content[part] = JUNK
+        self.in_use[pfn >> self.geometry.order] -= 1 << order
+        self.buddy.free(pfn, order)
+
+    def marked(self, flag: int) -> tuple[int, ...]:
+        """The frames that have a flag which no free frame has, in address order."""
+        end = int(self.in_use.nonzero()[0][-1] + 1) << self.geometry.order  # the lowest free ones are taken first
+        return tuple((self.flags[:end] & flag).nonzero()[0].tolist())
+
+    def runs_in_blocks(self, pages: Array) -> tuple[tuple[int, int], ...]:
+        """Ascending pfns as (first, count) of those that lie one behind the other in the same block."""
+        if not len(pages):
+            return ()
+        cut = ((pages[1:] - pages[:-1] != 1) | (pages[1:] % self.geometry.nr == 0)).nonzero()[0] + 1
+        return tuple((int(pages[low]), high - low) for low, high in itertools.pairwise((0, *cut.tolist(), len(pages))))
+
+    def free_small_pages(self, first: int, count: int) -> None:
+        """The same for `count` single pages that lie one behind the other in one block."""
+        part = slice(first, first + count)
+        if np.count_nonzero(self.refcount[part]) or np.count_nonzero(self.flags[part] & PG_used) < count:
+            raise KernelBug(f"a page from pfn {first:#x} on is freed with a reference, or twice")
+        self.flags[part] = 0
+        self.mapping[part] = JUNK
+        self.content[part] = JUNK
+        self.in_use[first >> self.geometry.order] -= count
+        self.buddy.free_run(first, count)
+
+    # --- compound pages ---------------------------------------------------------------------------------------------
+
+    def is_compound(self, page: int) -> bool:
+        """PageCompound: head or tail."""
+        return bool(self.flags[page] & (PG_head | PG_tail))
+
+    def is_tail(self, page: int) -> bool:
+        """PageTail."""
+        return bool(self.flags[page] & PG_tail)
+
+    def compound_head(self, page: int) -> int:
+        """The head of the compound page that `page` is part of; `page` itself if it is not a tail."""
+        return int(self.first_page[page]) if self.flags[page] & PG_tail else page
+
+    def compound(self, head: int) -> slice:
+        """All pages of the compound page with this head; one page if it is not compound."""
+        return slice(head, head + self.geometry.nr) if self.flags[head] & PG_head else single(head)
+
+    def tails(self, head: int) -> slice:
+        """The tail pages of the huge page with this head."""
+        return slice(head + 1, head + self.geometry.nr)
+
+    def page_count(self, page: int) -> int:
+        """The reference count that counts for `page`: its head's."""
+        return int(self.refcount[self.compound_head(page)])
+
+    # --- atomic operations: each counts its read-modify-writes ---------------------------------------------------------
+
+    def ref_add(self, part: slice, n: int | Array) -> None:
+        """refcount += n on each page of `part`: one read-modify-write each."""
+        self.refcount[part] += n
+        self.costs.rmw += width(part)
+
+    def ref_one_by_one(self, page: int, n: int) -> None:
+        """n references of one page taken (or, negative, dropped) one at a time: as many read-modify-writes."""
+        self.refcount[page] += n
+        self.costs.rmw += abs(n)
+
+    def ref_inc_not_zero(self, page: int, n: int = 1) -> bool:
+        """get_page_unless_zero: take n references at once unless there is none; False for a tail or a free page."""
+        self.costs.rmw += 1
+        if self.refcount[page] == 0:
+            return False
+        self.refcount[page] += n
+        return True
+
+    def ref_freeze(self, page: int, count: int) -> bool:
+        """page_ref_freeze: if the reference count is `count`, set it to 0 in the same step, so that nobody can take one; else False."""
+        self.costs.rmw += 1
+        if self.refcount[page] != count:
+            return False
+        self.refcount[page] = 0
+        return True
+
+    def compound_map_add(self, head: int, n: int) -> None:
+        """compound_mapcount += n: one read-modify-write."""
+        self.compound_mapcount[head] += n
+        self.costs.rmw += 1
+
+    def nr_pages_mapped_add(self, head: int, n: int) -> None:
+        """_nr_pages_mapped += n: one read-modify-write."""
+        self.nr_pages_mapped[head] += n
+        self.costs.rmw += 1
+
+    def pincount_add(self, head: int, n: int) -> None:
+        """_pincount += n: one read-modify-write."""
+        self.pincount[head] += n
+        self.costs.rmw += 1
+
+    def maybe_dma_pinned(self, page: int) -> bool:
+        """page_maybe_dma_pinned: may somebody hold a FOLL_PIN pin on the page, or on the compound page that it is part of?"""
+        head = self.compound_head(page)
+        return bool(self.pincount[head] > 0 if self.is_compound(page) else self.refcount[page] >= GUP_PIN_COUNTING_BIAS)
+
+    def map_add(self, part: slice, n: int) -> None:
+        """_mapcount += n on each page of `part`: one read-modify-write each."""
+        self.mapcount[part] += n
+        self.costs.rmw += width(part)

@@ -1,0 +1,350 @@
+"""Page faults of private anonymous memory (mm/memory.c, do_huge_pmd_anonymous_page in mm/huge_memory.c)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from thplab.errors import EFAULT, ENOMEM, KILLED_BY_SIGBUS
+from thplab.hardware import page_tables as pt
+from thplab.hardware.frames import PG_reserved
+from thplab.hardware.steps import Routine, change, read, wait
+from thplab.kernel.address_space import AddressSpace, Vma
+from thplab.kernel.routines.cow import (
+    VM_FAULT_FALLBACK,
+    VM_FAULT_HWPOISON,
+    VM_FAULT_OOM,
+    do_huge_pmd_wp_page,
+    do_wp_page,
+    set_new_pte,
+    transparent_hugepage_enabled,
+)
+from thplab.kernel.routines.deposit import pgtable_trans_huge_deposit
+from thplab.kernel.routines.migration import migration_entry_wait
+from thplab.kernel.routines.rmap import anon_vma_prepare
+from thplab.kernel.routines.swap_fault import do_swap_page
+from thplab.kernel.system import System, routine
+
+
+@routine
+def access(system: System, mm: AddressSpace, start: int, end: int, value: int | None, unique: bool = False) -> Routine[int]:
+    """Touch every page of [start, end) as the process would: read it (`value` None) or store `value` in it.
+
+    With `unique`, the page at offset i gets value + i. Runs in user mode, without locks; what the page tables do not
+    allow is a page fault. Returns 0, -EFAULT where no VMA allows the access (the process would get SIGSEGV), -ENOMEM when a
+    fault finds no memory, or KILLED_BY_SIGBUS at poisoned memory: the process must end. Pages before that one have been touched.
+    """
+    page_size = system.geometry.page_size
+    write = value is not None
+    address = start
+    while address < end:
+        count = accessible(system, mm, address, end, write)
+        if count:
+            _touch(system, mm, address, count, value, step=(1 if unique else 0))
+            pages = "the page" if count == 1 else f"{count} pages"
+            yield change(f"{mm.name} {'writes' if write else 'reads'} {pages}", "The hardware finds a valid entry and marks it accessed.")
+            address += count * page_size
+            if unique and value is not None:
+                value += count
+            continue
+        yield read(f"{mm.name} {'writes' if write else 'reads'}: page fault", "No entry of the page table allows it.")
+        error = yield from do_page_fault(system, mm, address, write)
+        if error:
+            return error
+    return 0
+
+
+def accessible(system: System, mm: AddressSpace, address: int, end: int, write: bool) -> int:
+    """How many pages from `address` on, below `end`, the page tables let the process touch now, through one table.
+
+    At the grain of a race the answer is at most 1.
+    """
+    geometry, tables = system.geometry, system.tables
+    need = pt._PAGE_PRESENT | (pt._PAGE_RW if write else 0)
+    limit = (end - address) // geometry.page_size if system.whole else 1
+    pmd_table = tables.walk(mm.pgd, address, 1)
+    if pmd_table is None:
+        return 0
+    index = geometry.index(address, 0)
+    pmd = tables.get(pmd_table, geometry.index(address, 1))
+    if pt.pmd_trans_huge(pmd):
+        return min(limit, geometry.nr - index) if pmd & need == need else 0
+    if pt.pte_none(pmd):
+        return 0
+    row = tables.table[pt.pte_pfn(pmd)][index : index + limit]
+    refused = np.flatnonzero(row & np.uint64(need) != np.uint64(need))
+    return int(refused[0]) if len(refused) else len(row)
+
+
+def _touch(system: System, mm: AddressSpace, address: int, count: int, value: int | None, step: int) -> None:
+    """What the hardware does on an access that is allowed: accessed and dirty bits, and the store itself."""
+    geometry, tables = system.geometry, system.tables
+    bits = pt._PAGE_ACCESSED | (pt._PAGE_DIRTY if value is not None else 0)
+    pmd_table = tables.walk(mm.pgd, address, 1)
+    assert pmd_table is not None
+    index = geometry.index(address, 0)
+    pmd = tables.get(pmd_table, geometry.index(address, 1))
+    if pt.pmd_trans_huge(pmd):
+        tables.set(pmd_table, geometry.index(address, 1), pmd | bits)
+        pfns = np.arange(count) + pt.pte_pfn(pmd) + index
+    else:
+        entries = slice(index, index + count)
+        tables.change(pt.pte_pfn(pmd), entries, set_=bits)
+        pfns = (tables.table[pt.pte_pfn(pmd)][entries] & np.uint64(pt.PTE_PFN_MASK)).astype(np.int64) >> 12
+    if value is not None:
+        system.frames.content[pfns] = value + step * np.arange(count)
+
+
+@routine
+def do_page_fault(system: System, mm: AddressSpace, address: int, write: bool) -> Routine[int]:
+    """Handle a fault of `mm` at `address`. Returns 0 (try again), -EFAULT (SIGSEGV), KILLED_BY_SIGBUS or -ENOMEM."""
+    yield from system.cpus.lock(mm.mmap_sem, "shared")
+    vma = mm.find_vma(address)
+    allowed = vma is not None and bool(vma.prot & (pt.PROT_WRITE if write else pt.PROT_READ))
+    yield read(f"find the VMA: {'found' if vma else 'none'}{'' if allowed else ', access not allowed'}")
+    fault = VM_FAULT_OOM
+    if vma is not None and allowed:
+        fault = yield from handle_mm_fault(system, vma, address, write)
+    yield from system.cpus.unlock(mm.mmap_sem)
+    if not allowed:
+        return -EFAULT
+    if fault & VM_FAULT_HWPOISON:
+        return KILLED_BY_SIGBUS
+    return -ENOMEM if fault & VM_FAULT_OOM else 0
+
+
+@routine
+def handle_mm_fault(system: System, vma: Vma, address: int, write: bool) -> Routine[int]:
+    """Make the access at `address` possible, which `vma` allows. Called under mmap_sem (shared).
+
+    Returns 0 (done, or somebody else was quicker: the access is tried again), VM_FAULT_HWPOISON or VM_FAULT_OOM.
+    """
+    geometry, tables = system.geometry, system.tables
+    pmd_table = yield from pmd_alloc(system, vma.mm, address)
+    if pmd_table is None:
+        return VM_FAULT_OOM
+    index = geometry.index(address, 1)
+    pmd = tables.get(pmd_table, index)
+    yield read(f"read the PMD: {pt.entry_text(pmd)}")
+    if pt.pte_none(pmd) and transparent_hugepage_enabled(system, vma, address):
+        fault = yield from do_huge_pmd_anonymous_page(system, vma, address, pmd_table, write)
+        if not fault & VM_FAULT_FALLBACK:
+            return fault
+    elif pt.pmd_trans_splitting(pmd):
+        while pt.pmd_trans_splitting(tables.get(pmd_table, index)):
+            yield wait("the PMD is marked: the fault is tried again until the page is split")
+        return 0
+    elif pt.pmd_trans_huge(pmd):
+        if write and not pt.pte_write(pmd):
+            fault = yield from do_huge_pmd_wp_page(system, vma, address, pmd_table, pmd)
+            if not fault & VM_FAULT_FALLBACK:
+                return fault
+        else:
+            yield from huge_pmd_set_accessed(system, pmd_table, index, pmd, write)
+            return 0
+    pte_table = yield from pte_alloc(system, vma.mm, pmd_table, index)
+    if pte_table is None:
+        return VM_FAULT_OOM
+    if pte_table == 0:
+        return 0  # a huge page has appeared meanwhile
+    return (yield from handle_pte_fault(system, vma, address, pte_table, write))
+
+
+@routine
+def huge_pmd_set_accessed(system: System, pmd_table: int, index: int, pmd: int, write: bool) -> Routine[None]:
+    """A fault met a huge PMD that allows the access: mark it accessed, and by a write dirty, unless it has changed.
+
+    Whoever splits it is waited for.
+    """
+    lock = system.ptl(pmd_table)
+    yield from system.cpus.lock(lock)
+    if system.tables.get(pmd_table, index) == pmd:
+        system.tables.set(pmd_table, index, pt.mkyoung(pmd) | (pt._PAGE_DIRTY if write else 0))
+        yield change("PMD marked accessed" + (" and dirty" if write else ""))
+    yield from system.cpus.unlock(lock)
+
+
+@routine
+def pmd_alloc(system: System, mm: AddressSpace, address: int) -> Routine[int | None]:
+    """pfn of the PMD table for `address`, made together with the tables above it if missing; None when out of memory.
+
+    Called under mmap_sem (shared). Tables made before memory ran out stay: they are empty and freed with their VMA.
+    """
+    geometry, tables = system.geometry, system.tables
+    levels = range(geometry.levels - 1, 1, -1)
+    for level in levels:
+        upper = tables.walk(mm.pgd, address, level)
+        assert upper is not None, "made by the turn before"
+        if pt.pte_none(tables.get(upper, geometry.index(address, level))):
+            table = tables.alloc(level - 1)
+            if table is None:
+                return None
+            tables.link(upper, geometry.index(address, level), table)
+            yield change(f"allocate a {tables.name(table)}", "The way down to this address does not exist yet.")
+    return tables.walk(mm.pgd, address, 1)
+
+
+@routine
+def pte_alloc(system: System, mm: AddressSpace, pmd_table: int, index: int) -> Routine[int | None]:
+    """pfn of the PTE table under a PMD, made if there is none (__pte_alloc). 0 if the PMD is huge; None without memory."""
+    tables = system.tables
+    pmd = tables.get(pmd_table, index)
+    yield read(f"read the PMD: {pt.entry_text(pmd)}")
+    if pt.pte_none(pmd):
+        table = tables.alloc(0)
+        if table is None:
+            return None
+        yield change("allocate a PTE table")
+        yield from system.cpus.lock(system.ptl(pmd_table))
+        pmd = tables.get(pmd_table, index)
+        if pt.pte_none(pmd):
+            tables.link(pmd_table, index, table)
+            pmd = tables.get(pmd_table, index)
+            yield change("PMD = the PTE table")
+        else:
+            tables.free(table)
+            yield change("free the PTE table again", "Somebody else has filled the PMD meanwhile.")
+        yield from system.cpus.unlock(system.ptl(pmd_table))
+    return 0 if pt.pmd_trans_huge(pmd) else pt.pte_pfn(pmd)
+
+
+@routine
+def do_huge_pmd_anonymous_page(system: System, vma: Vma, address: int, pmd_table: int, write: bool) -> Routine[int]:
+    """Map a huge page at an empty PMD: a new one for a write, the huge zero page for a read.
+
+    Called under mmap_sem (shared). Returns 0, VM_FAULT_FALLBACK (no huge page is free: use small ones) or VM_FAULT_OOM.
+    On failure nothing stays but the event.
+    """
+    frames, tables, geometry = system.frames, system.tables, system.geometry
+    yield from anon_vma_prepare(system, vma)
+    if not write:
+        return (yield from set_huge_zero_page(system, vma, address, pmd_table))
+    page = frames.alloc_pages(geometry.order)
+    if page is None:
+        system.count_vm_event("thp_fault_fallback")
+        yield change("no huge page is free", "The fault falls back to small pages and counts thp_fault_fallback.")
+        return VM_FAULT_FALLBACK
+    yield change(
+        f"allocate a compound page of order {geometry.order}: {system.count} = 1",
+        "One reference from the start: this fault's, soon the mapping's.",
+    )
+    pgtable = tables.alloc(0)
+    if pgtable is None:
+        system.count_vm_event("thp_fault_fallback")
+        yield change("no memory for a PTE table to deposit", "The fault falls back to small pages and counts thp_fault_fallback.")
+        yield from system.scheme.put_pages(system, slice(page, page + 1))
+        return VM_FAULT_FALLBACK
+    yield change("allocate a PTE table to deposit", "It will be there when the PMD is split, so the split never has to allocate.")
+    frames.content[frames.compound(page)] = 0
+    yield change(f"clear the {geometry.size_text(geometry.nr)}")
+    lock = system.ptl(pmd_table)
+    yield from system.cpus.lock(lock)
+    index = geometry.index(address, 1)
+    if not pt.pte_none(tables.get(pmd_table, index)):
+        yield read("the PMD is taken: somebody else was quicker")
+        yield from system.cpus.unlock(lock)
+        tables.free(pgtable)
+        yield change("free the PTE table")
+        yield from system.scheme.put_pages(system, slice(page, page + 1))
+        return 0
+    anon_vma = vma.anon_vma
+    assert anon_vma is not None
+    haddr = address & -geometry.huge_size
+    system.page_add_new(frames.compound(page), anon_vma, vma.index(haddr, geometry.page_size))
+    yield from system.scheme.new_rmap(system, vma, page)
+    yield from pgtable_trans_huge_deposit(system, vma.mm, pmd_table, pgtable)
+    pmd = pt.mkyoung(pt.mk_huge_pmd(page, pt.pgprot(vma.prot)))
+    tables.set(pmd_table, index, pt.mkdirty(pt.mkwrite(pmd)) if vma.prot & pt.PROT_WRITE else pmd)
+    yield change("PMD = the huge page, writable", "One entry of the page table now maps all of it.")
+    if system.kernel.queues_new_thps:
+        yield from system.deferred_split_huge_page(page, partially_mapped=False)
+    system.count_vm_event("thp_fault_alloc")
+    yield from system.cpus.unlock(lock, event="thp_fault_alloc")
+    return 0
+
+
+@routine
+def set_huge_zero_page(system: System, vma: Vma, address: int, pmd_table: int) -> Routine[int]:
+    """Map the huge zero page read-only for a read fault. Returns as do_huge_pmd_anonymous_page."""
+    frames, tables, geometry = system.frames, system.tables, system.geometry
+    if not system.huge_zero_page:
+        page = frames.alloc_pages(geometry.order)
+        if page is None:
+            system.count_vm_event("thp_fault_fallback")
+            yield change("no huge page is free for the huge zero page")
+            return VM_FAULT_FALLBACK
+        frames.content[frames.compound(page)] = 0
+        frames.flags[frames.compound(page)] |= PG_reserved
+        system.huge_zero_page = page
+        system.count_vm_event("thp_zero_page_alloc")
+        yield change("allocate the huge zero page", "One zero-filled huge page serves all readers of untouched memory.")
+    pgtable = tables.alloc(0)
+    if pgtable is None:
+        return VM_FAULT_OOM
+    yield change("allocate a PTE table to deposit")
+    lock = system.ptl(pmd_table)
+    yield from system.cpus.lock(lock)
+    index = geometry.index(address, 1)
+    if pt.pte_none(tables.get(pmd_table, index)):
+        yield from pgtable_trans_huge_deposit(system, vma.mm, pmd_table, pgtable)
+        tables.set(pmd_table, index, pt.mkyoung(pt.mk_huge_pmd(system.huge_zero_page, pt.pgprot(vma.prot))))
+        yield change("PMD = the huge zero page, read-only", "It is nobody's memory: no mapping is counted.")
+    else:
+        tables.free(pgtable)
+        yield change("free the PTE table: somebody else was quicker")
+    yield from system.cpus.unlock(lock)
+    return 0
+
+
+@routine
+def handle_pte_fault(system: System, vma: Vma, address: int, pte_table: int, write: bool) -> Routine[int]:
+    """A fault below a table of PTEs: map a page, copy one, bring one back, or wait for a migration.
+
+    Returns 0, VM_FAULT_HWPOISON or VM_FAULT_OOM.
+    """
+    index = system.geometry.index(address, 0)
+    pte = system.tables.get(pte_table, index)
+    yield read(f"read the PTE: {pt.entry_text(pte)}")
+    if pt.pte_none(pte):
+        return (yield from do_anonymous_page(system, vma, address, pte_table, write))
+    if pt.is_migration_entry(pte):
+        yield from migration_entry_wait(system, pte_table, index, pte)
+        return 0
+    if pt.is_swap_entry(pte):
+        return (yield from do_swap_page(system, vma, address, pte_table, pte, write))
+    if pt.is_hwpoison_entry(pte):
+        return VM_FAULT_HWPOISON
+    if write and not pt.pte_write(pte):
+        return (yield from do_wp_page(system, vma, address, pte_table, pte))
+    return 0
+
+
+@routine
+def do_anonymous_page(system: System, vma: Vma, address: int, pte_table: int, write: bool) -> Routine[int]:
+    """Map a small page at an empty PTE: a new zero-filled one for a write, the shared zero page for a read.
+
+    Returns 0 or VM_FAULT_OOM; on failure nothing has changed.
+    """
+    frames, tables = system.frames, system.tables
+    index = system.geometry.index(address, 0)
+    lock = system.ptl(pte_table)
+    if not write:
+        yield from system.cpus.lock(lock)
+        if pt.pte_none(tables.get(pte_table, index)):
+            tables.set(pte_table, index, pt.mkspecial(pt.mkyoung(pt.mk_pte(frames.zero_page, pt.pgprot(vma.prot)))))
+            yield change("PTE = the zero page, read-only", "It is nobody's memory: no mapping is counted.")
+        yield from system.cpus.unlock(lock)
+        return 0
+    yield from anon_vma_prepare(system, vma)
+    page = frames.alloc_pages(0)
+    if page is None:
+        return VM_FAULT_OOM
+    frames.content[page] = 0
+    yield change(f"allocate and clear a small page, {system.page_name(page)}: {system.count} = 1")
+    yield from system.cpus.lock(lock)
+    if not pt.pte_none(tables.get(pte_table, index)):
+        yield from system.cpus.unlock(lock)
+        yield from system.scheme.put_pages(system, slice(page, page + 1))
+        return 0
+    yield from set_new_pte(system, vma, address, pte_table, page)
+    yield from system.cpus.unlock(lock)
+    return 0

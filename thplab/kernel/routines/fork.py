@@ -1,0 +1,279 @@
+"""fork: the child gets the parent's page tables with everything write-protected (kernel/fork.c, copy_* in mm/)."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from thplab.errors import EAGAIN, ENOMEM
+from thplab.hardware import page_tables as pt
+from thplab.hardware.frames import PG_anon_exclusive, single
+from thplab.hardware.steps import Routine, change, read
+from thplab.kernel.address_space import VM_DONTCOPY, VM_LOCKED, VM_WIPEONFORK, AddressSpace, Vma
+from thplab.kernel.routines.cow import alloc_small_pages, map_small_copies
+from thplab.kernel.routines.deposit import pgtable_trans_huge_deposit
+from thplab.kernel.routines.fault import pmd_alloc, pte_alloc
+from thplab.kernel.routines.huge_pmd import wait_split_huge_page
+from thplab.kernel.routines.ksm import ksm_enter
+from thplab.kernel.routines.rmap import anon_vma_lock
+from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
+from thplab.kernel.routines.swap import swap_duplicate
+from thplab.kernel.routines.unmap import exit_mmap
+from thplab.kernel.routines.walk import entry_range, pmd_at, pmd_ranges
+from thplab.kernel.system import System, routine
+
+
+@routine
+def dup_mmap(system: System, parent: AddressSpace, name: str) -> Routine[int]:
+    """Make the address space `name` as a copy of `parent`. Returns 0, or -ENOMEM with the child taken down again.
+
+    After a failure the parent keeps entries that became read-only: its next write finds them to be its own again.
+    """
+    yield from system.cpus.lock(parent.mmap_sem)
+    pgd = system.tables.alloc(system.geometry.levels - 1)
+    if pgd is None:
+        yield from system.cpus.unlock(parent.mmap_sem)
+        return -ENOMEM
+    child = system.new_mm(name, pgd)
+    child.regions.update(parent.regions)
+    yield change(f"a new process {name} with an empty page table")
+    if parent.name in system.ksm.mms:
+        yield from ksm_enter(system, child)
+    error = 0
+    vmas = tuple(vma for vma in parent.vmas if VM_DONTCOPY not in vma.flags)
+    for source in vmas:
+        vma = yield from dup_vma(system, source, child)
+        if VM_WIPEONFORK not in source.flags:
+            error = yield from copy_page_range(system, vma, source)
+        if error:
+            break
+    system.share_files(parent.name, name)
+    yield from system.cpus.flush_tlb(f"all of {parent.name}", f"{parent.name}'s entries have become read-only.")
+    yield from system.cpus.unlock(parent.mmap_sem)
+    if error:
+        yield from exit_mmap(system, child)
+    return error
+
+
+@routine
+def dup_vma(system: System, source: Vma, child: AddressSpace) -> Routine[Vma]:
+    """Copy a VMA into the child and put the copy into every anon_vma of the parent's, behind it (anon_vma_fork).
+
+    Memory that is locked in the parent is not in the child. A VMA that is wiped there shares no page with the parent's.
+    """
+    vma = Vma(child, source.start, source.end, source.prot, source.flags - {VM_LOCKED}, source.pgoff)
+    if not source.chain or VM_WIPEONFORK in source.flags:
+        child.insert(vma)
+        yield change("copy the VMA")
+        return vma
+    lock = anon_vma_lock(source.chain[0])
+    yield from system.cpus.lock(lock)
+    vma.chain = [system.new_anon_vma(source.chain[0].root), *source.chain]
+    child.insert(vma)
+    yield change("copy the VMA and link it into the reverse map", "From the pages of the parent the kernel must find the child, too.")
+    yield from system.cpus.unlock(lock)
+    return vma
+
+
+@routine
+def copy_page_range(system: System, vma: Vma, source: Vma) -> Routine[int]:
+    """Copy the page-table entries under `source` to the child's `vma`. Called under the parent's mmap_sem (exclusive).
+
+    Returns 0 or -ENOMEM. A VMA without an anon_vma has no pages of its own and is left to be faulted in.
+    """
+    if not source.chain:
+        return 0
+    ranges = pmd_ranges(system.geometry, source.start, source.end)
+    for address, stop in ranges:
+        found = pmd_at(system, source.mm, address)
+        if found is None or pt.pte_none(found[2]):
+            continue
+        yield read(f"read the parent's PMD: {pt.entry_text(found[2])}")
+        pmd_table = yield from pmd_alloc(system, vma.mm, address)
+        if pmd_table is None:
+            return -ENOMEM
+        if pt.pmd_trans_huge(found[2]):
+            error = yield from copy_huge_pmd(system, vma, pmd_table, source, address)
+            if error != -EAGAIN:
+                if error:
+                    return error
+                continue
+            found = pmd_at(system, source.mm, address)
+            assert found is not None
+            yield read(f"read the parent's PMD again: {pt.entry_text(found[2])}")
+        pte_table = yield from pte_alloc(system, vma.mm, pmd_table, found[1])
+        if not pte_table:
+            return -ENOMEM
+        low, high = entry_range(system.geometry, address, stop)
+        error = yield from copy_pte_range(system, vma, source, pte_table, pt.pte_pfn(found[2]), address, low, high)
+        if error:
+            return error
+    return 0
+
+
+def needs_copy_for_dma(system: System, source: Vma, pages: slice) -> npt.NDArray[np.bool_]:
+    """Which of these pages a fork must copy at once: the parent's own ones that a driver may have pinned with FOLL_PIN.
+
+    If the child shared them, the parent's next write would go to a copy, and the driver would hold the wrong page.
+    """
+    frames = system.frames
+    needs = np.zeros(pages.stop - pages.start, np.bool_)
+    if source.mm.has_pinned:
+        own = (frames.flags[pages] & PG_anon_exclusive) != 0 if system.kernel.anon_exclusive else ~needs
+        needs = own & np.array([frames.maybe_dma_pinned(pfn) for pfn in range(pages.start, pages.stop)])
+    return needs
+
+
+@routine
+def copy_huge_pmd(system: System, vma: Vma, pmd_table: int, source: Vma, address: int) -> Routine[int]:
+    """Let the child map the parent's huge page with a PMD of its own; both PMDs become read-only.
+
+    Called under the parent's mmap_sem (exclusive). Returns 0; -ENOMEM (no table to deposit), with nothing changed; or -EAGAIN: the
+    parent's PMD is not huge any more. Either a page split was quicker, and is over; or a driver has pinned the page for DMA, and
+    the child needs copies of its own: then the parent's PMD was split here.
+    """
+    tables, index = system.tables, system.geometry.index(address, 1)
+    pgtable = tables.alloc(0)
+    if pgtable is None:
+        return -ENOMEM
+    yield change("allocate a PTE table to deposit for the child", "Each huge PMD has its own spare table.")
+    source_table = tables.walk(source.mm.pgd, address, 1)
+    assert source_table is not None
+    child_lock, parent_lock = system.ptl(pmd_table), system.ptl(source_table)
+    yield from system.cpus.lock(child_lock)
+    yield from system.cpus.lock(parent_lock)
+    pmd = tables.get(source_table, index)
+    page = pt.pte_pfn(pmd)
+    yield read(f"read the parent's PMD: {pt.entry_text(pmd)}")
+    splitting = pt.pmd_trans_splitting(pmd)
+    huge = pt.pmd_trans_huge(pmd) and not splitting
+    pinned = huge and page != system.huge_zero_page and bool(needs_copy_for_dma(system, source, single(page))[0])
+    if not huge or pinned:
+        yield from system.cpus.unlock(parent_lock)
+        yield from system.cpus.unlock(child_lock)
+        tables.free(pgtable)
+        yield change("free the PTE table again")
+        if pinned:
+            yield from split_huge_pmd(system, source, address)
+        if splitting:
+            yield from wait_split_huge_page(system, source)
+        return -EAGAIN
+    if page != system.huge_zero_page:
+        yield from system.scheme.get_pages(system, single(page))
+        yield from system.scheme.dup_pmd_rmap(system, vma, page)
+        yield from pmdp_set_wrprotect(system, source_table, index, pmd)
+    yield from pgtable_trans_huge_deposit(system, vma.mm, pmd_table, pgtable)
+    keeps_young = page == system.huge_zero_page and system.kernel.fork_keeps_zero_young
+    tables.set(pmd_table, index, pmd if keeps_young else pt.mkold(pt.wrprotect(pmd)))
+    yield change("the child's PMD = the same huge page, read-only")
+    yield from system.cpus.unlock(parent_lock)
+    yield from system.cpus.unlock(child_lock)
+    return 0
+
+
+@routine
+def pmdp_set_wrprotect(system: System, pmd_table: int, index: int, pmd: int) -> Routine[None]:
+    """Make the parent's huge PMD read-only; its page is not the parent's own any more. Called under the lock of the table."""
+    system.tables.set(pmd_table, index, pt.wrprotect(pmd))
+    system.frames.flags[pt.pte_pfn(pmd)] &= ~PG_anon_exclusive
+    yield change("the parent's PMD becomes read-only", "The memory is shared now: whoever writes first must copy.")
+
+
+@routine
+def copy_pte_range(
+    system: System, vma: Vma, source: Vma, pte_table: int, source_table: int, address: int, low: int, high: int
+) -> Routine[int]:
+    """Copy the PTEs [low, high) from `address` on: each page gets one more reference and mapping, both PTEs become read-only.
+
+    Of a page that is pinned for DMA the child gets a copy. Returns 0, or -ENOMEM if there is no memory for one.
+    """
+    tables = system.tables
+    child_lock, parent_lock = system.ptl(pte_table), system.ptl(source_table)
+    yield from system.cpus.lock(child_lock)
+    yield from system.cpus.lock(parent_lock)
+    runs = tables.runs(source_table, low, high)
+    yield read("read the parent's PTEs")
+    error = 0
+    for run in runs:
+        copied = copied_parts(system, source, run)
+        for part in copied:
+            at = address + (part.start - low) * system.geometry.page_size
+            error = error or (yield from copy_present_pages(system, vma, at, pte_table, run.cut(part.start, part.stop).pages))
+        parts = tuple(part for rest in between(run.entries, copied) for part in system.each(rest))
+        for part in parts:
+            if run.kind == "migration":
+                tables.change(source_table, part, clear=pt._SWP_TYPE | pt._SWP_EXCLUSIVE, set_=pt._SWP_MIGRATION_READ)
+                yield change("the parent's migration entry becomes read-only")
+            if run.kind == "swap":
+                yield from swap_duplicate(system, run.cut(part.start, part.stop).pages)
+                tables.change(source_table, part, clear=pt._SWP_EXCLUSIVE)
+                yield change("the parent's swap entry is shared")
+            if run.kind == "page":
+                tables.change(source_table, part, clear=pt._PAGE_RW)
+                system.frames.flags[run.cut(part.start, part.stop).pages] &= ~PG_anon_exclusive
+                yield change("the parent's PTEs become read-only")
+                pages = run.cut(part.start, part.stop).pages
+                yield from system.scheme.get_pages(system, pages)
+                yield from system.scheme.add_pte_rmap(system, vma, pages)
+            tables.table[pte_table][part] = tables.table[source_table][part]
+            if run.kind == "page":
+                tables.change(pte_table, part, clear=pt._PAGE_ACCESSED)
+            yield change("the child's PTEs = the same entries, not yet accessed")
+    yield from system.cpus.unlock(parent_lock)
+    yield from system.cpus.unlock(child_lock)
+    return error
+
+
+def copied_parts(system: System, source: Vma, run: pt.Run) -> tuple[slice, ...]:
+    """The entries of a run whose pages a fork must copy at once, at the machine's grain."""
+    if run.kind != "page":
+        return ()
+    needs = np.concatenate(([False], needs_copy_for_dma(system, source, run.pages), [False]))
+    borders = (np.flatnonzero(needs[1:] != needs[:-1]) + run.start).tolist()
+    return tuple(part for low, high in zip(borders[::2], borders[1::2], strict=True) for part in system.each(slice(low, high)))
+
+
+def between(whole: slice, parts: tuple[slice, ...]) -> tuple[slice, ...]:
+    """What `parts`, in order, leave of `whole`."""
+    borders = [whole.start, *(border for part in parts for border in (part.start, part.stop)), whole.stop]
+    return tuple(slice(low, high) for low, high in zip(borders[::2], borders[1::2], strict=True) if low < high)
+
+
+@routine
+def copy_present_pages(system: System, vma: Vma, address: int, pte_table: int, pages: slice) -> Routine[int]:
+    """Give the child copies of pages that are pinned in the parent, from `address` on, under the locks of both tables.
+
+    Returns 0, or -ENOMEM with nothing changed.
+    """
+    new = alloc_small_pages(system, pages.stop - pages.start)
+    if not new:
+        return -ENOMEM
+    yield change(f"allocate {len(new)} small pages")
+    system.frames.content[np.array(new)] = system.frames.content[pages]
+    yield change(f"copy {system.geometry.size_text(len(new))}", "A driver works on the parent's pages: the child must not share them.")
+    bits = pt.mkdirty(pt.mkwrite(pt.pgprot(vma.prot)) if vma.prot & pt.PROT_WRITE else pt.pgprot(vma.prot))
+    yield from map_small_copies(system, vma, address, pte_table, new, pt.mkyoung(bits))
+    return 0
+
+
+# --- mutants ----------------------------------------------------------------------------------------------------------
+
+
+def forgets_write_protection(system: System, pmd_table: int, index: int, pmd: int) -> Routine[None]:
+    """pmdp_set_wrprotect that leaves the parent's PMD as it is."""
+    yield read("the parent's PMD stays as it is")
+
+
+def keeps_the_exclusive_flag(system: System, pmd_table: int, index: int, pmd: int) -> Routine[None]:
+    """pmdp_set_wrprotect that write-protects the PMD, but lets the page go on saying that it is one process's own."""
+    system.tables.set(pmd_table, index, pt.wrprotect(pmd))
+    yield change("the parent's PMD becomes read-only")
+
+
+def leaves_the_child_out(system: System, source: Vma, child: AddressSpace) -> Routine[Vma]:
+    """dup_vma that does not put the child's VMA into the anon_vmas of the parent's."""
+    vma = Vma(child, source.start, source.end, source.prot, source.flags - {VM_LOCKED}, source.pgoff)
+    vma.chain = [system.new_anon_vma(source.chain[0].root)] if source.chain else []
+    child.insert(vma)
+    yield change("copy the VMA")
+    return vma

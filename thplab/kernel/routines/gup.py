@@ -1,0 +1,347 @@
+"""get_user_pages: how a driver gets hold of a process's pages (mm/gup.c, arch/x86/mm/gup.c), and how it lets go."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+from thplab.errors import EFAULT, ENOMEM
+from thplab.hardware import page_tables as pt
+from thplab.hardware.frames import GUP_PIN_COUNTING_BIAS, PG_anon, PG_dirty, PG_referenced, single, width
+from thplab.hardware.steps import Routine, change, read
+from thplab.kernel.address_space import AddressSpace, Vma
+from thplab.kernel.routines.cow import VM_FAULT_HWPOISON, VM_FAULT_OOM
+from thplab.kernel.routines.fault import handle_mm_fault
+from thplab.kernel.routines.huge_pmd import wait_split_huge_page
+from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
+from thplab.kernel.routines.walk import pmd_at
+from thplab.kernel.system import Pin, System, routine
+
+
+@routine
+def get_user_pages(
+    system: System,
+    mm: AddressSpace,
+    start: int,
+    end: int,
+    pin: Pin,
+    write: bool,
+    touch: bool = True,
+    fast: bool = True,
+    split: bool = False,
+) -> Routine[int]:
+    """A driver takes one reference on each page of [start, end), as `pin` says, which has no pages yet, and remembers them.
+
+    With `touch` the pages count as referenced from then on (FOLL_TOUCH). It tries without a lock first if it may (`fast`).
+    With `split` it wants small pages (FOLL_SPLIT) and faults nothing in.
+    Returns 0, or -EFAULT / -ENOMEM where a page cannot be faulted in; then the references taken so far are dropped.
+    """
+    if pin.foll_pin and not mm.has_pinned:
+        mm.has_pinned = True
+        yield change(f"{mm.name} has pinned pages", "A fork has to look out for them from now on.")
+    pages: tuple[int, ...] = ()
+    if fast:
+        pages = yield from get_user_pages_fast(system, mm, start, end, write, pin.foll_pin)
+    address = start + len(pages) * system.geometry.page_size
+    error = 0
+    while address < end and not error:
+        page = yield from get_user_page(system, mm, address, write, pin.foll_pin, split)
+        if page >= 0:
+            pages += (page,)
+            address += system.geometry.page_size
+        else:
+            error = page
+    if error:
+        yield from put_user_pages(system, pages, pin.foll_pin)
+        return error
+    if pin.foll_pin and system.kernel.coalesces_pins and len(pages) > 1 and (kept := one_of_each_folio(system, pages)):
+        counts = tuple(sum(system.frames.compound_head(p) == system.frames.compound_head(first) for p in pages) for first in kept)
+        for i in range(len(kept)):
+            yield from unpin_user_folio(system, kept[i], counts[i] - 1)
+        pages = kept
+    system.pins[pin.name] = replace(pin, pages=pages)
+    if touch:
+        mark_referenced(system, pages)
+    yield change(
+        f"the driver holds {len(pages)} {'pages' if len(pages) > 1 else 'page'} as {pin.name!r}", "It may read or write them at any time."
+    )
+    return 0
+
+
+def mark_referenced(system: System, pages: tuple[int, ...]) -> None:
+    """Set PG_referenced on small pages and on the heads of others, as long as they are anonymous memory."""
+    for head in {system.frames.compound_head(page) for page in pages}:
+        if system.frames.flags[head] & PG_anon:
+            system.frames.flags[head] |= PG_referenced
+
+
+@routine
+def unpin_user_folio(system: System, page: int, count: int) -> Routine[None]:
+    """Drop `count` FOLL_PIN pins of the folio that `page` is part of at once; one at least is left."""
+    head = system.frames.compound_head(page)
+    system.frames.ref_add(single(head), -count)
+    system.frames.pincount_add(head, -count)
+    yield change(f"head {system.count} -= {count}, _pincount -= {count}", "One pin keeps the whole folio: the driver needs no more.")
+
+
+def one_of_each_folio(system: System, pages: tuple[int, ...]) -> tuple[int, ...]:
+    """The first of `pages` in each large folio, if they go through large folios without a gap; else nothing (io_coalesce_buffer)."""
+    frames, nr = system.frames, system.geometry.nr
+    kept = [pages[0]]
+    for before, page in pairwise(pages):
+        if page == before + 1 and frames.compound_head(page) == frames.compound_head(before):
+            continue
+        if (before + 1) % nr or page % nr:
+            return ()
+        kept.append(page)
+    return tuple(kept) if all(frames.is_compound(page) for page in kept) else ()
+
+
+@routine
+def get_user_pages_fast(
+    system: System, mm: AddressSpace, start: int, end: int, write: bool, foll_pin: bool = False
+) -> Routine[tuple[int, ...]]:
+    """Pin pages from `start` on by reading the page tables without a lock; returns the pfns of as many as it could.
+
+    Interrupts are off, so the tables cannot go away below it: whoever takes entries away flushes the TLB, and that
+    flush waits for this CPU.
+    """
+    geometry = system.geometry
+    pages: tuple[int, ...] = ()
+    yield from system.cpus.local_irq_disable("No lock is taken: a TLB flush cannot finish while this CPU is deaf to it.")
+    address = start
+    while address < end:
+        found = pmd_at(system, mm, address)
+        pmd = found[2] if found else 0
+        yield read(f"read the PMD: {pt.entry_text(pmd)}")
+        if not _usable(pmd, write) or pt.pmd_trans_splitting(pmd):
+            break
+        if pt.pmd_trans_huge(pmd):
+            stop = min(end, (address & -geometry.huge_size) + geometry.huge_size)
+            count = (stop - address) // geometry.page_size
+            first = pt.pte_pfn(pmd) + geometry.index(address, 0)
+            assert found is not None, "a usable PMD was found"
+            taken = yield from gup_get_pages(system, found[0], found[1], pmd, slice(first, first + count), foll_pin)
+            if not taken:
+                break
+            pages += tuple(range(first, first + count))
+            address = stop
+            continue
+        pte = system.tables.get(pt.pte_pfn(pmd), geometry.index(address, 0))
+        yield read(f"read the PTE: {pt.entry_text(pte)}")
+        if not _usable(pte, write) or pt.pte_special(pte):
+            break
+        taken = yield from gup_get_pages(
+            system, pt.pte_pfn(pmd), geometry.index(address, 0), pte, single(pt.pte_pfn(pte)), foll_pin
+        )
+        if not taken:
+            break
+        pages += (pt.pte_pfn(pte),)
+        address += geometry.page_size
+    yield from system.cpus.local_irq_enable()
+    return pages
+
+
+@routine
+def gup_get_pages(system: System, table: int, index: int, entry: int, pages: slice, foll_pin: bool) -> Routine[bool]:
+    """GUP-fast takes a reference for each of `pages`, which `entry`, read before, maps. Called with interrupts off.
+
+    Where a split freezes the count, none is taken from a count of 0, and the entry is read again afterwards: if it has changed, the
+    references are dropped. Returns False then, with nothing held; the slow way has to be gone.
+    """
+    frames, count, huge = system.frames, width(pages), pt.pmd_trans_huge(entry)
+    head = frames.compound_head(pages.start)
+    if not system.kernel.freezes_refcount:
+        if not huge:
+            yield from grab_page(system, pages.start, foll_pin)
+            return True
+        yield from system.scheme.get_tail_pins(system, head, pages)
+        frames.ref_add(single(head), count)
+        if foll_pin:
+            frames.pincount_add(head, count)
+        yield change(
+            f"head {system.count} += {count}", "One add for all pages of this huge page: a pin of a tail is a reference on the head."
+        )
+        return True
+    large = frames.is_compound(head)
+    refs, name = (count, "head") if large else (GUP_PIN_COUNTING_BIAS if foll_pin else 1, system.page_name(head))
+    if not frames.ref_inc_not_zero(head, refs):
+        yield read(f"try_get: {name} {system.count} is 0, no reference", "Somebody is splitting or freeing the page.")
+        return False
+    if foll_pin and large:
+        frames.pincount_add(head, count)
+    yield change(f"try_get: {name} {system.count} += {refs}", "One add, unless the count is 0. A tail's reference is on the head.")
+    same = system.tables.get(table, index) == entry and frames.compound_head(pages.start) == head
+    entry_name, now = "PMD" if huge else "PTE", "the same" if same else "changed"
+    yield read(f"read the {entry_name} again: {now}", "Until now nothing said that the page is still mapped.")
+    if not same:
+        if foll_pin and large:
+            frames.pincount_add(head, -count)
+        frames.ref_one_by_one(head, 1 - refs)
+        yield from system.scheme.put_pages(system, single(head))
+    return same
+
+
+def _usable(entry: int, write: bool) -> bool:
+    """Does the entry let a user read (or write) through it."""
+    need = pt._PAGE_PRESENT | pt._PAGE_USER | (pt._PAGE_RW if write else 0)
+    return entry & need == need
+
+
+@routine
+def get_user_page(
+    system: System, mm: AddressSpace, address: int, write: bool, foll_pin: bool = False, split: bool = False
+) -> Routine[int]:
+    """The slow way for one page: fault it in, then take the reference under the page table lock (follow_page).
+
+    Holds mmap_sem (shared) all the while. With `split` it faults nothing in. Returns the pfn, or -EFAULT / -ENOMEM.
+    """
+    yield from system.cpus.lock(mm.mmap_sem, "shared")
+    vma = mm.find_vma(address)
+    allowed = vma is not None and bool(vma.prot & (pt.PROT_WRITE if write else pt.PROT_READ))
+    yield read("find the VMA: " + ("it allows the access" if allowed else "none that allows the access"))
+    result: int | None = None if allowed else -EFAULT
+    while result is None and vma is not None:
+        result = yield from follow_page(system, vma, address, write, foll_pin, split, touch=True)
+        if result is None and split:
+            result = -EFAULT
+        elif result is None:
+            fault = yield from handle_mm_fault(system, vma, address, write)
+            result = -ENOMEM if fault & VM_FAULT_OOM else -EFAULT if fault & VM_FAULT_HWPOISON else None
+    yield from system.cpus.unlock(mm.mmap_sem)
+    assert result is not None
+    return result
+
+
+@routine
+def follow_page(
+    system: System, vma: Vma, address: int, write: bool, foll_pin: bool = False, split: bool = False, touch: bool = False
+) -> Routine[int | None]:
+    """Take a reference on the page that is mapped at `address`; returns its pfn, or None if it must be faulted in.
+
+    With `split` a huge page is split first (FOLL_SPLIT), with `touch` a huge PMD counts as used from then on, and a page that is to be
+    written as dirty (FOLL_TOUCH). A huge page that somebody else is splitting is waited for.
+    """
+    geometry = system.geometry
+    found = pmd_at(system, vma.mm, address)
+    pmd = found[2] if found else 0
+    yield read(f"read the PMD: {pt.entry_text(pmd)}")
+    if found is None or pt.pte_none(pmd):
+        return None
+    huge = pt.pmd_trans_huge(pmd)
+    if huge and split:
+        yield from split_huge_pmd(system, vma, address)
+        return (yield from follow_page(system, vma, address, write, foll_pin, touch=touch))
+    table = found[0] if huge else pt.pte_pfn(pmd)
+    index = found[1] if huge else geometry.index(address, 0)
+    lock = system.ptl(table)
+    yield from system.cpus.lock(lock)
+    entry = system.tables.get(table, index)
+    yield read(f"read the entry: {pt.entry_text(entry)}")
+    page: int | None = None
+    splitting = huge and pt.pmd_trans_splitting(entry)
+    if not splitting and _usable(entry, write) and pt.pmd_trans_huge(entry) == huge:
+        page = pt.pte_pfn(entry) + (geometry.index(address, 0) if huge else 0)
+        yield from grab_page(system, page, foll_pin)
+        if huge and touch:
+            system.tables.set(table, index, pt.mkdirty(pt.mkyoung(entry)))
+            yield change("PMD marked accessed and dirty", "The driver may read or write at any time.")
+        elif touch and write and not entry & pt._PAGE_DIRTY:
+            system.frames.flags[system.frames.compound_head(page)] |= PG_dirty
+            yield change("PG_dirty set", "The driver may write at any time: reclaim must keep the contents.")
+    yield from system.cpus.unlock(lock)
+    if splitting:
+        yield from wait_split_huge_page(system, vma)
+        return (yield from follow_page(system, vma, address, write, foll_pin, touch=touch))
+    return page
+
+
+@routine
+def grab_page(system: System, page: int, foll_pin: bool) -> Routine[None]:
+    """Take a reference on a page that stays mapped meanwhile (try_grab_page); a FOLL_PIN one can be told from the others afterwards."""
+    frames = system.frames
+    if not foll_pin:
+        yield from system.scheme.get_pages_foll(system, single(page))
+    elif frames.is_compound(page):
+        head = frames.compound_head(page)
+        frames.ref_one_by_one(head, 1)
+        frames.pincount_add(head, 1)
+        yield change(f"head {system.count} += 1, _pincount += 1", "One of the references is a pin of a driver that uses the contents.")
+    else:
+        frames.ref_add(single(page), GUP_PIN_COUNTING_BIAS)
+        yield change(f"{system.page_name(page)} {system.count} += {GUP_PIN_COUNTING_BIAS}", "A small page has no count for pins.")
+
+
+@routine
+def exit_files(system: System, name: str) -> Routine[None]:
+    """A process that exits closes its files: pins that nobody else has a file for are let go."""
+    mine = tuple(pin for pin in system.pins.values() if name in pin.files)
+    for pin in mine:
+        if pin.files == {name}:
+            yield from release_pages(system, pin.name)
+        else:
+            system.pins[pin.name] = replace(pin, files=pin.files - {name})
+            yield change(f"{name} closes the file of {pin.name!r}")
+
+
+@routine
+def release_pages(system: System, name: str) -> Routine[int]:
+    """The driver lets go of the pages that it holds as `name`, which exists. Returns 0."""
+    pin = system.pins.pop(name)
+    yield from put_user_pages(system, pin.pages, pin.foll_pin)
+    return 0
+
+
+@routine
+def put_user_pages(system: System, pages: tuple[int, ...], foll_pin: bool = False) -> Routine[None]:
+    """Drop one reference, or FOLL_PIN pin, on each of `pages`."""
+    frames = system.frames
+    done = 0
+    while done < len(pages):
+        part = _neighbours(system, pages, done)
+        if foll_pin and frames.is_compound(part.start):
+            frames.pincount_add(frames.compound_head(part.start), part.start - part.stop)
+            yield change(f"head _pincount -= {part.stop - part.start}")
+        elif foll_pin:
+            frames.ref_add(part, 1 - GUP_PIN_COUNTING_BIAS)  # the last one is dropped below
+            yield change(f"{system.page_name(part.start)} {system.count} -= {GUP_PIN_COUNTING_BIAS - 1}")
+        yield from system.scheme.put_pages(system, part)
+        done += part.stop - part.start
+
+
+def _neighbours(system: System, pages: tuple[int, ...], first: int) -> slice:
+    """The longest part from `pages[first]` on: consecutive pfns inside one compound page, or one small page."""
+    page = pages[first]
+    if not system.frames.is_compound(page):
+        return single(page)
+    end = system.frames.compound(system.frames.compound_head(page)).stop
+    count = 1
+    while first + count < len(pages) and pages[first + count] == page + count < end:
+        count += 1
+    return slice(page, page + count)
+
+
+# --- mutants ----------------------------------------------------------------------------------------------------------
+
+
+def pins_the_tail(system: System, table: int, index: int, entry: int, pages: slice, foll_pin: bool) -> Routine[bool]:
+    """gup_get_pages that takes the reference on the very page, also if that is a tail."""
+    system.frames.ref_add(pages, 1)
+    yield change(f"{system.pages_text(pages)} {system.count} += 1")
+    return True
+
+
+def forgets_that_it_has_pinned(
+    system: System, mm: AddressSpace, start: int, end: int, pin: Pin, write: bool, touch: bool = True
+) -> Routine[int]:
+    """get_user_pages that leaves no note in the mm for a fork to find."""
+    right = get_user_pages.__wrapped__  # type: ignore[attr-defined]
+    result: int = yield from right(system, mm, start, end, pin, write, touch)
+    mm.has_pinned = False
+    return result
+
+
+def forgets_the_pincount(system: System, pages: tuple[int, ...], foll_pin: bool = False) -> Routine[None]:
+    """put_user_pages that drops the references of a FOLL_PIN pin, but not the pin itself."""
+    right = put_user_pages.__wrapped__  # type: ignore[attr-defined]
+    yield from right(system, pages, foll_pin and not system.frames.is_compound(pages[0]))

@@ -1,0 +1,58 @@
+"""The lists on which somebody works on pages, and the batches in which a CPU collects pages that change between lists (mm/swap.c)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from thplab.hardware.frames import Frames, PG_lazyfree_batch, PG_lru, PG_swapbacked, PG_swapcache, width
+from thplab.hardware.steps import Routine, change
+from thplab.kernel.address_space import VM_LOCKED
+from thplab.kernel.routines.rmap import rmap_walk_page
+from thplab.kernel.routines.walk import mapped_page
+from thplab.kernel.system import System, routine
+
+PAGEVEC_SIZE = 31
+"""Pages of a batch: the last one that fits in has all of them carried out. Seen on 6.18; the recordings of older kernels show no batch
+(tests/truth/README.md, part A: drained after every operation)."""
+
+
+def batch_is_full(frames: Frames) -> bool:
+    """Do as many pages wait for MADV_FREE as a batch takes?"""
+    return len(frames.marked(PG_lazyfree_batch)) >= PAGEVEC_SIZE
+
+
+def is_unevictable(system: System, page: int) -> bool:
+    """PG_unevictable of a small page: does a VMA that is locked in memory map it? Then reclaim has it on no list of its own."""
+    locked = [(vma, address) for vma, address in rmap_walk_page(system, page) if VM_LOCKED in vma.flags]
+    return any(mapped_page(system, vma.mm, address) == page for vma, address in locked)
+
+
+@dataclass(eq=False)
+class PageList:
+    """Pages that somebody has taken off the LRU to work on them: small ones and heads, each with a reference that is the list's."""
+
+    pages: list[int] = field(default_factory=list)
+
+    @property
+    def key(self) -> str:
+        return f"page list {self.pages}"
+
+
+@routine
+def lru_add_drain(system: System) -> Routine[None]:
+    """Carry out what waits in the batches: MADV_FREE of small pages. A page that was freed meanwhile is in none."""
+    waiting = system.frames.marked(PG_lazyfree_batch)
+    for page in waiting:
+        yield from lru_lazyfree(system, page)
+
+
+@routine
+def lru_lazyfree(system: System, page: int) -> Routine[None]:
+    """Tell reclaim that it need not keep the contents of `page`, small or a head, unless it is in the swap cache or off the LRU."""
+    frames = system.frames
+    flags = int(frames.flags[page])
+    frames.flags[page] &= ~PG_lazyfree_batch
+    if flags & PG_swapbacked and flags & PG_lru and not flags & PG_swapcache:
+        frames.flags[page] &= ~PG_swapbacked
+        system.count_vm_event("pglazyfree", width(frames.compound(page)))
+        yield change(f"{system.page_name(page)}: PG_swapbacked cleared", "Reclaim need not keep the contents unless somebody writes again.")

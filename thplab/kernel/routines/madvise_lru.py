@@ -1,0 +1,228 @@
+"""Advice about how soon pages may go: MADV_COLD, MADV_PAGEOUT, MADV_FREE (mm/madvise.c).
+
+All three leave pages alone that others share, and split a huge page of which only a part is meant; if that is refused they go
+on and still return 0.
+"""
+
+from __future__ import annotations
+
+from thplab.errors import EINVAL
+from thplab.hardware import page_tables as pt
+from thplab.hardware.frames import PG_dirty, PG_lazyfree_batch, PG_lru, PG_swapcache, single, width
+from thplab.hardware.steps import Routine, change, read
+from thplab.kernel.address_space import VM_LOCKED, AddressSpace, Vma
+from thplab.kernel.routines.lru import batch_is_full, is_unevictable, lru_add_drain, lru_lazyfree
+from thplab.kernel.routines.swap import free_swap_and_cache, try_to_free_swap
+from thplab.kernel.routines.vmscan import shrink_page_list, split_locked
+from thplab.kernel.routines.walk import entry_range, pmd_at, pmd_ranges
+from thplab.kernel.system import System, routine
+
+COLD, PAGEOUT, FREE = "cold", "pageout", "free"
+
+
+@routine
+def madvise_lru(system: System, mm: AddressSpace, start: int, end: int, advice: str) -> Routine[int]:
+    """Follow COLD, PAGEOUT or FREE for [start, end), which is mapped.
+
+    Returns 0, or -EINVAL at a VMA that is locked in memory; for what lies before it the advice was followed.
+    """
+    yield from system.cpus.lock(mm.mmap_sem, "shared")
+    error = 0
+    vmas = mm.overlapping(start, end)
+    for vma in vmas:
+        if VM_LOCKED in vma.flags:
+            yield read("the VMA is locked in memory: no")
+            error = -EINVAL
+            break
+        yield from lru_add_drain(system)
+        ranges = pmd_ranges(system.geometry, max(start, vma.start), min(end, vma.end))
+        for address, stop in ranges:
+            yield from advise_pmd(system, vma, address, stop, advice)
+    yield from system.cpus.unlock(mm.mmap_sem)
+    return error
+
+
+@routine
+def advise_pmd(system: System, vma: Vma, address: int, stop: int, advice: str) -> Routine[None]:
+    """Follow the advice for [address, stop), which lies under one PMD: the PMD itself if it is huge and meant whole, else its PTEs."""
+    found = pmd_at(system, vma.mm, address)
+    if found is None:
+        return
+    pmd_table, index, pmd = found
+    yield read(f"read the PMD: {pt.entry_text(pmd)}")
+    if pt.pmd_trans_huge(pmd):
+        done = yield from advise_huge_pmd(system, pmd_table, index, stop - address == system.geometry.huge_size, advice)
+        if done:
+            return
+        pmd = system.tables.get(pmd_table, index)
+        yield read(f"read the PMD again: {pt.entry_text(pmd)}")
+    if pt.pte_none(pmd) or pt.pmd_trans_huge(pmd):
+        return
+    low, high = entry_range(system.geometry, address, stop)
+    isolated = yield from advise_ptes(system, pt.pte_pfn(pmd), low, high, advice)
+    yield from shrink_page_list(system, isolated)
+
+
+@routine
+def advise_huge_pmd(system: System, pmd_table: int, index: int, whole: bool, advice: str) -> Routine[bool]:
+    """Follow the advice for the huge page under a PMD, or split the page if only a part of it is meant.
+
+    Returns True if that was all; False if the PTEs of the part are to be looked at now.
+    """
+    tables, frames = system.tables, system.frames
+    lock = system.ptl(pmd_table)
+    yield from system.cpus.lock(lock)
+    pmd = tables.get(pmd_table, index)
+    page = pt.pte_pfn(pmd)
+    if not pt.pmd_trans_huge(pmd):
+        yield read("the PMD is not huge any more")
+        yield from system.cpus.unlock(lock)
+        return False
+    shared = page == system.huge_zero_page or system.scheme.maybe_mapped_shared(frames, page)
+    yield read("may others map the page? " + ("yes: leave it alone" if shared else "no"))
+    if shared:
+        yield from system.cpus.unlock(lock)
+        return True
+    if not whole:
+        split = yield from split_for_part(system, page, lock)
+        return not split or (advice == FREE and system.kernel.reclaim.free_stops_at_split)
+    isolated: tuple[int, ...] = ()
+    if advice == FREE:
+        tables.set(pmd_table, index, pmd & ~(pt._PAGE_ACCESSED | pt._PAGE_DIRTY))
+        yield change("PMD clean and old: if nobody writes to it, its contents may go")
+        yield from mark_page_lazyfree(system, page)
+    else:
+        if advice == COLD or system.kernel.reclaim.pageout_clears_young:
+            tables.set(pmd_table, index, pt.mkold(pmd))
+            yield change("PMD old")
+        if advice == PAGEOUT:
+            isolated = yield from isolate_lru_pages(system, single(page))
+    yield from system.cpus.unlock(lock)
+    yield from shrink_page_list(system, isolated)
+    return True
+
+
+@routine
+def split_for_part(system: System, page: int, ptl: str) -> Routine[bool]:
+    """Split the huge page that `page` is part of, of which not all is meant. Returns whether it is split now.
+
+    Called under `ptl`, which is released.
+    """
+    head = system.frames.compound_head(page)
+    yield from system.scheme.get_pages(system, single(head))
+    yield from system.cpus.unlock(ptl, "A split takes locks that come before this one.")
+    lock = system.page_lock(head)
+    yield from system.cpus.lock(lock)
+    error = yield from split_locked(system, head)
+    yield from system.cpus.unlock(lock)
+    yield from system.scheme.put_pages(system, single(head))
+    return not error
+
+
+@routine
+def advise_ptes(system: System, pte_table: int, low: int, high: int, advice: str) -> Routine[tuple[int, ...]]:
+    """Follow the advice for the PTEs [low, high); huge pages among them are split where they must.
+
+    Returns the pages that PAGEOUT has isolated.
+    """
+    isolated: tuple[int, ...] = ()
+    lock = system.ptl(pte_table)
+    yield from system.cpus.lock(lock)
+    while low < high:
+        runs = system.tables.runs(pte_table, low, high)
+        yield read("read the PTEs")
+        if not runs:
+            break
+        run = runs[0]
+        low = run.stop
+        if run.kind == "swap" and advice == FREE:
+            system.tables.table[pte_table][run.entries] = 0
+            yield change(f"{width(run.entries)} swap entries cleared")
+            yield from free_swap_and_cache(system, run.pages)
+        if run.kind != "page":
+            continue
+        head = system.frames.compound_head(run.pfn)
+        if system.frames.is_compound(head):
+            shared = system.scheme.maybe_mapped_shared(system.frames, run.pfn)
+            yield read("may others map the page? " + ("yes: leave it alone" if shared else "no"))
+            whole = system.kernel.reclaim.advises_large_folios and width(run.entries) == system.geometry.nr
+            if not whole and not shared:
+                split = yield from split_for_part(system, run.pfn, lock)
+                yield from system.cpus.lock(lock)
+                if split:
+                    low = run.start
+                    continue
+            if not whole or shared or system.scheme.total_mapcount(system.frames, head) != width(run.entries):
+                if system.kernel.reclaim.advises_large_folios:
+                    continue
+                break
+        isolated += yield from advise_run(system, pte_table, run, advice)
+    yield from system.cpus.unlock(lock)
+    return isolated
+
+
+@routine
+def advise_run(system: System, pte_table: int, run: pt.Run, advice: str) -> Routine[tuple[int, ...]]:
+    """Follow the advice for a run of PTEs over small pages, or over all of a large folio. Returns the pages isolated for PAGEOUT."""
+    frames, tables = system.frames, system.tables
+    isolated: tuple[int, ...] = ()
+    large = frames.is_compound(run.pfn)
+    alike = advice != FREE and system.scheme.page_mapcounts(frames, run.pages) == width(run.entries)  # each is mapped here at least
+    parts = (run.entries,) if large else tuple(system.each(run.entries)) if alike else tuple(map(single, range(run.start, run.stop)))
+    for part in parts:
+        pages = run.cut(part.start, part.stop).pages
+        page = pages.start
+        # MADV_FREE looks for others only where something besides the PTE says that the contents matter.
+        asks = advice != FREE or bool(frames.flags[page] & (PG_swapcache | PG_dirty))
+        if not large and asks and system.scheme.page_mapcounts(frames, pages) != width(pages):
+            yield read(f"{system.page_name(page)} is shared: leave it alone")
+            continue
+        if advice == FREE:
+            if frames.flags[page] & PG_swapcache:
+                page_lock = system.page_lock(page)
+                locked = yield from system.cpus.trylock(page_lock)
+                freed = locked and (yield from try_to_free_swap(system, page))
+                if locked:
+                    yield from system.cpus.unlock(page_lock)
+                if not freed:
+                    continue
+            tables.change(pte_table, part, clear=pt._PAGE_ACCESSED | pt._PAGE_DIRTY)
+            yield change("PTE clean and old: if nobody writes to it, its contents may go")
+            yield from mark_page_lazyfree(system, page)
+            continue
+        if advice == COLD or system.kernel.reclaim.pageout_clears_young:
+            tables.change(pte_table, part, clear=pt._PAGE_ACCESSED)
+            yield change("PTE old" if width(part) == 1 else f"{width(part)} PTEs old")
+        if advice == PAGEOUT:
+            isolated += yield from isolate_lru_pages(system, single(page) if large else pages)
+    return isolated
+
+
+@routine
+def mark_page_lazyfree(system: System, page: int) -> Routine[None]:
+    """Reclaim need not keep the contents of `page`, small or a head, unless it is written to again. A small one waits in a batch,
+    but one that somebody else has locked in memory stays as it is."""
+    frames = system.frames
+    frames.flags[page] &= ~PG_dirty
+    if frames.is_compound(page):
+        yield from lru_lazyfree(system, page)
+    elif is_unevictable(system, page):
+        yield read(f"{system.page_name(page)} is locked in memory for another process: its contents are kept")
+    else:
+        frames.flags[page] |= PG_lazyfree_batch
+        yield change(f"{system.page_name(page)} goes into this CPU's batch", "Small pages change their list in batches.")
+        if batch_is_full(frames):
+            yield from lru_add_drain(system)
+
+
+@routine
+def isolate_lru_pages(system: System, pages: slice) -> Routine[tuple[int, ...]]:
+    """Take pages off the LRU, each with a reference, for reclaim. Returns those that were on it."""
+    frames = system.frames
+    found: tuple[int, ...] = ()
+    for page in range(pages.start, pages.stop):
+        if frames.flags[page] & PG_lru and frames.ref_inc_not_zero(page):
+            frames.flags[page] &= ~PG_lru
+            found += (page,)
+            yield change(f"reclaim takes {system.page_name(page)} off the LRU: {system.count} += 1")
+    return found

@@ -1,0 +1,185 @@
+"""Memory that goes bad: the advices MADV_SOFT_OFFLINE and MADV_HWPOISON and what they set off (mm/madvise.c, mm/memory-failure.c).
+
+Both are about one small page, so a huge page has to be split first; both must cope when it cannot be.
+"""
+
+from __future__ import annotations
+
+from thplab.errors import EBUSY, EHWPOISON, KILLED_BY_SIGBUS
+from thplab.hardware import page_tables as pt
+from thplab.hardware.frames import PG_has_hwpoisoned, PG_hwpoison, PG_lru, PG_reserved, single
+from thplab.hardware.steps import Routine, change, read
+from thplab.kernel.address_space import AddressSpace, Vma
+from thplab.kernel.routines.exit import do_exit
+from thplab.kernel.routines.fault import access
+from thplab.kernel.routines.gup import get_user_page, get_user_pages_fast, mark_referenced
+from thplab.kernel.routines.migrate import move_small_page, split_for
+from thplab.kernel.routines.rmap import lock_rmap, rmap_walk_page
+from thplab.kernel.system import System, routine
+
+
+@routine
+def touch(system: System, mm: AddressSpace, start: int, end: int, value: int | None, unique: bool = False) -> Routine[int]:
+    """`access`, and the end of the process if that meets poisoned memory. Returns what `access` returns."""
+    error = yield from access(system, mm, start, end, value, unique)
+    if error == KILLED_BY_SIGBUS:
+        yield from sigbus(system, mm, "The memory behind this page is bad: its contents are lost.")
+    return error
+
+
+@routine
+def sigbus(system: System, mm: AddressSpace, why: str) -> Routine[None]:
+    """Kill a process with SIGBUS."""
+    yield change(f"SIGBUS to {mm.name}", why)
+    yield from do_exit(system, mm)
+
+
+@routine
+def madvise_inject_error(system: System, mm: AddressSpace, start: int, end: int, soft: bool) -> Routine[int]:
+    """Treat the pages under [start, end) as failing (`soft`: keep their contents) or as lost.
+
+    Returns 0, the errno of the page at which it stopped, or KILLED_BY_SIGBUS; then the process is gone. How far it goes on
+    behind a page differs between kernels, as does what a failure is worth.
+    """
+    callers = system.kernel.callers
+    address = start
+    while address < end:
+        page = yield from _get_page(system, mm, address)
+        if page < 0:
+            return page
+        step = _page_size(system, page)
+        if soft:
+            error = yield from soft_offline_page(system, page)
+        elif system.frames.flags[page] & PG_hwpoison and not callers.hwpoison_size_first:
+            yield from system.scheme.put_pages(system, single(page))
+            error = 0
+        else:
+            error = yield from memory_failure(system, page)
+            if callers.hwpoison_answer == "kills":
+                yield from sigbus(system, mm, "The kernel takes the caller for one that has used what is lost.")
+                return KILLED_BY_SIGBUS
+        if error and (soft or callers.hwpoison_answer != "ignored"):
+            return error
+        address += step if callers.hwpoison_size_first else _page_size(system, page)
+    return 0
+
+
+def _page_size(system: System, page: int) -> int:
+    """Bytes of the compound page that `page` is part of, or of a small page."""
+    return system.geometry.huge_size if system.frames.is_compound(page) else system.geometry.page_size
+
+
+@routine
+def _get_page(system: System, mm: AddressSpace, address: int) -> Routine[int]:
+    """The page under `address`, with a reference on it, faulted in if need be; or a negative errno."""
+    pages = yield from get_user_pages_fast(system, mm, address, address + system.geometry.page_size, False)
+    page = pages[0] if pages else (yield from get_user_page(system, mm, address, False))
+    if page >= 0:
+        mark_referenced(system, (page,))
+        yield change(f"{system.page_name(page)} counts as referenced")
+    return page
+
+
+@routine
+def soft_offline_page(system: System, page: int) -> Routine[int]:
+    """Stop using a page that still works: its contents move, the frame is never used again. Takes over the caller's reference.
+
+    Returns 0; -EBUSY if it is part of a huge page that cannot be split, with nothing changed; the kernel's errno if the page
+    cannot be moved.
+    """
+    frames, callers = system.frames, system.kernel.callers
+    if frames.flags[page] & PG_hwpoison:
+        yield from system.scheme.put_pages(system, single(page))
+        return 0
+    error = (yield from split_for(system, page)) if frames.flags[page] & PG_reserved == 0 else -EBUSY
+    if error:
+        yield from system.scheme.put_pages(system, single(page))
+        return -EBUSY
+    error = yield from move_small_page(system, page)
+    if error:
+        yield from system.scheme.put_pages(system, single(page))
+        return -callers.soft_offline_failed
+    frames.flags[page] = (frames.flags[page] | PG_hwpoison) & ~PG_lru
+    if callers.soft_offline_keeps:
+        system.poisoned[page] = None
+        yield change(f"{system.page_name(page)} is marked bad", "The reference is kept for ever, so that nobody gets the page again.")
+    else:
+        frames.ref_add(single(page), -1)
+        yield change(f"{system.page_name(page)} is marked bad and given back", "The allocator never hands out a page with PG_hwpoison.")
+    return 0
+
+
+@routine
+def memory_failure(system: System, page: int) -> Routine[int]:
+    """The memory behind a page is lost: whoever maps the page gets an entry that says so. Takes over the caller's reference.
+
+    Returns 0 or a negative errno; -EBUSY for a huge page that cannot be split, of which all mappings stay.
+    """
+    frames, callers = system.frames, system.kernel.callers
+    if frames.flags[page] & PG_hwpoison:
+        yield read("it is known to be bad")
+        yield from system.scheme.put_pages(system, single(page))
+        return -EHWPOISON
+    if frames.flags[page] & PG_reserved:
+        yield read("it is the kernel's own: nothing can be done")
+        yield from system.scheme.put_pages(system, single(page))
+        return -EBUSY
+    frames.flags[page] |= PG_hwpoison
+    yield change(f"{system.page_name(page)} is marked bad")
+    head = frames.compound_head(page)
+    if frames.is_compound(page) and callers.hwpoison_unsplit == "both":
+        frames.flags[head] |= PG_has_hwpoisoned
+        yield change("head: one of its subpages is bad")
+    error = yield from split_for(system, page)
+    if error:
+        if callers.hwpoison_unsplit == "nothing":
+            frames.flags[page] &= ~PG_hwpoison
+            yield change(f"{system.page_name(page)} is not marked any more", "The split was refused: the page is mapped as before.")
+        if callers.hwpoison_unsplit == "held":
+            system.poisoned[page] = None
+            yield change(f"{system.page_name(page)} stays marked", "It is mapped as before. The reference stays, so nobody can split it.")
+        else:
+            yield from system.scheme.put_pages(system, single(page))
+        return -EHWPOISON if callers.hwpoison_answer == "kills" else -EBUSY
+    yield from hwpoison_user_mappings(system, page)
+    frames.flags[page] &= ~PG_lru
+    system.poisoned[page] = None
+    yield change("off the LRU", "The reference is kept for ever, so that nobody gets the page again.")
+    used = callers.hwpoison_users and frames.page_count(page) != 1
+    yield read("does anybody still refer to it? " + ("yes: recovery failed" if used else "nobody who matters"))
+    return -EBUSY if used else 0
+
+
+@routine
+def hwpoison_user_mappings(system: System, page: int) -> Routine[None]:
+    """Replace every mapping of a small page by a hwpoison entry; whoever touches it gets SIGBUS."""
+    lock = system.page_lock(page)
+    yield from system.cpus.lock(lock)
+    locks = yield from lock_rmap(system, page)
+    places = rmap_walk_page(system, page)
+    yield read("who maps the page? The reverse map tells")
+    for vma, address in places:
+        yield from try_to_unmap_poisoned(system, vma, address, page)
+    for held in locks:
+        yield from system.cpus.unlock(held)
+    yield from system.cpus.unlock(lock)
+
+
+@routine
+def try_to_unmap_poisoned(system: System, vma: Vma, address: int, page: int) -> Routine[None]:
+    """Put a hwpoison entry where a PTE at `address` maps the small page `page`; does nothing if none does."""
+    pte_table = system.tables.walk(vma.mm.pgd, address, 0)
+    if pte_table is None:
+        return
+    index = system.geometry.index(address, 0)
+    lock = system.ptl(pte_table)
+    yield from system.cpus.lock(lock)
+    pte = system.tables.get(pte_table, index)
+    yield read(f"read the PTE: {pt.entry_text(pte)}")
+    if pt.pte_present(pte) and not pt.pte_special(pte) and pt.pte_pfn(pte) == page:
+        system.tables.set(pte_table, index, pt.mk_hwpoison(page))
+        yield change("PTE = hwpoison entry", "Whoever touches the page now gets SIGBUS.")
+        yield from system.cpus.flush_tlb(f"one page of {vma.mm.name}")
+        yield from system.scheme.remove_pte_rmap(system, vma, single(page))
+        yield from system.scheme.put_pages(system, single(page))
+    yield from system.cpus.unlock(lock)

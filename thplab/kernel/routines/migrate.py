@@ -1,0 +1,338 @@
+"""Moving pages to other frames (mm/migrate.c), and memory compaction, which does that to many (mm/compaction.c).
+
+Every mapping becomes a migration entry, the contents go over, and the entries come back as PTEs of the new page. A page to
+which anybody else refers stays where it is.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from thplab.errors import EAGAIN, ENOENT, ENOMEM
+from thplab.hardware import page_tables as pt
+from thplab.hardware.frames import (
+    PG_anon,
+    PG_anon_exclusive,
+    PG_dirty,
+    PG_double_map,
+    PG_hwpoison,
+    PG_ksm,
+    PG_lru,
+    PG_partially_mapped,
+    PG_referenced,
+    PG_reserved,
+    PG_swapbacked,
+    PG_table,
+    PG_used,
+    single,
+)
+from thplab.hardware.steps import Routine, change, read
+from thplab.kernel.address_space import AddressSpace, Vma
+from thplab.kernel.routines.gup import follow_page
+from thplab.kernel.routines.rmap import lock_rmap, rmap_walk_page
+from thplab.kernel.routines.split_huge_page import split_huge_page
+from thplab.kernel.routines.split_huge_page_freeze import freeze_ptes
+from thplab.kernel.routines.walk import entry_range, pmd_at, pmd_ranges
+from thplab.kernel.system import System, routine
+
+_MOVES = PG_anon | PG_lru | PG_dirty | PG_referenced | PG_swapbacked | PG_ksm
+"""Flags that go over to the new page."""
+
+
+@routine
+def move_page(system: System, mm: AddressSpace, address: int) -> Routine[int]:
+    """Move the page under `address`, or the huge page that it is part of, to another frame (the system call move_pages).
+
+    Returns 0, -ENOENT if no page is there (the zero page is none), or what migrate_page returns.
+    """
+    yield from system.cpus.lock(mm.mmap_sem, "shared")
+    vma = mm.find_vma(address)
+    page = (yield from follow_page(system, vma, address, False)) if vma is not None else None
+    yield from system.cpus.unlock(mm.mmap_sem)
+    if page is None:
+        return -ENOENT
+    if system.frames.flags[page] & PG_reserved:
+        yield from system.scheme.put_pages(system, single(page))
+        return -ENOENT
+    return (yield from migrate_page(system, page))
+
+
+@routine
+def migrate_page(system: System, page: int) -> Routine[int]:
+    """Move the page `page`, or the compound page that it is part of. Takes over the caller's reference on it.
+
+    A huge page goes as one where the kernel can do that and finds another one free; else it is split, and only `page` moves.
+    Returns 0; the errno of a refused split; -EAGAIN if the page is pinned or locked; -ENOMEM. On failure every mapping is as
+    before, but PTEs may have lost what a migration entry does not remember.
+    """
+    frames = system.frames
+    head = frames.compound_head(page)
+    if frames.is_compound(page):
+        new = frames.alloc_pages(system.geometry.order) if whole(system, head) else None
+        if new is not None:
+            yield change("allocate another compound page")
+            error = yield from unmap_and_move_huge(system, head, new)
+            system.count_vm_event("thp_migration_fail" if error else "thp_migration_success")
+            yield from system.scheme.put_pages(system, single(new))
+            yield from system.scheme.put_pages(system, single(page))
+            return error
+        system.count_vm_event("thp_migration_split")
+    error = yield from split_for(system, page)
+    if not error:
+        error = yield from move_small_page(system, page)
+    yield from system.scheme.put_pages(system, single(page))
+    return error
+
+
+def whole(system: System, head: int) -> bool:
+    """May this compound page move as one?
+
+    Not if part of it is unmapped and it waits to be split anyway; and not under DoubleMap, of which no recording tells how it moves.
+    """
+    return system.kernel.callers.thp_migration and not system.frames.flags[head] & (PG_partially_mapped | PG_double_map)
+
+
+@routine
+def split_for(system: System, page: int) -> Routine[int]:
+    """Split the compound page that `page` is part of, on which the caller has a reference, which ends on `page`.
+
+    Returns 0, also for a page that is small already, or the errno of a refused split.
+    """
+    head = system.frames.compound_head(page)
+    lock = system.page_lock(page)
+    yield from system.cpus.lock(lock)
+    compound = system.frames.is_compound(page)
+    yield read("is it still a compound page? " + ("yes" if compound else "no"))
+    error = (yield from split_huge_page(system, head, kept=page)) if compound else 0
+    yield from system.cpus.unlock(lock)
+    return error
+
+
+@routine
+def move_small_page(system: System, page: int) -> Routine[int]:
+    """Move a small page, on which the caller has a reference and keeps it. Returns 0, -EAGAIN or -ENOMEM."""
+    new = system.frames.alloc_pages(0)
+    if new is None:
+        yield read("no page is free")
+        return -ENOMEM
+    yield change(f"allocate {system.page_name(new)}")
+    error = yield from unmap_and_move(system, page, new)
+    yield from system.scheme.put_pages(system, single(new))
+    return error
+
+
+@routine
+def unmap_and_move(system: System, page: int, new: int) -> Routine[int]:
+    """Let the fresh page `new` take the place of the small page `page`. The caller has a reference on each and keeps both.
+
+    Returns 0, or -EAGAIN if the page is locked or if anybody else refers to it.
+    """
+    frames = system.frames
+    lock = system.page_lock(page)
+    locked = yield from system.cpus.trylock(lock)
+    if not locked:
+        return -EAGAIN
+    new_lock = system.page_lock(new)
+    yield from system.cpus.lock(new_lock, why="A write in place must wait until all mappings are there.")
+    locks = yield from lock_rmap(system, page)
+    places = rmap_walk_page(system, page)
+    yield read("who maps the page? The reverse map tells")
+    for vma, address in places:
+        pte_table = system.tables.walk(vma.mm.pgd, address, 0)
+        if pte_table is not None:
+            low = system.geometry.index(address, 0)
+            yield from freeze_ptes(system, vma, pte_table, low, low + 1, page)
+    pinned = frames.page_count(page) != 1
+    yield read(f"is our reference the only one? {'no: pinned' if pinned else 'yes'}")
+    target = page
+    if not pinned:
+        yield from move_contents(system, page, new)
+        target = new
+    for vma, address in places:
+        pte_table = system.tables.walk(vma.mm.pgd, address, 0)
+        if pte_table is not None:
+            low = system.geometry.index(address, 0)
+            yield from remove_migration_ptes(system, vma, pte_table, low, low + 1, page, target)
+    held = (*locks, new_lock, lock)
+    for name in held:
+        yield from system.cpus.unlock(name)
+    return -EAGAIN if pinned else 0
+
+
+@routine
+def move_contents(system: System, page: int, new: int) -> Routine[None]:
+    """Copy a page that is frozen, small or compound, and what the kernel knows of it, to the page `new`."""
+    frames = system.frames
+    old, fresh = frames.compound(page), frames.compound(new)
+    frames.content[fresh] = frames.content[old]
+    yield change(f"copy {system.geometry.size_text(old.stop - old.start)}")
+    frames.mapping[fresh] = frames.mapping[old]
+    frames.index[fresh] = frames.index[old]
+    frames.flags[fresh] |= frames.flags[old] & _MOVES
+    if frames.flags[page] & PG_ksm:
+        system.ksm.moved(page, new)
+    yield change(f"{system.page_name(new)} takes the place of {system.page_name(page)}")
+
+
+@routine
+def remove_migration_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, page: int, target: int) -> Routine[None]:
+    """Turn the migration entries of `page` in [low, high) into PTEs of `target`, which may be the same (remove_migration_pte)."""
+    tables, frames = system.tables, system.frames
+    lock = system.ptl(pte_table)
+    pages = frames.compound(page)
+    yield from system.cpus.lock(lock)
+    runs = tuple(r for r in tables.runs(pte_table, low, high) if r.kind == "migration" and pages.start <= r.pfn < pages.stop)
+    yield read("read the migration entries")
+    for run in runs:
+        parts = system.each(run.entries)
+        for part in parts:
+            first = target + run.cut(part.start, part.stop).pfn - page
+            now = slice(first, first + part.stop - part.start)
+            yield from system.scheme.get_pages(system, now)
+            tables.retarget(pte_table, part, first)
+            frames.flags[now] |= np.where(tables.marked(pte_table, part, pt._SWP_EXCLUSIVE), PG_anon_exclusive, 0)
+            tables.unfreeze(pte_table, part, pt.pgprot(vma.prot))
+            yield change("PTE = " + ("the page again" if target == page else "the new page"))
+            yield from system.scheme.add_pte_rmap(system, vma, now)
+    yield from system.cpus.unlock(lock)
+
+
+# --- a huge page as one ---------------------------------------------------------------------------------------------------
+
+
+@routine
+def unmap_and_move_huge(system: System, page: int, new: int) -> Routine[int]:
+    """Let the fresh compound page `new` take the place of the one with head `page`. The caller has a reference on each and keeps both.
+
+    Returns 0, or -EAGAIN if it is locked or pinned. PTEs become migration entries. The kernel has such entries for PMDs, too;
+    here the locks of all PMDs that map the page are held instead, a child's before its parent's, as fork takes them.
+    """
+    frames, tables = system.frames, system.tables
+    lock = system.page_lock(page)
+    locked = yield from system.cpus.trylock(lock)
+    if not locked:
+        return -EAGAIN
+    new_lock = system.page_lock(new)
+    yield from system.cpus.lock(new_lock, why="A write in place must wait until all mappings are there.")
+    locks = yield from lock_rmap(system, page)
+    places = rmap_walk_page(system, page)
+    yield read("who maps the page? The reverse map tells")
+    ranges = _pte_ranges(system, places)
+    for vma, pte_table, low, high in ranges:
+        yield from freeze_ptes(system, vma, pte_table, low, high, page)
+    pmds = _pmds(system, places, page)
+    ptls = tuple(dict.fromkeys(system.ptl(table) for _, table, _ in pmds))
+    for ptl in ptls:
+        yield from system.cpus.lock(ptl)
+    pmds = _pmds(system, places, page)
+    for vma, table, index in pmds:
+        tables.set(table, index, pt.mknotpresent(tables.get(table, index)))
+        yield change("PMD marked not present")
+        yield from system.cpus.flush_tlb(f"{system.geometry.size_text(system.geometry.nr)} of {vma.mm.name}")
+    pinned = frames.page_count(page) != len(pmds) + 1
+    yield read(f"does anybody else refer to the page? {'yes: pinned' if pinned else 'no'}")
+    if not pinned:
+        yield from move_contents(system, page, new)
+    target = page if pinned else new
+    for vma, table, index in pmds:
+        yield from _restore_pmd(system, vma, table, index, page, target)
+    for vma, pte_table, low, high in ranges:
+        yield from remove_migration_ptes(system, vma, pte_table, low, high, page, target)
+    held = (*ptls, *locks, new_lock, lock)
+    for name in held:
+        yield from system.cpus.unlock(name)
+    return -EAGAIN if pinned else 0
+
+
+def _pte_ranges(system: System, places: tuple[tuple[Vma, int], ...]) -> tuple[tuple[Vma, int, int, int], ...]:
+    """(VMA, PTE table, low, high) for all PTEs under which a part of a huge page may be mapped; `places` as rmap_walk gives them."""
+    found = []
+    for vma, address in places:
+        start, end = max(address, vma.start), min(address + system.geometry.huge_size, vma.end)
+        for low, high in pmd_ranges(system.geometry, start, end):
+            table = system.tables.walk(vma.mm.pgd, low, 0)
+            if table is not None:
+                found.append((vma, table, *entry_range(system.geometry, low, high)))
+    return tuple(found)
+
+
+def _pmds(system: System, places: tuple[tuple[Vma, int], ...], page: int) -> tuple[tuple[Vma, int, int], ...]:
+    """(VMA, PMD table, index) of the PMDs that map the huge page, children before their parents."""
+    found = []
+    for vma, address in reversed(places):
+        at = pmd_at(system, vma.mm, max(address, vma.start))
+        if at is not None and pt.pmd_trans_huge(at[2]) and pt.pte_pfn(at[2]) == page:
+            found.append((vma, at[0], at[1]))
+    return tuple(found)
+
+
+@routine
+def _restore_pmd(system: System, vma: Vma, table: int, index: int, page: int, target: int) -> Routine[None]:
+    """Let a PMD that was hidden map `target`, with the rights that it had. Called under its lock."""
+    entry = system.tables.get(table, index)
+    present = 0 if entry & pt._PAGE_PROTNONE else pt._PAGE_PRESENT
+    moved = (entry & ~pt.PTE_PFN_MASK) | pt.mk_pte(target, present)
+    if target != page:
+        exclusive = int(system.frames.flags[page] & PG_anon_exclusive)
+        yield from system.scheme.get_pages(system, single(target))
+        first = not system.scheme.total_mapcount(system.frames, target)
+        counted = system.scheme.new_rmap if first else system.scheme.dup_pmd_rmap
+        yield from counted(system, vma, target)
+        yield from system.scheme.remove_pmd_rmap(system, vma, page)
+        yield from system.scheme.put_pages(system, single(page))
+        system.frames.flags[target] |= exclusive
+    system.tables.set(table, index, moved)
+    yield change("PMD = " + ("the huge page again" if target == page else "the new huge page"))
+
+
+# --- compaction -----------------------------------------------------------------------------------------------------------
+
+
+@routine
+def compact_memory(system: System) -> Routine[int]:
+    """Move small pages together so that larger blocks come free (mm/compaction.c). Huge pages stay: they are large already. Returns 0.
+
+    A page to which anything but its mappings refers is not even tried. Free frames are taken first, so that no page moves to
+    where another one was.
+    """
+    movable = _movable(system)
+    yield read(f"{len(movable)} small pages could move")
+    free = tuple(_isolate_freepages(system, len(movable)))
+    yield change(f"take {len(free)} free pages")
+    pairs = tuple(zip(movable, free, strict=False))
+    for page, new in pairs:
+        if system.frames.ref_inc_not_zero(page):
+            yield change(f"{system.page_name(page)} {system.count} += 1")
+            if _is_small_anon(system, page):
+                yield from unmap_and_move(system, page, new)
+            yield from system.scheme.put_pages(system, single(page))
+        else:
+            yield read("get_page_unless_zero: no, the page is being freed")
+        yield from system.scheme.put_pages(system, single(new))
+    return 0
+
+
+def _movable(system: System) -> tuple[int, ...]:
+    """The small anonymous pages on the LRU to which nothing but their mappings refers, in the order of pfns."""
+    frames = system.frames
+    unmovable = PG_table | PG_reserved | PG_hwpoison
+    wanted = (frames.flags & (PG_used | PG_anon | PG_lru | unmovable)) == PG_used | PG_anon | PG_lru
+    pages = np.flatnonzero(wanted & (frames.refcount > 0) & (frames.refcount == frames.mapcount + 1)).tolist()
+    return tuple(page for page in pages if not frames.is_compound(page))
+
+
+def _is_small_anon(system: System, page: int) -> bool:
+    """It may have been freed and become something else meanwhile."""
+    wanted, flags = PG_anon | PG_lru, int(system.frames.flags[page])
+    return flags & (wanted | PG_table | PG_reserved) == wanted and not system.frames.is_compound(page)
+
+
+def _isolate_freepages(system: System, wanted: int) -> list[int]:
+    """Up to `wanted` free pages, taken from the allocator."""
+    found: list[int] = []
+    while len(found) < wanted:
+        page = system.frames.alloc_pages(0)
+        if page is None:
+            break
+        found.append(page)
+    return found

@@ -1,0 +1,52 @@
+"""mlock and munlock (mm/mlock.c): VMAs whose pages are kept in memory. No counter of a page knows of it."""
+
+from __future__ import annotations
+
+from thplab.errors import EAGAIN, EFAULT, EHWPOISON, ENOMEM
+from thplab.hardware.steps import Routine, read
+from thplab.kernel.address_space import VM_LOCKED, AddressSpace
+from thplab.kernel.routines.populate import mm_populate
+from thplab.kernel.routines.protect import vma_modify_flags
+from thplab.kernel.system import System, routine
+
+_POSIX_ERRORS = {-EFAULT: -ENOMEM, -EHWPOISON: -ENOMEM, -ENOMEM: -EAGAIN}
+"""What mlock says for the errors of its populating (__mlock_posix_error_return)."""
+
+
+@routine
+def do_mlock(system: System, mm: AddressSpace, start: int, end: int) -> Routine[int]:
+    """Lock [start, end) in memory and fault it in.
+
+    A huge page that is locked as a whole stays mapped by its PMD; a border inside one splits the PMD. Returns 0, -ENOMEM
+    where nothing is mapped or nothing may be accessed, -EAGAIN without memory; what was locked before that stays locked.
+    """
+    error = yield from apply_vma_lock_flags(system, mm, start, end, frozenset({VM_LOCKED}))
+    if error:
+        return error
+    error = yield from mm_populate(system, mm, start, end)
+    return _POSIX_ERRORS.get(error, error)
+
+
+@routine
+def do_munlock(system: System, mm: AddressSpace, start: int, end: int) -> Routine[int]:
+    """Undo mlock on [start, end); pages stay where they are. Returns 0, or -ENOMEM where nothing is mapped."""
+    return (yield from apply_vma_lock_flags(system, mm, start, end, frozenset()))
+
+
+@routine
+def apply_vma_lock_flags(system: System, mm: AddressSpace, start: int, end: int, flags: frozenset[str]) -> Routine[int]:
+    """Let the VMAs of [start, end) remember that they are locked, or not. Returns 0, or -ENOMEM at the first gap."""
+    yield from system.cpus.lock(mm.mmap_sem)
+    error = 0
+    address = start
+    while address < end and not error:
+        vma = mm.find_vma(address)
+        yield read("find the VMA: " + ("found" if vma else "none"))
+        if vma is None:
+            error = -ENOMEM
+        else:
+            stop = min(end, vma.end)
+            yield from vma_modify_flags(system, vma, address, stop, (vma.flags - {VM_LOCKED}) | flags)
+            address = stop
+    yield from system.cpus.unlock(mm.mmap_sem)
+    return error

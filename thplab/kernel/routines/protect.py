@@ -1,0 +1,189 @@
+"""mprotect, and the cutting of VMAs that it shares with munmap (mm/mprotect.c, mm/mmap.c)."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from thplab.hardware import page_tables as pt
+from thplab.hardware.frames import PG_anon_exclusive, single
+from thplab.hardware.steps import Routine, change, read
+from thplab.kernel.address_space import VM_LOCKED, VM_UNCHARGED, AddressSpace, Vma
+from thplab.kernel.routines.huge_pmd import pmd_trans_huge_lock
+from thplab.kernel.routines.populate import populate_vma_page_range
+from thplab.kernel.routines.rmap import anon_vma_lock, vmas_lock
+from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
+from thplab.kernel.routines.walk import entry_range, pmd_at, pmd_ranges
+from thplab.kernel.system import System, routine
+
+
+@routine
+def split_vma(system: System, mm: AddressSpace, address: int) -> Routine[None]:
+    """Make `address` a border between VMAs if it lies inside one. Called under mmap_sem (exclusive).
+
+    A huge PMD across the new border is split first (vma_adjust_trans_huge): one PMD maps memory of one VMA only.
+    """
+    vma = mm.find_vma(address)
+    if vma is None or vma.start == address:
+        return
+    if address % system.geometry.huge_size:
+        yield from split_huge_pmd(system, vma, address)
+    lock = anon_vma_lock(vma.chain[0]) if vma.chain else ""
+    if lock:
+        yield from system.cpus.lock(lock)
+    mm.split(vma, address)
+    yield change("split the VMA in two", "Both parts are about the same memory; they may differ in rights from now on.")
+    if lock:
+        yield from system.cpus.unlock(lock)
+
+
+@routine
+def merge_vma(system: System, vma: Vma) -> Routine[None]:
+    """Join a VMA that was just changed with the neighbours that it no longer differs from. Called under mmap_sem (exclusive)."""
+    others = vma.mm.mergeable(vma, bool(system.kernel.merges_into_unfaulted))
+    if not others:
+        return
+    lock = vmas_lock(vma, *others)
+    if lock:
+        yield from system.cpus.lock(lock)
+    vma.mm.merge(vma, others)
+    yield change("merge VMAs that no longer differ")
+    if lock:
+        yield from system.cpus.unlock(lock)
+
+
+@routine
+def vma_modify_flags(system: System, vma: Vma, start: int, end: int, flags: frozenset[str]) -> Routine[None]:
+    """Give the part of `vma` in [start, end) other flags: it is cut at the borders, and merged with what no longer differs.
+
+    Called under mmap_sem (exclusive). Does nothing if the flags are the same.
+    """
+    if flags == vma.flags:
+        return
+    mm, low, high = vma.mm, max(start, vma.start), min(end, vma.end)
+    more, less = flags - vma.flags, vma.flags - flags
+    yield from split_vma(system, mm, low)
+    yield from split_vma(system, mm, high)
+    target = mm.find_vma(low)
+    assert target is not None, "it was just cut there"
+    target.flags = flags
+    yield change(f"the VMA {'remembers: ' + ', '.join(sorted(more)) if more else 'forgets: ' + ', '.join(sorted(less))}")
+    yield from merge_vma(system, target)
+
+
+@routine
+def do_mprotect(system: System, mm: AddressSpace, start: int, end: int, prot: int) -> Routine[int]:
+    """Give [start, end), all of it mapped, the protection `prot`. Returns 0."""
+    yield from system.cpus.lock(mm.mmap_sem)
+    old = mm.overlapping(start, end)
+    for vma in old:
+        if vma.prot != prot:
+            yield from mprotect_fixup(system, vma, max(start, vma.start), min(end, vma.end), prot)
+    yield from system.cpus.unlock(mm.mmap_sem)
+    return 0
+
+
+@routine
+def mprotect_fixup(system: System, vma: Vma, start: int, end: int, prot: int) -> Routine[None]:
+    """Change the protection of [start, end), which lies inside `vma`: cut the VMA, change the entries, merge what no longer differs."""
+    mm = vma.mm
+    borders = (start, end)
+    for border in borders:
+        yield from split_vma(system, mm, border)
+    target = mm.find_vma(start)
+    assert target is not None
+    opens = VM_LOCKED in vma.flags and bool(prot & ~vma.prot & pt.PROT_WRITE)
+    if system.kernel.mprotect_uncharges and (prot & pt.PROT_WRITE or not vma.chain):
+        target.flags = target.flags - {VM_UNCHARGED} if prot & pt.PROT_WRITE else target.flags | {VM_UNCHARGED}
+    target.prot = prot
+    yield change(f"the VMA of {system.geometry.size_text((end - start) // system.geometry.page_size)} gets its new protection")
+    ranges = pmd_ranges(system.geometry, start, end)
+    for address, stop in ranges:
+        yield from change_pmd(system, target, address, stop)
+    yield from system.cpus.flush_tlb(f"the changed range of {mm.name}", "Old rights must not survive in any CPU.")
+    if opens:  # as kernels do since v4.2
+        yield read("locked memory becomes writable", "A later write must not have to copy: it is faulted in now.")
+        yield from populate_vma_page_range(system, target, start, end, True)
+    yield from merge_vma(system, target)
+
+
+@routine
+def change_pmd(system: System, vma: Vma, address: int, stop: int) -> Routine[None]:
+    """Give the entries of [address, stop), which lies under one PMD, the protection of `vma`."""
+    found = pmd_at(system, vma.mm, address)
+    if found is None:
+        return
+    pmd_table, index, pmd = found
+    yield read(f"read the PMD: {pt.entry_text(pmd)}")
+    if pt.pmd_trans_huge(pmd):
+        if stop - address < system.geometry.huge_size:
+            yield from split_huge_pmd(system, vma, address)
+        elif (yield from change_huge_pmd(system, vma, pmd_table, index)):
+            return
+        pmd = system.tables.get(pmd_table, index)
+        yield read(f"read the PMD again: {pt.entry_text(pmd)}")
+    if not pt.pte_none(pmd):
+        low, high = entry_range(system.geometry, address, stop)
+        yield from change_pte_range(system, vma, pt.pte_pfn(pmd), low, high)
+
+
+def can_change_writable(system: System, vma: Vma, pages: slice) -> npt.NDArray[np.bool_]:
+    """Which of these pages, mapped anew with the rights of `vma`, may be written without a fault that looks at them first."""
+    may = system.kernel.mprotect_makes_writable and bool(vma.prot & pt.PROT_WRITE)
+    exclusive: npt.NDArray[np.bool_] = (system.frames.flags[pages] & PG_anon_exclusive) != 0
+    return exclusive & bool(may)
+
+
+@routine
+def change_huge_pmd(system: System, vma: Vma, pmd_table: int, index: int) -> Routine[bool]:
+    """Give a huge PMD the protection of `vma`; it becomes writable again only by a write fault.
+
+    Returns False, with nothing changed, if the PMD is not huge any more: a page split was quicker.
+    """
+    if not (yield from pmd_trans_huge_lock(system, vma, pmd_table, index)):
+        return False
+    pmd = system.tables.get(pmd_table, index)
+    new = pt.pte_modify(pmd, pt.pgprot(vma.prot))
+    if can_change_writable(system, vma, single(pt.pte_pfn(pmd)))[0]:
+        new = pt.mkwrite(new)
+    system.tables.set(pmd_table, index, new)
+    yield change(f"PMD: {pt.entry_text(new)}", "The whole huge page changes: no split is needed.")
+    yield from system.cpus.unlock(system.ptl(pmd_table))
+    return True
+
+
+@routine
+def change_pte_range(system: System, vma: Vma, pte_table: int, low: int, high: int) -> Routine[None]:
+    """Give the PTEs [low, high) the protection of `vma`; they become writable again only by write faults."""
+    lock = system.ptl(pte_table)
+    yield from system.cpus.lock(lock)
+    runs = tuple(r for r in system.tables.runs(pte_table, low, high) if r.kind not in ("swap", "hwpoison"))
+    yield read("read the PTEs")
+    bits = pt.pgprot(vma.prot)
+    for run in runs:
+        parts = system.each(run.entries)
+        for part in parts:
+            if run.kind == "migration":
+                system.tables.change(pte_table, part, clear=pt._SWP_TYPE, set_=pt._SWP_MIGRATION_READ)
+            elif run.kind in ("page", "zero"):
+                system.tables.change(pte_table, part, clear=pt._PAGE_PROTECTION, set_=bits)
+                if run.kind == "page":
+                    system.tables.table[pte_table][part] |= np.where(
+                        can_change_writable(system, vma, run.cut(part.start, part.stop).pages), np.uint64(pt._PAGE_RW), np.uint64(0)
+                    )
+            count = part.stop - part.start
+            yield change(f"{'PTE ' + str(part.start) if count == 1 else str(count) + ' PTEs'} with the new protection")
+    yield from system.cpus.unlock(lock)
+
+
+# --- mutants ----------------------------------------------------------------------------------------------------------
+
+
+def grants_what_the_vma_grants(system: System, vma: Vma, pmd_table: int, index: int) -> Routine[bool]:
+    """change_huge_pmd that makes the PMD writable as soon as the VMA is, whoever else maps the page."""
+    right = change_huge_pmd.__wrapped__  # type: ignore[attr-defined]
+    huge: bool = yield from right(system, vma, pmd_table, index)
+    if huge and vma.prot & pt.PROT_WRITE:
+        system.tables.set(pmd_table, index, pt.mkwrite(system.tables.get(pmd_table, index)))
+        yield change("PMD: writable, as the VMA is")
+    return huge

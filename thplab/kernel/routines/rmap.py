@@ -1,0 +1,129 @@
+"""The reverse map: from a page to the page-table entries that may map it (mm/rmap.c)."""
+
+from __future__ import annotations
+
+from thplab.hardware import page_tables as pt
+from thplab.hardware.frames import PG_ksm
+from thplab.hardware.steps import Routine, change, read
+from thplab.kernel.address_space import AnonVma, Vma
+from thplab.kernel.routines.walk import pmd_at
+from thplab.kernel.system import System, routine
+
+
+@routine
+def anon_vma_prepare(system: System, vma: Vma) -> Routine[None]:
+    """Give `vma` an anon_vma for its new pages if it has none: a neighbour's if they could merge, else a new one.
+
+    Called under mmap_sem (shared).
+    """
+    if vma.chain:
+        return
+    anon_vma = find_mergeable_anon_vma(vma, system.geometry.page_size) or system.new_anon_vma()
+    vma.chain.append(anon_vma)
+    anon_vma.vmas.append(vma)
+    yield change(f"{anon_vma.key} for the VMA", "Through it the kernel finds every process that may map a page of this VMA.")
+
+
+def find_mergeable_anon_vma(vma: Vma, page_size: int) -> AnonVma | None:
+    """The anon_vma of a neighbour, the next one first, that differs from `vma` in its protection at most."""
+    after = [v for v in vma.mm.vmas if v.start == vma.end and v.pgoff == vma.index(vma.end, page_size)]
+    before = [v for v in vma.mm.vmas if v.end == vma.start and vma.pgoff == v.index(v.end, page_size)]
+    return next((v.chain[0] for v in after + before if len(v.chain) == 1 and v.flags == vma.flags), None)
+
+
+@routine
+def page_get_anon_vma(system: System, page: int) -> Routine[AnonVma | None]:
+    """The anon_vma of an anonymous page that is mapped; None if nobody maps it any more. Takes no lock."""
+    frames = system.frames
+    mapped = system.scheme.total_mapcount(frames, page) > 0
+    anon_vma = system.anon_vmas.get(int(frames.mapping[page])) if mapped else None
+    yield read(f"the page's reverse map: {anon_vma.key if anon_vma else 'none, the page is not mapped'}")
+    return anon_vma
+
+
+@routine
+def page_mapped_by_pmd(system: System, page: int) -> Routine[bool]:
+    """Does any PMD map the compound page with head `page`?
+
+    Most schemes read it off a counter. Under the RFC the head's count serves PMDs and the PTEs of page 0 alike, as its cover letter
+    admits: there the reverse map must be walked, under its lock, and each PMD be read that may map the page. Changes nothing.
+    """
+    answer = system.scheme.pmd_mapped(system.frames, page)
+    yield read("is it mapped by a PMD? The counters " + ("do not tell" if answer is None else f"say {'yes' if answer else 'no'}"))
+    if answer is not None:
+        return answer
+    anon_vma = yield from page_get_anon_vma(system, page)
+    if anon_vma is None:
+        return False
+    yield from system.cpus.lock(anon_vma_lock(anon_vma), "shared")
+    places = rmap_walk(system, anon_vma, page)
+    found = False
+    for vma, address in places:
+        pmd = pmd_at(system, vma.mm, max(address, vma.start))
+        found = pmd is not None and pt.pmd_trans_huge(pmd[2]) and pt.pte_pfn(pmd[2]) == page
+        yield read(f"{vma.mm.name}: {'a huge PMD maps it' if found else 'no huge PMD over it'}")
+        if found:
+            break
+    yield from system.cpus.unlock(anon_vma_lock(anon_vma))
+    return found
+
+
+def anon_vma_lock(anon_vma: AnonVma) -> str:
+    """Name of the lock over the VMAs of an anon_vma and of its family. Whoever splits a page takes it exclusively."""
+    return f"anon_vma_lock {anon_vma.root}"
+
+
+def vmas_lock(*vmas: Vma) -> str:
+    """The anon_vma lock that neighbours which merge have in common; empty if none of them has pages yet."""
+    return next((anon_vma_lock(vma.chain[0]) for vma in vmas if vma.chain), "")
+
+
+def rmap_walk(system: System, anon_vma: AnonVma, page: int) -> tuple[tuple[Vma, int], ...]:
+    """Every (VMA, address) at which `page`, a small page or a head, may be mapped, in the order of the reverse map.
+
+    For a head the address is that of its first page, even if only a later page of it lies inside the VMA.
+    Called under the anon_vma lock.
+    """
+    page_size = system.geometry.page_size
+    pages = system.frames.compound(page)
+    first = int(system.frames.index[page])
+    last = first + pages.stop - pages.start - 1
+    found = []
+    for vma in anon_vma.vmas:
+        low, high = vma.pgoff, vma.pgoff + (vma.end - vma.start) // page_size - 1
+        if low <= last and first <= high:
+            found.append((vma, vma.start + (first - vma.pgoff) * page_size))
+    return tuple(found)
+
+
+def _rmap_locks(system: System, page: int) -> tuple[str, ...]:
+    numbers = [int(system.frames.mapping[page])]
+    if system.frames.flags[page] & PG_ksm:
+        numbers = [system.ksm.items[place].anon_vma for place in system.ksm.sharing(page)]
+    return tuple(sorted({anon_vma_lock(system.anon_vmas[n]) for n in numbers if n in system.anon_vmas}))
+
+
+@routine
+def lock_rmap(system: System, page: int) -> Routine[tuple[str, ...]]:
+    """Lock the reverse map of a small page or of a head, so that nobody comes to map it unseen. Returns the locks, none if it has none."""
+    locks = _rmap_locks(system, page)
+    for lock in locks:
+        yield from system.cpus.lock(lock)
+    return locks
+
+
+def rmap_walk_page(system: System, page: int) -> tuple[tuple[Vma, int], ...]:
+    """Every (VMA, address) at which a small page or a head may be mapped. Called under the locks of its reverse map.
+
+    A page of KSM's is in no anon_vma: it is found at the addresses that were merged to it, and in forks of their processes.
+    """
+    if not system.frames.flags[page] & PG_ksm:
+        anon_vma = system.anon_vmas.get(int(system.frames.mapping[page]))
+        return rmap_walk(system, anon_vma, page) if anon_vma else ()
+    found: dict[tuple[str, int], tuple[Vma, int]] = {}
+    for name, address in system.ksm.sharing(page):
+        family = system.anon_vmas.get(system.ksm.items[name, address].anon_vma)
+        for vma in family.vmas if family else ():
+            if vma.start <= address < vma.end:
+                found[vma.mm.name, address] = (vma, address)
+    return tuple(found.values())

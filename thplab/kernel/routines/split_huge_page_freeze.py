@@ -1,0 +1,318 @@
+"""Splitting a compound page by freezing it first: every mapping becomes a migration entry (docs/KERNEL.md 3.3, 6.6).
+
+It came five months after the RFC, as patch 18 of its second version, and closes the window that the RFC leaves open.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from thplab.errors import EBUSY
+from thplab.hardware import page_tables as pt
+from thplab.hardware.frames import (
+    PG_OF_HEAD,
+    PG_anon_exclusive,
+    PG_has_hwpoisoned,
+    PG_head,
+    PG_hwpoison,
+    PG_locked,
+    PG_lru,
+    PG_partially_mapped,
+    PG_swapcache,
+    PG_tail,
+    single,
+)
+from thplab.hardware.steps import Routine, change, read
+from thplab.kernel.address_space import VM_LOCKED, AddressSpace, AnonVma, Vma
+from thplab.kernel.routines.lru import PageList
+from thplab.kernel.routines.rmap import anon_vma_lock, page_get_anon_vma, rmap_walk
+from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
+from thplab.kernel.routines.swap import free_pages_and_swap_cache
+from thplab.kernel.routines.walk import entry_range, pmd_at, pmd_ranges
+from thplab.kernel.system import System, routine
+
+
+@routine
+def split_huge_page_freeze(system: System, page: int, to_list: PageList | None = None, kept: int | None = None) -> Routine[int]:
+    """Check, freeze every mapping, check again, hand the references out, map again.
+
+    Called with the page lock and one reference on the head `page`, which ends on `kept` if that is given. With `to_list` the
+    tails go onto the caller's list instead of the LRU, each with a reference of its own. Returns 0 or the errno of a refused
+    split: refused at the first check nothing has changed but the event; refused after the freeze, PMDs stay split.
+    """
+    frames = system.frames
+    anon_vma = yield from page_get_anon_vma(system, page)
+    if anon_vma is None:
+        system.count_vm_event("thp_split_page_failed")
+        yield change("thp_split_page_failed: the page is not mapped")
+        return -EBUSY
+    lock = anon_vma_lock(anon_vma)
+    yield from system.cpus.lock(lock)
+    cache = system.geometry.nr if frames.flags[page] & PG_swapcache else 0
+    pinned = not (yield from can_split_huge_page(system, page, cache))
+    if not pinned:
+        yield from freeze_page(system, anon_vma, page)
+        yield from system.cpus.lock("lru_lock")
+        pinned = not (yield from only_reference(system, page, 1 + cache))
+        if not pinned:
+            yield from split_frozen(system, page, to_list)
+        yield from system.cpus.unlock("lru_lock")
+        yield from unfreeze_page(system, anon_vma, page, map_unused=not pinned and bool(system.kernel.split_frees_zero_pages))
+        yield from unlock_subpages(system, page)
+    if pinned:
+        system.count_vm_event("thp_split_page_failed")
+        yield from system.cpus.unlock(lock, event="thp_split_page_failed")
+        return system.kernel.split_refused
+    others = other_subpages(system, page, kept)
+    for part in others:
+        yield from free_pages_and_swap_cache(system, part)
+    system.count_vm_event("thp_split_page")
+    yield from system.cpus.unlock(lock, event="thp_split_page")
+    return 0
+
+
+@routine
+def can_split_huge_page(system: System, page: int, cache: int) -> Routine[bool]:
+    """Do mappings, the swap cache's references, `cache` of them, and the caller's own explain all references of `page`?
+
+    A first look, before anything is changed. Called under the anon_vma lock.
+    """
+    mapcount = system.scheme.total_mapcount(system.frames, page)
+    yield read(f"all mappings of the page: {mapcount}")
+    pinned = mapcount != system.frames.page_count(page) - cache - 1
+    besides = ", besides the swap cache's" if cache else ""
+    yield read(f"does every reference but our own{besides} belong to a mapping? " + ("no" if pinned else "yes"))
+    return not pinned
+
+
+@routine
+def only_reference(system: System, page: int, ours: int) -> Routine[bool]:
+    """Are the caller's reference on a page that nobody maps and the swap cache's, `ours` together, the only ones?
+
+    Where the kernel freezes the count, it is 0 afterwards.
+
+    Called under the locks of the split. The 0 keeps out whoever might still come by: get_page_unless_zero fails.
+    """
+    frames = system.frames
+    if system.kernel.freezes_refcount:
+        only = frames.ref_freeze(page, ours)
+        yield change(
+            f"head {system.count}: compare-and-swap {ours} → 0, {'done' if only else 'refused: pinned'}",
+            "If it succeeds, nobody can take a reference any more until the new pages are there.",
+        )
+        return only
+    only = frames.page_count(page) == ours
+    yield read(
+        f"frozen: is our reference the only one? {'yes' if only else 'no: pinned'}",
+        "No mapping is left and none can come. Only a waiter may still take a reference, on the head, where it belongs.",
+    )
+    return only
+
+
+@routine
+def freeze_page(system: System, anon_vma: AnonVma, page: int) -> Routine[None]:
+    """Replace every mapping of the compound page by a migration entry. Called under the anon_vma and the page lock."""
+    places = rmap_walk(system, anon_vma, page)
+    yield read("who maps the page? The reverse map tells")
+    for vma, address in places:
+        low = max(address, vma.start)
+        ranges = pmd_ranges(system.geometry, low, min(address + system.geometry.huge_size, vma.end))
+        found = pmd_at(system, vma.mm, low)
+        if found is not None and pt.pmd_trans_huge(found[2]) and pt.pte_pfn(found[2]) == page:
+            frozen = yield from split_huge_pmd(system, vma, low, freeze=True, page=page)
+            if frozen:
+                continue
+        for start, stop in ranges:
+            pte_table = system.tables.walk(vma.mm.pgd, start, 0)
+            if pte_table is not None:
+                first, last = entry_range(system.geometry, start, stop)
+                yield from freeze_ptes(system, vma, pte_table, first, last, page)
+
+
+@routine
+def freeze_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, page: int) -> Routine[None]:
+    """Freeze the PTEs of [low, high) that map the compound page; their references and map counts go."""
+    tables, frames = system.tables, system.frames
+    lock = system.ptl(pte_table)
+    yield from system.cpus.lock(lock)
+    runs = tuple(r for r in tables.runs(pte_table, low, high) if r.kind == "page" and frames.compound_head(r.pfn) == page)
+    yield read("read the PTEs")
+    keep = pt._PAGE_ACCESSED | pt._PAGE_DIRTY if system.kernel.migration_keeps_young else 0
+    for run in runs:
+        parts = system.each(run.entries)
+        if system.whole and run.stop - run.start == system.geometry.nr:
+            # One by one in the kernel: between the first and the last the page is partially mapped, and an event may tell of it.
+            parts = (single(run.start), slice(run.start + 1, run.stop))
+        for part in parts:
+            pages = run.cut(part.start, part.stop).pages
+            tables.freeze(pte_table, part, keep, exclusive=(frames.flags[pages] & PG_anon_exclusive) != 0)
+            frames.flags[pages] &= ~PG_anon_exclusive
+            yield change("PTE = migration entry", "Whoever touches the page now has to wait.")
+            yield from flush_frozen(system, vma.mm)
+            yield from system.scheme.remove_pte_rmap(system, vma, pages)
+            yield from system.scheme.put_pages(system, pages)
+    yield from system.cpus.unlock(lock)
+
+
+@routine
+def flush_frozen(system: System, mm: AddressSpace) -> Routine[None]:
+    """No CPU may go on using the entries of `mm` that were frozen just now."""
+    yield from system.cpus.flush_tlb(
+        f"the frozen pages of {mm.name}", "A GUP-fast that has read the old entry finishes first: its pin will be seen."
+    )
+
+
+@routine
+def split_frozen(system: System, page: int, to_list: PageList | None) -> Routine[None]:
+    """Make every tail a page of its own, with one reference to begin with. Nobody maps or holds any of them.
+
+    The list that it goes onto and the swap cache that it stays in have one more each.
+    """
+    frames = system.frames
+    cached = bool(frames.flags[page] & PG_swapcache)
+    first = 1 + cached + (to_list is not None)
+    lru = PG_lru if to_list is None else 0
+    if page in system.deferred:
+        yield from system.cpus.lock("split_queue_lock")
+        system.deferred.pop(page, None)
+        frames.flags[page] &= ~PG_partially_mapped
+        yield change("off the deferred split queue")
+        yield from system.cpus.unlock("split_queue_lock")
+    parts = system.each(frames.tails(page))
+    for part in parts:
+        if system.kernel.freezes_refcount:
+            frames.refcount[part] = first  # plain stores: nobody can take a reference as long as the head's count is 0
+        else:
+            frames.ref_add(part, first)
+        yield change(f"{system.pages_text(part)} {system.count} = {first}")
+        frames.flags[part] = (frames.flags[part] & ~PG_tail) | (frames.flags[page] & ~PG_OF_HEAD) | lru | PG_locked
+        if to_list is not None:
+            to_list.pages += range(part.start, part.stop)
+        yield change(f"{part.stop - part.start} of the tails are pages of their own")
+    frames.flags[page] &= ~(PG_head | PG_has_hwpoisoned)
+    if system.kernel.freezes_refcount:
+        frames.refcount[page] = 1 + cached
+    else:
+        frames.costs.rmw += 1  # ClearPageCompound
+    yield change("the compound page is no more", "The head's count comes last: from now on anybody may take a reference again.")
+
+
+@routine
+def unlock_subpages(system: System, page: int) -> Routine[None]:
+    """Unlock the pages that were tails; `page` itself stays locked by the caller. Nothing to do if the page was not split."""
+    tails = system.frames.tails(page)
+    if not system.frames.flags[tails.start] & PG_locked:
+        return
+    parts = system.each(tails)
+    for part in parts:
+        system.frames.flags[part] &= ~PG_locked
+        yield change(f"{system.pages_text(part)} unlocked", "All their mappings are back: they may be written to in place again.")
+
+
+def other_subpages(system: System, page: int, kept: int | None) -> tuple[slice, ...]:
+    """The pages that come out of the split of `page`, but the one that the caller keeps: `kept`, or the head."""
+    kept = page if kept is None else kept
+    around = (slice(page, kept), slice(kept + 1, page + system.geometry.nr))
+    return tuple(part for part in around if part.start < part.stop)
+
+
+@routine
+def unfreeze_page(system: System, anon_vma: AnonVma, page: int, map_unused: bool) -> Routine[None]:
+    """Turn the migration entries of these pages back into PTEs, split or not. Called under the anon_vma lock.
+
+    With `map_unused`, entries of zero-filled pages become PTEs of the shared zero page.
+    """
+    places = rmap_walk_pages(system, anon_vma, page)
+    yield read("who mapped the page? The reverse map tells")
+    for vma, start, stop in places:
+        # Looked up only now: a fork may have made the child's table meanwhile, with migration entries copied from its parent.
+        pte_table = system.tables.walk(vma.mm.pgd, start, 0)
+        if pte_table is not None:
+            yield from unfreeze_ptes(system, vma, pte_table, *entry_range(system.geometry, start, stop), page, map_unused)
+
+
+def rmap_walk_pages(system: System, anon_vma: AnonVma, page: int) -> tuple[tuple[Vma, int, int], ...]:
+    """Every (VMA, start, end of the addresses) under which one of the pages from `page` on may be mapped, parents before children."""
+    geometry = system.geometry
+    first = int(system.frames.index[page])
+    found = []
+    for vma in anon_vma.vmas:
+        address = vma.start + (first - vma.pgoff) * geometry.page_size
+        ranges = pmd_ranges(geometry, max(address, vma.start), min(address + geometry.huge_size, vma.end))
+        found += [(vma, start, stop) for start, stop in ranges]
+    return tuple(found)
+
+
+@routine
+def unfreeze_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, page: int, map_unused: bool) -> Routine[None]:
+    """Map again what was frozen in [low, high) of this table: a reference, the PTE, the map count (remove_migration_pte)."""
+    tables, nr = system.tables, system.geometry.nr
+    lock = system.ptl(pte_table)
+    yield from system.cpus.lock(lock)
+    runs = tuple(r for r in tables.runs(pte_table, low, high) if r.kind == "migration" and page <= r.pfn < page + nr)
+    yield read("read the migration entries")
+    if map_unused and VM_LOCKED not in vma.flags:
+        yield from map_unused_to_zeropage(system, vma, pte_table, runs)
+        runs = tuple(r for r in tables.runs(pte_table, low, high) if r.kind == "migration" and page <= r.pfn < page + nr)
+    for run in runs:
+        parts = system.each(run.entries)
+        for part in parts:
+            pages = run.cut(part.start, part.stop).pages
+            yield from system.scheme.get_pages(system, pages)
+            dirty = pt._PAGE_DIRTY if system.kernel.unfreeze_marks_dirty else 0
+            system.frames.flags[pages] |= tables.marked(pte_table, part, pt._SWP_EXCLUSIVE) * PG_anon_exclusive
+            tables.unfreeze(pte_table, part, pt.pgprot(vma.prot) | dirty)
+            yield change("PTE = the page again")
+            yield from system.scheme.add_pte_rmap(system, vma, pages)
+    yield from system.cpus.unlock(lock)
+
+
+@routine
+def map_unused_to_zeropage(system: System, vma: Vma, pte_table: int, runs: tuple[pt.Run, ...]) -> Routine[None]:
+    """Where a frozen small page is zero-filled, map the shared zero page instead: the page itself is of no use any more.
+
+    Called under the lock of the table (try_to_map_unused_to_zeropage).
+    """
+    zero = pt.mkspecial(pt.mkyoung(pt.mk_pte(system.frames.zero_page, pt.pgprot(vma.prot))))
+    for run in runs:
+        count = _map_unused(system, pte_table, run, zero)
+        if count:
+            yield change(f"{count} PTEs = the zero page", "Their pages hold nothing but zeroes and are freed when the split lets go.")
+
+
+def _map_unused(system: System, pte_table: int, run: pt.Run, zero: int) -> int:
+    """Store `zero` in the PTEs of zero-filled pages; returns how many. A bad page is not looked at: it stays what it is."""
+    frames = system.frames
+    unused = (frames.content[run.pages] == 0) & ((frames.flags[run.pages] & PG_hwpoison) == 0)
+    system.tables.table[pte_table][run.entries][unused] = zero
+    return int(np.count_nonzero(unused))
+
+
+# --- wrong variants -------------------------------------------------------------------------------------------------------
+
+
+def freezes_without_a_flush(system: System, mm: AddressSpace) -> Routine[None]:
+    """flush_frozen that leaves a GUP-fast on its way with the old entry (docs/KERNEL.md 6.6, step 2)."""
+    yield read("no flush")
+
+
+def checks_without_freezing(system: System, page: int, ours: int) -> Routine[bool]:
+    """only_reference that reads the count and trusts it, where nothing else keeps a GUP-fast out (docs/KERNEL.md 6.7)."""
+    only = system.frames.page_count(page) == ours
+    yield read(f"head {system.count}: {ours if only else f'more than {ours}'}, {'nobody else' if only else 'pinned'}, read only")
+    return only
+
+
+def freezes_at_once(system: System, page: int, cache: int) -> Routine[bool]:
+    """can_split_huge_page that leaves it all to the check after the freeze: a refused split has split PMDs by then."""
+    yield read("no first look")
+    return True
+
+
+def thaws_the_first_vma_only(system: System, vma: Vma, pte_table: int, low: int, high: int, page: int, map_unused: bool) -> Routine[None]:
+    """unfreeze_ptes that brings the entries back in the first VMA of the reverse map, and in no other."""
+    if vma is not system.anon_vmas[int(system.frames.mapping[page])].vmas[0]:
+        yield read(f"the migration entries of {vma.mm.name} stay")
+        return
+    right = unfreeze_ptes.__wrapped__  # type: ignore[attr-defined]
+    yield from right(system, vma, pte_table, low, high, page, map_unused)

@@ -1,0 +1,208 @@
+"""Splitting one PMD into a table of PTEs: the routine that the RFC introduces (patch 04; docs/KERNEL.md 2.6)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from thplab.hardware import page_tables as pt
+from thplab.hardware.frames import PG_anon_exclusive, PG_dirty, single
+from thplab.hardware.steps import Routine, change, read
+from thplab.kernel.address_space import Vma
+from thplab.kernel.routines.deposit import pgtable_trans_huge_withdraw
+from thplab.kernel.routines.split_huge_page_tails import split_huge_page_tails
+from thplab.kernel.routines.walk import pmd_at
+from thplab.kernel.system import System, routine
+
+
+@routine
+def split_huge_pmd(system: System, vma: Vma, address: int, freeze: bool = False, page: int | None = None) -> Routine[bool]:
+    """Replace the huge PMD at `address` by a table of PTEs that map the same memory with the same rights.
+
+    Touches this one PMD: neither the PMDs of other processes nor the compound page, which stays whole. Never fails:
+    the table it needs was deposited when the huge page was mapped. Does nothing if the PMD is not huge (any more), or, where a
+    `page` is given, maps another one by now.
+    Returns whether it was this call that split it.
+    With `freeze` the entries are migration entries, which hold neither a reference nor a mapping (docs/KERNEL.md 3.3, step 2).
+    Where a scheme cannot map a huge page by PTEs, the whole page is split instead, for every process; the huge zero page
+    excepted. Called under mmap_sem, or, for a split of this PMD alone, under the anon_vma lock of the page; with `freeze`
+    also under the page lock.
+    """
+    found = pmd_at(system, vma.mm, address)
+    if found is None:
+        return False
+    pmd_table, index, _ = found
+    lock = system.ptl(pmd_table)
+    yield from system.cpus.lock(lock, why="Whoever else reads or changes this PMD takes the same lock and looks again.")
+    pmd = system.tables.get(pmd_table, index)
+    yield read(f"is the PMD still huge? {'yes' if pt.pmd_trans_huge(pmd) else 'no'}", "Somebody else may have split it already.")
+    if not pt.pmd_trans_huge(pmd) or page not in (None, pt.pte_pfn(pmd)):
+        yield from system.cpus.unlock(lock)
+        return False
+    if pt.pte_pfn(pmd) != system.huge_zero_page and not system.scheme.pmd_split_is_local:
+        yield from split_huge_page_pmd(system, vma, address, pmd_table, index)
+        return True
+    yield from _split_locked_pmd(system, vma, pmd_table, index, pmd, freeze)
+    return True
+
+
+def _split_locked_pmd(system: System, vma: Vma, pmd_table: int, index: int, pmd: int, freeze: bool) -> Routine[None]:
+    """The split of a PMD whose lock is held, and the unlock."""
+    geometry, tables, mm = system.geometry, system.tables, vma.mm
+    lock, page = system.ptl(pmd_table), pt.pte_pfn(pmd)
+    pgtable = yield from pgtable_trans_huge_withdraw(system, mm, pmd_table)
+    if page != system.huge_zero_page and pmd & pt._PAGE_DIRTY:
+        system.frames.flags[page] |= PG_dirty  # SetPageDirty: what the PMD knows the page knows from now on, whatever becomes of the PTEs
+    if page == system.huge_zero_page:
+        yield from fill_zero_ptes(system, vma, pgtable)
+    elif freeze:
+        yield from fill_migration_entries(system, pgtable, page, pmd)
+    else:
+        yield from split_pmd_refs(system, page)
+        yield from fill_ptes(system, pgtable, page, pmd)
+        yield from split_pmd_mapcounts(system, vma, page)
+    tables.set(pmd_table, index, pt.mknotpresent(pmd))
+    yield change("PMD marked not present", "The hardware must never see a huge entry and small ones for the same address at once.")
+    yield from system.cpus.flush_tlb(f"{geometry.size_text(geometry.nr)} of {mm.name}", "No CPU may keep using the old huge entry.")
+    tables.link(pmd_table, index, pgtable)
+    yield change("PMD = the PTE table", "The same memory, now mapped in pieces. The page is still one compound page.")
+    if freeze and page != system.huge_zero_page:
+        yield from drop_frozen_mapping(system, vma, page)
+    event = system.count_vm_event("thp_split_pmd")
+    yield from system.cpus.unlock(lock, "One mapping was split. thp_split_page is another event." if event else "", event=event)
+
+
+@routine
+def split_huge_page_pmd(system: System, vma: Vma, address: int, pmd_table: int, index: int) -> Routine[None]:
+    """Split the page that a huge PMD maps, which makes a table of the PMD, too. Called under its page table lock, which it releases."""
+    page = pt.pte_pfn(system.tables.get(pmd_table, index))
+    yield from system.scheme.get_pages(system, single(page))
+    yield from system.cpus.unlock(system.ptl(pmd_table))
+    yield from split_huge_page_tails(system, page)
+    yield from system.scheme.put_pages(system, single(page))
+    huge = pt.pmd_trans_huge(system.tables.get(pmd_table, index))
+    yield read(f"is the PMD still huge? {'yes' if huge else 'no'}", "A write fault may have put another huge page there before the split.")
+    if huge:
+        yield from split_huge_pmd(system, vma, address)
+
+
+@routine
+def split_pmd_refs(system: System, page: int) -> Routine[None]:
+    """Take the references of the PTEs to come: one for each subpage, of which the PMD's own is already there."""
+    more = system.geometry.nr - 1
+    system.frames.ref_add(single(page), more)
+    yield change(f"head {system.count} += {more}", "Each PTE holds a reference. The one that the PMD held serves the first of them.")
+
+
+@routine
+def split_pmd_mapcounts(system: System, vma: Vma, page: int) -> Routine[None]:
+    """Count the new PTE mappings and the PMD mapping that goes, in the scheme's own way."""
+    yield from system.scheme.split_pmd_rmap(system, vma, page)
+
+
+@routine
+def fill_ptes(system: System, pgtable: int, page: int, pmd: int) -> Routine[None]:
+    """Fill the withdrawn table, which nobody else sees yet, with PTEs for all subpages under the PMD's own bits."""
+    bits = pmd & ~pt.PTE_PFN_MASK & ~pt._PAGE_PSE
+    if not system.kernel.pmd_split_keeps_dirty:
+        bits &= ~pt._PAGE_DIRTY
+    system.tables.fill(pgtable, slice(0, system.geometry.nr), page, bits)
+    if system.frames.flags[page] & PG_anon_exclusive:  # what the process had for itself as a whole it has piece by piece
+        system.frames.flags[system.frames.compound(page)] |= PG_anon_exclusive
+    yield change(
+        f"fill {system.geometry.nr} PTEs: {pt.entry_text(bits)}",
+        "The rights of the PMD."
+        if pmd & pt._PAGE_DIRTY and not bits & pt._PAGE_DIRTY
+        else "Same protection, same dirty and young bits as the PMD had.",
+    )
+
+
+@routine
+def fill_migration_entries(system: System, pgtable: int, page: int, pmd: int) -> Routine[None]:
+    """Fill the withdrawn table with migration entries for all subpages, which remember what the PMD allowed and whose page it was."""
+    every = slice(0, system.geometry.nr)
+    system.tables.fill(pgtable, every, page, pmd & ~pt.PTE_PFN_MASK & ~pt._PAGE_PSE)
+    keep = pt._PAGE_ACCESSED | pt._PAGE_DIRTY if system.kernel.migration_keeps_young else 0
+    exclusive = bool(system.frames.flags[page] & PG_anon_exclusive)
+    system.tables.freeze(pgtable, every, keep, np.full(system.geometry.nr, exclusive))
+    system.frames.flags[page] &= ~PG_anon_exclusive
+    yield change(f"fill {system.geometry.nr} migration entries", "Whoever touches the page from now on has to wait.")
+
+
+@routine
+def drop_frozen_mapping(system: System, vma: Vma, page: int) -> Routine[None]:
+    """The PMD mapping of a page that is frozen, and its reference, go: as one, or by way of PTE mappings that never were usable."""
+    pages = system.frames.compound(page)
+    if system.kernel.freeze_drops_pmd_whole:
+        yield from system.scheme.remove_pmd_rmap(system, vma, page)
+        yield from system.scheme.put_pages(system, single(page))
+        return
+    yield from split_pmd_refs(system, page)
+    yield from split_pmd_mapcounts(system, vma, page)
+    yield from system.scheme.remove_pte_rmap(system, vma, pages)
+    yield from system.scheme.put_pages(system, pages)
+
+
+@routine
+def fill_zero_ptes(system: System, vma: Vma, pgtable: int) -> Routine[None]:
+    """Fill the withdrawn table for a split of the huge zero page: every PTE maps the shared small zero page."""
+    nr = system.geometry.nr
+    entry = pt.mkspecial(pt.mkyoung(pt.mk_pte(system.frames.zero_page, pt.pgprot(vma.prot))))
+    system.tables.change(pgtable, slice(0, nr), set_=entry)
+    yield change(f"fill {nr} PTEs with the zero page")
+
+
+# --- mutants: the same routines, each wrong in one way ----------------------------------------------------------------
+
+
+def trusts_the_first_look(system: System, vma: Vma, address: int, freeze: bool = False, page: int | None = None) -> Routine[bool]:
+    """split_huge_pmd that looks before it takes the lock, and not again (docs/KERNEL.md 6.8)."""
+    found = pmd_at(system, vma.mm, address)
+    if found is None or not pt.pmd_trans_huge(found[2]):
+        return False
+    yield read("the PMD is huge: it looks before it takes the lock")
+    yield from system.cpus.lock(system.ptl(found[0]))
+    yield from _split_locked_pmd(system, vma, *found, freeze)
+    return True
+
+
+def forgets_the_references(system: System, page: int) -> Routine[None]:
+    """split_pmd_refs that takes no reference for the new PTEs."""
+    yield read(f"head {system.count} stays")
+
+
+def forgets_the_tails(system: System, vma: Vma, page: int) -> Routine[None]:
+    """split_pmd_mapcounts that leaves the tails as they are."""
+    yield read("the tails' _mapcount stays")
+
+
+def moves_the_head(system: System, vma: Vma, page: int) -> Routine[None]:
+    """split_pmd_mapcounts that counts all subpages, the head with them."""
+    pages = system.frames.compound(page)
+    system.frames.map_add(pages, 1)
+    yield change("each subpage _mapcount += 1")
+
+
+def splits_every_pmd(system: System, vma: Vma, address: int, freeze: bool = False, page: int | None = None) -> Routine[bool]:
+    """split_huge_pmd that behaves as before the RFC: it splits the PMD of every process that maps the page."""
+    found = pmd_at(system, vma.mm, address)
+    head = pt.pte_pfn(found[2]) if found and pt.pmd_trans_huge(found[2]) else 0
+    others = system.anon_vmas[int(system.frames.mapping[head])].vmas if head and head != system.huge_zero_page else [vma]
+    right = split_huge_pmd.__wrapped__  # type: ignore[attr-defined]
+    every = tuple(others)
+    for other in every:
+        yield from right(system, other, address, freeze, page)
+    return True
+
+
+def fills_writable_ptes(system: System, pgtable: int, page: int, pmd: int) -> Routine[None]:
+    """fill_ptes that gives the PTEs the right to write, which the PMD may not have had."""
+    right = fill_ptes.__wrapped__  # type: ignore[attr-defined]
+    yield from right(system, pgtable, page, pt.mkwrite(pmd))
+
+
+def counts_a_page_split(system: System, vma: Vma, address: int, freeze: bool = False, page: int | None = None) -> Routine[bool]:
+    """split_huge_pmd that counts as if the page itself had been split."""
+    right = split_huge_pmd.__wrapped__  # type: ignore[attr-defined]
+    system.count_vm_event("thp_split_page")
+    split: bool = yield from right(system, vma, address, freeze, page)
+    return split

@@ -1,0 +1,119 @@
+"""Taking a page out of every page table that maps it, on its way to the swap device (try_to_unmap in mm/rmap.c)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from thplab.hardware import page_tables as pt
+from thplab.hardware.frames import PG_anon_exclusive, PG_dirty, PG_swapbacked, width
+from thplab.hardware.steps import Routine, change, read
+from thplab.kernel.address_space import Vma
+from thplab.kernel.routines.rmap import anon_vma_lock, page_get_anon_vma, rmap_walk
+from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
+from thplab.kernel.routines.swap import slots_text, swap_duplicate
+from thplab.kernel.routines.walk import entry_range, pmd_at, pmd_ranges
+from thplab.kernel.system import System, routine
+
+
+@routine
+def try_to_unmap(system: System, page: int) -> Routine[bool]:
+    """Put a swap entry in the place of every mapping of `page`, a small page or a head, which is in the swap cache.
+
+    Called under its page lock and with a reference. PMDs are split first, so a huge page leaves one swap entry for each of
+    its small pages. Returns whether nobody maps the page any more.
+    """
+    anon_vma = yield from page_get_anon_vma(system, page)
+    if anon_vma is None:
+        return True
+    lock = anon_vma_lock(anon_vma)
+    yield from system.cpus.lock(lock, "shared")
+    places = rmap_walk(system, anon_vma, page)
+    yield read("who maps the page? The reverse map tells")
+    for vma, address in places:
+        yield from try_to_unmap_one(system, vma, address, page)
+    yield from system.cpus.unlock(lock)
+    left = system.scheme.total_mapcount(system.frames, page)
+    yield read(f"mappings left: {left}")
+    return left == 0
+
+
+@routine
+def try_to_unmap_one(system: System, vma: Vma, address: int, page: int) -> Routine[None]:
+    """Unmap `page`, whose first small page would be at `address`, from one VMA."""
+    geometry, frames = system.geometry, system.frames
+    low = max(address, vma.start)
+    high = min(address + width(frames.compound(page)) * geometry.page_size, vma.end)
+    found = pmd_at(system, vma.mm, low)
+    if found is not None and pt.pmd_trans_huge(found[2]) and pt.pte_pfn(found[2]) == page:
+        yield from split_huge_pmd(system, vma, low)
+    ranges = pmd_ranges(geometry, low, high)
+    for start, stop in ranges:
+        pte_table = system.tables.walk(vma.mm.pgd, start, 0)
+        if pte_table is not None:
+            first, last = entry_range(geometry, start, stop)
+            if frames.flags[page] & PG_swapbacked:
+                yield from unmap_ptes(system, vma, pte_table, first, last, page)
+            else:
+                yield from discard_ptes(system, vma, pte_table, first, last, page)
+
+
+@routine
+def unmap_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, page: int) -> Routine[None]:
+    """Turn the PTEs of [low, high) that map `page` into swap entries; their references and map counts go."""
+    tables, frames, device = system.tables, system.frames, system.swap
+    assert device is not None, "the page is in its cache"
+    lock = system.ptl(pte_table)
+    yield from system.cpus.lock(lock)
+    runs = tuple(r for r in tables.runs(pte_table, low, high) if r.kind == "page" and frames.compound_head(r.pfn) == page)
+    yield read("read the PTEs")
+    for run in runs:
+        parts = system.each(run.entries)
+        for part in parts:
+            pages = run.cut(part.start, part.stop).pages
+            slots = device.slots(pages)
+            if tables.marked(pte_table, part, pt._PAGE_DIRTY).any():
+                frames.flags[page] |= PG_dirty
+            tables.table[pte_table][part] = 0
+            yield change("PTE cleared" if width(part) == 1 else f"{width(part)} PTEs cleared")
+            yield from system.cpus.flush_tlb(
+                f"the page of {vma.mm.name}", "A GUP-fast that has read the old entry finishes first: its pin will be seen."
+            )
+            yield from swap_duplicate(system, slots)
+            tables.fill(pte_table, part, slots.start, pt._SWP_DEVICE)
+            tables.table[pte_table][part] |= np.where(frames.flags[pages] & PG_anon_exclusive, np.uint64(pt._SWP_EXCLUSIVE), np.uint64(0))
+            frames.flags[pages] &= ~PG_anon_exclusive
+            yield change(
+                f"PTE = swap entry, {slots_text(slots)}" if width(part) == 1 else f"{width(part)} PTEs = swap entries, {slots_text(slots)}",
+                "Whoever touches the page now faults, and the entry says where the page is.",
+            )
+            yield from system.scheme.remove_pte_rmap(system, vma, pages)
+            yield from system.scheme.put_pages(system, pages)
+    yield from system.cpus.unlock(lock)
+
+
+@routine
+def discard_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, page: int) -> Routine[None]:
+    """Clear the PTEs of [low, high) that map `page`, whose contents MADV_FREE has given up; nothing stands in their place.
+
+    A page that was written to since, or that somebody else holds, is kept: it is PG_swapbacked again.
+    """
+    tables, frames = system.tables, system.frames
+    lock = system.ptl(pte_table)
+    yield from system.cpus.lock(lock)
+    runs = tuple(r for r in tables.runs(pte_table, low, high) if r.kind == "page" and frames.compound_head(r.pfn) == page)
+    yield read("read the PTEs")
+    every = tuple(run.cut(i, i + 1) for run in runs for i in range(run.start, run.stop))
+    parts = runs if system.kernel.reclaim.discards_at_once else every
+    for part in parts:
+        dirty = bool(frames.flags[page] & PG_dirty) or bool(tables.marked(pte_table, part.entries, pt._PAGE_DIRTY).any())
+        held = frames.page_count(page) != 1 + system.scheme.total_mapcount(frames, page)
+        if dirty or held:
+            frames.flags[page] |= PG_swapbacked
+            yield change("PG_swapbacked again: " + ("it was written to" if dirty else "somebody holds it"))
+            break
+        tables.table[pte_table][part.entries] = 0
+        yield change("PTE cleared", "The contents go with the page: MADV_FREE has given them up.")
+        yield from system.cpus.flush_tlb(f"the page of {vma.mm.name}")
+        yield from system.scheme.remove_pte_rmap(system, vma, part.pages)
+        yield from system.scheme.put_pages(system, part.pages)
+    yield from system.cpus.unlock(lock)

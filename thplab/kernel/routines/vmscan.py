@@ -1,0 +1,258 @@
+"""Reclaim's side of a page split (mm/vmscan.c), and the direct request to split a page."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from thplab.errors import EBUSY, ENOSPC
+from thplab.hardware.frames import PG_dirty, PG_lru, PG_partially_mapped, PG_swapbacked, PG_swapcache, single, width
+from thplab.hardware.steps import Routine, change, read
+from thplab.kernel.routines.lru import PageList, lru_add_drain
+from thplab.kernel.routines.split_huge_page import split_huge_page
+from thplab.kernel.routines.swap import add_to_swap, slots_text
+from thplab.kernel.routines.try_to_unmap import try_to_unmap
+from thplab.kernel.system import System, routine
+
+
+@routine
+def swap_out(system: System, page: int) -> Routine[int]:
+    """Reclaim picks the page `page`, small or the head of a huge one, and tries to write it to the swap device.
+
+    Returns 0: it is out, in one piece or after a split, or, without a swap device, it is ordinary pages, back on the LRU.
+    Otherwise an errno, the page back on the LRU as an active one: that of a refused split, -ENOSPC without room on the
+    device, -EBUSY if the page is gone or somebody else has locked it.
+    """
+    frames = system.frames
+    yield from lru_add_drain(system)
+    if not frames.ref_inc_not_zero(page):
+        yield read("get_page_unless_zero: no, the page is being freed")
+        return -EBUSY
+    frames.flags[page] &= ~PG_lru
+    yield change(f"reclaim takes the page off the LRU: head {system.count} += 1", "Reclaim's own reference keeps the page while it works.")
+    error = yield from shrink_page_list(system, (page,))
+    return 0 if error == -ENOSPC and system.swap is None else error
+
+
+@routine
+def shrink_page_list(system: System, pages: tuple[int, ...]) -> Routine[int]:
+    """Write out the pages on reclaim's list: small pages and heads, off the LRU, each with a reference that is given up here.
+
+    Returns 0, or the errno of the last page that had to stay where it was.
+    """
+    frames, error = system.frames, 0
+    page_list = PageList(list(pages))
+    while page_list.pages:
+        page = page_list.pages.pop(0)
+        lock = system.page_lock(page)
+        locked = yield from system.cpus.trylock(lock)
+        kept, freed = -EBUSY, False
+        if locked:
+            kept = yield from unmap_for_swap(system, page, page_list)
+            written = not kept and (not frames.flags[page] & PG_swapbacked or (yield from pageout(system, page)))
+            freed = written and (yield from remove_mapping(system, page))
+            yield from system.cpus.unlock(lock)
+        error = kept or error
+        if freed:
+            yield from system.free_page(page)
+        else:
+            yield from putback_lru_page(system, page, bool(kept))
+    return error
+
+
+@routine
+def unmap_for_swap(system: System, page: int, page_list: PageList) -> Routine[int]:
+    """Find the page a place on the device and take it out of the page tables. Called under its page lock.
+
+    Where a huge page is split for it, its tails go onto `page_list`, reclaim's. Returns 0 or an error: what a refused split
+    returns, -ENOSPC without room, -EBUSY if somebody still maps the page.
+    """
+    frames = system.frames
+    if frames.maybe_dma_pinned(page):
+        yield read("a device may be writing to it (FOLL_PIN): leave it alone")
+        return -EBUSY
+    if not frames.flags[page] & PG_swapbacked and frames.is_compound(page) and system.kernel.reclaim.splits_lazyfree:
+        error = yield from split_locked(system, page, page_list)
+        if error:
+            return error
+    if not frames.flags[page] & PG_swapcache and frames.flags[page] & PG_swapbacked:
+        prepare = prepare_huge_page if system.kernel.reclaim.out_whole and frames.is_compound(page) else split_locked
+        error = yield from prepare(system, page, page_list)
+        if error:
+            return error
+        added = yield from add_to_swap(system, page)
+        if not added and frames.is_compound(page):
+            error = yield from split_locked(system, page, page_list)
+            if error:
+                return error
+            system.count_vm_event("thp_swpout_fallback")
+            added = yield from add_to_swap(system, page)
+        if not added:
+            return -ENOSPC
+    gone = yield from try_to_unmap(system, page)
+    return 0 if gone else -EBUSY
+
+
+@routine
+def prepare_huge_page(system: System, page: int, page_list: PageList) -> Routine[int]:
+    """Look whether a huge page can go out in one piece; one of which parts are no use is split first. Called under its page lock.
+
+    Returns 0, or the errno of a refused split; a page that is pinned is not even tried, and no event tells of it.
+    """
+    frames = system.frames
+    pinned = system.scheme.total_mapcount(frames, page) != frames.page_count(page) - 1
+    yield read(
+        "could the page be split? " + ("no: pinned" if pinned else "yes"), "A page that somebody holds would not go away." if pinned else ""
+    )
+    if pinned:
+        return system.kernel.split_refused
+    if system.kernel.reclaim.splits_pte_mapped:
+        first = not system.scheme.pmd_mapped(frames, page)
+        yield read("does a PMD map it? " + ("no: split it first" if first else "yes"))
+    else:
+        first = bool(frames.flags[page] & PG_partially_mapped)
+        yield read("is a part of it mapped no more? " + ("yes: split it first" if first else "no"))
+    return (yield from split_locked(system, page, page_list)) if first else 0
+
+
+@routine
+def pageout(system: System, page: int) -> Routine[bool]:
+    """Write a page in the swap cache, which nobody maps any more, to its slots, unless they hold it already.
+
+    Called under its page lock. Returns whether the page itself may go now: not while somebody else holds a reference, nor
+    while the device is still at it. Then it stays in the swap cache.
+    """
+    frames, device = system.frames, system.swap
+    assert device is not None, "the page is in its cache"
+    pages = frames.compound(page)
+    users = frames.page_count(page) - width(pages) - 1
+    yield read(
+        f"references besides the swap cache's and our own: {users}", "Whoever holds one may still write to the page." if users else ""
+    )
+    if users:
+        return False
+    if not frames.flags[page] & PG_dirty:
+        return True
+    slots = device.slots(pages)
+    frames.flags[page] &= ~PG_dirty
+    device.content[slots] = frames.content[pages]
+    if frames.is_compound(page):
+        system.count_vm_event("thp_swpout")
+    yield change(
+        f"write {system.geometry.size_text(width(pages))} to {slots_text(slots)}",
+        "" if device.kind.synchronous else "The disk takes its time: until a later round of reclaim the page stays in the swap cache.",
+    )
+    return device.kind.synchronous
+
+
+@routine
+def remove_mapping(system: System, page: int) -> Routine[bool]:
+    """Freeze the count of a page that only the caller and maybe the swap cache hold, and take it out of the cache (__remove_mapping).
+
+    Called under its page lock. Returns whether the page is the caller's to free; if not, nothing has changed.
+    """
+    frames, device = system.frames, system.swap
+    pages = frames.compound(page)
+    cached = bool(frames.flags[page] & PG_swapcache)
+    ours = 1 + (width(pages) if cached else 0)
+    only = frames.ref_freeze(page, ours)
+    if only and cached and device is not None:
+        frames.flags[page] &= ~PG_swapcache
+        device.remove(pages)
+    elif only:
+        system.count_vm_event("pglazyfreed", width(pages))
+    yield change(
+        f"{system.count}: compare-and-swap {ours} → 0, " + ("done" if only else "refused: somebody has taken a reference"),
+        "Nobody can take a reference now." if only else "",
+    )
+    return only
+
+
+@routine
+def putback_lru_page(system: System, page: int, active: bool) -> Routine[None]:
+    """Put a page back on the LRU, as active if it could not be written out, and give up reclaim's reference."""
+    system.frames.flags[page] |= PG_lru
+    yield change(
+        "the page goes back to the LRU" + (", as active" if active else ""),
+        "Swap-out copes with a refusal: it will come back." if active else "",
+    )
+    yield from system.scheme.put_pages(system, single(page))
+
+
+@routine
+def split_page_direct(system: System, page: int) -> Routine[int]:
+    """Take a reference through `page`, lock it, split its compound page, let go.
+
+    Returns what split_huge_page returns, -EBUSY if the page is gone.
+    """
+    head = system.frames.compound_head(page)
+    held = yield from system.scheme.try_get_page(system, page)
+    if not held:
+        return -EBUSY
+    lock = system.page_lock(page)
+    yield from system.cpus.lock(lock)
+    error = yield from split_locked(system, head)
+    yield from system.cpus.unlock(lock)
+    yield from system.scheme.put_pages(system, single(page))
+    return error
+
+
+@routine
+def split_locked(system: System, page: int, to_list: PageList | None = None) -> Routine[int]:
+    """Split the compound page with head `page`. Called under its page lock and with a reference. Returns 0 if it is split already.
+
+    With `to_list` the tails go onto the caller's list.
+    """
+    compound = system.frames.is_compound(page)
+    yield read("is it still a compound page? " + ("yes" if compound else "no"))
+    return (yield from split_huge_page(system, page, to_list)) if compound else 0
+
+
+@routine
+def drop_slab(system: System) -> Routine[int]:
+    """drop_caches = 2: run the shrinkers, of which the deferred split queue's is the one here, as often as the kernel does. Returns 0."""
+    rounds = range(system.kernel.drop_caches_rounds or 0)
+    for _ in rounds:
+        yield from deferred_split_scan(system)
+    return 0
+
+
+@routine
+def deferred_split_scan(system: System, nr_to_scan: int | None = None) -> Routine[None]:
+    """The shrinker of the deferred split queue: try to split the pages on it, which frees what nobody maps.
+
+    A page that is not partially mapped is split only if it is hardly used; after this one look it is not queued any more. A
+    partially mapped one that cannot be locked or is pinned stays on the queue. With `nr_to_scan` the shrinker gets only to so
+    many, from the front.
+    """
+    frames = system.frames
+    queued = tuple(system.deferred)[:nr_to_scan]
+    yield read(f"{len(system.deferred)} pages wait for a deferred split")
+    for page in queued:
+        held = yield from system.get_page_unless_zero(page)
+        if not held:
+            continue
+        new = system.kernel.queues_new_thps and not frames.flags[page] & PG_partially_mapped
+        underused = new and thp_underused(system, page)
+        if new:
+            yield read(f"fully mapped: is it hardly used? {'yes' if underused else 'no'}")
+        error = -EBUSY
+        lock = system.page_lock(page)
+        locked = (underused or not new) and (yield from system.cpus.trylock(lock))
+        if locked:
+            error = yield from split_locked(system, page)
+            yield from system.cpus.unlock(lock)
+        if error and new:
+            yield from system.cpus.lock("split_queue_lock")
+            system.deferred.pop(page, None)
+            yield change("off the deferred split queue: it counts as used from now on")
+            yield from system.cpus.unlock("split_queue_lock")
+        elif underused:
+            system.count_vm_event("thp_underused_split_page")
+            yield change("thp_underused_split_page += 1")
+        yield from system.scheme.put_pages(system, single(page))
+
+
+def thp_underused(system: System, page: int) -> bool:
+    """Are more subpages zero-filled than khugepaged would add for the sake of a huge page (max_ptes_none)? Its default says no."""
+    limit, nr = system.settings["max_ptes_none"], system.geometry.nr
+    return limit != nr - 1 and int(np.count_nonzero(system.frames.content[system.frames.compound(page)] == 0)) > limit

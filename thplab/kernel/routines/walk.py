@@ -1,0 +1,43 @@
+"""How routines go over a range of addresses: one PMD after the other (the kernel's pmd_addr_end loops)."""
+
+from __future__ import annotations
+
+import itertools
+
+from thplab.hardware import page_tables as pt
+from thplab.hardware.geometry import Geometry
+from thplab.kernel.address_space import AddressSpace
+from thplab.kernel.system import System
+
+
+def pmd_ranges(geometry: Geometry, start: int, end: int) -> tuple[tuple[int, int], ...]:
+    """[start, end) cut at the borders between PMDs."""
+    size = geometry.huge_size
+    borders = [start, *range((start // size + 1) * size, end, size), end]
+    return tuple(itertools.pairwise(borders)) if start < end else ()
+
+
+def entry_range(geometry: Geometry, start: int, end: int) -> tuple[int, int]:
+    """The indexes in a PTE table of [start, end), which lies under one PMD."""
+    low = geometry.index(start, 0)
+    return low, low + (end - start) // geometry.page_size
+
+
+def pmd_at(system: System, mm: AddressSpace, address: int) -> tuple[int, int, int] | None:
+    """(PMD table, index, PMD) for `address`; None if there is no PMD table. The upper tables of a live VMA never change."""
+    table = system.tables.walk(mm.pgd, address, 1)
+    if table is None:
+        return None
+    index = system.geometry.index(address, 1)
+    return table, index, system.tables.get(table, index)
+
+
+def mapped_page(system: System, mm: AddressSpace, address: int) -> int | None:
+    """pfn of the page that is mapped at `address`, None if none is."""
+    found = pmd_at(system, mm, address)
+    if found is None or pt.pte_none(found[2]):
+        return None
+    if pt.pmd_trans_huge(found[2]):
+        return pt.pte_pfn(found[2]) + system.geometry.index(address, 0)
+    pte = system.tables.get(pt.pte_pfn(found[2]), system.geometry.index(address, 0))
+    return pt.pte_pfn(pte) if pt.pte_present(pte) else None

@@ -1,0 +1,66 @@
+"""What the schemes before v4.5 have in common: one `_mapcount` in each struct page, and the PMD mappings in the head's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from thplab.hardware.frames import single, width
+from thplab.hardware.steps import Routine, change
+
+if TYPE_CHECKING:
+    from thplab.hardware.frames import Frames
+    from thplab.kernel.address_space import Vma
+    from thplab.kernel.system import System
+
+
+class HeadMapcount:
+    """PMD mappings are counted in the head's `_mapcount`, PTE mappings in that of the page that they map."""
+
+    head_counters = ()
+    splits_to_order = False
+
+    # --- mappings ---------------------------------------------------------------------------------------------------
+
+    def new_rmap(self, system: System, vma: Vma, page: int) -> Routine[None]:
+        system.frames.mapcount[page] = 0  # a plain store: the page is not visible to anybody yet
+        yield change(f"{system.pages_text(single(page))} _mapcount = 0 (one mapping)", "The field starts at -1, so 0 means one mapping.")
+
+    def dup_pmd_rmap(self, system: System, vma: Vma, head: int) -> Routine[None]:
+        system.frames.map_add(single(head), 1)
+        yield change("head _mapcount += 1", "One more PMD maps the huge page; the tails are not touched.")
+
+    def remove_pmd_rmap(self, system: System, vma: Vma, head: int) -> Routine[None]:
+        system.frames.map_add(single(head), -1)
+        yield change("head _mapcount -= 1", "One PMD less maps the huge page.")
+
+    def add_pte_rmap(self, system: System, vma: Vma, pages: slice) -> Routine[None]:
+        parts = system.each(pages)
+        for part in parts:
+            system.frames.map_add(part, 1)
+            yield change(f"{system.pages_text(part)} _mapcount += 1", "Each PTE is counted on the very page that it maps.")
+
+    def remove_pte_rmap(self, system: System, vma: Vma, pages: slice) -> Routine[None]:
+        parts = system.each(pages)
+        for part in parts:
+            system.frames.map_add(part, -1)
+            yield change(f"{system.pages_text(part)} _mapcount -= 1", "The mapping is gone; its reference follows later.")
+
+    # --- references -------------------------------------------------------------------------------------------------
+
+    def try_get_page(self, system: System, page: int) -> Routine[bool]:
+        return (yield from system.get_page_unless_zero(system.frames.compound_head(page)))
+
+    # --- questions --------------------------------------------------------------------------------------------------
+
+    def page_mapcount(self, frames: Frames, page: int) -> int:
+        return int(frames.mapcount[page]) + 1
+
+    def page_mapcounts(self, frames: Frames, pages: slice) -> int:
+        return int(frames.mapcount[pages].sum()) + width(pages)
+
+    def maybe_mapped_shared(self, frames: Frames, page: int) -> bool:
+        return self.page_mapcount(frames, page) != 1
+
+    def raw_fields(self, head: Mapping[str, int], queued: bool) -> dict[str, int]:
+        return {}

@@ -1,0 +1,57 @@
+"""References as every kernel since v4.5 counts them: all on the head, and no lock for a tail."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from thplab.hardware.frames import width
+from thplab.hardware.steps import Routine, change, read
+
+if TYPE_CHECKING:
+    from thplab.kernel.system import System
+
+
+class HeadReferences:
+    """get_page() and put_page() of schemes whose tails need no reference of their own: c_i = 0, and one atomic on the head."""
+
+    tail_mapcount = "mappings"
+
+    def get_pages(self, system: System, pages: slice) -> Routine[None]:
+        """Take one reference through each of `pages`, which the caller knows to be in use (get_page)."""
+        frames = system.frames
+        parts = system.each(pages)
+        for part in parts:
+            if frames.is_compound(part.stop - 1):
+                frames.ref_one_by_one(frames.compound_head(part.stop - 1), width(part))
+                yield change(f"head {system.count} += {width(part)}", "Head or tail: the reference is the head's, and no lock is needed.")
+            else:
+                frames.ref_add(part, 1)
+                yield change(f"{system.pages_text(part)} {system.count} += 1")
+
+    def get_pages_foll(self, system: System, pages: slice) -> Routine[None]:
+        """get_pages under the page table lock, which makes no difference here."""
+        yield from self.get_pages(system, pages)
+
+    def try_get_page(self, system: System, page: int) -> Routine[bool]:
+        """Take a reference through `page`, which may be split or freed at any time; returns False if it has none (any more)."""
+        return (yield from system.get_page_unless_zero(system.frames.compound_head(page)))
+
+    def get_tail_pins(self, system: System, head: int, pages: slice) -> Routine[None]:
+        """Nobody notes which tail a reference is for."""
+        yield from ()
+
+    def put_pages(self, system: System, pages: slice) -> Routine[None]:
+        """Drop one reference through each of `pages`; whoever drops the last one frees the page (put_page)."""
+        frames = system.frames
+        if not frames.is_compound(pages.stop - 1):
+            yield read("not compound: its own count is the one")
+            yield from system.put_small_pages(pages)
+            return
+        parts = system.each(pages)
+        for part in parts:
+            head = frames.compound_head(part.stop - 1)
+            frames.ref_one_by_one(head, -width(part))
+            last = bool(frames.refcount[head] == 0)
+            yield change(f"head {system.count} -= {width(part)}")
+            if last:
+                yield from system.free_page(head)

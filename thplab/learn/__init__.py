@@ -1,0 +1,1 @@
+"""What a learner operates and reads: widgets, lessons, and pages made of them."""

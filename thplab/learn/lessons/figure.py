@@ -1,0 +1,32 @@
+"""A figure of a notebook: the picture of one step, drawn ahead so that the notebook can be read without a kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from thplab.machine.trace import Frame, Setup, record
+from thplab.scenario import load
+from thplab.show.diagrams import Cut, page_table_diagram
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A step of a scenario: the last frame at which `shows` holds. What its whole operation has changed is marked."""
+
+    scenario: str
+    shows: Callable[[Frame], bool]
+    setup: Setup = Setup()
+
+    def source(self) -> str:
+        """The DOT source."""
+        trace = record(load(self.scenario), self.setup)
+        frame = next(f for f in reversed(trace.frames) if self.shows(f))
+        before = trace[next(f.number for f in trace if f.op is frame.op) - 1].state
+        dot: str = page_table_diagram(frame.state, before, Cut.of([before, frame.state])).source
+        return dot
+
+
+def after(op: str, index: int | None = None) -> Callable[[Frame], bool]:
+    """The end of an operation: the last one of that name, or the one with that index in the scenario, counted from 0."""
+    return lambda frame: frame.op is not None and frame.op.op == op and frame.result is not None and index in (None, frame.op_index)

@@ -1,0 +1,29 @@
+"""The figures of all notebooks. `python -m thplab.learn.lessons.figures FOLDER` draws them; each carries the hash of its DOT source."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+
+from thplab.learn.lessons.series import LESSONS
+from thplab.show.diagrams import render
+
+FIGURES = {f"{lesson.notebook[:2]}_{name}": figure for lesson in LESSONS for name, figure in lesson.figures.items()}
+"""File name without ending -> what it shows."""
+
+
+def stamp(dot: str) -> str:
+    """The comment in an SVG that names the DOT source it was drawn from."""
+    return f"<!-- dot sha256 {hashlib.sha256(dot.encode()).hexdigest()} -->"
+
+
+def draw(folder: Path) -> None:
+    """Draw all figures into a folder, as SVG files."""
+    sources = [figure.source() for figure in FIGURES.values()]
+    for name, dot, svg in zip(FIGURES, sources, render(sources), strict=True):
+        (folder / f"{name}.svg").write_text(f"{svg.rstrip()}\n{stamp(dot)}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    draw(Path(sys.argv[1]))

@@ -1,0 +1,102 @@
+"""A lesson: what a notebook shows, asks and checks, under the names that its cells use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from thplab.errors import BadInput
+from thplab.learn.lessons.figure import Figure
+from thplab.learn.lessons.places import first_step
+from thplab.learn.lessons.tasks import RaceTask, Task, Verdict
+from thplab.learn.widgets import Prediction, Quiz, Stepper
+from thplab.learn.widgets.question import Family
+from thplab.machine.trace import Setup, Trace, record
+from thplab.scenario import load
+
+Thing = TypeVar("Thing")
+
+
+def _no_questions(trace: Trace) -> Sequence[Prediction]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Show:
+    """A scenario that a lesson steps through: what is carried out, on what machine, what is asked on the way, where it begins.
+
+    `scenario` is what thplab.scenario.load takes; `start` a phase's title, a step's text or a frame's number. `questions` computes
+    the questions from the trace, so that they hold in any geometry. `meanwhile` is what another CPU does in between: (a routine or
+    operation, the beginning of a step's text, operations); they come right after that step.
+    """
+
+    scenario: str
+    setup: Setup = Setup()
+    questions: Callable[[Trace], Sequence[Prediction]] = _no_questions
+    start: int | str | None = None
+    meanwhile: tuple[str, str, str] | None = None
+
+    def trace(self) -> Trace:
+        """The scenario, carried out. Raises BadInput if the step of `meanwhile` does not occur."""
+        trace = record(load(self.scenario), self.setup)
+        if self.meanwhile is None:
+            return trace
+        where, text, ops = self.meanwhile
+        trace.seek(first_step(trace, where, text))
+        branch = trace.fork(ops)
+        branch.seek(0)
+        return branch
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What belongs to the notebook NOTEBOOK.ipynb. `figures` are drawn as assets/NN_NAME.svg, NN being the notebook's number."""
+
+    notebook: str
+    shows: Mapping[str, Show] = field(default_factory=dict)
+    tasks: Mapping[str, Task | RaceTask] = field(default_factory=dict)
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    families: Sequence[Family] = ()
+    """The kinds of questions in "check yourself", and the machine that they are about."""
+    quiz_setup: Setup = Setup()
+
+    @property
+    def number(self) -> int:
+        """The notebook's place in the series."""
+        return int(self.notebook[:2])
+
+    def stepper(self, name: str, lecture: bool = False) -> Stepper:
+        """A scenario of the lesson in a stepper, with its questions; in a lecture large and without. Raises BadInput for another name."""
+        show = _named("name", name, self.shows)
+        trace = show.trace()
+        return Stepper(trace, predictions=show.questions(trace), start=show.start, lecture=lecture)
+
+    def ask(self, task: str) -> None:
+        """Print what a task asks for. Raises BadInput for a task that does not exist."""
+        print(f"{task}: {_named('task', task, self.tasks).question}")
+
+    def attempt(self, task: str, scenario: str, geometry: str = "") -> Verdict:
+        """Carry out a scenario as an answer to a task, in the task's geometry unless another is named.
+
+        Raises BadInput for a task or geometry that does not exist. A scenario that cannot be read, or not be carried out to its end,
+        is not a solution: the verdict says where and why.
+        """
+        return _named("task", task, self.tasks).attempt(task, scenario, geometry)
+
+    def hint(self, task: str, level: int = 1) -> None:
+        """Print a hint: level 1 names the rule, 2 says where to look, 3 how to begin. Raises BadInput for another task or level."""
+        hints = _named("task", task, self.tasks).hints
+        if not 1 <= level <= len(hints):
+            raise BadInput("level", f"is {level}", f"1 to {len(hints)}")
+        print(hints[level - 1])
+
+    def quiz(self, count: int = 5, seed: int = 1) -> Quiz:
+        """Questions to check oneself, made from states; other ones for another seed. Raises BadInput for a count that cannot be."""
+        return Quiz(self.families, self.quiz_setup, count, seed)
+
+
+def _named(argument: str, name: str, things: Mapping[str, Thing]) -> Thing:
+    if name not in things:
+        raise BadInput(argument, f"{name!r} does not exist", "one of " + ", ".join(things))
+    return things[name]

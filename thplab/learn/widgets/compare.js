@@ -1,0 +1,226 @@
+// One scenario on several kernels: two pictures side by side, all kernels in a table, what each operation costs as bars.
+// What it shows: thplab/learn/widgets/compare.py. All steps are in the page; only another comparison needs the kernel.
+
+const NO_KERNEL = "To compare something else, run this notebook: Python carries it out.";
+const NONE = -1;  // stands for a kernel where there is no picture
+
+class CompareView extends View {
+  constructor(data, model, el) {
+    super(model);
+    this.id = this.freshId("compare", "-0-title");
+    this.root = h("div", { class: "thp-widget thp-compare", role: "group", "aria-label": "Comparison", keydown: event => this.key(event) });
+    el.replaceChildren(this.root);
+    this.load(data, model.get("step"));
+    this.say(this.live ? model.get("says") : NO_KERNEL);
+  }
+
+  // Everything anew for another comparison.
+  load(data, step) {
+    this.data = data;
+    this.pair = [0, data.kernels.length - 1];
+    this.sides = [0, 1].map(side => new Pictures(data.pictures, `${this.id}-${side}`));
+    const open = this.form?.parentNode.open ?? false, only = this.only?.checked ?? true;
+    const kept = [this.source, this.submit].indexOf(document.activeElement);  // who asked goes on asking
+    this.root.replaceChildren(this.buildHead(), this.buildBar(), this.buildPictures(), this.buildBody(), this.buildForm(open));
+    this.only.checked = only;
+    [this.source, this.submit][kept]?.focus({ preventScroll: true });
+    this.step = -1;
+    this.go(step);
+  }
+
+  // --- parts -------------------------------------------------------------------------------------------------------
+
+  buildHead() {
+    const { data } = this;
+    return h("div", { class: "thp-head" },
+      h("span", { class: "thp-name" }, h("b", {}, data.name), data.about ? `  ${data.about}` : ""),
+      h("span", { class: "thp-chip", title: data.geometry }, `geometry: ${data.geometry.split(":")[0]}`));
+  }
+
+  buildBar() {
+    this.stepButton = this.button("step", "Next operation", () => this.go(this.step + 1), "Step", icon(ICONS.step));
+    this.backButton = this.button("back", "Back one operation", () => this.go(this.step - 1), icon(ICONS.back), "Back");
+    this.firstButton = this.button("first", "Before the first operation", () => this.go(0), icon(ICONS.first));
+    this.lastButton = this.button("last", "Last operation", () => this.go(Infinity), icon(ICONS.last));
+    this.position = h("span", { class: "thp-position" });
+    this.slider = h("input", { type: "range", min: 0, max: this.data.frames.length - 1, step: 1, "aria-label": "Operation",
+      input: () => this.go(Number(this.slider.value)) });
+    this.label = h("div", { class: "thp-op-label", role: "status" });
+    return h("div", {}, h("div", { class: "thp-bar", role: "toolbar", "aria-label": "Operations" }, this.stepButton, this.backButton, this.firstButton,
+      this.lastButton, this.position), h("div", { class: "thp-time" }, this.slider), this.label);
+  }
+
+  // Two kernels are in the pictures, or one. Which ones, the reader chooses.
+  buildPictures() {
+    const size = this.sides[0].size(), { kernels, schemes } = this.data;
+    this.boxes = this.pair.map((_, side) => h("div", { class: "thp-picture", style: `aspect-ratio:${size[0]} / ${size[1]}` }));
+    this.selects = this.pair.map((chosen, side) => {
+      const options = kernels.map((name, index) => h("option", { value: index }, `${name} (${schemes[index]})`));
+      if (side) options.push(h("option", { value: NONE }, "no second picture"));
+      const select = h("select", { "aria-label": `Kernel of the ${side ? "right" : "left"} picture`, change: () => {
+        this.pair[side] = Number(select.value);
+        this.drawPictures();
+      } }, ...options);
+      select.value = chosen;
+      return select;
+    });
+    return h("div", { class: "thp-pair" }, ...this.pair.map((_, side) => h("div", { class: "thp-side-by" }, this.selects[side], this.boxes[side])));
+  }
+
+  buildBody() {
+    this.only = h("input", { type: "checkbox", role: "switch", checked: true, change: () => this.drawTable() });
+    this.table = h("table", {});
+    this.remarks = h("div", { class: "thp-remarks" });
+    this.costs = this.data.frames.at(-1).costs.map(([kind, , all]) => (
+      { kind, most: Math.max(1, ...all), bars: this.data.kernels.map((name, index) => barRow(index, name, "all", "now")) }));
+    const bars = this.costs.map(({ kind, bars }) => h("div", {}, h("b", {}, kind), ...bars.map(bar => bar.element)));
+    return h("div", { class: "thp-facts" },
+      h("label", { class: "thp-switch" }, this.only, "only what differs"),
+      h("div", { class: "thp-numbers", tabindex: 0, role: "region", "aria-label": "All kernels" }, this.table), this.remarks,
+      h("h4", {}, "What it costs: this operation, of all so far"), h("div", { class: "thp-bars" }, ...bars));
+  }
+
+  buildForm(open) {
+    const { data } = this, { scenarios, kernels, geometries } = data.choices;
+    const list = `${this.id}-scenarios`;
+    this.source = h("input", { type: "text", class: "thp-line-of", list, "aria-label": "A built-in scenario, or operations", spellcheck: "false" });
+    this.source.value = data.source;
+    this.boxesOf = kernels.map(name => {
+      const box = h("input", { type: "checkbox", value: name });
+      box.checked = data.kernels.includes(name);
+      return box;
+    });
+    this.geometry = h("select", { "aria-label": "Geometry" }, ...geometries.map(name => h("option", {}, name)));
+    this.geometry.value = data.geometry.split(":")[0];
+    this.submit = h("button", { type: "submit", class: "thp-load" }, "Compare");
+    this.submit.setAttribute("aria-disabled", !this.live);
+    this.answer = h("p", { class: "thp-says", "aria-live": "polite" });
+    this.form = h("form", { submit: event => { event.preventDefault(); this.ask(); } },
+      h("div", { class: "thp-share" }, h("label", {}, "scenario"), this.source, h("datalist", { id: list }, ...scenarios.map(name => h("option", {}, name)))),
+      h("fieldset", { class: "thp-kernels" }, h("legend", {}, `two to ${data.most} kernels`),
+        ...kernels.map((name, i) => h("label", { class: "thp-switch" }, this.boxesOf[i], name)), this.geometry, this.submit));
+    const details = h("details", { class: "thp-words" }, h("summary", {}, "Compare something else"), this.form, this.answer);
+    details.open = open;
+    return details;
+  }
+
+  // --- asking Python -----------------------------------------------------------------------------------------------
+
+  ask() {
+    if (!this.live) this.say(NO_KERNEL);
+    const kernels = this.boxesOf.filter(box => box.checked).map(box => box.value);
+    this.send({ do: "compare", scenario: this.source.value, kernels, geometry: this.geometry.value }, "Comparing…");
+  }
+
+  answered(says) {
+    this.heard();
+    this.say(says);
+  }
+
+  say(text) {
+    this.answer.textContent = text;
+  }
+
+  // --- showing -----------------------------------------------------------------------------------------------------
+
+  go(wanted) {
+    const step = Math.max(0, Math.min(wanted, this.data.frames.length - 1));
+    if (step === this.step) return;
+    this.root.classList.toggle("thp-forward", step === this.step + 1);
+    this.step = step;
+    const frame = this.data.frames[step], last = this.data.frames.length - 1;
+    this.label.replaceChildren(h("code", {}, frame.label));
+    this.position.textContent = `operation ${step} / ${last}`;
+    this.slider.value = step;
+    this.slider.style.setProperty("--done", `${(100 * step) / Math.max(1, last)}%`);
+    this.slider.setAttribute("aria-valuetext", `${step} of ${last}: ${frame.label}`);
+    for (const button of [this.backButton, this.firstButton]) button.setAttribute("aria-disabled", step === 0);
+    for (const button of [this.stepButton, this.lastButton]) button.setAttribute("aria-disabled", step === last);
+    this.drawPictures();
+    this.drawTable();
+    this.drawBars();
+    this.root.dataset.step = step;
+    if (this.model.get("step") !== step) {
+      this.model.set("step", step);
+      this.model.save_changes();
+    }
+  }
+
+  drawPictures() {
+    const frame = this.data.frames[this.step];
+    this.pair.forEach((kernel, side) => {
+      this.boxes[side].hidden = kernel === NONE;
+      if (kernel === NONE) return;
+      const svg = this.sides[side].get(frame.pictures[kernel]), name = this.data.kernels[kernel];
+      svg.firstChild.textContent = `${name}: ${frame.label}`;
+      svg.firstChild.nextSibling.textContent = "Page tables and pages after this operation. The table below says the same of all kernels.";
+      if (this.boxes[side].firstChild !== svg) this.boxes[side].replaceChildren(svg);
+    });
+  }
+
+  drawTable() {
+    const { groups, remarks } = this.data.frames[this.step], { kernels } = this.data;
+    const body = groups.map(([title, rows]) => {
+      const shown = rows.filter(([, , others]) => others.includes(true) || !this.only.checked);
+      const heading = h("tr", {}, h("th", { scope: "colgroup", class: "thp-group", colspan: kernels.length + 1 }, title));
+      return shown.length ? h("tbody", {}, heading, ...shown.map(row => this.row(row))) : null;
+    }).filter(Boolean);
+    const none = this.step === 0 ? "Nothing has been done yet." : "On all of them the same.";
+    const empty = h("tbody", {}, h("tr", {}, h("td", { colspan: kernels.length + 1, class: "thp-in" }, none)));
+    this.table.replaceChildren(h("caption", {}, "≠ marks what is not as on the first kernel; – stands where a kernel has no such thing"),
+      h("thead", {}, h("tr", {}, h("td", {}), ...kernels.map(name => h("th", { scope: "col" }, name)))), ...(body.length ? body : [empty]));
+    const problem = this.data.problem && this.step === this.data.frames.length - 1 ? [["", this.data.problem]] : [];
+    this.remarks.replaceChildren(...[...remarks, ...problem].map(([name, text]) => h("p", { class: "thp-error" }, h("b", {}, name ? `${name}: ` : ""), text)));
+  }
+
+  row([label, texts, others, moved]) {
+    const cells = texts.map((text, index) => {
+      const other = others[index];
+      return h("td", { class: other ? "thp-other" : "" }, other ? h("span", { class: "thp-sign", "aria-label": "differs" }, "≠ ") : null, text === "-" ? "–" : text);
+    });
+    return h("tr", { class: moved ? "thp-moved" : "" }, h("th", { scope: "row" }, ...rich(label)), ...cells);
+  }
+
+  drawBars() {
+    const nothing = this.data.kernels.map(() => 0), { costs } = this.data.frames[this.step];
+    this.costs.forEach(({ bars, most }, kind) => {
+      const [, now, all] = costs[kind] ?? ["", nothing, nothing];
+      const text = index => `${now[index].toLocaleString("en")} of ${all[index].toLocaleString("en")}`;
+      bars.forEach((bar, index) => bar.show([all[index] / most, now[index] / most], text(index)));
+    });
+  }
+
+  // JupyterLab would take these keys and move to another cell.
+  key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
+    const on = event.target, typing = on.matches("input[type=text], select");
+    const runs = on.matches("button, summary, input[type=checkbox]");
+    const actions = { ArrowRight: () => this.go(this.step + 1), ArrowLeft: () => this.go(this.step - 1), Home: () => this.go(0), End: () => this.go(Infinity) };
+    const action = typing ? null : actions[event.key];
+    this.take(event, action, { typing, runs });
+  }
+
+  destroy() {
+    this.heard();
+  }
+}
+
+async function render({ model, el }) {
+  let shown = model.get("packed");
+  const view = new CompareView(await unpack(shown), model, el);
+  const answered = async () => {
+    const packed = model.get("packed");
+    if (packed !== shown) view.load(await unpack(shown = packed), model.get("step"));
+    view.answered(model.get("says"));
+  };
+  const follow = () => { if (model.get("packed") === shown) view.go(model.get("step")); };
+  const heard = [["change:answered", answered], ["change:step", follow]];
+  for (const [event, run] of heard) model.on(event, run);
+  if (model.get("packed") !== shown) answered();  // what has come since it was unpacked
+  return () => {
+    for (const [event, run] of heard) model.off(event, run);
+    view.destroy();
+  };
+}
+
+export default { render };

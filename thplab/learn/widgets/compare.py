@@ -1,0 +1,146 @@
+"""One scenario on two to four kernels side by side: pictures, what differs, and what it costs, operation by operation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import traitlets
+
+from thplab.errors import BadInput, ThplabError
+from thplab.hardware.geometry import GEOMETRIES
+from thplab.kernel import kernels as known
+from thplab.kernel.kernels import Kernel
+from thplab.learn.widgets.page import pack
+from thplab.learn.widgets.payload import geometry_text, without_style
+from thplab.learn.widgets.widget import Stepped
+from thplab.machine.state import State
+from thplab.scenario import Scenario, builtin, load
+from thplab.show.describe.compare_text import value_text
+from thplab.show.diagrams import Cut, page_table_diagram, render
+from thplab.show.plots.costs import KINDS, counted
+from thplab.study.compare import GROUPS, Compared, Comparison, Row, compare
+
+KERNELS = ("v3.16", "rfc-2014", "v6.18")
+LEAST, MOST = 2, 4
+"""How many kernels stand side by side."""
+
+
+class Compare(Stepped, page="bars compare"):
+    """Goes through a scenario on several kernels in lock-step.
+
+    `scenario` is what thplab.scenario.load takes, or a Scenario; `kernels` are two to four names, or records of the reader's own. The
+    learner may choose others while there is Python; what was compared works without. Raises BadInput as compare() does, and for too many
+    kernels.
+    """
+
+    traits_in_html = ("step",)
+
+    says = traitlets.Unicode("").tag(sync=True)
+    """What was wrong with what was asked last; empty if nothing was."""
+    answered = traitlets.Int(0).tag(sync=True)
+    """How many questions were answered: an answer may be the same as the one before it."""
+
+    def __init__(
+        self, scenario: Scenario | str = "story", kernels: Sequence[str | Kernel] = KERNELS, geometry: str = "TOY", step: int = 0
+    ) -> None:
+        self._known = known.KERNELS | {kernel.name: kernel for kernel in kernels if isinstance(kernel, Kernel)}
+        self.comparison, self._source = _compare(scenario, kernels, geometry), scenario if isinstance(scenario, str) else ""
+        self._data = payload(self.comparison, self._source, tuple(self._known))
+        super().__init__(packed=pack(self._data), step=step)
+        self.on_msg(self._asked)
+
+    def _asked(self, _widget: Any, asked: dict[str, Any], _buffers: Any) -> None:
+        """Compare what the page asks for; what cannot be compared is told, and what is shown stays."""
+        if asked.get("do") != "compare":
+            return
+        source, says = str(asked.get("scenario", "")), ""
+        kernels = [self._known.get(name, name) for name in map(str, asked.get("kernels", ()))]
+        with self.hold_sync():
+            try:
+                comparison = _compare(source, kernels, str(asked.get("geometry", "TOY")))
+                data = payload(comparison, source, tuple(self._known))
+            except ThplabError as error:
+                says = str(error)
+            else:
+                self.comparison, self._source, self._data = comparison, source, data
+                self.packed, self.step = pack(data), 0
+            self.says, self.answered = says, self.answered + 1
+
+    def still(self) -> tuple[str, str]:
+        """The picture of the last kernel at the step that is shown, and the operation."""
+        frame, names = self._data["frames"][self.step], self._data["kernels"]
+        return self._data["pictures"][frame["pictures"][-1]], f"{frame['label']}, on {names[-1]}. Compared with {', '.join(names[:-1])}."
+
+
+def _compare(scenario: Scenario | str, kernels: Sequence[str | Kernel], geometry: str) -> Comparison:
+    if not LEAST <= len(kernels) <= MOST:
+        raise BadInput("kernels", f"are {len(kernels)}", f"{LEAST} to {MOST} of {', '.join(known.KERNELS)}")
+    return compare(load(scenario) if isinstance(scenario, str) else scenario, kernels, geometry)
+
+
+def payload(comparison: Comparison, source: str, kernels: Sequence[str]) -> dict[str, Any]:
+    """All that is shown, as JSON can hold it; `kernels` are those to choose from. Raises NoEngine if no pictures can be drawn."""
+    columns = [[before, *after] for before, after in zip(comparison.start, _by_kernel(comparison), strict=True)]
+    drawn = [_drawn(states) for states in columns]
+    pictures = list(dict.fromkeys(svg for column in drawn for svg in column))
+    places = {svg: number for number, svg in enumerate(pictures)}
+    size, count = comparison.geometry, len(comparison.kernels)
+    spent = {kind: (0,) * count for kind in KINDS}
+    nothing: dict[str, list[Any]] = {"groups": [], "remarks": [], "costs": []}
+    frames = [{"label": "before the first operation", "pictures": [places[column[0]] for column in drawn], **nothing}]
+    for number, compared in enumerate(comparison.operations, 1):
+        costs = counted(compared.rows, count)
+        spent = {kind: tuple(a + b for a, b in zip(spent[kind], costs[kind], strict=True)) for kind in KINDS}
+        frames.append(
+            {
+                "label": f"{number}. {compared.op.label(size.nr)}",
+                "pictures": [places[column[number]] for column in drawn],
+                "groups": _groups(compared),
+                "remarks": [[k.name, text] for k, text in zip(comparison.kernels, compared.remarks, strict=True) if text],
+                "costs": [[kind, costs[kind], spent[kind]] for kind in KINDS],
+            }
+        )
+    return {
+        "name": comparison.scenario.name or "your scenario",
+        "about": comparison.scenario.about,
+        "source": source or comparison.scenario.line(),
+        "scenario": comparison.scenario.line(),
+        "kernels": [kernel.name for kernel in comparison.kernels],
+        "schemes": [kernel.scheme.name for kernel in comparison.kernels],
+        "geometry": geometry_text(size),
+        "problem": comparison.problem,
+        "choices": {"scenarios": list(builtin()), "kernels": list(kernels), "geometries": list(GEOMETRIES)},
+        "most": MOST,
+        "frames": frames,
+        "pictures": pictures,
+    }
+
+
+def _by_kernel(comparison: Comparison) -> list[list[State]]:
+    """For each kernel its states after the operations."""
+    return [[compared.states[index] for compared in comparison.operations] for index in range(len(comparison.kernels))]
+
+
+def _drawn(states: list[State]) -> list[str]:
+    """The pictures of one kernel's states, all cut at the same rows; what an operation has changed is marked."""
+    cut = Cut.of(states)
+    sources = [page_table_diagram(now, states[max(0, number - 1)], cut).source for number, now in enumerate(states)]
+    return [without_style(svg) for svg in render(sources)]
+
+
+def _groups(compared: Compared) -> list[list[Any]]:
+    """The facts after an operation, by group: [title, rows], a row being [label, texts, others, moved].
+
+    `others` says of each kernel whether it differs from the first.
+    """
+    found = []
+    for group in GROUPS[:-1]:  # costs are bars
+        rows = [row for row in compared.rows if row.group == group and (row.moved or any(value not in (None, 0) for value in row.values))]
+        found += [[group, [_row(row) for row in rows]]] if rows else []
+    return found
+
+
+def _row(row: Row) -> list[Any]:
+    texts = [value_text(row, index) for index in range(len(row.values))]
+    return [row.label, texts, [value != row.values[0] for value in row.values], row.moved]

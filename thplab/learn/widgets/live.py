@@ -1,0 +1,109 @@
+"""The live lab: a scenario on the learner's own kernel, beside the simulator, operation by operation."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import traitlets
+
+from thplab.errors import BadInput
+from thplab.learn.widgets.live_payload import RECORDED, live_payload
+from thplab.learn.widgets.live_run import LiveWidget
+from thplab.learn.widgets.page import pack
+from thplab.scenario import Scenario, load
+from thplab.study.live import nearest, portable_builtins, shipped, unable
+from thplab.study.live.request import refuse_unless_portable, refuse_unless_sensible
+from thplab.study.live.support import release
+from thplab.study.verify import replay
+
+ASKED_FOR = "only recorded runs were asked for (recorded=True)"
+
+
+class LiveLab(LiveWidget, page="comparison live"):
+    """Performs a scenario on the kernel that runs here, and steps through both sides of what came out.
+
+    `scenario` is what thplab.scenario.load takes; every operation must be portable. Until it is run, and where nothing can be run or
+    `recorded` is true, the recorded run that comes with thplab is shown, if there is one.
+    Raises BadInput for a scenario that makes no sense or is not portable, and NoEngine if no pictures can be drawn.
+    """
+
+    traits_in_html = ("compared", "scenario", "step", "says")
+    live_pictures = True
+
+    scenario = traitlets.Unicode("").tag(sync=True)
+    """The scenario that is shown or would be run: a name, or operations."""
+    step = traitlets.Int(0).tag(sync=True)
+    """The number of the operation that is shown, from 0."""
+
+    def __init__(self, scenario: str = "cow", *, recorded: bool = False) -> None:
+        why = ASKED_FOR if recorded else unable()
+        self._kernel = nearest(release())[0]
+        self._why = why
+        choices = [[each.name, each.about, each.line()] for each in portable_builtins()]
+        machine = {"choices": choices, "why": why, "kernel": release(), "simulator": self._kernel}
+        super().__init__(packed=pack(machine))
+        self.choose(scenario)
+        self.on_msg(self._asked)
+
+    def choose(self, source: str) -> None:
+        """Take another scenario, and show its recorded run if there is one.
+
+        Raises BadInput if it makes no sense or cannot be performed, and during a run; then nothing has changed.
+        """
+        self._refuse_while_running("choose")
+        scenario = self._checked(source)
+        record = shipped(scenario)
+        compared, says = "", f"No recorded run of it comes with thplab, and no live one is possible: {self._why}."
+        if record is not None:
+            simulator = nearest(record["kernel"])[0]
+            unseen = dict.fromkeys(record.get("unseen", ()), "not seen when it was recorded")
+            outcomes = tuple(replay([record], simulator))
+            compared = pack(live_payload(record, outcomes, RECORDED, simulator, unseen, self.live_pictures))
+            says = f"Recorded on Linux {record['kernel']}."
+            if self._why:
+                says += f" No live run here: {self._why}."
+        elif not self._why:
+            says = "Not run yet."
+        with self.hold_sync():
+            self.scenario, self.compared, self.step, self.says = source, compared, 0, says
+
+    def run(self, source: str | None = None) -> None:
+        """Perform the scenario, or another one, and wait for the end. Raises BadInput as choose() does, and if nothing can be run."""
+        thread = self._begin(self.scenario if source is None else source)
+        if thread is not None:
+            thread.join()
+
+    def _refuse_while_running(self, argument: str) -> None:
+        if self.running:
+            raise BadInput(argument, "comes while a run is under way", "a moment later, when that has ended")
+
+    def _begin(self, source: str) -> threading.Thread | None:
+        self._refuse_while_running("run")
+        scenario = self._checked(source)
+        if self._why:
+            raise BadInput("run", f"is not possible here: {self._why}", "choose(), which shows a recorded run")
+        return self.start(scenario, scenario=source, step=0)
+
+    def _checked(self, source: str) -> Scenario:
+        scenario = load(source.strip())
+        refuse_unless_portable(scenario)
+        refuse_unless_sensible(scenario, self._kernel)
+        return scenario
+
+    def _asked(self, _widget: Any, asked: dict[str, Any], _buffers: Any) -> None:
+        """Do what the page asks for, or say why not."""
+        if self.running:
+            return
+        self.says = ""
+        try:
+            if asked.get("do") == "run":
+                self._begin(str(asked["line"]))
+            elif asked.get("do") == "choose":
+                self.choose(str(asked["line"]))
+        except BadInput as error:
+            self.says = str(error)
+
+    def still(self) -> tuple[str, str]:
+        """No picture; what is said of the scenario."""
+        return "", f"Live lab, {self.scenario}: {self.says}"

@@ -1,0 +1,73 @@
+"""The files that a widget brings into a page, and a widget as HTML that needs neither a kernel nor a network."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import html
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from thplab.show.diagrams.roles import ROLES, stylesheet
+
+_EXPORT = "export default { render };"
+
+
+@cache
+def script(*names: str) -> str:
+    """The ESM of a widget: the base that all of them share, then the files so named; the last one is its own."""
+    return "\n".join(_read(f"{name}.js") for name in ("base", *names))
+
+
+@cache
+def style(*names: str) -> str:
+    """The CSS of a widget: what all share, with the colour roles of the pictures, then the files so named.
+
+    A page may set the variables to colours of its own.
+    """
+    light = "".join(f"--thp-{name}:{role.light};" for name, role in ROLES.items())
+    changed = f".thp-forward .thp-picture [fill='{ROLES['changed'].light}']{{animation:thp-lights-up .35s ease-out}}"
+    motion = f"@media (prefers-reduced-motion:no-preference){{{changed}}}"
+    return f":where(:root){{{light}}}\n{stylesheet()}\n{motion}\n" + "\n".join(_read(f"{name}.css") for name in ("thplab", *names))
+
+
+def pack(data: Mapping[str, Any]) -> str:
+    """The data as one text: JSON, gzip, base64. Equal data give equal texts."""
+    raw = json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode()
+    return base64.b64encode(gzip.compress(raw, 9, mtime=0)).decode()
+
+
+def page_id(packed: str) -> str:
+    """A name for an element of a page, made from what it shows. The same stepper twice in a page has it twice; each script takes one."""
+    return "thp-" + hashlib.sha256(packed.encode()).hexdigest()[:12]
+
+
+def standalone(names: Sequence[str], state: Mapping[str, Any], picture: str, caption: str) -> str:
+    """A widget as HTML: it runs from the page alone. Without script it shows `picture` (SVG text) and `caption` (plain text).
+
+    `names` are its files as script() takes them. `state` holds the widget's traits; its "packed" names the element.
+    """
+    code = script(*names)
+    assert code.count(_EXPORT) == 1, "a widget's own file ends with its export"
+    traits = json.dumps(dict(state)).replace("<", "\\u003c")  # no text of the state can end the script
+    started = (
+        f"const state = {traits};\n"
+        "const model = { get: key => state[key], set: (key, value) => { state[key] = value; }, save_changes() {}, on() {}, off() {} };\n"
+        f'const el = document.querySelector("#{page_id(state["packed"])}:not([data-ready])");\n'
+        'el.dataset.ready = "";\n'
+        "render({ model, el });"
+    )
+    still = f'<figure class="thp-still">{picture}<figcaption>{html.escape(caption)}</figcaption></figure>'
+    return (
+        f"<style>{style(*names)}</style>\n"
+        f'<div id="{page_id(state["packed"])}">{still}</div>\n'
+        f'<script type="module">{code.replace(_EXPORT, started)}</script>'
+    )
+
+
+def _read(name: str) -> str:
+    return files("thplab.learn.widgets").joinpath(name).read_text(encoding="utf-8")

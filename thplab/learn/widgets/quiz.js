@@ -1,0 +1,257 @@
+// The quiz: questions about where a scenario ends, one at a time. The state is shown once a question is answered.
+// What it shows: thplab/learn/widgets/quiz.py. Only another set needs the kernel.
+
+const NO_KERNEL = "Another set needs Python: run this notebook.";
+const MARKS = { open: ["·", "open", "not answered yet"], right: ["✓", "right", "right the first time"], wrong: ["✗", "wrong", "wrong the first time"] };
+
+class QuizView extends View {
+  constructor(data, model, el) {
+    super(model);
+    this.id = this.freshId("quiz");
+    this.root = h("div", { class: "thp-widget thp-quiz", id: this.id, role: "group", "aria-label": "Check yourself", keydown: event => this.key(event) });
+    this.root.append(this.buildHead(), this.buildBar(), this.buildBody(), this.buildWords());
+    el.replaceChildren(this.root);
+    this.load(data);
+    this.say(this.live ? model.get("says") : NO_KERNEL);
+    this.watch = new ResizeObserver(() => this.layout());
+    this.watch.observe(this.root);
+  }
+
+  // --- parts -------------------------------------------------------------------------------------------------------
+
+  buildHead() {
+    this.kernel = h("span", { class: "thp-chip" });
+    this.geometry = h("span", { class: "thp-chip" });
+    this.score = h("b", { class: "thp-score", role: "status" });
+    return h("div", { class: "thp-head" }, h("span", { class: "thp-name" }, h("b", {}, "Check yourself"), "  What will the kernel do?"),
+      this.kernel, this.geometry, this.score);
+  }
+
+  buildBar() {
+    const button = (name, run, ...content) => h("button", { type: "button", class: `thp-${name}`, click: run }, ...content);
+    this.backButton = button("back", () => this.go(this.at - 1), icon(ICONS.back), "Previous");
+    this.nextButton = button("next-question", () => this.go(this.at + 1), "Next", icon(ICONS.step));
+    this.anotherButton = button("another", () => this.another(), "Another set");
+    this.list = h("nav", { class: "thp-list", "aria-label": "Questions" });
+    this.answer = h("p", { class: "thp-says", id: `${this.id}-says`, "aria-live": "polite" });
+    this.anotherButton.setAttribute("aria-disabled", !this.live);
+    if (!this.live) this.anotherButton.setAttribute("aria-describedby", this.answer.id);
+    return h("div", {}, h("div", { class: "thp-bar", role: "toolbar", "aria-label": "Questions of this set" },
+      this.backButton, this.nextButton, this.list, this.anotherButton), this.answer);
+  }
+
+  buildBody() {
+    this.ops = h("ol", { class: "thp-ops", "aria-label": "Operations" });
+    this.panel = h("div", { class: "thp-questions", "aria-live": "polite" });
+    this.picture = h("div", { class: "thp-picture", tabindex: 0, role: "group", "aria-label": "Picture of the state; the arrow keys change the question" });
+    this.ledger = h("div", { class: "thp-ledger", role: "region", "aria-label": "Counters and who holds them", tabindex: 0 });
+    return h("div", { class: "thp-body" }, h("section", { class: "thp-does", "aria-label": "What happens" }, h("h4", {}, "What happens"), this.ops),
+      h("div", { class: "thp-ask" }, this.panel), this.picture, this.ledger);
+  }
+
+  buildWords() {
+    this.words = h("div", { class: "thp-text", tabindex: 0 });
+    this.details = h("details", { class: "thp-words", toggle: () => this.drawWords() }, h("summary", {}, "The state in words"), this.words);
+    return this.details;
+  }
+
+  // --- asking Python -----------------------------------------------------------------------------------------------
+
+  another() {
+    this.send({ do: "another" }, "Making another set…");
+  }
+
+  say(text) {
+    this.answer.textContent = text;
+  }
+
+  // --- going -------------------------------------------------------------------------------------------------------
+
+  // A set of questions, at its first one.
+  load(data) {
+    this.heard();
+    this.say("");
+    this.data = data;
+    this.questions = new Questions(data.questions);
+    this.tries = new Map();  // later answers, which are not kept and do not score; null while one is asked for
+    this.pictures = new Pictures(data.pictures, this.id);
+    this.list.replaceChildren(...data.questions.map((_, number) => h("button", { type: "button", class: "thp-mark", click: () => this.go(number) })));
+    this.marks = [...this.list.children];
+    this.at = 0;
+    this.laidOut = "";
+    this.show();
+    this.layout();
+    this.publish();
+  }
+
+  go(wanted) {
+    const at = Math.max(0, Math.min(wanted, this.data.questions.length - 1));
+    if (at === this.at) return;
+    this.at = at;
+    this.show();
+  }
+
+  // The first answer to a question is kept and scores; what comes later is practice.
+  commit(question, text) {
+    if (this.questions.yours(question) === null) this.questions.answer(question, text);
+    else this.tries.set(question.id, text);
+    this.show();
+    this.nextButton.focus({ preventScroll: true });
+    this.publish();
+  }
+
+  tryAgain(question) {
+    this.tries.set(question.id, null);
+    this.show();
+    this.panel.querySelector("input, button").focus({ preventScroll: true });
+  }
+
+  // The answer to show; null while the question is asked.
+  latest(question) {
+    return this.tries.has(question.id) ? this.tries.get(question.id) : this.questions.yours(question);
+  }
+
+  // The word to Python.
+  publish() {
+    this.model.set("results", this.questions.results());
+    this.model.save_changes();
+  }
+
+  // JupyterLab would take these keys and move to another cell, so none of them leaves the widget.
+  key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
+    const on = event.target, typing = on.matches("input[type=text]"), runs = on.matches("button, summary");
+    const last = this.data.questions.length - 1;
+    const actions = { ArrowRight: () => this.go(this.at + 1), ArrowLeft: () => this.go(this.at - 1), Home: () => this.go(0), End: () => this.go(last) };
+    const inside = this.panel.contains(on);
+    this.take(event, typing ? null : actions[event.key], { typing, runs });
+    if (inside && !on.isConnected) this.panel.querySelector("input, button").focus({ preventScroll: true });
+  }
+
+  // --- showing -----------------------------------------------------------------------------------------------------
+
+  show() {
+    const { list } = this.questions, question = list[this.at], told = this.latest(question) !== null;
+    this.kernel.textContent = `kernel: ${question.kernel}`;
+    this.geometry.textContent = `geometry: ${question.geometry.split(":")[0]}`;
+    this.geometry.title = question.geometry;
+    this.ops.replaceChildren(...this.operations(question));
+    this.panel.replaceChildren(...(told ? this.result(question, this.latest(question)) : this.form(question)));
+    this.panel.classList.toggle("thp-asking", !told);
+    this.drawState(question, told);
+    this.drawMarks();
+    this.drawWords();
+    this.backButton.setAttribute("aria-disabled", this.at === 0);
+    this.nextButton.setAttribute("aria-disabled", this.at === list.length - 1);
+    this.root.dataset.question = this.at;
+    this.root.dataset.seed = this.model.get("seed");
+  }
+
+  operations(question) {
+    return question.operations.map(([label, does]) => h("li", {}, h("code", {}, label), h("span", {}, ` ${does}`)));
+  }
+
+  form(question) {
+    const number = `${this.questions.list.indexOf(question) + 1}. `;
+    return [questionForm(question, text => this.commit(question, text), number, "Your answer")];
+  }
+
+  result(question, yours) {
+    const first = this.questions.yours(question);
+    const again = h("button", { type: "button", class: "thp-again", click: () => this.tryAgain(question) }, "Try again");
+    const note = this.tries.has(question.id) ? `Not scored: your first answer was ${first}.` : "A further answer does not score.";
+    return [questionResult(question, yours), h("div", { class: "thp-tools" }, again, h("span", { class: "thp-waiting" }, note))];
+  }
+
+  drawState(question, told) {
+    this.root.classList.toggle("thp-told", told);
+    if (!told) {
+      this.picture.replaceChildren(h("p", { class: "thp-waiting" }, "The state is shown when you have answered."));
+      this.ledger.replaceChildren();
+      return;
+    }
+    const svg = this.pictures.get(question.picture);
+    svg.firstChild.textContent = `The state after ${question.operations.at(-1)[0]}`;
+    svg.firstChild.nextSibling.textContent = "Page tables and pages in the end; what the last operation changed is marked. The state in words is below.";
+    if (this.picture.firstChild !== svg) this.picture.replaceChildren(svg);
+    this.set("picture-width", this.fit(question)[0]);
+    this.ledger.replaceChildren(ledgerTable(question.ledger));
+    this.ledger.scrollTop = 0;
+  }
+
+  drawMarks() {
+    const { list } = this.questions;
+    this.marks.forEach((mark, number) => {
+      const question = list[number], state = this.questions.yours(question) === null ? "open" : this.questions.isRight(question) ? "right" : "wrong";
+      const [symbol, word, long] = MARKS[state];
+      mark.replaceChildren(h("b", {}, `${number + 1}`), ` ${symbol} ${word}`);
+      mark.dataset.state = state;
+      mark.setAttribute("aria-label", `Question ${number + 1} of ${list.length}: ${long}`);
+      if (number === this.at) mark.setAttribute("aria-current", "step");
+      else mark.removeAttribute("aria-current");
+    });
+    this.score.textContent = `right the first time: ${list.filter(question => this.questions.isRight(question)).length} of ${list.length}`;
+  }
+
+  drawWords() {
+    if (!this.details.open) return;
+    const question = this.questions.list[this.at], told = this.latest(question) !== null;
+    this.words.replaceChildren(told ? wordsTable(question.words) : h("p", {}, "The state is told when you have answered."));
+  }
+
+  // --- sizes -------------------------------------------------------------------------------------------------------
+
+  // Every part gets the height that its largest content in this set needs, so that no answer moves anything.
+  layout() {
+    const width = this.root.clientWidth;
+    if (!width || width === this.laidOut) return;
+    this.laidOut = width;
+    const { list } = this.questions;
+    this.set("picture-width", this.fit(list[this.at])[0]);
+    this.set("picture", Math.max(...list.map(question => this.fit(question)[1])));
+    this.set("ops", greatestHeight(this.ops, list.map(question => this.operations(question))));
+    const results = question => [question.actual, ...Object.keys(question.slips)].map(answer => this.result(question, answer));
+    this.set("questions", greatestHeight(this.panel, list.flatMap(question => [this.form(question), ...results(question)])));
+  }
+
+  // Width and height of a question's picture, which is no larger than it was drawn.
+  fit(question) {
+    const { width, height } = this.pictures.get(question.picture).viewBox.baseVal, scale = Math.min((this.root.clientWidth - 2) / width, 1);
+    return [width * scale, height * scale];
+  }
+
+  set(name, pixels) {
+    this.root.style.setProperty(`--${name}`, `${Math.floor(pixels)}px`);
+  }
+
+  destroy() {
+    this.heard();
+    this.watch.disconnect();
+  }
+}
+
+async function render({ model, el }) {
+  let last = model.get("packed");
+  const view = new QuizView(await unpack(last), model, el);
+  const follow = async () => {
+    const packed = model.get("packed");
+    if (packed === last) return;
+    last = packed;
+    const data = await unpack(packed);
+    if (packed === last) view.load(data);
+  };
+  const answer = () => {
+    if (!model.get("says")) return;
+    view.heard();
+    view.say(model.get("says"));
+  };
+  const heard = [["change:packed", follow], ["change:says", answer]];
+  for (const [event, run] of heard) model.on(event, run);
+  follow();  // what has come since it was unpacked
+  return () => {
+    for (const [event, run] of heard) model.off(event, run);
+    view.destroy();
+  };
+}
+
+export default { render };

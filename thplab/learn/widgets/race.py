@@ -1,0 +1,114 @@
+"""The race stepper: the learner chooses which CPU moves next and tries to break the kernel."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import traitlets
+
+from thplab.errors import BadInput
+from thplab.learn.widgets.page import pack
+from thplab.learn.widgets.race_payload import RacePayload
+from thplab.learn.widgets.widget import Stepped
+from thplab.study.explore import Pair
+from thplab.study.explore.pairs import pair_named
+from thplab.study.explore.race import Race
+from thplab.study.explore.replay import RaceTrace
+from thplab.study.explore.run import format_schedule
+
+
+class RaceStepper(Stepped, page="race"):
+    """Plays a race: one column for each CPU, whoever is clicked makes its next step.
+
+    `race` is a pair's name or a Pair, a name with a schedule ("naive-split-and-pin: 0x10 1x6", what the widget's "share" copies), or a
+    replayed schedule. The race needs the Python kernel to go on; what has happened so far can be looked at without.
+    Raises BadInput for a pair or schedule that makes no sense, and NoEngine if no pictures can be drawn.
+    """
+
+    traits_in_html = ("step", "says")
+
+    says = traitlets.Unicode("").tag(sync=True)
+    """The answer to what was asked last."""
+
+    def __init__(self, race: str | Pair | RaceTrace) -> None:
+        self.race = _race(race)
+        self._payload = RacePayload(self.race)
+        self._data = self._payload.data()
+        super().__init__(packed=pack(self._data), step=len(self.race.schedule))
+        self.on_msg(self._asked)
+
+    def _asked(self, _widget: Any, asked: dict[str, Any], _buffers: Any) -> None:
+        """Do what the page asks for, and show it."""
+        what, at = asked.get("do"), int(asked.get("at", 0))
+        self.says = ""
+        try:
+            if what == "move":
+                self.race.move(int(asked["cpu"]), at)
+                self._show(len(self.race.schedule))
+            elif what == "load":
+                self._load(str(asked["line"]))
+            elif what == "find":
+                self._find(at)
+            elif what == "any":
+                self.says = self._any(at)
+        except BadInput as error:
+            self.says = str(error)
+
+    def _load(self, line: str) -> None:
+        name, colon, schedule = line.rpartition(":")
+        if colon and name.strip() != self.race.pair.name:
+            raise BadInput("line", f"is of the race {name.strip()!r}", f"one of {self.race.pair.name}")
+        self.race.load(schedule)
+        self._show(len(self.race.schedule))
+        self.says = f"Loaded: {len(self.race.schedule)} steps."
+
+    def _find(self, at: int) -> None:
+        kept = self.race.find(at)
+        if kept is None:
+            self.says = self._any(at)
+            return
+        found = self.race.schedule[kept:]
+        switches = sum(a != b for a, b in itertools.pairwise(found))
+        where = "from here on" if kept == at else "from the start, for from here on nothing more can go wrong"
+        self._show(kept)
+        least = f"{len(found)} steps, {switches} switches between CPUs, the fewest there are"
+        self.says = f"Found, {where}: {least}. Go through it with → or Replay."
+
+    def _any(self, at: int) -> str:
+        found = self.race.found
+        fails = f"It can fail: {found.failure.problem}." if found.failure else "No failure was met."
+        if not found.complete:
+            return f"Not everything was seen: {found.states:,} states are the bound. {fails}"
+        if found.schedules is None or found.failing_schedules is None:
+            return f"{found.states:,} states; a routine can go round in circles, so schedules cannot be counted. {fails}"
+        total = f"{found.states:,} states and {found.schedules:,} schedules were looked at. "
+        if found.failure is None:
+            return total + "None breaks anything."
+        ways = self.race.ways(at)
+        here = f"From here on {ways.schedules:,} are left, and {ways.failing:,} of them do." if ways and at else ""
+        return f"{total}{found.failing_schedules:,} break something. {here}".strip()
+
+    def _show(self, step: int) -> None:
+        self._data = self._payload.data()
+        with self.hold_sync():
+            self.packed, self.step = pack(self._data), step
+
+    def still(self) -> tuple[str, str]:
+        """The picture of the step that is shown, and its text."""
+        frame = self._data["frames"][self.step]
+        return self._data["pictures"][frame["picture"]], f"{self._data['name']}, step {self.step}: {frame['text']}"
+
+
+def _race(given: str | Pair | RaceTrace) -> Race:
+    if isinstance(given, Pair):
+        return Race(given)
+    if isinstance(given, RaceTrace):
+        assert given.pair is not None, "replay() always names it"
+        race = Race(given.pair)
+        race.load(format_schedule(given.schedule))
+        return race
+    name, _, schedule = given.partition(":")
+    race = Race(pair_named(name.strip()))
+    race.load(schedule)
+    return race

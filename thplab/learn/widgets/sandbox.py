@@ -1,0 +1,158 @@
+"""The sandbox: the learner drives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import traitlets
+
+from thplab.errors import BadInput
+from thplab.kernel import kernels
+from thplab.kernel.kernels import Kernel
+from thplab.learn.widgets.page import pack
+from thplab.learn.widgets.payload import kernel_text
+from thplab.learn.widgets.sandbox_form import Spot, operation_of
+from thplab.learn.widgets.sandbox_payload import SandboxPayload
+from thplab.learn.widgets.widget import Widget
+from thplab.machine.branches import Branches, read_share
+from thplab.machine.trace import Setup, Trace
+from thplab.scenario.text import write_operation
+
+if TYPE_CHECKING:
+    from thplab.learn.lessons.tasks import Task
+
+
+class Sandbox(Widget, page="sandbox"):
+    """The learner chooses what is done next: with a form, in the picture, or by going back and doing something else.
+
+    `scenario` is what has been done already: what thplab.scenario.load takes, or a line that the sandbox shared, which names its own
+    machine. `kernel` is a name, or a record of the reader's own. `task` (of thplab.learn.lessons) is asked above it, on its own kernel and
+    geometry, and checked. `mutant` names something that the kernel gets wrong, `swap` a kind of swap device. Raises BadInput for what
+    does not exist, and NoEngine if no pictures can be drawn.
+    """
+
+    traits_in_html = ("says",)
+
+    says = traitlets.Unicode("").tag(sync=True)
+    """The answer to what was asked last: a mistake, or a verdict on the task."""
+    answers = traitlets.Int(0).tag(sync=True)
+    """How many questions of the page were answered: one more even where nothing changes."""
+
+    def __init__(
+        self,
+        scenario: str = "",
+        kernel: str | Kernel = kernels.DEFAULT,
+        geometry: str = "TOY",
+        task: Task | None = None,
+        *,
+        mutant: str = "",
+        swap: str = "",
+    ) -> None:
+        if task and (kernel, geometry, mutant, swap) != (kernels.DEFAULT, "TOY", "", ""):
+            raise BadInput("task", "brings a machine of its own", "no kernel, geometry, mutant or swap beside it")
+        self._task = task
+        setup = task.setup if task else Setup(kernel, geometry, mutant=mutant, swap=swap)
+        self._take(scenario, setup)
+        super().__init__(packed=pack(self._data()))
+        self.on_msg(self._asked)
+
+    # --- for Python -----------------------------------------------------------------------------------------------------
+
+    @property
+    def trace(self) -> Trace:
+        """What is done so far, with all its steps, at the last one: to be opened in a Stepper, or checked."""
+        return self._branches.trace
+
+    @property
+    def scenario(self) -> str:
+        """The operations done so far, on one line. Set it to begin anew with others on the same machine; BadInput leaves all as it is."""
+        return self.trace.scenario.line()
+
+    @scenario.setter
+    def scenario(self, text: str) -> None:
+        self._take(text, self._branches.setup)
+        self._show()
+        self.says = ""
+
+    # --- asked by the page ------------------------------------------------------------------------------------------------
+
+    def _asked(self, _widget: Any, asked: dict[str, Any], _buffers: Any) -> None:
+        """Do what the page asks for, and show it. A mistake is told, and changes nothing."""
+        says, step = "", None
+        branches = self._branches
+        try:
+            match asked.get("do"):
+                case "op":
+                    says = self._do(str(asked["op"]), asked["fields"])
+                case "go":
+                    branches.go(int(asked["at"]))
+                case "switch":
+                    branches.switch(int(asked["branch"]))
+                case "machine":
+                    says = self._move(str(asked["kernel"]), str(asked["geometry"]))
+                case "load":
+                    self._take(str(asked["line"]), branches.setup)
+                    says = f"Loaded: {self._branches.done} operations. {self._stopped()}".strip()
+                case "choose":
+                    self._spot = Spot(*(str(asked[name]) for name in Spot._fields))
+                case "step":
+                    step = int(asked["step"])
+                case "check":
+                    says = self._check()
+        except BadInput as error:
+            says = str(error)
+        else:
+            self._show(step)
+        with self.hold_sync():
+            self.says, self.answers = says, self.answers + 1
+
+    def _do(self, op: str, fields: dict[str, str]) -> str:
+        operation = operation_of(op, fields)
+        self._branches.do(operation)
+        given = {name: str(operation.fields[name]) for name in Spot._fields if operation.fields.get(name) is not None}
+        self._spot = self._spot._replace(**given)
+        return self._stopped()
+
+    def _move(self, kernel: str, geometry: str) -> str:
+        old = self._branches.setup
+        self._branches.move_to(replace(old, kernel=old.kernel if kernel == old.kernel_name else kernel, geometry=geometry))
+        self._payload = SandboxPayload(self._branches)
+        return self._stopped() or f"Carried out again on {kernel}, {geometry}."
+
+    def _stopped(self) -> str:
+        """Where and why the branch stopped; "" if it did not."""
+        if self._branches.stopped is None:
+            return ""
+        index, why = self._branches.stopped
+        return f"Operation {index + 1}, {write_operation(self._branches.whole.scenario.ops[index])}, could not be carried out: {why}."
+
+    def _check(self) -> str:
+        if self._task is None:
+            raise BadInput("task", "is missing", "a sandbox with a task")
+        shown, wanted = self._branches.setup, self._task.setup
+        if replace(shown, geometry=wanted.geometry) != wanted:
+            raise BadInput("kernel", f"is {kernel_text(shown)} here", f"{kernel_text(wanted)}, the machine of the task")
+        return repr(self._task.attempt("task", self.scenario, self._branches.setup.geometry))
+
+    def _take(self, text: str, setup: Setup) -> None:
+        self._branches = Branches.of(*read_share(text, setup))
+        self._payload, self._spot = SandboxPayload(self._branches), Spot()
+
+    # --- shown ----------------------------------------------------------------------------------------------------------
+
+    def _data(self, step: int | None = None, all_moves: bool = False) -> dict[str, Any]:
+        task = {"question": self._task.question, "hints": self._task.hints} if self._task else None
+        return self._payload.data(self._spot, step, all_moves) | {"task": task}
+
+    def _show(self, step: int | None = None) -> None:
+        self.packed = pack(self._data(step))
+
+    def packed_for_html(self) -> str:
+        """Every operation in detail: the moves so far can be looked at without a kernel, forwards and backwards."""
+        return pack(self._data(all_moves=True))
+
+    def still(self) -> tuple[str, str]:
+        """The picture after the last operation, and what it was."""
+        data = self._data()
+        return data["frames"][data["done"]]["picture"], f"{data['kernel']}, {data['geometry']}: {self.scenario or 'nothing done yet'}"

@@ -1,0 +1,88 @@
+"""The stepper: a trace in the page, forwards and backwards, with the picture, the routines, the counters and the reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import traitlets
+
+from thplab.errors import BadInput
+from thplab.learn.widgets.live_run import LiveWidget
+from thplab.learn.widgets.page import pack
+from thplab.learn.widgets.payload import payload
+from thplab.learn.widgets.prediction import Prediction, find_frame
+from thplab.learn.widgets.widget import Stepped
+from thplab.machine.trace import Trace, record
+from thplab.scenario import Scenario, load
+from thplab.study.explore import RaceTrace
+from thplab.study.live import nearest, unable
+from thplab.study.live.request import refuse_unless_portable, refuse_unless_sensible
+from thplab.study.live.support import release
+
+
+class Stepper(LiveWidget, Stepped, page="comparison stepper"):
+    """Steps through a trace. All frames are in the page: once shown, it works without a kernel, also in an exported page.
+
+    `trace` is a trace, or what thplab.scenario.load takes (a built-in name, a file, operations), recorded on the default machine.
+    `start` is the frame to begin at: a number, a phase's title or a step's text; left out, the trace's position. `all_steps`
+    shows plain reads and locks from the start. `lecture` is for a projector: large, without predictions and without live runs.
+    Where a Python kernel runs and the scenario is portable, it can be run on the kernel of this machine.
+    Raises BadInput for a scenario, frame or prediction that makes no sense, and NoEngine if no pictures can be drawn.
+    """
+
+    traits_in_html = ("step", "all_steps", "lecture", "compared")
+
+    all_steps = traitlets.Bool(False).tag(sync=True)
+    lecture = traitlets.Bool(False).tag(sync=True)
+    live = traitlets.Dict().tag(sync=True)
+    """What can be run on the machine's own kernel: its release and, if nothing can, why; empty where that is no question."""
+
+    def __init__(
+        self,
+        trace: Trace | str,
+        *,
+        lecture: bool = False,
+        predictions: Sequence[Prediction] = (),
+        start: int | str | None = None,
+        all_steps: bool = False,
+    ) -> None:
+        self.trace = record(load(trace)) if isinstance(trace, str) else trace
+        step = self.trace.position if start is None else find_frame(self.trace, start, "start")
+        self._data = payload(self.trace, () if lecture else predictions)
+        live = {} if lecture or isinstance(self.trace, RaceTrace) else {"kernel": release(), "why": self._not_live()}
+        super().__init__(packed=pack(self._data), step=step, lecture=lecture, all_steps=all_steps, live=live)
+        self.on_msg(self._asked)
+
+    def _not_live(self) -> str:
+        """Why the trace's scenario cannot be run on the kernel of this machine; empty if it can."""
+        if self.trace.inserts or self.trace.problem:
+            return "another CPU comes in between here" if self.trace.inserts else "the scenario does not come to its end"
+        try:
+            refuse_unless_portable(self._on_the_kernel())
+        except BadInput as error:
+            return str(error)
+        return unable()
+
+    def _on_the_kernel(self) -> Scenario:
+        """The trace's scenario, in the environment of its machine."""
+        return replace(self.trace.scenario, env=self.trace.setup.swap or self.trace.scenario.env)
+
+    def _asked(self, _widget: Any, asked: dict[str, Any], _buffers: Any) -> None:
+        """Do what the page asks for: run the scenario."""
+        if asked.get("do") != "run" or not self.live or self.running:
+            return
+        self.says = ""
+        try:
+            if self.live["why"]:
+                raise BadInput("run", f"is not possible: {self.live['why']}", "a portable scenario on Linux")
+            refuse_unless_sensible(self._on_the_kernel(), nearest(release())[0])
+            self.start(self._on_the_kernel())
+        except BadInput as error:
+            self.says = str(error)
+
+    def still(self) -> tuple[str, str]:
+        """The picture of the frame that is shown, and its step."""
+        frame = self._data["frames"][self.step]
+        return self._data["pictures"][frame["picture"]], f"Step {self.step}: {frame['text']}. {frame['why']}"

@@ -1,0 +1,69 @@
+"""What all widgets have in common: their files, the data they show in one text, and the same as HTML for a page without a kernel."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import anywidget
+import traitlets
+
+from thplab.errors import BadInput
+from thplab.learn.widgets.page import script, standalone, style
+
+
+class Widget(anywidget.AnyWidget):
+    """A widget whose page is `class Mine(Widget, page="mine")`: the files mine.js and mine.css beside those that all share.
+
+    `page="more mine"` brings more.js and more.css before its own: what some widgets share.
+
+    `traits_in_html` names the traits, besides `packed`, with which the HTML begins. A widget says what stands there where no script runs.
+    """
+
+    _page: ClassVar[tuple[str, ...]]
+    traits_in_html: ClassVar[tuple[str, ...]] = ()
+
+    packed = traitlets.Unicode("").tag(sync=True)
+    """Everything that is shown, packed."""
+
+    def __init_subclass__(cls, page: str | None = None, **kwargs: Any) -> None:
+        if page is not None:  # traitlets makes subclasses of its own
+            cls._page = tuple(page.split())
+            cls._esm, cls._css = script(*cls._page), style(*cls._page)
+        super().__init_subclass__(**kwargs)
+
+    def still(self) -> tuple[str, str]:
+        """What the page shows where no script runs: a picture (SVG text, or "") and a caption (plain text)."""
+        raise NotImplementedError
+
+    def packed_for_html(self) -> str:
+        """`packed` as a page without a kernel needs it: the same, unless a widget has more to say there."""
+        return self.packed
+
+    def html(self) -> str:
+        """The widget as HTML that works from the page alone. Equal widgets give equal texts."""
+        state = {"packed": self.packed_for_html()} | {name: getattr(self, name) for name in self.traits_in_html}
+        return standalone(self._page, state, *self.still())
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """The live widget, and for what cannot run it (an exported page) the same as HTML."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if bundle is None:
+            return None
+        data, metadata = bundle
+        return data | {"text/html": self.html()}, metadata
+
+
+class Stepped(Widget):
+    """A widget that shows one of the frames of its `_data` at a time, which stand there before it is made."""
+
+    step = traitlets.Int(0).tag(sync=True)
+    """The number of the frame that is shown, from 0. Set it to show another one; BadInput, and nothing changes, if there is none."""
+
+    _data: dict[str, Any]
+
+    @traitlets.validate("step")
+    def _there(self, proposal: Any) -> int:
+        step, last = int(proposal["value"]), len(self._data["frames"]) - 1
+        if not 0 <= step <= last:
+            raise BadInput("step", f"is {step}", f"0 to {last}")
+        return step

@@ -1,0 +1,36 @@
+"""madvise: each advice and the routine that follows it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from thplab.errors import EINVAL, BadInput
+from thplab.hardware.steps import Routine
+from thplab.kernel.routines.khugepaged import madvise_collapse
+from thplab.kernel.routines.madvise import MADVISE_FLAGS, madvise_behavior, madvise_dontneed, madvise_populate
+from thplab.kernel.routines.madvise_lru import COLD, FREE, PAGEOUT, madvise_lru
+from thplab.kernel.routines.memory_failure import madvise_inject_error
+from thplab.machine.operations.checks import check_mapped, refuse
+
+if TYPE_CHECKING:
+    from thplab.machine.machine import Machine
+
+
+def madvise(machine: Machine, proc: str, start: int, npages: int = 1, advice: str = "", region: str = "R") -> Routine[int]:
+    system = machine.system
+    mm, low, high = check_mapped(machine, proc, start, npages, region)
+    if advice not in system.kernel.advices:
+        return refuse(EINVAL, f"madvise: this kernel does not know the advice {advice!r}")
+    if advice == "dontneed" or (advice == "free" and system.kernel.free_needs_swap and system.swap is None):
+        return madvise_dontneed(system, mm, low, high)
+    if advice in ("soft_offline", "hwpoison"):
+        return madvise_inject_error(system, mm, low, high, advice == "soft_offline")
+    if advice == "collapse":
+        return madvise_collapse(system, mm, low, high)
+    if advice == "populate_write":
+        return madvise_populate(system, mm, low, high)
+    if advice in (COLD, PAGEOUT, FREE):
+        return madvise_lru(system, mm, low, high, advice)
+    if advice in MADVISE_FLAGS:
+        return madvise_behavior(system, mm, low, high, *MADVISE_FLAGS[advice])
+    raise BadInput("advice", f"{advice!r} is not built", "one of dontneed, populate_write, " + ", ".join(MADVISE_FLAGS))

@@ -1,0 +1,1 @@
+"""A state as a picture, as words, as a table of who holds what; numbers as plots."""

@@ -1,0 +1,23 @@
+"""Exploration: every interleaving of routines on different CPUs."""
+
+from thplab.study.explore.graph import Graph
+from thplab.study.explore.interleavings import Exploration, Failure, explore
+from thplab.study.explore.pair import Pair
+from thplab.study.explore.pairs import PAIRS
+from thplab.study.explore.replay import RaceTrace, replay
+from thplab.study.explore.run import Run, Schedule, format_schedule, parse_schedule
+
+__all__ = [
+    "PAIRS",
+    "Exploration",
+    "Failure",
+    "Graph",
+    "Pair",
+    "RaceTrace",
+    "Run",
+    "Schedule",
+    "explore",
+    "format_schedule",
+    "parse_schedule",
+    "replay",
+]

@@ -1,0 +1,62 @@
+"""Where a routine stands: what the explorer may tell two runs apart by, and nothing smaller."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from types import FunctionType, GeneratorType, MethodType
+from typing import Any
+
+from thplab.errors import ThplabError
+from thplab.hardware.frames import Frames
+from thplab.hardware.geometry import Geometry
+from thplab.hardware.page_tables import PageTables
+from thplab.hardware.steps import Cpus
+from thplab.kernel.system import System
+from thplab.machine.machine import Machine
+
+_ONE_OF_A_KIND = (Machine, System, Frames, PageTables, Cpus, Geometry)
+"""Parts of a machine of which there is one: in a local they say nothing."""
+
+
+class ProtocolError(ThplabError):
+    """A routine keeps something across a yield that is neither a plain value nor a named object of the machine."""
+
+
+def position(routine: Any) -> Hashable:
+    """The position of a routine in progress: (routine, instruction, locals) for it and all that it has called.
+
+    Raises ProtocolError if a local holds what cannot be told apart by value or name.
+    """
+    chain = []
+    at: Any = routine
+    while isinstance(at, GeneratorType):
+        frame = at.gi_frame
+        if frame is None:
+            break  # it has ended; what it returned is in its caller's hands
+        where = f"{at.gi_code.co_qualname} local"
+        kept = tuple((name, _plain(f"{where} {name!r}", value)) for name, value in sorted(frame.f_locals.items()))
+        chain.append((at.gi_code.co_qualname, frame.f_lasti, kept))
+        at = at.gi_yieldfrom
+    return tuple(chain)
+
+
+def _plain(where: str, value: Any) -> Hashable:
+    """A local as a value that can be compared."""
+    if value is None or isinstance(value, (int, str)):
+        return value
+    if isinstance(value, tuple):
+        return tuple(_plain(where, v) for v in value)
+    if isinstance(value, slice):
+        return ("slice", value.start, value.stop)
+    if isinstance(value, (range, frozenset)):
+        return value
+    key = getattr(value, "key", None)
+    if isinstance(key, str):
+        return key
+    if isinstance(value, _ONE_OF_A_KIND) or hasattr(value, "page_split"):
+        return type(value).__name__
+    if isinstance(value, (FunctionType, MethodType)):
+        return value.__qualname__
+    if isinstance(value, GeneratorType):
+        return position(value)
+    raise ProtocolError(f"{where} is a {type(value).__name__}: it must be a plain value or a named object of the machine")

@@ -1,0 +1,149 @@
+"""One run of a race: a machine and the routine in progress on each of its CPUs, moved step by step."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Hashable
+from typing import NamedTuple
+
+from thplab.errors import EINVAL, BadInput, KernelBug, errname
+from thplab.hardware.steps import WAIT, Routine, Step, read
+from thplab.machine.operations.checks import refuse
+from thplab.machine.state import State, capture, restore
+from thplab.machine.trace import begin, stack_of
+from thplab.scenario import Operation
+from thplab.study.explore.pair import Pair
+from thplab.study.explore.position import position
+from thplab.study.invariants import Violation, check_state
+
+Schedule = tuple[int, ...]
+"""The CPU that moves, step by step."""
+
+
+def format_schedule(schedule: Schedule) -> str:
+    """A schedule as a line: "0x5 1x12 0x3" is five steps of CPU 0, twelve of CPU 1, three of CPU 0."""
+    return " ".join(f"{cpu}x{len(list(run))}" for cpu, run in itertools.groupby(schedule))
+
+
+def parse_schedule(text: str) -> Schedule:
+    """The inverse of format_schedule. Raises BadInput for anything else."""
+    schedule: list[int] = []
+    for part in text.split():
+        cpu, cross, count = part.partition("x")
+        if not (cross and cpu.isdecimal() and count.isdecimal()):
+            raise BadInput("schedule", f"{part!r} is no part of one", "parts such as 0x5: CPU 0 makes five steps")
+        schedule += [int(cpu)] * int(count)
+    return tuple(schedule)
+
+
+class Key(NamedTuple):
+    """What two states of a race are told apart by: the machine, where each CPU stands (None: it has ended), a bug that was met."""
+
+    machine: bytes
+    cpus: tuple[Hashable, ...]
+    bug: str
+
+
+class Run:
+    """A pair's machine and routines after a schedule. The machine's grain is that of a race: one subpage a step.
+
+    The first operation of a CPU is begun at once, each further one when the one before it has returned; one that is
+    impossible by then is refused, which ends its CPU's work.
+    """
+
+    def __init__(self, pair: Pair, schedule: Schedule = ()) -> None:
+        self.pair = pair
+        self.machine = restore(pair.start, dict(pair.variants))
+        self.machine.system.whole = False
+        self.at = [0] * len(pair.cpus)
+        """The number of the operation that each CPU is at."""
+        self.results: list[list[int]] = [[] for _ in pair.cpus]
+        self.routines: list[Routine[int] | None] = [None] * len(pair.cpus)
+        for cpu in range(len(pair.cpus)):
+            self._begin(cpu)
+        self.bug = ""
+        self.step: Step | None = None
+        """The step that was made last."""
+        self.ended = False
+        """The last move was the return of a CPU's last operation."""
+        for cpu in schedule:
+            self.move(cpu)
+
+    def _begin(self, cpu: int) -> None:
+        op = self.pair.programs[cpu][self.at[cpu]]
+        try:
+            self.routines[cpu] = begin(self.machine, op) if isinstance(op, Operation) else op(self.machine)
+        except BadInput as error:
+            self.at[cpu] = len(self.pair.programs[cpu]) - 1
+            self.routines[cpu] = refuse(EINVAL, f"not possible any more: {error}")
+
+    def op(self, cpu: int) -> Operation | None:
+        """The operation that a CPU is at; None if it runs a routine that is none."""
+        op = self.pair.programs[cpu][self.at[cpu]]
+        return op if isinstance(op, Operation) else None
+
+    def move(self, cpu: int) -> bool:
+        """Let a CPU do one step; False if it has to wait (then nothing has changed) or has ended already."""
+        routine = self.routines[cpu]
+        if routine is None or self.bug:
+            return False
+        self.machine.system.cpus.cpu = cpu
+        self.ended = False
+        try:
+            self.step = next(routine)
+        except StopIteration as end:
+            self.results[cpu].append(end.value)
+            if self.at[cpu] + 1 < len(self.pair.programs[cpu]):
+                self.at[cpu] += 1
+                self._begin(cpu)
+                return self.move(cpu)
+            self.routines[cpu] = None
+            self.ended = True
+            self.step = read(f"returns {errname(end.value)}")
+        except KernelBug as bug:
+            self.bug = str(bug)
+            self.step = read(f"BUG: {bug}")
+        return self.step.kind != WAIT
+
+    @property
+    def done(self) -> bool:
+        """Every CPU has ended, or the kernel has stopped at a bug."""
+        return bool(self.bug) or not any(self.routines)
+
+    def stack(self, cpu: int) -> tuple[str, ...]:
+        """The routines that a CPU is in, outermost first."""
+        routine = self.routines[cpu]
+        return stack_of(routine) if routine is not None else ()
+
+    def state(self, previous: State | None = None) -> State:
+        """The state of the machine now."""
+        return capture(self.machine, previous, in_progress=any(self.routines))
+
+    def key(self, state: State) -> Key:
+        """What tells this state of the race from others; `state` is the machine's."""
+        stands = tuple((self.at[cpu], position(r)) if r is not None else None for cpu, r in enumerate(self.routines))
+        return Key(state.exact, stands, self.bug)
+
+    def problem(self, state: State) -> Violation | None:
+        """What must not be in this state of the race, None if all is well; `state` is the machine's."""
+        if self.bug:
+            return Violation("no_kernel_bug", self.bug)
+        found = check_state(state)
+        return found[0] if found else None
+
+
+def next_step(pair: Pair, schedule: Schedule, cpu: int) -> Step | None:
+    """The step that `cpu` would make after `schedule`: a wait says why it cannot. None if it has ended."""
+    run = Run(pair, schedule)
+    run.step = None
+    run.move(cpu)
+    return run.step
+
+
+def deadlock(pair: Pair, schedule: Schedule) -> Violation | None:
+    """The deadlock that `schedule` ends in, with what each CPU waits for; None if a CPU can go on or all have ended."""
+    run = Run(pair, schedule)
+    waits = {cpu: step for cpu in range(len(pair.cpus)) if (step := next_step(pair, schedule, cpu)) is not None}
+    if run.done or any(step.kind != WAIT for step in waits.values()):
+        return None
+    return Violation("no_deadlock", "no CPU can go on: " + "; ".join(f"CPU {cpu} {step.text}" for cpu, step in waits.items()))

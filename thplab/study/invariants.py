@@ -1,0 +1,396 @@
+"""What must be true of every state, recounted from the page tables and the pins, never from the counters.
+
+*Always*: after each single step. *At rest*: when no routine is in progress; then the equalities of docs/KERNEL.md hold.
+*Between*: of one step and the state before it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from thplab.hardware import page_tables as pt
+from thplab.hardware.frames import (
+    COLUMNS,
+    PG_double_map,
+    PG_head,
+    PG_hwpoison,
+    PG_ksm,
+    PG_maybe_shared,
+    PG_reserved,
+    PG_swapcache,
+    PG_table,
+    PG_used,
+)
+from thplab.hardware.swap_device import NO_PAGE
+from thplab.kernel.schemes.folio import MM_SLOTS
+from thplab.machine.state import Array, State
+from thplab.machine.trace import Frame
+
+ALWAYS, AT_REST, BETWEEN = "always", "at rest", "between"
+
+
+class Invariant(NamedTuple):
+    """A named predicate: `find` yields one sentence for each violation. `about` says in words what must hold."""
+
+    name: str
+    when: str
+    about: str
+    find: Callable[..., Iterator[str]]
+
+
+class Violation(NamedTuple):
+    """An invariant that does not hold, and the first thing that shows it."""
+
+    invariant: str
+    problem: str
+
+
+INVARIANTS: list[Invariant] = []
+
+
+Find = TypeVar("Find", bound=Callable[..., Iterator[str]])
+
+
+def _invariant(when: str) -> Callable[[Find], Find]:
+    """Register a predicate under its own name, with its docstring as what it says."""
+
+    def register(find: Find) -> Find:
+        INVARIANTS.append(Invariant(find.__name__, when, (find.__doc__ or "").strip(), find))
+        return find
+
+    return register
+
+
+def check_state(state: State) -> list[Violation]:
+    """The invariants that `state` breaks: those for always, and those for rest if no routine is in progress."""
+    due = (i for i in INVARIANTS if i.when == ALWAYS or (i.when == AT_REST and not state.in_progress))
+    return [Violation(i.name, problem) for i in due for problem in _first(i.find(state))]
+
+
+def check(frame: Frame, previous: Frame | None = None) -> list[Violation]:
+    """The invariants that a frame breaks; with the frame before it also those of the step between the two."""
+    found = check_state(frame.state)
+    if previous is not None:
+        between = (i for i in INVARIANTS if i.when == BETWEEN)
+        found += [Violation(i.name, problem) for i in between for problem in _first(i.find(previous, frame))]
+    return found
+
+
+def _first(problems: Iterator[str]) -> list[str]:
+    return [p for p in (next(problems, None),) if p is not None]
+
+
+def _columns(state: State, number: int) -> dict[str, Array]:
+    return dict(zip(COLUMNS, state.blocks[number], strict=True))
+
+
+# --- always -----------------------------------------------------------------------------------------------------------
+
+
+@_invariant(ALWAYS)
+def no_counter_is_negative(state: State) -> Iterator[str]:
+    """No reference count falls below 0 and no raw _mapcount below -1, also not on a free frame."""
+    for number, block in state.blocks.items():
+        column = dict(zip(COLUMNS, block, strict=True))
+        used = (column["flags"] & PG_used) != 0
+        for i in np.flatnonzero((column["refcount"] < 0) | (used & (column["mapcount"] < -1))):
+            pfn = number * state.geometry.nr + int(i)
+            yield f"pfn {pfn:#x}: reference count {column['refcount'][i]}, raw _mapcount {column['mapcount'][i]}"
+
+
+@_invariant(ALWAYS)
+def nothing_in_use_is_free(state: State) -> Iterator[str]:
+    """Whatever a page table maps, a driver pins or a process deposits is allocated, and every page table is one."""
+    for m in state.mapped:
+        for pfn in m.pages:
+            if state.is_free(pfn):
+                yield f"pfn {pfn:#x} is free, but {m.process} maps it at {m.address + (pfn - m.pfn) * state.geometry.page_size:#x}"
+    for pin in state.pins.values():
+        for pfn in pin.pages:
+            if state.is_free(pfn):
+                yield f"pfn {pfn:#x} is free, but the driver holds it as {pin.name!r}"
+    for process in state.processes:
+        for table in (process.pgd, *(t for _, waiting in process.deposited for t in waiting)):
+            if table not in state.tables or not state.field("flags", table) & PG_table:
+                yield f"pfn {table:#x} serves {process.name} as a page table, but is none"
+
+
+@_invariant(ALWAYS)
+def a_huge_pmd_maps_a_compound_page(state: State) -> Iterator[str]:
+    """The page under a huge PMD is the head of a compound page, unless somebody who keeps the reverse map locked is splitting it."""
+    for m in state.mapped:
+        if m.level == 1 and not state.field("flags", m.pfn) & PG_head and not _being_split(state, m.pfn):
+            yield f"{m.process} has a huge PMD over pfn {m.pfn:#x}, which is no head of a compound page"
+
+
+def _being_split(state: State, head: int) -> bool:
+    """Is a page split under way that first makes pages of the tails and then tables of the PMDs? It holds the anon_vma lock."""
+    anon_vma = state.anon_vmas.get(state.field("mapping", head))
+    return anon_vma is not None and not state.kernel.scheme.pmd_split_is_local and f"anon_vma_lock {anon_vma.root}" in state.held
+
+
+@_invariant(ALWAYS)
+def ptes_map_parts_of_huge_pages_only_where_they_may(state: State) -> Iterator[str]:
+    """Where a PMD cannot be split without its page, no PTE maps a part of a compound page."""
+    if state.kernel.scheme.pmd_split_is_local:
+        return
+    for head in state.compound_pages():
+        if state.pte_maps[head : head + state.geometry.nr].any():
+            yield f"PTEs map parts of the compound page at pfn {head:#x}"
+
+
+@_invariant(ALWAYS)
+def a_compound_page_is_whole(state: State) -> Iterator[str]:
+    """As long as a head is a head, all pages after it are allocated."""
+    nr = state.geometry.nr
+    for number, block in state.blocks.items():
+        flags = block[COLUMNS.index("flags")]
+        if flags[0] & PG_head and not (flags & PG_used).all():
+            free = int(np.flatnonzero((flags & PG_used) == 0)[0])
+            yield f"subpage {free} of the compound page at pfn {number * nr:#x} is free"
+
+
+# --- at rest ------------------------------------------------------------------------------------------------------------
+
+
+@_invariant(AT_REST)
+def references_are_mappings_and_pins(state: State) -> Iterator[str]:
+    """Every reference is explained: a mapping, a pin or the swap cache holds it. On a compound page they are all on the head."""
+    for number in state.blocks:
+        column, first = _columns(state, number), number * state.geometry.nr
+        expected = _expected_refcount(state, number, column)
+        wrong = np.flatnonzero((column["refcount"] != expected) & ((column["flags"] & (PG_table | PG_reserved)) == 0))
+        for i in wrong:
+            yield f"pfn {first + int(i):#x}: reference count {column['refcount'][i]}, but mappings, pins, swap cache are {expected[i]}"
+
+
+def _expected_refcount(state: State, number: int, column: dict[str, Array]) -> Array:
+    part = slice(number * state.geometry.nr, (number + 1) * state.geometry.nr)
+    if column["flags"][0] & PG_head:
+        pmds = len(state.pmd_maps.get(part.start, ()))
+        refcount = state.kernel.scheme.expected(pmds, state.pte_maps[part], state.pinned[part], int(column["flags"][0])).refcount
+        refcount[0] += state.cached[part].sum()
+        return refcount
+    return state.pte_maps[part] + state.pinned[part] + state.cached[part]
+
+
+@_invariant(AT_REST)
+def mapcounts_count_mappings(state: State) -> Iterator[str]:
+    """Every _mapcount says what the scheme means it to say about the mappings that the page tables show."""
+    for number in state.blocks:
+        column, first = _columns(state, number), number * state.geometry.nr
+        part = slice(first, first + state.geometry.nr)
+        expected = state.pte_maps[part] - 1
+        if column["flags"][0] & PG_head:
+            pmds = len(state.pmd_maps.get(first, ()))
+            meant = state.kernel.scheme.expected(pmds, state.pte_maps[part], state.pinned[part], int(column["flags"][0]))
+            expected = meant.mapcount
+            for name, value in meant.head.items():
+                if column[name][0] != value:
+                    yield f"pfn {first:#x}: raw {name} {column[name][0]}, but its mappings make it {value}"
+        counted = (column["flags"] & PG_used != 0) & ((column["flags"] & (PG_table | PG_reserved)) == 0)
+        for i in np.flatnonzero((column["mapcount"] != expected) & counted):
+            yield f"pfn {first + int(i):#x}: raw _mapcount {column['mapcount'][i]}, but its mappings make it {expected[i]}"
+
+
+@_invariant(AT_REST)
+def pincounts_count_pins(state: State) -> Iterator[str]:
+    """A head's _pincount is the number of FOLL_PIN pins of the compound page (where the kernel has them)."""
+    pins = np.zeros(state.nframes, np.int64)
+    for pin in state.pins.values():
+        if pin.foll_pin:
+            np.add.at(pins, np.array([state.head(pfn) for pfn in pin.pages], np.int64), 1)
+    for head in state.compound_pages():
+        if state.field("pincount", head) != pins[head]:
+            yield f"pfn {head:#x}: _pincount {state.field('pincount', head)}, but drivers hold {pins[head]} pins"
+
+
+@_invariant(AT_REST)
+def mm_slots_count_mappings(state: State) -> Iterator[str]:
+    """A slot of a folio never counts more mappings than its mm has, and the folio is maybe shared if no mm has them all (v6.18)."""
+    if not state.kernel.mm_ids:
+        return
+    names = {process.mm_id: process.name for process in state.processes}
+    for head in state.compound_pages():
+        theirs = Counter(state.pmd_maps.get(head, ()))
+        for m in state.mapped:
+            if m.level == 0 and m.kind == "page" and state.head(m.pfn) == head:
+                theirs[m.process] += m.count
+        slots = [(state.field(who, head), state.field(count, head)) for who, count in MM_SLOTS]
+        for mm_id, count in slots:
+            holder = names.get(mm_id, "nobody")
+            if count > theirs[holder] or bool(mm_id) != bool(count):  # what was mapped while no slot was free is not counted
+                yield f"pfn {head:#x}: the slot of {holder} says {count} mappings, but it has {theirs[holder]}"
+        if theirs and max(theirs.values()) < theirs.total() and not state.field("flags", head) & PG_maybe_shared:
+            yield f"pfn {head:#x} is mapped by {', '.join(sorted(theirs))}, but not marked as maybe shared"
+
+
+@_invariant(AT_REST)
+def nothing_is_lost(state: State) -> Iterator[str]:
+    """Every allocated frame is a page table in use, or bad, or it or a part of its compound page is mapped, pinned or in the swap cache."""
+    reachable = {t for p in state.processes for t in (p.pgd, *(t for _, waiting in p.deposited for t in waiting))}
+    for process in state.processes:
+        reachable |= set(_tables_of(state, process.pgd, state.geometry.levels - 1))
+    for pfn in state.tables:
+        if pfn not in reachable:
+            yield f"the page table in pfn {pfn:#x} is not reachable from any process"
+    nr = state.geometry.nr
+    for number in state.blocks:
+        column, first = _columns(state, number), number * nr
+        users = state.pte_maps[first : first + nr] + state.pinned[first : first + nr] + state.cached[first : first + nr]
+        users[0] += len(state.pmd_maps.get(first, ()))
+        if column["flags"][0] & PG_head:
+            users = np.full(nr, users.sum())
+        lost = (column["flags"] & PG_used != 0) & ((column["flags"] & (PG_table | PG_reserved | PG_hwpoison)) == 0) & (users == 0)
+        for i in np.flatnonzero(lost):
+            yield f"pfn {first + int(i):#x} is allocated, but nobody maps or pins it"
+
+
+def _tables_of(state: State, table: int, level: int) -> Iterator[int]:
+    yield table
+    row = state.tables.get(table)
+    if row is None or level == 0:
+        return
+    for entry in map(int, row[np.flatnonzero(row)]):
+        if not pt.pmd_trans_huge(entry):
+            yield from _tables_of(state, pt.pte_pfn(entry), level - 1)
+
+
+@_invariant(AT_REST)
+def a_table_is_deposited_for_each_huge_pmd(state: State) -> Iterator[str]:
+    """Under each PMD table lie as many spare PTE tables as it has huge PMDs, so splitting them cannot fail."""
+    for process in state.processes:
+        huge: dict[int, int] = {}
+        for m in state.mapped:
+            if m.process == process.name and m.level == 1:
+                huge[m.table] = huge.get(m.table, 0) + 1
+        deposited = {table: len(waiting) for table, waiting in process.deposited}
+        if huge != deposited:
+            yield f"{process.name} has huge PMDs {huge} and deposited tables {deposited} (by PMD table)"
+
+
+@_invariant(AT_REST)
+def writable_memory_is_private(state: State) -> Iterator[str]:
+    """A page that one process can write is mapped by no other, nor named by a swap entry: that is what copy-on-write is for."""
+    named = np.zeros(state.nframes, np.int64)
+    if state.swap is not None:
+        named[state.swap.cache] = state.swap.swap_map
+        named[NO_PAGE] = 0
+    for m in state.mapped:
+        if not pt.pte_write(m.entry) or m.kind == "migration":
+            continue
+        for pfn in m.pages:
+            block = pfn & -state.geometry.nr
+            others = [name for name in state.pmd_maps.get(block, ()) if name != m.process]
+            mine = 0 if m.level else 1
+            if others or state.pte_maps[pfn] > mine or named[pfn]:
+                yield f"{m.process} can write pfn {pfn:#x}, which somebody else maps as well"
+
+
+@_invariant(AT_REST)
+def mappings_lie_in_vmas(state: State) -> Iterator[str]:
+    """Every mapping lies in a VMA, and no entry allows a read or write that its VMA forbids."""
+    size = state.geometry.page_size
+    for process in state.processes:
+        for m in (m for m in state.mapped if m.process == process.name):
+            length = (state.geometry.nr if m.level else m.count) * size
+            inside = [v for v in process.vmas if v.start <= m.address and m.address + length <= v.end]
+            together = [v for v in process.vmas if v.start < m.address + length and m.address < v.end]
+            covered = sum(min(v.end, m.address + length) - max(v.start, m.address) for v in together)
+            if covered != length or (m.level == 1 and not inside):
+                yield f"{process.name} maps {length} bytes at {m.address:#x} outside of its VMAs"
+            elif m.kind == "swap":
+                continue
+            elif pt.pte_write(m.entry) and not all(v.prot & pt.PROT_WRITE for v in together):
+                yield f"{process.name} can write at {m.address:#x}, which its VMA forbids"
+            elif m.entry & pt._PAGE_PRESENT and not all(v.prot for v in together):
+                yield f"{process.name} can read at {m.address:#x}, which its VMA forbids"
+
+
+@_invariant(AT_REST)
+def the_reverse_map_finds_every_mapping(state: State) -> Iterator[str]:
+    """From each mapped page its anon_vma leads to the VMA that maps it, at the right address. (A page of KSM's is in none.)"""
+    size = state.geometry.page_size
+    where = {(p.name, v.start): v for p in state.processes for v in p.vmas}
+    for m in state.mapped:
+        if m.kind != "page" or state.field("flags", m.pfn) & PG_ksm:
+            continue
+        anon_vma = state.anon_vmas.get(state.field("mapping", m.pfn))
+        index = state.field("index", m.pfn)
+        vmas = [where[key] for key in anon_vma.vmas if key[0] == m.process and key in where] if anon_vma else []
+        if not any(v.start + (index - v.pgoff) * size == m.address and v.start <= m.address < v.end for v in vmas):
+            yield f"the reverse map of pfn {m.pfn:#x} does not lead to {m.process} at {m.address:#x}"
+
+
+@_invariant(AT_REST)
+def slots_count_swap_entries(state: State) -> Iterator[str]:
+    """The swap_map of each slot is the number of swap entries that name it, and PG_swapcache marks the pages in the swap cache."""
+    named = np.zeros(0 if state.swap is None else len(state.swap.swap_map), np.int64)
+    for m in state.mapped:
+        if m.kind == "swap":
+            named[m.pfn : m.pfn + m.count] += 1
+    if state.swap is not None:
+        for slot in np.flatnonzero(state.swap.swap_map != named):
+            yield f"slot {slot}: swap_map {state.swap.swap_map[slot]}, but {named[slot]} swap entries name it"
+    for number in state.blocks:
+        column, first = _columns(state, number), number * state.geometry.nr
+        cached = state.cached[first : first + state.geometry.nr]
+        marked = (column["flags"] & PG_swapcache != 0).astype(np.int64)
+        if column["flags"][0] & PG_head:
+            marked = np.full(len(marked), marked[0])
+        for i in np.flatnonzero(marked != cached):
+            yield f"pfn {first + int(i):#x}: {'in' if cached[i] else 'not in'} the swap cache, but PG_swapcache says otherwise"
+
+
+@_invariant(AT_REST)
+def double_map_means_both_kinds(state: State) -> Iterator[str]:
+    """PageDoubleMap is set only while a PMD maps the page, and always while PMDs and PTEs map it (where the scheme has it)."""
+    scheme = state.kernel.scheme
+    for head in state.compound_pages():
+        if "double_map" not in scheme.raw_fields({name: state.field(name, head) for name in COLUMNS}, head in state.deferred):
+            return
+        flag = bool(state.field("flags", head) & PG_double_map)
+        by_pmd = bool(state.pmd_maps.get(head))
+        by_pte = bool(state.pte_maps[head : head + state.geometry.nr].any())
+        if (flag and not by_pmd) or (by_pmd and by_pte and not flag):
+            yield f"pfn {head:#x}: PageDoubleMap is {flag}, mapped by PMD: {by_pmd}, by PTE: {by_pte}"
+
+
+@_invariant(AT_REST)
+def nothing_is_frozen(state: State) -> Iterator[str]:
+    """No migration entry is left: whoever froze a page has mapped it again."""
+    for m in state.mapped:
+        if m.kind == "migration":
+            yield f"{m.process} has a migration entry at {m.address:#x}"
+
+
+@_invariant(AT_REST)
+def no_lock_is_held(state: State) -> Iterator[str]:
+    """Nothing is locked and no CPU has interrupts off."""
+    for lock, (_, holders) in state.held.items():
+        yield f"{lock} is held by CPU {holders[0]}"
+    for cpu in state.irqs_off:
+        yield f"CPU {cpu} has interrupts off"
+
+
+# --- between two states ---------------------------------------------------------------------------------------------------
+
+_OWN_TABLES = ("mmap", "write", "read", "fill", "mprotect", "munmap", "mlock", "munlock", "mremap", "exit", "pin", "split_pmd")
+
+
+@_invariant(BETWEEN)
+def a_system_call_changes_its_own_tables(before: Frame, after: Frame) -> Iterator[str]:
+    """What one process does to its memory leaves every other process's page tables alone."""
+    if after.op is None or after.op.op not in _OWN_TABLES or not after.state.kernel.scheme.pmd_split_is_local:
+        return
+    caller = after.op.fields["proc"]
+    for process in before.state.processes:
+        if process.name != caller and any(p.name == process.name for p in after.state.processes):
+            old = [m for m in before.state.mapped if m.process == process.name]
+            new = [m for m in after.state.mapped if m.process == process.name]
+            if old != new:
+                yield f"{after.op.op} by {caller} has changed the page tables of {process.name}"

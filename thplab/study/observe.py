@@ -1,0 +1,107 @@
+"""What a user of a real kernel can observe of a state: /proc/PID/smaps and /proc/kpagecount. (/proc/vmstat is `State.vmstat`.)"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from thplab.hardware import page_tables as pt
+from thplab.hardware.frames import Frames, PG_dirty, PG_ksm, PG_swapbacked
+from thplab.hardware.steps import Costs
+from thplab.kernel.address_space import VM_LOCKED
+from thplab.machine.state import Array, Mapped, State, VmaState
+
+_PSS_SHIFT = 12
+"""smaps adds up shares of pages in units of 1/4096 byte."""
+
+
+def smaps(state: State, process: str, region: str = "") -> dict[str, int]:
+    """Rss, Pss, AnonHugePages, Locked, KSM and, with a swap device, Swap of a process in kB, recounted from the page tables and
+    summed over its VMAs, or over those of one region.
+
+    A page's share in Pss is its size divided by the number of entries that map it, PMDs and PTEs alike, which is what every
+    recorded kernel shows. (The RFC as posted would divide by page_mapcount(), which leaves PMDs out on a tail: docs/KERNEL.md 2.1.)
+    Locked is the share in Pss of the VMAs that mlock has locked. Whether a PMD over the huge zero page counts is the kernel's
+    policy `huge_zero_in_rss`; so it is with a hwpoison entry. (Kernels show KSM since 6.6.)
+
+    Raises BadInput if the process does not live in this state or has no such region.
+    """
+    mine = [m for m in state.mapped if m.process == process]
+    mappings = _mappings(state)
+    kib = state.geometry.page_size // 1024
+    figures = {"Rss": 0, "Pss": 0, "AnonHugePages": 0, "Locked": 0, "KSM": 0} | ({"Swap": 0} if state.swap else {})
+    if "pglazyfree" in state.vmstat:
+        figures["LazyFree"] = 0
+    for vma in state.vmas(process, region):
+        share = 0
+        for m in mine:
+            pages = _pages_in(state, m, vma)
+            if m.kind == "swap":
+                figures["Swap"] += len(pages) * kib
+                continue
+            resident = len(pages) if _counts(state, m) else 0
+            figures["Rss"] += resident * kib
+            figures["AnonHugePages"] += resident * kib if m.level else 0
+            if "LazyFree" in figures and m.kind == "page" and not m.entry & pt._PAGE_DIRTY:
+                figures["LazyFree"] += _lazyfree(state, pages) * kib
+            figures["KSM"] += kib * _ksm_pages(state, m, pages)
+            if resident:
+                users = np.ones(resident, np.int64) if m.kind == "zero" else np.maximum(mappings[pages.start : pages.stop], 1)
+                share += int(((state.geometry.page_size << _PSS_SHIFT) // users).sum())
+        pss = share >> (10 + _PSS_SHIFT)  # the kernel rounds down once in each VMA
+        figures["Pss"] += pss
+        figures["Locked"] += pss if VM_LOCKED in vma.flags else 0
+    return figures
+
+
+def _ksm_pages(state: State, m: Mapped, pages: range) -> int:
+    """How many of the `pages` that `m` maps are KSM's."""
+    return sum(1 for pfn in pages if state.field("flags", pfn) & PG_ksm) if m.kind == "page" and not m.level else 0
+
+
+def kpagecount(state: State, pfn: int) -> int:
+    """What /proc/kpagecount shows for a frame: the scheme's page_mapcount(), 0 for a free frame.
+
+    Under the RFC that is the field of this very page, so a tail of a page that only PMDs map shows 0 (docs/KERNEL.md 2.1).
+    """
+    return 0 if state.is_free(pfn) else state.kernel.scheme.page_mapcount(_frames(state), pfn)
+
+
+def _lazyfree(state: State, pages: range) -> int:
+    """How many of these pages reclaim may throw away: they, or their heads, are clean and not PG_swapbacked."""
+    flags = (state.field("flags", state.head(pfn)) for pfn in pages)
+    return sum(not flag & (PG_swapbacked | PG_dirty) for flag in flags)
+
+
+def _counts(state: State, m: Mapped) -> bool:
+    """Does smaps count what this entry maps as resident memory?"""
+    if m.kind == "zero":
+        return bool(m.level) and state.kernel.huge_zero_in_rss
+    if m.kind == "hwpoison":
+        return state.kernel.callers.hwpoison_in_rss
+    hidden = m.level and not pt.pte_user(m.entry) and not state.kernel.protnone_pmd_in_rss
+    return m.kind == "page" and not hidden
+
+
+def _mappings(state: State) -> Array:
+    """Number of entries that map each frame; shape [frames]."""
+    mappings = state.pte_maps.copy()
+    for head, processes in state.pmd_maps.items():
+        mappings[head : head + state.geometry.nr] += len(processes)
+    return mappings
+
+
+def _pages_in(state: State, m: Mapped, vma: VmaState) -> range:
+    """The frames that `m` maps inside a VMA."""
+    size = state.geometry.page_size
+    count = state.geometry.nr if m.level else m.count
+    low = max(0, (vma.start - m.address) // size)
+    high = min(count, (vma.end - m.address) // size)
+    return range(m.pfn + low, m.pfn + max(low, high))
+
+
+def _frames(state: State) -> Frames:
+    """The page frames of a state, as schemes read them."""
+    frames = Frames(state.geometry, state.nframes, Costs())
+    for number, block in state.blocks.items():
+        frames.fields[:, number * state.geometry.nr : (number + 1) * state.geometry.nr] = block
+    return frames

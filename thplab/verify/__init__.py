@@ -1,7 +1,0 @@
-"""`thplab verify`: replay a truth file on a simulated kernel and compare every recorded field (docs/verify.md)."""
-
-from thplab.verify.compare import Difference, compare
-from thplab.verify.records import LEFT_OUT, read_records
-from thplab.verify.replay import Outcome, Report, replay, verify
-
-__all__ = ["LEFT_OUT", "Difference", "Outcome", "Report", "compare", "read_records", "replay", "verify"]
