@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from thplab import Machine
-from thplab.kernel.kernels import KERNELS, Kernel
+from thplab.kernel.kernels import KERNELS
+from thplab.kernel.policies import Kernel
 from thplab.machine.state import State, capture
 from thplab.study.invariants import check_state
 

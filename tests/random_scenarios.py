@@ -77,7 +77,7 @@ class Model:
     """What each process reads and may do, kept without pages, tables or counters."""
 
     def __init__(self, kernel: str) -> None:
-        self.moves_vmas = bool(kernels.kernel(kernel).mremap_moves_vmas)
+        self.moves_vmas = bool(kernels.kernel(kernel).mm.mremap_moves_vmas)
         self.contents: dict[str, dict[int, int]] = {}
         self.prot: dict[str, dict[int, str]] = {}
         self.flags: dict[str, dict[int, set[str]]] = {}

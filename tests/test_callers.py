@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from filled_machine import NR, SPLIT_FAILS, at_rest, events, madvise, mapped_to, same, with_thps
 
 from thplab import Machine
 from thplab.errors import EAGAIN, EINVAL, ENOENT
 from thplab.hardware.frames import PG_double_map, PG_ksm, PG_referenced
-from thplab.kernel.kernels import KERNELS, Kernel
+from thplab.kernel.kernels import KERNELS
+from thplab.kernel.policies import Kernel
 from thplab.machine.state import capture
 from thplab.study.observe import smaps
 
@@ -86,7 +85,7 @@ def test_two_equal_pages_of_one_huge_page(kernel: Kernel) -> None:
     machine = with_equal_pages(kernel, 2, 5, thps=1)
     machine.call("ksm_scan", scans=4)
     state = at_rest(machine)
-    if kernel.callers.ksm_splits_after:
+    if kernel.ksm.splits_after:
         assert mapped_to(state, 2) == mapped_to(state, 5)
         assert events(machine, "thp_split_page", "thp_split_page_failed") == (1, 1)
     else:
@@ -96,7 +95,7 @@ def test_two_equal_pages_of_one_huge_page(kernel: Kernel) -> None:
 
 def test_a_page_of_ksm_has_a_limit_of_sharers_from_v5_10_on() -> None:
     for limit, pages in ((0, 1), (3, 3)):
-        kernel = replace(KERNELS["v4.5"], callers=replace(KERNELS["v4.5"].callers, ksm_max_sharing=limit))
+        kernel = KERNELS["v4.5"].but({"ksm.max_sharing": limit})
         machine = with_equal_pages(kernel)
         machine.call("split", proc="A", start=0)
         machine.call("split", proc="A", start=NR)
@@ -108,7 +107,7 @@ def test_a_page_of_ksm_has_a_limit_of_sharers_from_v5_10_on() -> None:
 
 @pytest.mark.parametrize("unshares", [False, True])
 def test_unmergeable_gives_everybody_a_page_of_his_own(unshares: bool) -> None:
-    kernel = replace(KERNELS["v4.5"], callers=replace(KERNELS["v4.5"].callers, ksm_unshares=unshares))
+    kernel = KERNELS["v4.5"].but({"ksm.unshares": unshares})
     machine = with_equal_pages(kernel, 5, 9)
     machine.call("ksm_scan", scans=1)
     before = at_rest(machine).contents("A")
@@ -186,7 +185,7 @@ def test_khugepaged_and_a_huge_page_that_is_mapped_by_ptes(kernel: Kernel) -> No
     state = at_rest(machine)
     assert state.contents("A") == before.contents("A")
     collapsed = state.compound_pages() != before.compound_pages()
-    assert collapsed is (kernel.callers.collapses_shared and len(state.pmd_maps) == 1)
+    assert collapsed is (kernel.khugepaged.takes_shared and len(state.pmd_maps) == 1)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -208,10 +207,10 @@ def test_holes_up_to_max_ptes_none(kernel: str) -> None:
 
 
 def collapsing(**policies: object) -> Kernel:
-    """v4.5 with MADV_COLLAPSE."""
+    """v4.5 with MADV_COLLAPSE, and with these policies of khugepaged."""
     base = KERNELS["v4.5"]
-    callers = replace(base.callers, collapses_shared=True, **policies)  # type: ignore[arg-type]
-    return replace(base, advices=base.advices | {"collapse"}, callers=callers)
+    khugepaged = {f"khugepaged.{name}": value for name, value in policies.items()}
+    return base.but({"advice.known": base.advice.known | {"collapse"}, "khugepaged.takes_shared": True, **khugepaged})
 
 
 def test_collapse_answers_at_once() -> None:
@@ -239,7 +238,7 @@ def test_collapse_takes_one_vma_that_is_large_enough_and_may_be_written_to() -> 
     machine.call("mprotect", proc="A", start=0, npages=NR, prot="r")
     before = at_rest(machine)
     assert madvise(machine, "collapse", 0, NR) == -EINVAL and same(machine, before)
-    machine = with_thps(collapsing(collapse_writable="none"))
+    machine = with_thps(collapsing(asks_writable="none"))
     machine.call("split_pmd", proc="A", start=0)
     machine.call("mprotect", proc="A", start=0, npages=NR, prot="r")
     assert madvise(machine, "collapse", 0, NR) == 0 and len(at_rest(machine).pmd_maps) == 1
@@ -268,7 +267,7 @@ def test_collapse_of_shared_pages_leaves_the_other_process_alone() -> None:
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_migrate_moves_a_huge_page_as_one_or_splits_it_first(kernel: str, shared: str, whole: bool) -> None:
     record = KERNELS[kernel]
-    machine = with_thps(replace(record, callers=replace(record.callers, thp_migration=whole)))
+    machine = with_thps(record.but({"migration.whole": whole}))
     if shared:
         machine.call("fork", proc="A", child="B")
     if shared == "PTEs":
@@ -293,10 +292,10 @@ def test_migrate_moves_a_huge_page_as_one_or_splits_it_first(kernel: str, shared
 @pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("kernel", SPLIT_FAILS, ids=lambda k: k.name)
 def test_a_pinned_huge_page_does_not_move(kernel: Kernel, whole: bool) -> None:
-    machine = with_thps(replace(kernel, callers=replace(kernel.callers, thp_migration=whole)))
+    machine = with_thps(kernel.but({"migration.whole": whole}))
     machine.call("pin", proc="A", start=2, pin="dma")
     before = at_rest(machine)
-    assert machine.call("migrate", proc="A", start=5) == (-EAGAIN if whole else kernel.split_refused)
+    assert machine.call("migrate", proc="A", start=5) == (-EAGAIN if whole else kernel.split.refused)
     assert same(machine, before)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -53,7 +52,7 @@ def test_a_kernel_that_does_not_have_an_operation_says_so() -> None:
 
 
 def test_a_kernel_of_the_readers_own_can_be_chosen_again() -> None:
-    mine = replace(kernel("rfc-2014"), name="mine", split_refused=-EAGAIN)
+    mine = kernel("rfc-2014").but({"split.refused": -EAGAIN}, name="mine")
     widget = Compare("mmap A; write A 0; pin A 1 1 dma; split A 0", (mine, "rfc-2014"))
     for _ in range(2):
         data = unpacked(widget.packed)

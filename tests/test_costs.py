@@ -6,7 +6,6 @@ The RFC's table (2.3) is in tests/test_kernel_rules.py.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -68,10 +67,10 @@ def test_gup_fast_of_a_whole_huge_page(kernel: str) -> None:
     spent = Spent(machine, lambda: machine.call("pin", proc="A", start=0, npages=N, pin="get", how="raw"))
     assert (spent.rmw, spent.irqs_off, spent.locks) == (1, 1, {})
     machine.unpin("get")
-    if machine.system.kernel.foll_pin:
+    if machine.system.kernel.gup.foll_pin:
         spent = Spent(machine, lambda: machine.call("pin", proc="A", start=0, npages=N, pin="pin", how="io_uring"))
         # The driver keeps one pin of the folio from v6.12 on: it lets the others go with one atomic for each counter.
-        coalesced = 2 if machine.system.kernel.coalesces_pins else 0
+        coalesced = 2 if machine.system.kernel.gup.coalesces else 0
         assert (spent.rmw, spent.irqs_off, spent.locks) == (2 + coalesced, 1, {})
 
 
@@ -158,13 +157,13 @@ def test_split_of_a_folio(kernel: str) -> None:
     assert spent.locks == {"page_lock": 1, "anon_vma_lock": 1, "ptl": 2, "split_queue_lock": 1, "lru_lock": 1}
 
 
-@pytest.mark.parametrize("policy", ["freezes_refcount", "freeze_drops_pmd_whole"])
+@pytest.mark.parametrize("policy", ["split.freezes_refcount", "split.drops_pmd_whole"])
 @pytest.mark.parametrize("kernel", FOLIOS)
 def test_what_only_the_costs_show(kernel: str, policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """These policies leave the same counters behind (tests/test_truth.py), and spend something else on the way there."""
     right = split_page(kernel).rmw
     record = KERNELS[kernel]
-    monkeypatch.setitem(KERNELS, kernel, replace(record, **{policy: not getattr(record, policy)}))
+    monkeypatch.setitem(KERNELS, kernel, record.but({policy: not record.policy(policy)}))
     assert split_page(kernel).rmw != right
 
 

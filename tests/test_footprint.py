@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
@@ -11,7 +11,8 @@ import pytest
 from thplab import cli
 from thplab.errors import BadInput
 from thplab.hardware.geometry import MINI, TOY, X86_64, Geometry
-from thplab.kernel.kernels import KERNELS, Kernel
+from thplab.kernel.kernels import KERNELS
+from thplab.kernel.policies import Kernel
 from thplab.show.describe import reading
 from thplab.study.footprint import NO_PIN, PATTERNS, Footprint, Population, population, project, simulate
 
@@ -66,11 +67,12 @@ def test_it_is_so_for_every_pattern(pattern: str) -> None:
 
 
 def flipped() -> dict[str, Kernel]:
-    """Kernels with a queue, one policy turned over. (Only v4.5's scheme asks `queues_unmapped`.)"""
+    """Kernels with a queue, one policy turned over. (Only v4.5's scheme asks `queue.takes_unmapped`.)"""
     found = {}
     for kernel in QUEUES:
-        for policy in ("split_frees_zero_pages", "queues_new_thps") + (("queues_unmapped",) if kernel.scheme.name == "double_map" else ()):
-            found[f"{kernel.name} {policy}"] = replace(kernel, name="flipped", **{policy: not getattr(kernel, policy)})
+        unmapped = ("queue.takes_unmapped",) if kernel.scheme.name == "double_map" else ()
+        for policy in ("split.frees_zero_pages", "queue.takes_new", *unmapped):
+            found[f"{kernel.name} {policy}"] = kernel.but({policy: not kernel.policy(policy)}, name="flipped")
     return found
 
 

@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -296,7 +295,7 @@ def test_the_shrinker_finds_the_shortest_scenario() -> None:
 @agrees
 def test_a_disagreement_is_found_live_and_shrunk(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
     right = kernels.KERNELS[KERNEL]
-    monkeypatch.setitem(kernels.KERNELS, KERNEL, replace(right, zero_cow_splits_pmd=not right.zero_cow_splits_pmd))
+    monkeypatch.setitem(kernels.KERNELS, KERNEL, right.but({"cow.zero_splits_pmd": not right.cow.zero_splits_pmd}))
     scenario = Scenario.parse("mmap A; read A 5; fork A B; mprotect B 300 9 r; write A 9; exit B; exit A")
     checked = check(agent, scenario, KERNEL)
     assert checked.disagrees

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -16,7 +15,9 @@ from thplab.study.invariants import check_state
 from thplab.study.observe import smaps
 
 EAGAIN, ENOMEM, EFAULT, EINVAL = -11, -12, -14, -22
-NEWER = replace(KERNELS["v4.5"], advices=KERNELS["v4.5"].advices | {"populate_write", "wipeonfork"}, debugfs_split="range")
+NEWER = KERNELS["v4.5"].but(
+    {"advice.known": KERNELS["v4.5"].advice.known | {"populate_write", "wipeonfork"}, "split.debugfs": "range"}
+)
 
 each_kernel = pytest.mark.parametrize("kernel", KERNELS)
 since_the_rfc = pytest.mark.parametrize("kernel", [name for name, kernel in KERNELS.items() if kernel.scheme.pmd_split_is_local])
@@ -165,7 +166,7 @@ def test_pins_stay_with_the_page_that_moves(kernel: str) -> None:
     machine.call("mremap", proc="A", start=5, to="D", at=3)
     state = capture(machine)
     assert [m.pfn for m in state.mapped if m.address == dict(state.process("A").regions)["D"].start + 3 * 4096] == list(pinned)
-    assert machine.call("split", proc="A", start=3, region="D") == machine.system.kernel.split_refused
+    assert machine.call("split", proc="A", start=3, region="D") == machine.system.kernel.split.refused
 
 
 def test_what_was_at_the_destination_is_unmapped_first() -> None:
@@ -294,7 +295,7 @@ def test_debugfs_does_not_try_a_pinned_page_of_a_range() -> None:
 @since_the_rfc
 def test_a_pinned_page_is_refused_by_its_pin_mapped_or_not(kernel: str) -> None:
     machine = bench(kernel, ("pin", {"proc": "A", "start": 5, "pin": "dma"}))
-    assert machine.call("split", proc="A", pin="dma") == machine.system.kernel.split_refused
+    assert machine.call("split", proc="A", pin="dma") == machine.system.kernel.split.refused
     machine.call("munmap", proc="A", start=0, npages=8)
     assert machine.call("split", proc="A", pin="dma") == -16
     assert machine.vmstat["thp_split_page_failed"] == 2 and len(capture(machine).compound_pages()) == 1

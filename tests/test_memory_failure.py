@@ -9,12 +9,12 @@ from filled_machine import NR, SPLIT_FAILS, at_rest, events, madvise, mapped_to,
 
 from thplab.errors import EBUSY, EHWPOISON, EINVAL, KILLED_BY_SIGBUS
 from thplab.hardware.frames import PG_has_hwpoisoned, PG_hwpoison
-from thplab.kernel.caller_policies import V6_1, V6_12
-from thplab.kernel.kernels import KERNELS, Kernel
+from thplab.kernel.kernels import KERNELS
+from thplab.kernel.policies import Kernel
 from thplab.machine.state import capture, restore
 from thplab.study.observe import smaps
 
-POISONABLE = [name for name, kernel in KERNELS.items() if "hwpoison" in kernel.advices]
+POISONABLE = [name for name, kernel in KERNELS.items() if "hwpoison" in kernel.advice.known]
 """Kernels that were built with CONFIG_MEMORY_FAILURE."""
 
 
@@ -28,7 +28,7 @@ def test_soft_offline_splits_and_moves_the_page(kernel: str) -> None:
     assert state.contents("A") == before.contents("A") and state.compound_pages() == ()
     assert mapped_to(state, 5) != page and mapped_to(state, 4) == mapped_to(before, 4)
     assert state.field("flags", page) & PG_hwpoison
-    assert state.field("refcount", page) == KERNELS[kernel].callers.soft_offline_keeps
+    assert state.field("refcount", page) == KERNELS[kernel].hwpoison.soft_offline_keeps
     machine.call("exit", proc="A")
     free = machine.system.frames.buddy.nr_free
     assert free == before.nframes - 2, "all but the zero page and the bad one come back"
@@ -50,7 +50,7 @@ def test_soft_offline_of_a_pinned_small_page_cannot_move_it(kernel: str) -> None
     machine.call("split", proc="A", start=0)
     machine.call("pin", proc="A", start=5, pin="dma")
     before = at_rest(machine)
-    assert madvise(machine, "soft_offline", 5) == -KERNELS[kernel].callers.soft_offline_failed
+    assert madvise(machine, "soft_offline", 5) == -KERNELS[kernel].hwpoison.soft_offline_failed
     state = at_rest(machine)
     assert mapped_to(state, 5) == mapped_to(before, 5) and state.contents("A") == before.contents("A")
     assert not state.field("flags", mapped_to(state, 5)) & PG_hwpoison
@@ -62,13 +62,13 @@ def test_poison_reaches_everybody_who_maps_the_page(kernel: str) -> None:
     machine.call("fork", proc="A", child="B")
     before = at_rest(machine)
     result = madvise(machine, "hwpoison", 5)
-    kills = KERNELS[kernel].callers.hwpoison_answer == "kills"
+    kills = KERNELS[kernel].hwpoison.answer == "kills"
     assert result == (KILLED_BY_SIGBUS if kills else 0)
     state = at_rest(machine)
     page = mapped_to(before, 5)
     assert state.field("refcount", page) == 1 and state.field("mapcount", page) == -1
     assert [m.kind for m in state.mapped if m.process == "B"] == ["page", "hwpoison", "page"]
-    resident = 28 + 4 * KERNELS[kernel].callers.hwpoison_in_rss
+    resident = 28 + 4 * KERNELS[kernel].proc.hwpoison_in_rss
     assert smaps(state, "B")["Rss"] == resident
     machine.call("read", proc="B", start=6)
     assert machine.call("write", proc="B", start=0, npages=NR, value=1) == KILLED_BY_SIGBUS
@@ -81,26 +81,26 @@ def test_poison_for_a_pinned_huge_page(kernel: Kernel) -> None:
     machine = with_thps(kernel)
     machine.call("pin", proc="A", start=2, pin="dma", how="raw")
     before = at_rest(machine)
-    callers = kernel.callers
-    expected = {"ignored": 0, "errno": -EBUSY, "kills": KILLED_BY_SIGBUS}[callers.hwpoison_answer]
+    policy = kernel.hwpoison
+    expected = {"ignored": 0, "errno": -EBUSY, "kills": KILLED_BY_SIGBUS}[policy.answer]
     assert madvise(machine, "hwpoison", 5) == expected
     state = at_rest(machine)
     head = before.compound_pages()[0]
     assert events(machine, "thp_split_page_failed") == (1,) and state.compound_pages() == (head,)
-    assert bool(state.field("flags", head + 5) & PG_hwpoison) is (callers.hwpoison_unsplit != "nothing")
-    assert bool(state.field("flags", head) & PG_has_hwpoisoned) is (callers.hwpoison_unsplit == "both")
-    if callers.hwpoison_answer != "kills":
+    assert bool(state.field("flags", head + 5) & PG_hwpoison) is (policy.unsplit != "nothing")
+    assert bool(state.field("flags", head) & PG_has_hwpoisoned) is (policy.unsplit == "both")
+    if policy.answer != "kills":
         assert state.mapped == before.mapped
-        assert state.field("refcount", head) == before.field("refcount", head) + (callers.hwpoison_unsplit == "held")
-    if callers.hwpoison_unsplit == "held":  # and so for ever: the second report finds it marked already
+        assert state.field("refcount", head) == before.field("refcount", head) + (policy.unsplit == "held")
+    if policy.unsplit == "held":  # and so for ever: the second report finds it marked already
         machine.call("unpin", pin="dma")
         assert madvise(machine, "hwpoison", 5) == 0
         assert machine.call("split", proc="A", start=0) == -EBUSY and at_rest(machine).mapped == before.mapped
 
 
-@pytest.mark.parametrize(("callers", "answers"), [(V6_1, (0, 0, -EHWPOISON)), (V6_12, (KILLED_BY_SIGBUS,))], ids=["v6.1", "v6.12"])
-def test_poison_on_later_kernels(callers: object, answers: tuple[int, ...]) -> None:
-    machine = with_thps(replace(KERNELS["v4.5"], callers=callers))
+@pytest.mark.parametrize(("later", "answers"), [("v6.1", (0, 0, -EHWPOISON)), ("v6.12", (KILLED_BY_SIGBUS,))])
+def test_poison_on_later_kernels(later: str, answers: tuple[int, ...]) -> None:
+    machine = with_thps(replace(KERNELS["v4.5"], hwpoison=KERNELS[later].hwpoison, proc=KERNELS[later].proc))
     # The call goes on behind the huge page that it has split: only its first page is poisoned.
     assert madvise(machine, "hwpoison", 4, 3) == answers[0]
     if len(answers) == 1:

@@ -121,7 +121,7 @@ def kept(machine: Machine, before: State | None, op: Operation) -> State:
 
 # --- what must not depend on the kernel -----------------------------------------------------------------------------------------
 
-EVERYWHERE = frozenset.intersection(*(kernel.advices for kernel in KERNELS.values()))
+EVERYWHERE = frozenset.intersection(*(kernel.advice.known for kernel in KERNELS.values()))
 RECLAIM = {"cold", "pageout"}
 """Advice that moves pages and changes nothing that a process sees, in kernels that know it."""
 LOSES = {"free", "hwpoison"}
@@ -145,7 +145,7 @@ def in_lock_step(op: Operation) -> bool:
 
 
 def lies_in_one_vma(machine: Machine, op: Operation) -> bool:
-    """Is the source of an mremap inside one VMA? Else kernels differ in what they move of it: the policy mremap_moves_vmas."""
+    """Is the source of an mremap inside one VMA? Else kernels differ in what they move of it: the policy mm.mremap_moves_vmas."""
     plain, size = op.resolve(machine.system.geometry.nr), machine.system.geometry.page_size
     mm = machine.mm(str(plain["proc"]))
     low = mm.regions["R"].start + int(plain["start"] or 0) * size

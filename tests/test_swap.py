@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,8 @@ from random_scenarios import Model, operations
 
 from thplab.hardware.steps import drain
 from thplab.hardware.swap_device import DEVICES
-from thplab.kernel.kernels import KERNELS, Reclaim
+from thplab.kernel.kernels import KERNELS
+from thplab.kernel.policies import Reclaim
 from thplab.machine.machine import Machine, Process
 from thplab.machine.state import capture, restore
 from thplab.machine.trace import Setup, Trace, begin, record
@@ -72,7 +73,7 @@ def test_a_pinned_huge_page_stays(kernel: str, device: str) -> None:
     a.pin(5, 1, "dma")
     before = capture(machine)
     error = machine.swap_out(a, 0)
-    assert error == machine.system.kernel.split_refused
+    assert error == machine.system.kernel.split.refused
     after = capture(machine)
     tried = not machine.system.kernel.reclaim.out_whole  # where it is not even tried no event tells of it
     assert after.vmstat["thp_split_page_failed"] - before.vmstat["thp_split_page_failed"] == tried
@@ -229,22 +230,22 @@ def test_random_scenarios_with_swap(kernel: str, device: str) -> None:
 
 
 SHOWN_BY = {
-    "out_whole": ("v5.10", "swap_pageout_whole"),
-    "splits_pte_mapped": ("v6.12", "zram_pte_mapped_pageout"),
-    "in_skips_cache": ("v5.10", "zram_zerofilled_pageout"),
-    "in_whole": ("v6.12", "swap_pageout_whole"),
-    "in_writable": ("v6.12", "swap_pageout_part"),
-    "splits_lazyfree": ("v6.1", "free_whole_reclaim"),
-    "discards_at_once": ("v6.18", "free_whole_reclaim"),
-    "pageout_clears_young": ("v6.12", "pageout_whole"),
-    "free_stops_at_split": ("v4.5", "x_swapfree_part_pinned"),
-    "advises_large_folios": ("v6.12", "zram_pte_mapped_pageout"),
+    "reclaim.out_whole": ("v5.10", "swap_pageout_whole"),
+    "reclaim.splits_pte_mapped": ("v6.12", "zram_pte_mapped_pageout"),
+    "reclaim.in_skips_cache": ("v5.10", "zram_zerofilled_pageout"),
+    "reclaim.in_whole": ("v6.12", "swap_pageout_whole"),
+    "reclaim.in_writable": ("v6.12", "swap_pageout_part"),
+    "reclaim.splits_lazyfree": ("v6.1", "free_whole_reclaim"),
+    "reclaim.discards_at_once": ("v6.18", "free_whole_reclaim"),
+    "advice.pageout_clears_young": ("v6.12", "pageout_whole"),
+    "advice.free_stops_at_split": ("v4.5", "x_swapfree_part_pinned"),
+    "advice.takes_large_folios": ("v6.12", "zram_pte_mapped_pageout"),
 }
-"""Policy of Reclaim -> a kernel and a recorded scenario that ask for it."""
+"""Policy of reclaim, or of advice to it -> a kernel and a recorded scenario that ask for it."""
 
 
 def test_every_policy_is_shown() -> None:
-    assert [field.name for field in fields(Reclaim)] == list(SHOWN_BY)
+    assert {f"reclaim.{field.name}" for field in fields(Reclaim)} <= set(SHOWN_BY)
 
 
 @pytest.mark.parametrize("policy", SHOWN_BY)
@@ -254,6 +255,5 @@ def test_a_policy_that_is_flipped_disagrees(policy: str, monkeypatch: pytest.Mon
     records = [r for r in read_records(path) if r["name"] == scenario]
     assert not any(outcome.differences for outcome in replayed(records))
     right = KERNELS[name]
-    flipped = replace(right, reclaim=replace(right.reclaim, **{policy: not getattr(right.reclaim, policy)}))
-    monkeypatch.setitem(KERNELS, name, flipped)
+    monkeypatch.setitem(KERNELS, name, right.but({policy: not right.policy(policy)}))
     assert any(outcome.differences for outcome in replayed(records))

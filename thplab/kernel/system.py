@@ -32,7 +32,7 @@ from thplab.hardware.steps import Costs, Cpus, Routine, change, read
 from thplab.hardware.steps import routine as routine
 from thplab.hardware.swap_device import SwapDevice
 from thplab.kernel.address_space import AddressSpace, AnonVma
-from thplab.kernel.kernels import Kernel
+from thplab.kernel.policies import Kernel
 from thplab.kernel.rmap_items import Ksm
 
 _SWAP_THPS = 32
@@ -79,7 +79,7 @@ class System:
         self.mms: dict[str, AddressSpace] = {}
         self.anon_vmas: dict[int, AnonVma] = {}
         self.pins: dict[str, Pin] = {}
-        self.vmstat: dict[str, int] = dict.fromkeys(kernel.events, 0)
+        self.vmstat: dict[str, int] = dict.fromkeys(kernel.proc.events, 0)
         self.deferred: dict[int, None] = {}
         """The deferred split queue: heads of huge pages of which a part is unmapped, in the order in which they came."""
         self.huge_zero_page = 0
@@ -151,7 +151,7 @@ class System:
         frames.mapping[pages] = anon_vma.number
         frames.index[pages] = np.arange(index, index + width(pages))
         frames.flags[pages] |= PG_anon
-        exclusive = PG_anon_exclusive if self.kernel.anon_exclusive else 0
+        exclusive = PG_anon_exclusive if self.kernel.cow.anon_exclusive else 0
         first = pages.start if frames.is_compound(pages.start) else pages
         frames.flags[first] |= PG_lru | PG_swapbacked | exclusive
 
@@ -206,7 +206,7 @@ class System:
             return
         yield from self.cpus.lock("split_queue_lock")
         self.costs.locks["split_queue_lock"] += times - 1
-        marks = self.kernel.queues_new_thps  # else being on the queue says it
+        marks = self.kernel.queue.takes_new  # else being on the queue says it
         if marks and partially_mapped and not self.frames.flags[head] & PG_partially_mapped:
             self.frames.flags[head] |= PG_partially_mapped
             self.count_vm_event("thp_deferred_split_page")

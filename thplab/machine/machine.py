@@ -15,7 +15,7 @@ from thplab.hardware.geometry import TOY, Geometry, geometry
 from thplab.hardware.steps import Routine, drain
 from thplab.kernel import kernels
 from thplab.kernel.address_space import VM_HUGEPAGE, AddressSpace, Region
-from thplab.kernel.kernels import Kernel
+from thplab.kernel.policies import Kernel
 from thplab.kernel.system import System
 from thplab.machine.operations import FIELDS, OPERATIONS, check_types
 

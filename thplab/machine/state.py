@@ -24,7 +24,7 @@ from thplab.hardware.geometry import Geometry
 from thplab.hardware.steps import Costs
 from thplab.hardware.swap_device import NO_PAGE, SwapDevice
 from thplab.kernel.address_space import AddressSpace, AnonVma, Region, Vma
-from thplab.kernel.kernels import Kernel
+from thplab.kernel.policies import Kernel
 from thplab.kernel.rmap_items import KsmState
 from thplab.kernel.system import Pin
 from thplab.machine.machine import Machine

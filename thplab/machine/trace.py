@@ -11,8 +11,8 @@ from thplab.errors import BadInput, Deadlock, ThplabError
 from thplab.hardware.steps import WAIT, Cpus, Routine, Step, read
 from thplab.hardware.swap_device import DEVICES
 from thplab.kernel import kernels
-from thplab.kernel.kernels import Kernel
 from thplab.kernel.mutants import mutant
+from thplab.kernel.policies import Kernel
 from thplab.machine.machine import Machine
 from thplab.machine.state import State, capture, restore
 from thplab.scenario import Operation, Scenario

@@ -19,7 +19,7 @@ from thplab.hardware.geometry import Geometry
 from thplab.hardware.steps import Routine, Step, drain
 from thplab.hardware.swap_device import DEVICES
 from thplab.kernel import kernels as known
-from thplab.kernel.kernels import Kernel
+from thplab.kernel.policies import Kernel
 from thplab.machine.state import Array, ProcessState, State, capture
 from thplab.machine.trace import Setup, begin
 from thplab.scenario import Operation, Scenario

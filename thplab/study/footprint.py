@@ -13,9 +13,9 @@ then holds.
 
 Four questions decide:
 - does splitting a PMD split the page (`Scheme.pmd_split_is_local`)? Then a partial munmap frees at once, and a pin keeps its page only;
-- does the scheme have a deferred split queue (`Scheme.raw_fields`), and are new huge pages on it, too (`queues_new_thps`)?
-- does a page split free what is zero-filled (`split_frees_zero_pages`)?
-- is a huge page that is pinned and not mapped any more queued (`queues_unmapped`)?
+- does the scheme have a deferred split queue (`Scheme.raw_fields`), and are new huge pages on it, too (`queue.takes_new`)?
+- does a page split free what is zero-filled (`split.frees_zero_pages`)?
+- is a huge page that is pinned and not mapped any more queued (`queue.takes_unmapped`)?
 
 Only what backs the huge pages counts as held, page tables do not. A page is mapped while some process has a present entry for it,
 also one of the shared zero page: so where zero-filled pages were given back, less is held than is mapped.
@@ -37,7 +37,7 @@ from thplab.hardware.geometry import X86_64, Geometry
 from thplab.hardware.geometry import geometry as geometry_named
 from thplab.hardware.steps import drain
 from thplab.kernel import kernels
-from thplab.kernel.kernels import Kernel
+from thplab.kernel.policies import Kernel
 from thplab.kernel.routines.vmscan import deferred_split_scan
 from thplab.kernel.routines.walk import pmd_at
 from thplab.machine.machine import Machine
@@ -253,19 +253,19 @@ def project(kernel: str | Kernel, question: Population, pressure: float = 0.0, m
 
     # The queue: in the order of the huge pages in any case, whether they come at the fault or when a part has lost its last mapping.
     lost_some = question.unmapping == question.sharing
-    partial = partly_unmapped | (some_unmapped & pinned & bool(record.queues_unmapped))
+    partial = partly_unmapped | (some_unmapped & pinned & bool(record.queue.takes_unmapped))
     partial &= lost_some and queues(record)
-    queued = partial | ((some_mapped | pinned) & bool(record.queues_new_thps))
+    queued = partial | ((some_mapped | pinned) & bool(record.queue.takes_new))
 
     # The shrinker.
     reached = queued & (np.cumsum(queued) <= _part(pressure, int(queued.sum())))
-    new = ~partial & bool(record.queues_new_thps)
+    new = ~partial & bool(record.queue.takes_new)
     limit = nr - 1 if max_ptes_none is None else max_ptes_none
     underused = (limit != nr - 1) & (question.zero_filled.sum(axis=1) > limit)
     tried = reached & (~new | underused)
     refused = tried & pinned  # what nobody maps is refused, too, and on the queue only while pinned
     shrunk = tried & ~refused
-    kept = mapped & ~question.zero_filled if record.split_frees_zero_pages else mapped
+    kept = mapped & ~question.zero_filled if record.split.frees_zero_pages else mapped
     held[shrunk] = kept.sum(axis=1)[shrunk]
 
     return Footprint(

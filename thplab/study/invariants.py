@@ -212,7 +212,7 @@ def pincounts_count_pins(state: State) -> Iterator[str]:
 @_invariant(AT_REST)
 def mm_slots_count_mappings(state: State) -> Iterator[str]:
     """A slot of a folio never counts more mappings than its mm has, and the folio is maybe shared if no mm has them all (v6.18)."""
-    if not state.kernel.mm_ids:
+    if not state.kernel.cow.mm_ids:
         return
     names = {process.mm_id: process.name for process in state.processes}
     for head in state.compound_pages():

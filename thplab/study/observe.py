@@ -21,7 +21,7 @@ def smaps(state: State, process: str, region: str = "") -> dict[str, int]:
     A page's share in Pss is its size divided by the number of entries that map it, PMDs and PTEs alike, which is what every
     recorded kernel shows. (The RFC as posted would divide by page_mapcount(), which leaves PMDs out on a tail: docs/KERNEL.md 2.1.)
     Locked is the share in Pss of the VMAs that mlock has locked. Whether a PMD over the huge zero page counts is the kernel's
-    policy `huge_zero_in_rss`; so it is with a hwpoison entry. (Kernels show KSM since 6.6.)
+    policy `proc.huge_zero_in_rss`; so it is with a hwpoison entry. (Kernels show KSM since 6.6.)
 
     Raises BadInput if the process does not live in this state or has no such region.
     """
@@ -75,10 +75,10 @@ def _lazyfree(state: State, pages: range) -> int:
 def _counts(state: State, m: Mapped) -> bool:
     """Does smaps count what this entry maps as resident memory?"""
     if m.kind == "zero":
-        return bool(m.level) and state.kernel.huge_zero_in_rss
+        return bool(m.level) and state.kernel.proc.huge_zero_in_rss
     if m.kind == "hwpoison":
-        return state.kernel.callers.hwpoison_in_rss
-    hidden = m.level and not pt.pte_user(m.entry) and not state.kernel.protnone_pmd_in_rss
+        return state.kernel.proc.hwpoison_in_rss
+    hidden = m.level and not pt.pte_user(m.entry) and not state.kernel.proc.protnone_in_rss
     return m.kind == "page" and not hidden
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from thplab.errors import BadInput
 from thplab.kernel import kernels
-from thplab.kernel.kernels import Kernel
+from thplab.kernel.policies import Kernel
 from thplab.kernel.schemes import Scheme
 
 
@@ -24,7 +24,7 @@ class TruthRow(NamedTuple):
 class Mutant:
     """One way to be wrong, in plain words, and what it replaces in a kernel.
 
-    `variants` replaces routines by name, `scheme` the scheme by a subclass of it, and `policies` fields of the kernel record.
+    `variants` replaces routines by name, `scheme` the scheme by a subclass of it, and `policies` some of the kernel record, by name.
     `killed_by` names the invariant that `scenario` breaks on `kernel`, or the row of a recording with which it disagrees.
     """
 
@@ -43,5 +43,4 @@ class Mutant:
             if not issubclass(self.scheme, type(right.scheme)):
                 raise BadInput("mutant", f"is about the scheme {self.scheme.name}, which {right.name} does not have", self.kernel)
             scheme = self.scheme(**vars(right.scheme))
-        policies: dict[str, Any] = dict(self.policies)
-        return replace(right, scheme=scheme, **policies)
+        return right.but(self.policies, scheme=scheme)

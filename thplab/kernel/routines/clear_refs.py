@@ -21,7 +21,7 @@ def clear_refs_write(system: System, mm: AddressSpace) -> Routine[int]:
         ranges = pmd_ranges(system.geometry, vma.start, vma.end)
         for address, stop in ranges:
             yield from clear_refs_pmd(system, vma, address, stop)
-    if system.kernel.clear_refs_splits:
+    if system.kernel.proc.clear_refs_splits:
         yield from system.cpus.flush_tlb(f"all of {mm.name}", "A CPU sets the bit again only if it has forgotten the entry.")
     yield from system.cpus.unlock(mm.mmap_sem)
     return 0
@@ -36,7 +36,7 @@ def clear_refs_pmd(system: System, vma: Vma, address: int, stop: int) -> Routine
     pmd_table, index, pmd = found
     yield read(f"read the PMD: {pt.entry_text(pmd)}")
     if pt.pmd_trans_huge(pmd):
-        if system.kernel.clear_refs_splits:
+        if system.kernel.proc.clear_refs_splits:
             yield from split_huge_pmd(system, vma, address)
         elif (yield from pmd_trans_huge_lock(system, vma, pmd_table, index)):
             pmd = system.tables.get(pmd_table, index)

@@ -56,7 +56,7 @@ def do_wp_page(system: System, vma: Vma, address: int, pte_table: int, pte: int)
     if pt.pte_special(pte):
         yield from system.cpus.unlock(lock)
     else:
-        if system.kernel.pte_reuse_asks_mapcount:
+        if system.kernel.cow.pte_asks_mapcount:
             page_lock = yield from lock_for_reuse(system, old, lock)
             if tables.get(pte_table, index) != pte:
                 yield read("the PTE has changed while waiting for the page lock: try again")
@@ -170,9 +170,9 @@ def wp_can_reuse_anon_page(system: System, vma: Vma, page: int) -> Routine[bool]
     if frames.flags[page] & PG_anon_exclusive:
         yield read(f"{system.page_name(page)} is PG_anon_exclusive: write it in place")
         return True
-    if system.kernel.mm_ids and frames.is_compound(page):
+    if system.kernel.cow.mm_ids and frames.is_compound(page):
         return (yield from wp_can_reuse_large_anon_folio(system, vma, page))
-    swap_cache = bool(system.kernel.anon_exclusive and frames.flags[page] & PG_swapcache)
+    swap_cache = bool(system.kernel.cow.anon_exclusive and frames.flags[page] & PG_swapcache)
     alone = frames.page_count(page) == 1 + swap_cache
     yield read(
         f"is the reference count {1 + swap_cache}? {'yes' if alone else 'no'}", "" if alone else "Somebody else holds the page: copy it."
@@ -183,7 +183,7 @@ def wp_can_reuse_anon_page(system: System, vma: Vma, page: int) -> Routine[bool]
     if swap_cache:
         yield from try_to_free_swap(system, page)
     alone = frames.page_count(page) == 1
-    if alone and system.kernel.anon_exclusive:
+    if alone and system.kernel.cow.anon_exclusive:
         frames.flags[page] |= PG_anon_exclusive
     yield change("PG_anon_exclusive: the page is this process's own") if alone else read("somebody has taken a reference: copy it")
     yield from system.cpus.unlock(system.page_lock(page))
@@ -232,14 +232,14 @@ def do_huge_pmd_wp_page(system: System, vma: Vma, address: int, pmd_table: int, 
             yield change("PMD made writable in place")
             yield from system.cpus.unlock(lock)
             return 0
-    if system.kernel.zero_cow_splits_pmd if zero else system.kernel.cow_splits_pmd:
+    if system.kernel.cow.zero_splits_pmd if zero else system.kernel.cow.splits_pmd:
         yield from system.cpus.unlock(lock, "This process's PMD is split, and only the 4 KiB that are written will be copied.")
         yield from split_huge_pmd(system, vma, address)
         return VM_FAULT_FALLBACK
     if not zero:
         yield from system.scheme.get_pages(system, single(page))
     yield from system.cpus.unlock(lock)
-    allowed = transparent_hugepage_enabled(system, vma, address) or (zero and bool(system.kernel.zero_cow_ignores_advice))
+    allowed = transparent_hugepage_enabled(system, vma, address) or (zero and bool(system.kernel.cow.zero_ignores_advice))
     new = frames.alloc_pages(geometry.order) if allowed else None
     if new is None:
         system.count_vm_event("thp_fault_fallback")
@@ -282,7 +282,7 @@ def may_reuse_huge_page(system: System, page: int) -> Routine[bool]:
     if frames.flags[page] & PG_anon_exclusive:
         yield read("PG_anon_exclusive: write it in place", "This process has the page for itself, whoever else may hold it.")
         return True
-    if system.kernel.huge_reuse_asks_mapcount:
+    if system.kernel.cow.huge_asks_mapcount:
         pages = frames.compound(page) if system.scheme.tail_mapcount == "mappings" else single(page)
         most = max(system.scheme.page_mapcount(frames, i) for i in range(pages.start, pages.stop))
         yield read(f"is it mapped once? {'yes' if most == 1 else 'no'}", "Pins are not looked at.")
@@ -292,7 +292,7 @@ def may_reuse_huge_page(system: System, page: int) -> Routine[bool]:
         f"is the reference count 1? {'yes' if reuse else 'no'}",
         "Every mapping and every pin holds a reference, so 1 means that this PMD is the only user.",
     )
-    if reuse and system.kernel.anon_exclusive:
+    if reuse and system.kernel.cow.anon_exclusive:
         frames.flags[page] |= PG_anon_exclusive
         yield change("PG_anon_exclusive: the page is this process's own")
     return reuse

@@ -255,7 +255,7 @@ def do_huge_pmd_anonymous_page(system: System, vma: Vma, address: int, pmd_table
     pmd = pt.mkyoung(pt.mk_huge_pmd(page, pt.pgprot(vma.prot)))
     tables.set(pmd_table, index, pt.mkdirty(pt.mkwrite(pmd)) if vma.prot & pt.PROT_WRITE else pmd)
     yield change("PMD = the huge page, writable", "One entry of the page table now maps all of it.")
-    if system.kernel.queues_new_thps:
+    if system.kernel.queue.takes_new:
         yield from system.deferred_split_huge_page(page, partially_mapped=False)
     system.count_vm_event("thp_fault_alloc")
     yield from system.cpus.unlock(lock, event="thp_fault_alloc")

@@ -119,7 +119,7 @@ def needs_copy_for_dma(system: System, source: Vma, pages: slice) -> npt.NDArray
     frames = system.frames
     needs = np.zeros(pages.stop - pages.start, np.bool_)
     if source.mm.has_pinned:
-        own = (frames.flags[pages] & PG_anon_exclusive) != 0 if system.kernel.anon_exclusive else ~needs
+        own = (frames.flags[pages] & PG_anon_exclusive) != 0 if system.kernel.cow.anon_exclusive else ~needs
         needs = own & np.array([frames.maybe_dma_pinned(pfn) for pfn in range(pages.start, pages.stop)])
     return needs
 
@@ -163,7 +163,7 @@ def copy_huge_pmd(system: System, vma: Vma, pmd_table: int, source: Vma, address
         yield from system.scheme.dup_pmd_rmap(system, vma, page)
         yield from pmdp_set_wrprotect(system, source_table, index, pmd)
     yield from pgtable_trans_huge_deposit(system, vma.mm, pmd_table, pgtable)
-    keeps_young = page == system.huge_zero_page and system.kernel.fork_keeps_zero_young
+    keeps_young = page == system.huge_zero_page and system.kernel.mm.fork_keeps_zero_young
     tables.set(pmd_table, index, pmd if keeps_young else pt.mkold(pt.wrprotect(pmd)))
     yield change("the child's PMD = the same huge page, read-only")
     yield from system.cpus.unlock(parent_lock)

@@ -54,7 +54,7 @@ def get_user_pages(
     if error:
         yield from put_user_pages(system, pages, pin.foll_pin)
         return error
-    if pin.foll_pin and system.kernel.coalesces_pins and len(pages) > 1 and (kept := one_of_each_folio(system, pages)):
+    if pin.foll_pin and system.kernel.gup.coalesces and len(pages) > 1 and (kept := one_of_each_folio(system, pages)):
         counts = tuple(sum(system.frames.compound_head(p) == system.frames.compound_head(first) for p in pages) for first in kept)
         for i in range(len(kept)):
             yield from unpin_user_folio(system, kept[i], counts[i] - 1)
@@ -151,7 +151,7 @@ def gup_get_pages(system: System, table: int, index: int, entry: int, pages: sli
     """
     frames, count, huge = system.frames, width(pages), pt.pmd_trans_huge(entry)
     head = frames.compound_head(pages.start)
-    if not system.kernel.freezes_refcount:
+    if not system.kernel.split.freezes_refcount:
         if not huge:
             yield from grab_page(system, pages.start, foll_pin)
             return True

@@ -41,7 +41,7 @@ def khugepaged(system: System, scans: int) -> Routine[int]:
     """
     for _ in range(scans + 1):
         yield from khugepaged_do_scan(system)
-    if system.kernel.callers.preallocates:
+    if system.kernel.khugepaged.preallocates:
         page = yield from collapse_alloc_page(system)
         yield from _give_back(system, page)
     return 0
@@ -50,7 +50,7 @@ def khugepaged(system: System, scans: int) -> Routine[int]:
 @routine
 def khugepaged_do_scan(system: System) -> Routine[None]:
     """One full scan: every range of every VMA with VM_HUGEPAGE that could be one huge page."""
-    preallocates = system.kernel.callers.preallocates
+    preallocates = system.kernel.khugepaged.preallocates
     page = (yield from collapse_alloc_page(system)) if preallocates else None
     names = tuple(system.mms)
     for name in names:
@@ -169,7 +169,7 @@ def scan_pmd(system: System, vma: Vma, address: int, by_khugepaged: bool) -> Rou
 def _judge(system: System, pte_table: int, by_khugepaged: bool) -> str:
     """What stands in the way of collapsing what a PTE table maps, entry after entry; SUCCEED if nothing does."""
     frames, scheme, nr = system.frames, system.scheme, system.geometry.nr
-    callers = system.kernel.callers
+    policy = system.kernel.khugepaged
     empty = away = shared = young = writable = present = 0
     for entry in map(int, system.tables.table[pte_table]):
         if pt.pte_none(entry) or (pt.pte_present(entry) and pt.pte_special(entry)):
@@ -179,7 +179,7 @@ def _judge(system: System, pte_table: int, by_khugepaged: bool) -> str:
             continue
         if not pt.pte_present(entry):
             away += 1
-            if not callers.collapses_shared:
+            if not policy.takes_shared:
                 return NOT_PRESENT
             if by_khugepaged and away > nr // 8:
                 return EXCEED_SWAP
@@ -190,7 +190,7 @@ def _judge(system: System, pte_table: int, by_khugepaged: bool) -> str:
         head = frames.compound_head(page)
         young += bool(entry & pt._PAGE_ACCESSED or frames.flags[head] & PG_referenced)
         mapped = scheme.total_mapcount(frames, head)
-        if callers.collapses_shared:
+        if policy.takes_shared:
             shared += scheme.maybe_mapped_shared(frames, page)
             if by_khugepaged and shared > nr // 2:
                 return EXCEED_SHARED
@@ -205,7 +205,7 @@ def _judge(system: System, pte_table: int, by_khugepaged: bool) -> str:
         cached = width(frames.compound(head)) if frames.flags[head] & PG_swapcache else 0
         if frames.page_count(page) != mapped + cached:
             return COUNT
-    if callers.collapse_writable != "none" and writable < (present if callers.collapse_writable == "all" else 1):
+    if policy.asks_writable != "none" and writable < (present if policy.asks_writable == "all" else 1):
         return READ_ONLY
     return OLD if by_khugepaged and (not young or (away and young < nr // 2)) else SUCCEED
 
@@ -292,7 +292,7 @@ def collapse_range(system: System, vma: Vma, address: int, new: int, by_khugepag
         entry = pt.mkdirty(pt.mkyoung(pt.mk_huge_pmd(new, pt.pgprot(vma.prot))))
         tables.set(pmd_table, index, pt.mkwrite(entry) if vma.prot & pt.PROT_WRITE else entry)
         yield change("PMD = the new huge page", "The table that mapped the small pages lies deposited under it.")
-        if system.kernel.queues_new_thps:
+        if system.kernel.queue.takes_new:
             yield from system.deferred_split_huge_page(new, partially_mapped=False)
     else:
         tables.set(pmd_table, index, pmd)
@@ -328,7 +328,7 @@ def _let_go(system: System, vma: Vma, pages: slice) -> Routine[None]:
     Where the kernel goes PTE by PTE, a compound page is partially mapped from the first one to the last one.
     """
     first = pages
-    if system.frames.is_compound(pages.stop - 1) and not system.kernel.callers.collapse_batches:
+    if system.frames.is_compound(pages.stop - 1) and not system.kernel.khugepaged.batches:
         first = single(pages.start)
     rest = slice(first.stop, pages.stop)
     yield from system.scheme.remove_pte_rmap(system, vma, first)

@@ -138,7 +138,7 @@ def cmp_and_merge_page(system: System, place: Place, page: int) -> Routine[None]
 
 def stable_tree_search(system: System, page: int) -> int:
     """The page of KSM's with the contents of `page` that takes one more; the fullest of several. 0 if there is none."""
-    frames, limit = system.frames, system.kernel.callers.ksm_max_sharing
+    frames, limit = system.frames, system.kernel.ksm.max_sharing
     if frames.flags[page] & PG_ksm:
         return page  # a fork has it already
     found = [p for p in system.ksm.stable if frames.flags[p] & PG_ksm and frames.content[p] == frames.content[page]]
@@ -165,7 +165,7 @@ def merge_two_pages(system: System, place: Place, page: int, other: Place, tree_
         ksm.stable[page] = None
         ksm.unstable.pop(int(frames.content[page]), None)
         yield change(f"{system.page_name(page)} into the stable tree", "Its contents cannot change any more.")
-    elif both and system.kernel.callers.ksm_splits_after:
+    elif both and system.kernel.ksm.splits_after:
         # Two references of its own had stood in the way of the split; one of them is gone now.
         lock = system.page_lock(page)
         locked = yield from system.cpus.trylock(lock)
@@ -332,7 +332,7 @@ def break_ksm(system: System, vma: Vma, address: int) -> Routine[None]:
         fault = yield from handle_mm_fault(system, vma, address, True)
         if fault & VM_FAULT_OOM:
             return
-        if system.kernel.callers.ksm_unshares:
+        if system.kernel.ksm.unshares:
             yield from unshared_copy(system, vma, address)
 
 

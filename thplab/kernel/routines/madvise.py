@@ -42,7 +42,7 @@ def madvise_dontneed(system: System, mm: AddressSpace, start: int, end: int) -> 
         ranges = pmd_ranges(system.geometry, max(start, vma.start), min(end, vma.end))
         for address, stop in ranges:
             yield from zap_pmd(system, tlb, vma, address, stop)
-            if system.kernel.dontneed_frees_tables and stop - address == system.geometry.huge_size:
+            if system.kernel.advice.dontneed_frees_tables and stop - address == system.geometry.huge_size:
                 yield from try_to_free_pte(system, tlb, vma, address)
     yield from tlb_finish_mmu(system, tlb)
     yield from system.cpus.unlock(mm.mmap_sem)

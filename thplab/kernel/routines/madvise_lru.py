@@ -85,14 +85,14 @@ def advise_huge_pmd(system: System, pmd_table: int, index: int, whole: bool, adv
         return True
     if not whole:
         split = yield from split_for_part(system, page, lock)
-        return not split or (advice == FREE and system.kernel.reclaim.free_stops_at_split)
+        return not split or (advice == FREE and system.kernel.advice.free_stops_at_split)
     isolated: tuple[int, ...] = ()
     if advice == FREE:
         tables.set(pmd_table, index, pmd & ~(pt._PAGE_ACCESSED | pt._PAGE_DIRTY))
         yield change("PMD clean and old: if nobody writes to it, its contents may go")
         yield from mark_page_lazyfree(system, page)
     else:
-        if advice == COLD or system.kernel.reclaim.pageout_clears_young:
+        if advice == COLD or system.kernel.advice.pageout_clears_young:
             tables.set(pmd_table, index, pt.mkold(pmd))
             yield change("PMD old")
         if advice == PAGEOUT:
@@ -145,7 +145,7 @@ def advise_ptes(system: System, pte_table: int, low: int, high: int, advice: str
         if system.frames.is_compound(head):
             shared = system.scheme.maybe_mapped_shared(system.frames, run.pfn)
             yield read("may others map the page? " + ("yes: leave it alone" if shared else "no"))
-            whole = system.kernel.reclaim.advises_large_folios and width(run.entries) == system.geometry.nr
+            whole = system.kernel.advice.takes_large_folios and width(run.entries) == system.geometry.nr
             if not whole and not shared:
                 split = yield from split_for_part(system, run.pfn, lock)
                 yield from system.cpus.lock(lock)
@@ -153,7 +153,7 @@ def advise_ptes(system: System, pte_table: int, low: int, high: int, advice: str
                     low = run.start
                     continue
             if not whole or shared or system.scheme.total_mapcount(system.frames, head) != width(run.entries):
-                if system.kernel.reclaim.advises_large_folios:
+                if system.kernel.advice.takes_large_folios:
                     continue
                 break
         isolated += yield from advise_run(system, pte_table, run, advice)
@@ -190,7 +190,7 @@ def advise_run(system: System, pte_table: int, run: pt.Run, advice: str) -> Rout
             yield change("PTE clean and old: if nobody writes to it, its contents may go")
             yield from mark_page_lazyfree(system, page)
             continue
-        if advice == COLD or system.kernel.reclaim.pageout_clears_young:
+        if advice == COLD or system.kernel.advice.pageout_clears_young:
             tables.change(pte_table, part, clear=pt._PAGE_ACCESSED)
             yield change("PTE old" if width(part) == 1 else f"{width(part)} PTEs old")
         if advice == PAGEOUT:

@@ -41,7 +41,7 @@ def madvise_inject_error(system: System, mm: AddressSpace, start: int, end: int,
     Returns 0, the errno of the page at which it stopped, or KILLED_BY_SIGBUS; then the process is gone. How far it goes on
     behind a page differs between kernels, as does what a failure is worth.
     """
-    callers = system.kernel.callers
+    policy = system.kernel.hwpoison
     address = start
     while address < end:
         page = yield from _get_page(system, mm, address)
@@ -50,17 +50,17 @@ def madvise_inject_error(system: System, mm: AddressSpace, start: int, end: int,
         step = _page_size(system, page)
         if soft:
             error = yield from soft_offline_page(system, page)
-        elif system.frames.flags[page] & PG_hwpoison and not callers.hwpoison_size_first:
+        elif system.frames.flags[page] & PG_hwpoison and not policy.size_first:
             yield from system.scheme.put_pages(system, single(page))
             error = 0
         else:
             error = yield from memory_failure(system, page)
-            if callers.hwpoison_answer == "kills":
+            if policy.answer == "kills":
                 yield from sigbus(system, mm, "The kernel takes the caller for one that has used what is lost.")
                 return KILLED_BY_SIGBUS
-        if error and (soft or callers.hwpoison_answer != "ignored"):
+        if error and (soft or policy.answer != "ignored"):
             return error
-        address += step if callers.hwpoison_size_first else _page_size(system, page)
+        address += step if policy.size_first else _page_size(system, page)
     return 0
 
 
@@ -87,7 +87,7 @@ def soft_offline_page(system: System, page: int) -> Routine[int]:
     Returns 0; -EBUSY if it is part of a huge page that cannot be split, with nothing changed; the kernel's errno if the page
     cannot be moved.
     """
-    frames, callers = system.frames, system.kernel.callers
+    frames, policy = system.frames, system.kernel.hwpoison
     if frames.flags[page] & PG_hwpoison:
         yield from system.scheme.put_pages(system, single(page))
         return 0
@@ -98,9 +98,9 @@ def soft_offline_page(system: System, page: int) -> Routine[int]:
     error = yield from move_small_page(system, page)
     if error:
         yield from system.scheme.put_pages(system, single(page))
-        return -callers.soft_offline_failed
+        return -policy.soft_offline_failed
     frames.flags[page] = (frames.flags[page] | PG_hwpoison) & ~PG_lru
-    if callers.soft_offline_keeps:
+    if policy.soft_offline_keeps:
         system.poisoned[page] = None
         yield change(f"{system.page_name(page)} is marked bad", "The reference is kept for ever, so that nobody gets the page again.")
     else:
@@ -115,7 +115,7 @@ def memory_failure(system: System, page: int) -> Routine[int]:
 
     Returns 0 or a negative errno; -EBUSY for a huge page that cannot be split, of which all mappings stay.
     """
-    frames, callers = system.frames, system.kernel.callers
+    frames, policy = system.frames, system.kernel.hwpoison
     if frames.flags[page] & PG_hwpoison:
         yield read("it is known to be bad")
         yield from system.scheme.put_pages(system, single(page))
@@ -127,25 +127,25 @@ def memory_failure(system: System, page: int) -> Routine[int]:
     frames.flags[page] |= PG_hwpoison
     yield change(f"{system.page_name(page)} is marked bad")
     head = frames.compound_head(page)
-    if frames.is_compound(page) and callers.hwpoison_unsplit == "both":
+    if frames.is_compound(page) and policy.unsplit == "both":
         frames.flags[head] |= PG_has_hwpoisoned
         yield change("head: one of its subpages is bad")
     error = yield from split_for(system, page)
     if error:
-        if callers.hwpoison_unsplit == "nothing":
+        if policy.unsplit == "nothing":
             frames.flags[page] &= ~PG_hwpoison
             yield change(f"{system.page_name(page)} is not marked any more", "The split was refused: the page is mapped as before.")
-        if callers.hwpoison_unsplit == "held":
+        if policy.unsplit == "held":
             system.poisoned[page] = None
             yield change(f"{system.page_name(page)} stays marked", "It is mapped as before. The reference stays, so nobody can split it.")
         else:
             yield from system.scheme.put_pages(system, single(page))
-        return -EHWPOISON if callers.hwpoison_answer == "kills" else -EBUSY
+        return -EHWPOISON if policy.answer == "kills" else -EBUSY
     yield from hwpoison_user_mappings(system, page)
     frames.flags[page] &= ~PG_lru
     system.poisoned[page] = None
     yield change("off the LRU", "The reference is kept for ever, so that nobody gets the page again.")
-    used = callers.hwpoison_users and frames.page_count(page) != 1
+    used = policy.counts_users and frames.page_count(page) != 1
     yield read("does anybody still refer to it? " + ("yes: recovery failed" if used else "nobody who matters"))
     return -EBUSY if used else 0
 

@@ -89,7 +89,7 @@ def whole(system: System, head: int) -> bool:
 
     Not if part of it is unmapped and it waits to be split anyway; and not under DoubleMap, of which no recording tells how it moves.
     """
-    return system.kernel.callers.thp_migration and not system.frames.flags[head] & (PG_partially_mapped | PG_double_map)
+    return system.kernel.migration.whole and not system.frames.flags[head] & (PG_partially_mapped | PG_double_map)
 
 
 @routine

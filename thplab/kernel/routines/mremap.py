@@ -33,7 +33,7 @@ def mremap_to(system: System, mm: AddressSpace, old: int, new: int, length: int)
         yield read("source and destination overlap")
         return -EINVAL
     yield from system.cpus.lock(mm.mmap_sem)
-    if system.kernel.mremap_moves_vmas:
+    if system.kernel.mm.mremap_moves_vmas:
         error = yield from remap_move(system, mm, old, new, length)
         yield from system.cpus.unlock(mm.mmap_sem)
         return error
@@ -103,7 +103,7 @@ def copy_vma(system: System, vma: Vma, old: int, new: int, length: int) -> Routi
     mm, size = vma.mm, system.geometry.page_size
     pgoff = vma.index(old, size) if vma.chain else new // size  # without pages it need not remember where it came from
     copy = Vma(mm, new, new + length, vma.prot, vma.flags, pgoff, list(vma.chain))
-    others = mm.mergeable(copy, bool(system.kernel.merges_into_unfaulted))
+    others = mm.mergeable(copy, bool(system.kernel.mm.merges_into_unfaulted))
     lock = vmas_lock(copy, *others)
     if lock:
         yield from system.cpus.lock(lock)

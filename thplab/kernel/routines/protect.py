@@ -40,7 +40,7 @@ def split_vma(system: System, mm: AddressSpace, address: int) -> Routine[None]:
 @routine
 def merge_vma(system: System, vma: Vma) -> Routine[None]:
     """Join a VMA that was just changed with the neighbours that it no longer differs from. Called under mmap_sem (exclusive)."""
-    others = vma.mm.mergeable(vma, bool(system.kernel.merges_into_unfaulted))
+    others = vma.mm.mergeable(vma, bool(system.kernel.mm.merges_into_unfaulted))
     if not others:
         return
     lock = vmas_lock(vma, *others)
@@ -93,7 +93,7 @@ def mprotect_fixup(system: System, vma: Vma, start: int, end: int, prot: int) ->
     target = mm.find_vma(start)
     assert target is not None
     opens = VM_LOCKED in vma.flags and bool(prot & ~vma.prot & pt.PROT_WRITE)
-    if system.kernel.mprotect_uncharges and (prot & pt.PROT_WRITE or not vma.chain):
+    if system.kernel.mm.mprotect_uncharges and (prot & pt.PROT_WRITE or not vma.chain):
         target.flags = target.flags - {VM_UNCHARGED} if prot & pt.PROT_WRITE else target.flags | {VM_UNCHARGED}
     target.prot = prot
     yield change(f"the VMA of {system.geometry.size_text((end - start) // system.geometry.page_size)} gets its new protection")
@@ -129,7 +129,7 @@ def change_pmd(system: System, vma: Vma, address: int, stop: int) -> Routine[Non
 
 def can_change_writable(system: System, vma: Vma, pages: slice) -> npt.NDArray[np.bool_]:
     """Which of these pages, mapped anew with the rights of `vma`, may be written without a fault that looks at them first."""
-    may = system.kernel.mprotect_makes_writable and bool(vma.prot & pt.PROT_WRITE)
+    may = system.kernel.mm.mprotect_makes_writable and bool(vma.prot & pt.PROT_WRITE)
     exclusive: npt.NDArray[np.bool_] = (system.frames.flags[pages] & PG_anon_exclusive) != 0
     return exclusive & bool(may)
 

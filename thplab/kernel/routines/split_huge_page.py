@@ -82,7 +82,7 @@ def check_pins(system: System, page: int) -> Routine[int]:
         if pinned
         else "Every reference is explained by a mapping, so nobody has pinned the page.",
     )
-    return system.kernel.split_refused if pinned else 0
+    return system.kernel.split.refused if pinned else 0
 
 
 @routine

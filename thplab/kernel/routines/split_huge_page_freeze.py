@@ -57,12 +57,12 @@ def split_huge_page_freeze(system: System, page: int, to_list: PageList | None =
         if not pinned:
             yield from split_frozen(system, page, to_list)
         yield from system.cpus.unlock("lru_lock")
-        yield from unfreeze_page(system, anon_vma, page, map_unused=not pinned and bool(system.kernel.split_frees_zero_pages))
+        yield from unfreeze_page(system, anon_vma, page, map_unused=not pinned and bool(system.kernel.split.frees_zero_pages))
         yield from unlock_subpages(system, page)
     if pinned:
         system.count_vm_event("thp_split_page_failed")
         yield from system.cpus.unlock(lock, event="thp_split_page_failed")
-        return system.kernel.split_refused
+        return system.kernel.split.refused
     others = other_subpages(system, page, kept)
     for part in others:
         yield from free_pages_and_swap_cache(system, part)
@@ -94,7 +94,7 @@ def only_reference(system: System, page: int, ours: int) -> Routine[bool]:
     Called under the locks of the split. The 0 keeps out whoever might still come by: get_page_unless_zero fails.
     """
     frames = system.frames
-    if system.kernel.freezes_refcount:
+    if system.kernel.split.freezes_refcount:
         only = frames.ref_freeze(page, ours)
         yield change(
             f"head {system.count}: compare-and-swap {ours} → 0, {'done' if only else 'refused: pinned'}",
@@ -137,7 +137,7 @@ def freeze_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, p
     yield from system.cpus.lock(lock)
     runs = tuple(r for r in tables.runs(pte_table, low, high) if r.kind == "page" and frames.compound_head(r.pfn) == page)
     yield read("read the PTEs")
-    keep = pt._PAGE_ACCESSED | pt._PAGE_DIRTY if system.kernel.migration_keeps_young else 0
+    keep = pt._PAGE_ACCESSED | pt._PAGE_DIRTY if system.kernel.migration.keeps_young else 0
     for run in runs:
         parts = system.each(run.entries)
         if system.whole and run.stop - run.start == system.geometry.nr:
@@ -180,7 +180,7 @@ def split_frozen(system: System, page: int, to_list: PageList | None) -> Routine
         yield from system.cpus.unlock("split_queue_lock")
     parts = system.each(frames.tails(page))
     for part in parts:
-        if system.kernel.freezes_refcount:
+        if system.kernel.split.freezes_refcount:
             frames.refcount[part] = first  # plain stores: nobody can take a reference as long as the head's count is 0
         else:
             frames.ref_add(part, first)
@@ -190,7 +190,7 @@ def split_frozen(system: System, page: int, to_list: PageList | None) -> Routine
             to_list.pages += range(part.start, part.stop)
         yield change(f"{part.stop - part.start} of the tails are pages of their own")
     frames.flags[page] &= ~(PG_head | PG_has_hwpoisoned)
-    if system.kernel.freezes_refcount:
+    if system.kernel.split.freezes_refcount:
         frames.refcount[page] = 1 + cached
     else:
         frames.costs.rmw += 1  # ClearPageCompound
@@ -259,7 +259,7 @@ def unfreeze_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int,
         for part in parts:
             pages = run.cut(part.start, part.stop).pages
             yield from system.scheme.get_pages(system, pages)
-            dirty = pt._PAGE_DIRTY if system.kernel.unfreeze_marks_dirty else 0
+            dirty = pt._PAGE_DIRTY if system.kernel.split.marks_dirty else 0
             system.frames.flags[pages] |= tables.marked(pte_table, part, pt._SWP_EXCLUSIVE) * PG_anon_exclusive
             tables.unfreeze(pte_table, part, pt.pgprot(vma.prot) | dirty)
             yield change("PTE = the page again")

@@ -31,7 +31,7 @@ def split_huge_page_tails(system: System, page: int, to_list: PageList | None = 
     """
     anon_vma = yield from page_get_anon_vma(system, page)
     if anon_vma is None:
-        return system.kernel.split_refused
+        return system.kernel.split.refused
     lock = anon_vma_lock(anon_vma)
     yield from system.cpus.lock(lock, why="No fork, no other split: the list of those who map the page must not change.")
     if not system.frames.is_compound(page):

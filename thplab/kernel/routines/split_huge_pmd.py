@@ -103,7 +103,7 @@ def split_pmd_mapcounts(system: System, vma: Vma, page: int) -> Routine[None]:
 def fill_ptes(system: System, pgtable: int, page: int, pmd: int) -> Routine[None]:
     """Fill the withdrawn table, which nobody else sees yet, with PTEs for all subpages under the PMD's own bits."""
     bits = pmd & ~pt.PTE_PFN_MASK & ~pt._PAGE_PSE
-    if not system.kernel.pmd_split_keeps_dirty:
+    if not system.kernel.split.pmd_keeps_dirty:
         bits &= ~pt._PAGE_DIRTY
     system.tables.fill(pgtable, slice(0, system.geometry.nr), page, bits)
     if system.frames.flags[page] & PG_anon_exclusive:  # what the process had for itself as a whole it has piece by piece
@@ -121,7 +121,7 @@ def fill_migration_entries(system: System, pgtable: int, page: int, pmd: int) ->
     """Fill the withdrawn table with migration entries for all subpages, which remember what the PMD allowed and whose page it was."""
     every = slice(0, system.geometry.nr)
     system.tables.fill(pgtable, every, page, pmd & ~pt.PTE_PFN_MASK & ~pt._PAGE_PSE)
-    keep = pt._PAGE_ACCESSED | pt._PAGE_DIRTY if system.kernel.migration_keeps_young else 0
+    keep = pt._PAGE_ACCESSED | pt._PAGE_DIRTY if system.kernel.migration.keeps_young else 0
     exclusive = bool(system.frames.flags[page] & PG_anon_exclusive)
     system.tables.freeze(pgtable, every, keep, np.full(system.geometry.nr, exclusive))
     system.frames.flags[page] &= ~PG_anon_exclusive
@@ -132,7 +132,7 @@ def fill_migration_entries(system: System, pgtable: int, page: int, pmd: int) ->
 def drop_frozen_mapping(system: System, vma: Vma, page: int) -> Routine[None]:
     """The PMD mapping of a page that is frozen, and its reference, go: as one, or by way of PTE mappings that never were usable."""
     pages = system.frames.compound(page)
-    if system.kernel.freeze_drops_pmd_whole:
+    if system.kernel.split.drops_pmd_whole:
         yield from system.scheme.remove_pmd_rmap(system, vma, page)
         yield from system.scheme.put_pages(system, single(page))
         return

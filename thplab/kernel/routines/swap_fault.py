@@ -150,7 +150,7 @@ def set_swapped_ptes(
     first = tables.get(pte_table, entries.start)
     pages = slice(page - index + entries.start, page - index + entries.stop)
     slots = slice(pt.pte_pfn(first), pt.pte_pfn(first) + width(entries))
-    if system.kernel.anon_exclusive:
+    if system.kernel.cow.anon_exclusive:
         mine = fresh or bool(first & pt._SWP_EXCLUSIVE)
         yield from swap_free(system, slots)
         if write and frames.page_count(head) == 1 + width(frames.compound(head)):
@@ -166,7 +166,7 @@ def set_swapped_ptes(
         if not mine:
             frames.flags[pages] &= ~PG_anon_exclusive
         yield change(f"{system.page_name(pages.start)} is anonymous memory, found through {anon_vma.key}")
-    elif mine and system.kernel.anon_exclusive:
+    elif mine and system.kernel.cow.anon_exclusive:
         frames.flags[pages] |= PG_anon_exclusive
     more = width(pages) - 1
     if more:

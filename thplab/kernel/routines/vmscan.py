@@ -104,7 +104,7 @@ def prepare_huge_page(system: System, page: int, page_list: PageList) -> Routine
         "could the page be split? " + ("no: pinned" if pinned else "yes"), "A page that somebody holds would not go away." if pinned else ""
     )
     if pinned:
-        return system.kernel.split_refused
+        return system.kernel.split.refused
     if system.kernel.reclaim.splits_pte_mapped:
         first = not system.scheme.pmd_mapped(frames, page)
         yield read("does a PMD map it? " + ("no: split it first" if first else "yes"))
@@ -210,7 +210,7 @@ def split_locked(system: System, page: int, to_list: PageList | None = None) -> 
 @routine
 def drop_slab(system: System) -> Routine[int]:
     """drop_caches = 2: run the shrinkers, of which the deferred split queue's is the one here, as often as the kernel does. Returns 0."""
-    rounds = range(system.kernel.drop_caches_rounds or 0)
+    rounds = range(system.kernel.queue.drop_caches_rounds or 0)
     for _ in rounds:
         yield from deferred_split_scan(system)
     return 0
@@ -231,7 +231,7 @@ def deferred_split_scan(system: System, nr_to_scan: int | None = None) -> Routin
         held = yield from system.get_page_unless_zero(page)
         if not held:
             continue
-        new = system.kernel.queues_new_thps and not frames.flags[page] & PG_partially_mapped
+        new = system.kernel.queue.takes_new and not frames.flags[page] & PG_partially_mapped
         underused = new and thp_underused(system, page)
         if new:
             yield read(f"fully mapped: is it hardly used? {'yes' if underused else 'no'}")

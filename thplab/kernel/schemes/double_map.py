@@ -71,7 +71,7 @@ class DoubleMap(HeadReferences):
 
     def _last_pmd_gone(self, system: System, head: int, unmapped: int) -> Routine[None]:
         """Nothing but PTEs can map the page now, and none maps `unmapped` of its subpages."""
-        if unmapped and (system.kernel.queues_unmapped or unmapped < system.geometry.nr):
+        if unmapped and (system.kernel.queue.takes_unmapped or unmapped < system.geometry.nr):
             yield from system.deferred_split_huge_page(head)
 
     def add_pte_rmap(self, system: System, vma: Vma, pages: slice) -> Routine[None]:

@@ -10,7 +10,7 @@ import traitlets
 from thplab.errors import BadInput, ThplabError
 from thplab.hardware.geometry import GEOMETRIES
 from thplab.kernel import kernels as known
-from thplab.kernel.kernels import Kernel
+from thplab.kernel.policies import Kernel
 from thplab.learn.widgets.page import pack
 from thplab.learn.widgets.payload import geometry_text, without_style
 from thplab.learn.widgets.widget import Stepped

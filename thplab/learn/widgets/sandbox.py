@@ -9,7 +9,7 @@ import traitlets
 
 from thplab.errors import BadInput
 from thplab.kernel import kernels
-from thplab.kernel.kernels import Kernel
+from thplab.kernel.policies import Kernel
 from thplab.learn.widgets.page import pack
 from thplab.learn.widgets.payload import kernel_text
 from thplab.learn.widgets.sandbox_form import Spot, operation_of

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 def madvise(machine: Machine, proc: str, start: int, npages: int = 1, advice: str = "", region: str = "R") -> Routine[int]:
     system = machine.system
     mm, low, high = check_mapped(machine, proc, start, npages, region)
-    if advice not in system.kernel.advices:
+    if advice not in system.kernel.advice.known:
         return refuse(EINVAL, f"madvise: this kernel does not know the advice {advice!r}")
-    if advice == "dontneed" or (advice == "free" and system.kernel.free_needs_swap and system.swap is None):
+    if advice == "dontneed" or (advice == "free" and system.kernel.advice.free_needs_swap and system.swap is None):
         return madvise_dontneed(system, mm, low, high)
     if advice in ("soft_offline", "hwpoison"):
         return madvise_inject_error(system, mm, low, high, advice == "soft_offline")

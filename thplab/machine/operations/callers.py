@@ -55,7 +55,7 @@ def split(
     if how != "debugfs":
         raise BadInput("how", f"is {how!r}", "direct or debugfs")
     mm, low, high = check_range(machine, proc, start or 0, npages, region)
-    match system.kernel.debugfs_split:
+    match system.kernel.split.debugfs:
         case "all":
             return split_huge_pages_all(system)
         case "range":
@@ -149,7 +149,7 @@ SYS_FILES: dict[str, Callable[[Machine, str], Routine[int]]] = {
 def clear_refs(machine: Machine, proc: str, value: int) -> Routine[int]:
     """1: all pages; 2: anonymous ones, which is the same here; 3: those of files; 4: soft-dirty bits, which there are none of here."""
     mm = machine.mm(proc)
-    if machine.system.kernel.clear_refs_splits is None:
+    if machine.system.kernel.proc.clear_refs_splits is None:
         raise BadInput("operation", "'clear_refs' is not built for this kernel", "another kernel")
     if not 1 <= value <= 4:
         return refuse(EINVAL, "clear_refs: not one of 1 to 4")

@@ -29,7 +29,7 @@ PIN_FILES = ("vmsplice", "io_uring")
 
 
 def pin(machine: Machine, proc: str, start: int, npages: int = 1, pin: str = "", how: str = "vmsplice", region: str = "R") -> Routine[int]:
-    if how == "io_uring" and not machine.system.kernel.foll_pin:
+    if how == "io_uring" and not machine.system.kernel.gup.foll_pin:
         return refuse(ENOSYS, "io_uring does not exist in this kernel")
     asks = check_choice("how", how, PIN_HOWS)
     if how == "fsplit" and machine.system.scheme.pmd_split_is_local:

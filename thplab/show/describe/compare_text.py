@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from itertools import groupby, zip_longest
 
-from thplab.kernel.kernels import Kernel
+from thplab.kernel.policies import Kernel
 from thplab.scenario.text import write_operation
 from thplab.study.compare import ANSWER, COSTS, EVENTS, PAGES, PMD_COLUMN, PMD_COUNTER, USER, Compared, Comparison, Row, Value
 

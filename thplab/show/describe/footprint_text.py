@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from thplab.kernel import kernels
-from thplab.kernel.kernels import Kernel
+from thplab.kernel.policies import Kernel
 from thplab.study.footprint import NO_PIN, Footprint, Population, queues
 
 
@@ -57,7 +57,7 @@ def reason(kernel: str | Kernel) -> str:
         return "A munmap of a part splits the page, so the part is free at once. A pin keeps the small page that it is on."
     if not queues(record):
         return "A munmap of a part splits the mapping only. Nobody remembers the part, so all of the page is held while any of it is used."
-    zero = " Small pages that hold only zeros are freed as well." if record.split_frees_zero_pages else ""
+    zero = " Small pages that hold only zeros are freed as well." if record.split.frees_zero_pages else ""
     return f"A munmap of a part queues the page. When memory runs short, the shrinker splits what it gets to, unless it is pinned.{zero}"
 
 

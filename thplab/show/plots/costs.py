@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from matplotlib.figure import Figure
 
 from thplab.errors import BadInput
-from thplab.kernel.kernels import Kernel
+from thplab.kernel.policies import Kernel
 from thplab.scenario import Scenario, load
 from thplab.show.diagrams.roles import light
 from thplab.show.plots.plot import HATCHES, LINES, Plot

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from thplab.errors import BadInput
 from thplab.hardware.geometry import X86_64, Geometry
-from thplab.kernel.kernels import Kernel
+from thplab.kernel.policies import Kernel
 from thplab.show.diagrams.roles import light
 from thplab.show.plots.plot import DASHES, LINES, MARKS, Plot
 from thplab.study.footprint import population, project

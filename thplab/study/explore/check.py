@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from thplab.kernel import kernels
-from thplab.kernel.kernels import Kernel
+from thplab.kernel.policies import Kernel
 from thplab.kernel.routines.split_huge_page import PAGE_SPLITS
 from thplab.kernel.schemes import Scheme
 from thplab.machine.trace import Setup, Trace, begin, record

@@ -11,7 +11,7 @@ from thplab.errors import KernelBug
 from thplab.hardware.geometry import MINI, Geometry
 from thplab.hardware.steps import Routine
 from thplab.kernel import kernels
-from thplab.kernel.kernels import Kernel
+from thplab.kernel.policies import Kernel
 from thplab.machine.machine import Machine
 from thplab.machine.state import State
 from thplab.machine.trace import Setup, record

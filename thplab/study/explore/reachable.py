@@ -10,7 +10,7 @@ from thplab.errors import BadInput, Deadlock, KernelBug
 from thplab.hardware.geometry import MINI, Geometry
 from thplab.hardware.steps import drain
 from thplab.kernel import kernels
-from thplab.kernel.kernels import Kernel
+from thplab.kernel.policies import Kernel
 from thplab.machine.state import State, capture, restore
 from thplab.machine.trace import Setup, Trace, begin, record
 from thplab.scenario import Operation, Phase, Scenario

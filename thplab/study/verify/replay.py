@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from thplab.errors import BadInput, Deadlock, KernelBug
 from thplab.hardware.geometry import X86_64
 from thplab.hardware.steps import drain
-from thplab.kernel.kernels import Kernel, kernel
+from thplab.kernel.kernels import kernel
 from thplab.kernel.mutants import Mutant, mutant
+from thplab.kernel.policies import Kernel
 from thplab.kernel.routines.lru import lru_add_drain
 from thplab.machine.machine import Machine
 from thplab.machine.state import State, capture

@@ -138,7 +138,7 @@ class Shown:
             fields["tail_pins"] = int((tails[1] + 1).sum())
             fields |= self._raw_fields(state, head)
             fields["maybe_shared"] = int(state.kernel.scheme.maybe_mapped_shared(self.machine.system.frames, head))
-            if state.kernel.foll_pin:
+            if state.kernel.gup.foll_pin:
                 fields["pincount"] = state.field("pincount", head)
         for page, count in self._alike(head, nr):
             pfn, ours = head + page, bool(frame.ours[page])
@@ -175,7 +175,7 @@ class Shown:
         return self.state.kernel.scheme.page_mapcount(self.machine.system.frames, pfn)
 
     def _exclusive(self, pfn: int) -> bool | None:
-        return bool(self.state.field("flags", pfn) & PG_anon_exclusive) if self.state.kernel.anon_exclusive else None
+        return bool(self.state.field("flags", pfn) & PG_anon_exclusive) if self.state.kernel.cow.anon_exclusive else None
 
     # --- regions ----------------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,8 @@ import random
 from dataclasses import replace
 from itertools import pairwise
 
-from thplab.kernel.kernels import KERNELS, Kernel
+from thplab.kernel.kernels import KERNELS
+from thplab.kernel.policies import Kernel
 from thplab.learn.lessons.places import frames_in_use
 from thplab.learn.lessons.questions.scene import Scene, draw, slips
 from thplab.learn.widgets.question import Question, ends
@@ -46,7 +47,7 @@ def memory_in_two_kernels(rng: random.Random, setup: Setup) -> Question:
 
 def _ways(kernel: Kernel) -> tuple[bool, bool]:
     """The policies that show in how much memory is in use."""
-    return kernel.cow_splits_pmd, kernel.scheme.pmd_split_is_local
+    return kernel.cow.splits_pmd, kernel.scheme.pmd_split_is_local
 
 
 def _told(one: Scene, two: Scene) -> str:
@@ -65,7 +66,7 @@ def _rule(one: Scene, two: Scene, differ: list[str]) -> str:
     """What the two kernels do with a shared huge page that is written, and with a part that is unmapped, if such operations differ."""
     told = []
     if "write" in differ:
-        copies = [("the writer's page alone" if scene.kernel.cow_splits_pmd else "all of the huge page") for scene in (one, two)]
+        copies = [("the writer's page alone" if scene.kernel.cow.splits_pmd else "all of the huge page") for scene in (one, two)]
         told.append(f"A write to a huge page that is shared by PMDs copies {_both(one, two, *copies)}.")
     if "munmap" in differ:
         parts = [("stays in one piece" if scene.kernel.scheme.pmd_split_is_local else "falls apart") for scene in (one, two)]

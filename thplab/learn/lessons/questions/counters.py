@@ -6,7 +6,7 @@ import random
 
 from thplab.errors import BadInput
 from thplab.hardware.frames import PG_double_map
-from thplab.kernel.kernels import Kernel
+from thplab.kernel.policies import Kernel
 from thplab.learn.lessons.questions.scene import PIN, USUAL, Scene, draw, slips
 from thplab.learn.widgets.question import Question
 from thplab.machine.trace import Setup
@@ -116,7 +116,7 @@ def _too_many(kernel: Kernel) -> str:
 def pin_leaves(rng: random.Random, setup: Setup) -> Question:
     """Where are the references that a driver's pin takes: on the head, or on the page itself?"""
     own = setup.machine().system.kernel
-    whole = rng.random() < 0.65 or bool(own.split_frees_zero_pages)  # where a split puts the zero page, a tail is no page of its own
+    whole = rng.random() < 0.65 or bool(own.split.frees_zero_pages)  # where a split puts the zero page, a tail is no page of its own
     scene = draw(rng, setup, lambda s: _pins_tails(s) and s.compound == whole, last=("pin",), usual=USUAL | {"split": 5})
     pages = scene.end.pins[PIN].pages
     page = pages[-1] - scene.head

@@ -96,7 +96,7 @@ def split_result(rng: random.Random, setup: Setup) -> Question:
     scene = draw(rng, setup, suits, last=("split",))
     kernel = scene.kernel
     keeps = kernel.scheme.page_split == "tails"
-    no = errname(-EBUSY if keeps else kernel.split_refused)
+    no = errname(-EBUSY if keeps else kernel.split.refused)
     held = scene.account(kernel.refcount_name, state=scene.before).text
     if scene.result < 0:
         why = f"Before it: {held}. A pin is a reference that no mapping explains, and the kernel cannot tell which page it is about."
@@ -137,7 +137,7 @@ def freed_by_munmap(rng: random.Random, setup: Setup) -> Question:
         left = "; ".join(account.text for account in small_pages(scene.end) if account.name.endswith(scene.kernel.refcount_name))
         why = f"The pages are ordinary ones by then, each freed when its own last reference goes. What is left: {left or 'none'}."
         no = "Unmapping is not freeing. Each page goes when its own last reference does."
-        if scene.kernel.split_frees_zero_pages:
+        if scene.kernel.split.frees_zero_pages:
             no += " Those that held only zeros were freed by the split already: their PTEs led to the one shared page of zeros."
             why += " The split has put the shared zero page in the place of pages that held only zeros, and freed those at once."
     return Question(

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from thplab.errors import BadInput
 from thplab.hardware.geometry import geometry
-from thplab.kernel.kernels import Kernel
+from thplab.kernel.policies import Kernel
 from thplab.learn.lessons.places import frames_in_use
 from thplab.learn.widgets.question import ends
 from thplab.machine.state import State

@@ -1,0 +1,270 @@
+"""What a kernel record says: its scheme, and in groups the policies in which kernels differ. The records are in kernels.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, Self
+
+from thplab.errors import BadInput
+from thplab.kernel.schemes import HeadCounter, Scheme
+
+
+class Policies:
+    """A group of policies. Routines ask its fields, and never the kernel's name. A policy that does not come up in a kernel is None."""
+
+    @property
+    def key(self) -> str:
+        """A kernel has one record of each group."""
+        return type(self).__name__
+
+
+@dataclass(frozen=True)
+class Split(Policies):
+    """How a page split and a PMD split go."""
+
+    refused: int
+    """What a page split returns when it refuses a pinned page, or, where it takes pins along, a page that nobody maps."""
+    freezes_refcount: bool | None
+    """A split sets the frozen page's reference count from 1 to 0 by compare-and-swap; else it reads it and relies on the freeze.
+    None, here and below: no page is frozen."""
+    drops_pmd_whole: bool | None
+    """Freezing a PMD mapping takes away one mapping and one reference; else first 512 small ones are made of them."""
+    marks_dirty: bool | None
+    """PTEs that come back after a page was frozen for a split are dirty."""
+    frees_zero_pages: bool | None
+    """A split maps zero-filled subpages to the shared zero page, which frees them."""
+    pmd_keeps_dirty: bool | None
+    """The PTEs that a PMD split makes are dirty if the PMD was; else the page is marked dirty instead. None: no PMD is split alone."""
+    debugfs: Literal["", "range", "all"]
+    """What the file split_huge_pages of debugfs splits: "all" huge pages of the machine, a "range"; empty: there is no such file."""
+
+
+@dataclass(frozen=True)
+class Migration(Policies):
+    """How a page moves to another frame."""
+
+    whole: bool
+    """A huge page migrates as one; else it must be split first."""
+    keeps_young: bool | None
+    """A migration entry remembers the accessed and the dirty bit of the PTE that it stands for. None: no page is frozen."""
+
+
+@dataclass(frozen=True)
+class Gup(Policies):
+    """How drivers get references: get_user_pages and pin_user_pages."""
+
+    foll_pin: bool
+    """io_uring exists and takes FOLL_PIN references."""
+    coalesces: bool | None
+    """io_uring keeps one pin for each large folio of a buffer, instead of one for each page. None: there is no io_uring."""
+
+
+@dataclass(frozen=True)
+class Cow(Policies):
+    """What a write fault does where others may share the page."""
+
+    splits_pmd: bool
+    """A write fault on a shared huge page splits the writer's PMD and copies 4 KiB; else it copies the huge page."""
+    zero_splits_pmd: bool
+    """A write fault on the huge zero page splits the PMD and gives the writer 4 KiB; else it gets a huge page."""
+    zero_ignores_advice: bool | None
+    """A write fault on the huge zero page gives a huge page even where the VMA has lost its advice since. None: not on record."""
+    huge_asks_mapcount: bool
+    """A write fault reuses a huge page in place if it is mapped once; else only if its reference count is 1."""
+    pte_asks_mapcount: bool
+    """A write fault reuses a small page that is mapped once, a part of a compound page never; else both if the reference count is 1."""
+    mm_ids: bool | None
+    """A large folio remembers which two mms map it: it knows whether it may be shared, and is written in place by its only mapper.
+    None: no PTE maps a part of one."""
+    anon_exclusive: bool
+    """PG_anon_exclusive marks what one process has for itself: such a page is written in place, whoever else holds it."""
+
+
+@dataclass(frozen=True)
+class Mm(Policies):
+    """What fork, mprotect and mremap do to an address space."""
+
+    fork_keeps_zero_young: bool
+    """The child's PMD over the huge zero page starts out accessed."""
+    mprotect_makes_writable: bool | None
+    """mprotect makes the entry of an exclusive page writable at once; else the next write fault does. None: no page is exclusive."""
+    mprotect_uncharges: bool | None
+    """mprotect stops accounting for a VMA without pages that it makes unwritable, which differs from one with pages from then on.
+    None, here and below: not on record."""
+    merges_into_unfaulted: bool | None
+    """A VMA with pages of its own and a neighbour without any become one VMA; else only the other way round, as the change comes."""
+    mremap_moves_vmas: bool | None
+    """mremap to a fixed place moves all VMAs in a range; else the range must lie in one."""
+
+
+@dataclass(frozen=True)
+class Queue(Policies):
+    """The deferred split queue. None: there is no queue."""
+
+    takes_new: bool | None
+    """A new huge page goes on the deferred split queue at once: it may turn out to be hardly used."""
+    takes_unmapped: bool | None
+    """A huge page that lost its last mapping but is pinned goes on the deferred split queue."""
+    drop_caches_rounds: int | None
+    """How often drop_caches runs the shrinkers: again while they freed much, of which the rest of the kernel always has some."""
+
+
+@dataclass(frozen=True)
+class Reclaim(Policies):
+    """How a kernel swaps, and throws away what MADV_FREE gave up."""
+
+    out_whole: bool
+    """A huge page goes out in one piece if the device takes it so; else it is always split first."""
+    splits_pte_mapped: bool
+    """Even then it is split first if no PMD maps it; else only if a part of it is mapped no more."""
+    in_skips_cache: bool
+    """What one entry alone names on a device that needs no waiting comes back without passing through the swap cache."""
+    in_whole: bool
+    """All of a huge page that is still in the swap cache is mapped by one fault; else its head alone, and its tails are copied."""
+    in_writable: bool
+    """A page that is the process's own comes back writable also when it is only read."""
+    splits_lazyfree: bool
+    """A huge page whose contents MADV_FREE has given up is split before it is thrown away."""
+    discards_at_once: bool
+    """All PTEs of a huge page that is thrown away are cleared at once; else one by one, so that it is partially mapped in passing."""
+
+
+@dataclass(frozen=True)
+class Advice(Policies):
+    """What madvise knows and does."""
+
+    known: frozenset[str]
+    """What madvise knows; anything else is -EINVAL. Not all of it is built."""
+    free_needs_swap: bool | None
+    """MADV_FREE is MADV_DONTNEED while there is no swap. None: there is no MADV_FREE."""
+    free_stops_at_split: bool
+    """MADV_FREE of a part of a huge page only splits it; else the part is freed, too."""
+    takes_large_folios: bool
+    """Advice for the pages under PTEs takes a large folio that is meant whole as one; else every huge page is split."""
+    pageout_clears_young: bool
+    """MADV_PAGEOUT takes the accessed bit away before reclaim tries the page."""
+    dontneed_frees_tables: bool | None
+    """MADV_DONTNEED of all that a PTE table maps frees the table: the next fault may bring a huge page. None: not on record."""
+
+
+@dataclass(frozen=True)
+class Proc(Policies):
+    """What /proc shows, and what writing to it does."""
+
+    events: tuple[str, ...]
+    """The THP events of /proc/vmstat."""
+    huge_zero_in_rss: bool
+    """smaps counts a PMD over the huge zero page as resident memory."""
+    protnone_in_rss: bool
+    """smaps counts a huge page that a PMD maps without any right as resident memory."""
+    hwpoison_in_rss: bool
+    """smaps counts a hwpoison entry as resident memory."""
+    clear_refs_splits: bool | None
+    """Writing to /proc/PID/clear_refs splits every huge PMD of the process, and flushes the TLB; else neither. None: not on record."""
+
+
+@dataclass(frozen=True)
+class Khugepaged(Policies):
+    """What khugepaged and MADV_COLLAPSE collapse, and how."""
+
+    preallocates: bool
+    """khugepaged keeps a free huge page ready, counts it in thp_collapse_alloc when it gets it, and gives it back unused."""
+    asks_writable: Literal["all", "one", "none"]
+    """How many PTEs of a range must be writable before it is collapsed."""
+    takes_shared: bool
+    """A collapse takes parts of compound pages, and pages that others map as well (khugepaged: up to half of the range)."""
+    batches: bool
+    """A collapse takes the mappings of a compound page away together; else it is partially mapped for a moment."""
+
+
+@dataclass(frozen=True)
+class KsmPolicies(Policies):
+    """How KSM merges equal pages."""
+
+    splits_after: bool
+    """KSM splits a huge page that holds both of two equal pages after its merge has failed, so that the next one succeeds."""
+    max_sharing: int
+    """How many addresses share one page of KSM's before it makes another; 0: any number."""
+    unshares: bool
+    """Breaking a KSM page up gives the process a read-only copy; else it is done by a write fault."""
+
+
+@dataclass(frozen=True)
+class Hwpoison(Policies):
+    """What memory failure does: MADV_HWPOISON and MADV_SOFT_OFFLINE."""
+
+    size_first: bool
+    """madvise goes on behind the page as it was before it was split, so behind the huge page; else behind the one page."""
+    answer: Literal["ignored", "errno", "kills"]
+    """What MADV_HWPOISON answers: "ignored" (always 0), "errno", or "kills" (the caller gets SIGBUS at once)."""
+    unsplit: Literal["nothing", "held", "page", "both"]
+    """What stays where the huge page cannot be split: "nothing", "held" (PG_hwpoison, and the caller's reference), "page" (PG_hwpoison),
+    or "both" (that, and its head's PG_has_hwpoisoned)."""
+    counts_users: bool
+    """Whoever else refers to a poisoned page makes memory failure report that it failed."""
+    soft_offline_keeps: bool
+    """The page that was soft offlined is kept with one reference; else it is freed, never to be used again."""
+    soft_offline_failed: int
+    """The errno (positive) of a soft offline whose migration fails."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One kernel. Routines ask these fields and never the name."""
+
+    name: str
+    scheme: Scheme
+    refcount_name: str
+    """What struct page calls the reference count: `_count` until 4.6, `_refcount` since 4.7."""
+    source: str
+    """Where the record was read."""
+    split: Split
+    migration: Migration
+    gup: Gup
+    cow: Cow
+    mm: Mm
+    queue: Queue
+    reclaim: Reclaim
+    advice: Advice
+    proc: Proc
+    khugepaged: Khugepaged
+    ksm: KsmPolicies
+    hwpoison: Hwpoison
+
+    @classmethod
+    def of(cls, policies: Mapping[str, object], **own: Any) -> Self:
+        """A kernel from all its policies by name, such as "cow.splits_pmd", and the fields that are no policies."""
+        return cls(**own, **{group: GROUPS[group](**values) for group, values in _grouped(policies).items()})
+
+    def but(self, policies: Mapping[str, object], **own: Any) -> Self:
+        """This kernel with some policies changed, by name. Raises BadInput for a policy that does not exist."""
+        groups = {group: replace(getattr(self, group), **values) for group, values in _grouped(policies).items()}
+        return replace(self, **own, **groups)
+
+    def policy(self, name: str) -> Any:
+        """What this kernel does in a policy, such as "cow.splits_pmd"."""
+        group, _, policy = name.partition(".")
+        return getattr(getattr(self, group), policy)
+
+    @property
+    def head_counters(self) -> tuple[HeadCounter, ...]:
+        """The counters that a compound page has once: the scheme's, and the count of FOLL_PIN pins where there are any."""
+        return (*self.scheme.head_counters, *((HeadCounter("pincount", "pincount", 0),) if self.gup.foll_pin else ()))
+
+
+_TYPES = (Split, Migration, Gup, Cow, Mm, Queue, Reclaim, Advice, Proc, Khugepaged, KsmPolicies, Hwpoison)
+GROUPS: dict[str, type[Any]] = {f.name: t for t in _TYPES for f in fields(Kernel) if f.type == t.__name__}
+"""Field of Kernel -> the type of that group."""
+POLICIES = tuple(f"{group}.{field.name}" for group, kind in GROUPS.items() for field in fields(kind))
+"""All policies by name."""
+
+
+def _grouped(policies: Mapping[str, object]) -> dict[str, dict[str, object]]:
+    groups: dict[str, dict[str, object]] = {}
+    for name, value in policies.items():
+        if name not in POLICIES:
+            raise BadInput("policy", f"{name!r} is unknown", "one of " + ", ".join(POLICIES))
+        group, _, policy = name.partition(".")
+        groups.setdefault(group, {})[policy] = value
+    return groups
