@@ -18,7 +18,7 @@ from thplab.learn.widgets.widget import Widget
 pytestmark = pytest.mark.browser
 CELLS = (
     "from thplab.learn.widgets import Compare\n"
-    "Compare('mmap A; fill A 0 1thp; fork A B; mprotect B 4 1 r', ('v3.16', 'rfc-2014', 'v6.18'))",
+    "Compare('mmap A; fill A 0 1thp; fork A B; mprotect B 4 1 r', kernels=('v3.16', 'rfc-2014', 'v6.18'))",
     "from thplab.learn.widgets import FootprintLab\nFootprintLab(thps=100)",
 )
 
@@ -183,7 +183,7 @@ def values(**changed: float | str) -> str:
 
 def test_without_python_both_show_what_they_have(pg: Page, tmp_path: Path) -> None:
     pg.context.set_offline(True)
-    open_alone(pg, tmp_path, Compare("cow", ("v4.5", "v6.18")).html() + FootprintLab(thps=20).html())
+    open_alone(pg, tmp_path, Compare("cow", kernels=("v4.5", "v6.18")).html() + FootprintLab(thps=20).html())
     comparison, footprint = pg.locator(".thp-compare[data-step]"), pg.locator(".thp-footprint[data-answered]")
     button(comparison, "Last operation").click()
     expect(comparison).to_have_attribute("data-step", "7")
@@ -210,7 +210,7 @@ PLACES = """(root, styles) => {
 
 SHOWN = {
     Stepper: lambda: Stepper("cow"),
-    Compare: lambda: Compare("cow", ("v4.5", "v6.18")),
+    Compare: lambda: Compare("cow", kernels=("v4.5", "v6.18")),
     FootprintLab: lambda: FootprintLab(thps=20),
 }
 

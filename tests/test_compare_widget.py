@@ -27,7 +27,7 @@ def unpacked(text: str) -> dict[str, Any]:
 
 
 def test_a_comparison_shows_what_differs() -> None:
-    data, comparison = unpacked(Compare(SCENARIO, THREE).packed), compare(SCENARIO, THREE)
+    data, comparison = unpacked(Compare(SCENARIO, kernels=THREE).packed), compare(SCENARIO, THREE)
     assert data["kernels"] == list(THREE) and len(data["frames"]) == 6
     for frame, compared in zip(data["frames"][1:], comparison.operations, strict=True):
         rows = {row[0]: row for _, rows in frame["groups"] for row in rows}
@@ -39,13 +39,13 @@ def test_a_comparison_shows_what_differs() -> None:
 
 
 def test_what_is_marked_is_what_differs_now_and_not_what_it_was_before() -> None:
-    last = unpacked(Compare("cow", ("v4.5", "v5.10")).packed)["frames"][-1]
+    last = unpacked(Compare("cow", kernels=("v4.5", "v5.10")).packed)["frames"][-1]
     (row,) = [row for _, rows in last["groups"] for row in rows if row[0] == "page frames in use"]
     assert [text.replace("\N{NO-BREAK SPACE}", " ") for text in row[1]] == ["8 → 0", "9 → 0"] and row[2] == [False, False]
 
 
 def test_a_kernel_that_does_not_have_an_operation_says_so() -> None:
-    data = unpacked(Compare("mmap A; write A 0; madvise A 0 1 cold; pin A 0 1 dma io_uring", ("v4.5", "v6.18")).packed)
+    data = unpacked(Compare("mmap A; write A 0; madvise A 0 1 cold; pin A 0 1 dma io_uring", kernels=("v4.5", "v6.18")).packed)
     assert data["frames"][3]["remarks"] == [["v4.5", "madvise: this kernel does not know the advice 'cold'"]]
     assert data["frames"][4]["remarks"] == [["v4.5", "io_uring does not exist in this kernel"]]
     assert "answer" in [group for group, _ in data["frames"][3]["groups"]]
@@ -53,7 +53,7 @@ def test_a_kernel_that_does_not_have_an_operation_says_so() -> None:
 
 def test_a_kernel_of_the_readers_own_can_be_chosen_again() -> None:
     mine = kernel("rfc-2014").but({"split.refused": -EAGAIN}, name="mine")
-    widget = Compare("mmap A; write A 0; pin A 1 1 dma; split A 0", (mine, "rfc-2014"))
+    widget = Compare("mmap A; write A 0; pin A 1 1 dma; split A 0", kernels=(mine, "rfc-2014"))
     for _ in range(2):
         data = unpacked(widget.packed)
         answer = next(row for _, rows in data["frames"][4]["groups"] for row in rows if row[0] == "returns")
@@ -63,7 +63,7 @@ def test_a_kernel_of_the_readers_own_can_be_chosen_again() -> None:
 
 
 def test_its_bars_add_up_to_the_totals() -> None:
-    widget = Compare(SCENARIO, THREE)
+    widget = Compare(SCENARIO, kernels=THREE)
     frames, totals = unpacked(widget.packed)["frames"], {row.name: row.values for row in widget.comparison.totals if row.group == COSTS}
     for kind in range(4):
         now = [frame["costs"][kind][1] for frame in frames[1:]]
@@ -73,13 +73,13 @@ def test_its_bars_add_up_to_the_totals() -> None:
 
 
 def test_each_kernel_has_the_picture_of_its_own_state() -> None:
-    data = unpacked(Compare(SCENARIO, ("v3.16", "v6.18")).packed)
+    data = unpacked(Compare(SCENARIO, kernels=("v3.16", "v6.18")).packed)
     split = [data["pictures"][number] for number in data["frames"][4]["pictures"]]
     assert "8 ordinary pages" in split[0] and "8 ordinary pages" not in split[1] and "_large_mapcount" in split[1]
 
 
 def test_another_comparison_and_what_cannot_be_compared() -> None:
-    widget = Compare(SCENARIO, THREE)
+    widget = Compare(SCENARIO, kernels=THREE)
     widget._asked(None, {"do": "compare", "scenario": "cow", "kernels": ["v4.5", "v6.18"], "geometry": "MINI"}, None)
     data = unpacked(widget.packed)
     assert (data["name"], data["kernels"], widget.step, widget.says) == ("cow", ["v4.5", "v6.18"], 0, "")
@@ -91,7 +91,7 @@ def test_another_comparison_and_what_cannot_be_compared() -> None:
 
 
 def test_each_question_is_answered_even_where_nothing_changes() -> None:
-    comparison, lab = Compare("cow", THREE), FootprintLab(thps=10)
+    comparison, lab = Compare("cow", kernels=THREE), FootprintLab(thps=10)
     for times in (1, 2):
         comparison._asked(None, {"do": "compare", "scenario": "cow", "kernels": list(THREE), "geometry": "TOY"}, None)
         lab._asked(None, {"values": {"unmapped": 0.5}}, None)
@@ -100,17 +100,17 @@ def test_each_question_is_answered_even_where_nothing_changes() -> None:
 
 def test_bad_arguments_are_told() -> None:
     with pytest.raises(BadInput, match="kernels are 5; expected 2 to 4"):
-        Compare(SCENARIO, tuple(KERNELS)[:5])
+        Compare(SCENARIO, kernels=tuple(KERNELS)[:5])
     with pytest.raises(BadInput, match="step is 9"):
-        Compare(SCENARIO, THREE, step=9)
+        Compare(SCENARIO, kernels=THREE, step=9)
     with pytest.raises(BadInput, match="pattern"):
         FootprintLab(pattern="spots")
     with pytest.raises(BadInput, match="kernels are none"):
-        FootprintLab(())
+        FootprintLab(kernels=())
 
 
 def test_where_no_picture_can_be_drawn_the_old_comparison_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    widget = Compare(SCENARIO, THREE)
+    widget = Compare(SCENARIO, kernels=THREE)
     before = widget.comparison, widget.packed
 
     def nothing(*_: object) -> None:
@@ -122,7 +122,7 @@ def test_where_no_picture_can_be_drawn_the_old_comparison_stays(monkeypatch: pyt
 
 
 def test_equal_comparisons_are_equal_pages() -> None:
-    assert Compare("cow", THREE, step=2).html() == Compare("cow", THREE, step=2).html()
+    assert Compare("cow", kernels=THREE, step=2).html() == Compare("cow", kernels=THREE, step=2).html()
 
 
 def held(table: list[list[str]]) -> list[str]:
@@ -130,7 +130,7 @@ def held(table: list[list[str]]) -> list[str]:
 
 
 def test_the_footprint_lab_tells_what_the_projection_says() -> None:
-    lab = FootprintLab(("v3.16", "rfc-2014", "v4.5"), thps=50)
+    lab = FootprintLab(kernels=("v3.16", "rfc-2014", "v4.5"), thps=50)
     asked = ({"unmapped": 0.3}, {"pressure": 1.0}, {"pattern": "front", "thps": 200}, {"sharing": 3, "unmapping": 2}, {"pinned": 0.2})
     for values in asked:
         lab._asked(None, {"values": values}, None)
@@ -153,7 +153,7 @@ def test_a_position_that_makes_no_sense_is_told_and_changes_nothing() -> None:
 
 
 def test_without_python_a_grid_of_positions_is_there() -> None:
-    lab = FootprintLab(("rfc-2014", "v4.5"), thps=20)
+    lab = FootprintLab(kernels=("rfc-2014", "v4.5"), thps=20)
     lab._asked(None, {"values": {"thps": 30, "unmapped": 0.7}}, None)  # the page begins where the sliders are by now
     packed = lab.packed_for_html()
     data = unpacked(packed)

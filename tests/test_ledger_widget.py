@@ -132,7 +132,7 @@ def test_what_is_in_a_routines_hand_is_given() -> None:
     hand = next(
         step for frame in trace if frame.step for step in [frame.step.text] if step.startswith("reclaim takes the page off the LRU")
     )
-    widget = Ledger(trace, at=hand, gaps="all")
+    widget = Ledger(trace, step=hand, gaps="all")
     last = accounts(widget)[0]["rows"][-1]
     assert (last["holder"], last["by"]) == ("in the hands of swap_out", "in hand")
     assert (last["cell"]["actual"], last["cell"]["blank"]) == ("1", False)
@@ -160,6 +160,6 @@ def end(scenario: str, kernel: str) -> State:
 def test_bad_input_is_named() -> None:
     with pytest.raises(BadInput, match="gaps is 'few'; expected one of none, some, all"):
         Ledger(FORK, gaps="few")
-    with pytest.raises(BadInput, match="at is 999"):
-        Ledger(FORK, at=999)
+    with pytest.raises(BadInput, match="step is 999"):
+        Ledger(FORK, step=999)
     assert accounts(Ledger("mmap A")) == [] and Ledger("mmap A", gaps="some").cells == 0

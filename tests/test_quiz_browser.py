@@ -13,7 +13,6 @@ from playwright.sync_api import Locator, Page, expect
 from thplab.errors import BadInput
 from thplab.learn.lessons.questions import freed_by_munmap, head_refcount, mapped_by_pmd, pmd_splits, split_result
 from thplab.learn.widgets import Question, Quiz
-from thplab.machine.trace import Setup
 
 FAMILIES = [head_refcount, split_result, freed_by_munmap]
 CELL = """from thplab.learn.lessons.questions import freed_by_munmap, head_refcount, split_result
@@ -204,14 +203,14 @@ def test_in_jupyterlab_python_reads_the_results_and_makes_another_set(pg: Page, 
 
 
 def test_a_quiz_tells_python_what_is_in_it_and_makes_the_next_set(quiz: Quiz) -> None:
-    own = Quiz([mapped_by_pmd], Setup("v3.16"), count=2)
+    own = Quiz([mapped_by_pmd], kernel="v3.16", count=2)
     assert len(own.questions) == 2 and {question.setup.kernel for question in own.questions} == {"v3.16"}
     before = own.packed
     own.another()
     assert own.seed == 2 and own.packed != before and own.results == []
-    assert own.questions == Quiz([mapped_by_pmd], Setup("v3.16"), count=2, seed=2).questions
+    assert own.questions == Quiz([mapped_by_pmd], kernel="v3.16", count=2, seed=2).questions
     with pytest.raises(BadInput, match="no event thp_split_pmd"):
-        Quiz([pmd_splits], Setup("v3.16"))
+        Quiz([pmd_splits], kernel="v3.16")
     assert quiz.html() == Quiz(FAMILIES, count=3, seed=4).html()
     picture, caption = quiz.still()
     assert picture == "" and all(question.question in caption and question.why not in caption for question in quiz.questions)

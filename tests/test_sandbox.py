@@ -191,7 +191,7 @@ def test_undo_redo_and_another_way() -> None:
 
 
 def test_another_machine_carries_all_of_it_out_again() -> None:
-    sandbox = Sandbox(f"{SHARED}; unpin dma; pin A 0 1 dma fsplit", "v3.16")
+    sandbox = Sandbox(f"{SHARED}; unpin dma; pin A 0 1 dma fsplit", kernel="v3.16")
     assert sandbox.says == "" and unpacked(sandbox.packed)["reached"] == 7
     ask(sandbox, "go", at=4)
     do(sandbox, "exit B")
@@ -214,7 +214,7 @@ def test_another_machine_carries_all_of_it_out_again() -> None:
 
 def test_a_kernel_of_the_readers_own() -> None:
     own = replace(KERNELS["v6.1"], name="mine")
-    sandbox = Sandbox(SHARED, own)
+    sandbox = Sandbox(SHARED, kernel=own)
     assert unpacked(sandbox.packed)["kernels"][0] == "mine"
     ask(sandbox, "machine", kernel="mine", geometry="MINI")
     assert sandbox.trace.setup == Setup(own, "MINI")
@@ -224,7 +224,7 @@ def test_a_kernel_of_the_readers_own() -> None:
 
 
 def test_an_operation_with_nothing_to_do_is_done() -> None:
-    sandbox = Sandbox("mmap A", "v3.16")
+    sandbox = Sandbox("mmap A", kernel="v3.16")
     assert do(sandbox, "sys /proc/sys/vm/drop_caches 2") == "" and do(sandbox, "write A 0") == ""
     assert sandbox.scenario == "mmap A; sys /proc/sys/vm/drop_caches 2; write A 0"
 
@@ -247,7 +247,7 @@ def test_a_shared_line_restores_everything(setup: Setup) -> None:
 
 
 def test_a_line_is_copied_from_one_sandbox_into_another() -> None:
-    first, second = Sandbox(SHARED, "v6.1", swap="zram"), Sandbox()
+    first, second = Sandbox(SHARED, kernel="v6.1", swap="zram"), Sandbox()
     line = shown(first)["share"]
     assert line == f"v6.1 TOY swap=zram: {SHARED}"
     assert ask(second, "load", line=line) == "Loaded: 5 operations."
@@ -311,14 +311,14 @@ def test_where_the_kernel_stops_is_told_and_can_be_undone(mutant: str, must: str
 @pytest.mark.parametrize("mutant", ["forgets_the_tails", "splits_the_first_pmd_only", "splits_every_pmd", "posted_early_return"])
 def test_the_checklist_shows_what_a_mutant_breaks(mutant: str) -> None:
     wrong = MUTANTS[mutant]
-    sandbox = Sandbox(wrong.scenario, wrong.kernel, mutant=mutant)
+    sandbox = Sandbox(wrong.scenario, kernel=wrong.kernel, mutant=mutant)
     data = unpacked(sandbox.packed_for_html())
     broken = {name for frame in data["frames"].values() for name in frame["broken"]}
     assert wrong.killed_by in broken and wrong.killed_by in [name for name, _, _ in data["invariants"]]
     assert [op["broken"] for op in data["ops"][: data["reached"]]] == [
         bool(data["frames"][str(n + 1)]["broken"]) for n in range(data["reached"])
     ]
-    right = unpacked(Sandbox(wrong.scenario, wrong.kernel).packed_for_html())
+    right = unpacked(Sandbox(wrong.scenario, kernel=wrong.kernel).packed_for_html())
     assert not any(frame["broken"] for frame in right["frames"].values())
 
 

@@ -246,19 +246,19 @@ def test_a_prediction_that_makes_no_sense_is_refused(story: Trace, prediction: P
 
 def test_where_it_starts(story: Trace) -> None:
     assert Stepper(story).step == 0
-    assert Stepper(story, start=50).step == 50
-    assert Stepper(story, start=SPLIT).step == next(f.number for f in story if f.phase == 2)
+    assert Stepper(story, step=50).step == 50
+    assert Stepper(story, step=SPLIT).step == next(f.number for f in story if f.phase == 2)
     story.seek(7)
     assert Stepper(story).step == 7
     story.seek(0)
-    with pytest.raises(BadInput, match="start is -1"):
-        Stepper(story, start=-1)
+    with pytest.raises(BadInput, match="step is -1"):
+        Stepper(story, step=-1)
 
 
 MADE: dict[str, Callable[[], Stepper | RaceStepper | Compare]] = {
     "stepper": lambda: Stepper("cow"),
     "race": lambda: RaceStepper("naive-split-and-pin: 0x3"),
-    "compare": lambda: Compare("cow", ("v4.5", "v6.1")),
+    "compare": lambda: Compare("cow", kernels=("v4.5", "v6.1")),
 }
 
 
@@ -280,11 +280,11 @@ def test_a_scenario_by_name_or_as_text() -> None:
 def test_the_page_is_the_same_each_time() -> None:
     one, other = Stepper("cow"), Stepper("cow")
     assert one.packed == other.packed and one.html() == other.html()
-    assert one.html() != Stepper("cow", start=3).html()
+    assert one.html() != Stepper("cow", step=3).html()
 
 
 def test_the_bundle_has_the_live_widget_and_html_that_shows_the_frame_without_script(story: Trace) -> None:
-    stepper = Stepper(story, start=50)
+    stepper = Stepper(story, step=50)
     bundle = stepper._repr_mimebundle_()
     assert bundle is not None
     assert {"application/vnd.jupyter.widget-view+json", "text/html", "text/plain"} <= bundle[0].keys()
@@ -301,7 +301,7 @@ def test_texts_of_a_scenario_cannot_become_markup() -> None:
     evil = "<img src=x onerror=alert(1)></script><b>&amp;<!--<script>"
     trace = record(f"scenario x: {evil}\nphase {evil.replace(';', '')}\nwhy {evil}\nmmap A\nwrite A 0")
     asked = Prediction(5, evil, lambda frame: evil, answers=[evil, "no"], why=evil)
-    stepper = Stepper(trace, predictions=[asked], start=3)
+    stepper = Stepper(trace, predictions=[asked], step=3)
     assert unpacked(stepper)["phases"][0]["why"] == evil
     assert evil not in stepper.html() and "<img" not in stepper.html()
     for name in ("base.js", "stepper.js"):

@@ -281,6 +281,6 @@ def test_in_jupyterlab_keys_stay_in_the_widgets_and_python_reads_them(pg: Page, 
     pg.keyboard.press("Enter")
     expect(ledger.locator(".thp-feedback")).to_contain_text("✗ 8 is wrong")
     assert pg.evaluate("() => window.jupyterapp.shell.currentWidget.content.activeCellIndex") <= 1
-    told = "first, second = ledger.answers[:2]; print(ledger.right_first_time, first, second['tries'], second['right'])"
+    told = "first, second = ledger.results[:2]; print(ledger.right_first_time, first, second['tries'], second['right'])"
     seen = {"counter": "head _count", "holder": "", "tries": ["10"], "hints": 0, "right": True, "actual": "10"}
     assert_told(pg, told, f"1 {seen} ['8'] False\n")

@@ -299,7 +299,7 @@ lesson = Lesson(
     shows={
         "swap-out": Show(_SWAP_OUT, _MINI, swap_out, "Memory runs short"),
         "a bad page": Show(_BAD_PAGE, _V45, bad_page, "The page breaks"),
-        "migration": Show(_MIGRATE, questions=migrate, start="Page 4 is to be moved"),
+        "migration": Show(_MIGRATE, questions=migrate, step="Page 4 is to be moved"),
         "KSM": Show(_KSM, _MINI, ksm, "A driver has pinned a part of the huge page"),
         "two alike": Show(_TWO_ALIKE, _MINI, two_alike, "KSM looks at both"),
         "cut by mprotect": Show(_THREE_VMAS, _V618, three_vmas, "The page is to be moved"),

@@ -281,7 +281,7 @@ _POSTED = Setup(mutant="posted_pmd_reuse")
 lesson = Lesson(
     "04_counting_maps",
     shows={
-        "last PMD": Show(LAST, questions=last_pmd, start="B makes one page read-only"),
+        "last PMD": Show(LAST, questions=last_pmd, step="B makes one page read-only"),
         "as posted": Show(ALONE, _POSTED, alone, "A writes to page 1"),
         "last PMD in 4.5": Show(LAST, _V45, with_double_map, "B makes one page read-only"),
         "last PMD in 6.18": Show(LAST, _V618, in_folios, "B makes one page read-only"),

@@ -203,7 +203,7 @@ _TASKS = {
 lesson = Lesson(
     "06_partial_unmap_and_footprint",
     shows={
-        "a hole in the RFC": Show(_HOLE, questions=hole, start="A hole"),
+        "a hole in the RFC": Show(_HOLE, questions=hole, step="A hole"),
         "a hole in 3.16": Show(_HOLE, Setup("v3.16"), hole, "A hole"),
         "a hole in 4.5": Show(_HOLE, _V45, hole, "A hole"),
         "one byte in 6.18": Show(_ONE_BYTE, _V618, hole, "A hole"),

@@ -26,15 +26,15 @@ def _no_questions(trace: Trace) -> Sequence[Prediction]:
 class Show:
     """A scenario that a lesson steps through: what is carried out, on what machine, what is asked on the way, where it begins.
 
-    `scenario` is what thplab.scenario.load takes; `start` a phase's title, a step's text or a frame's number. `questions` computes
-    the questions from the trace, so that they hold in any geometry. `meanwhile` is what another CPU does in between: (a routine or
-    operation, the beginning of a step's text, operations); they come right after that step.
+    `scenario` is what thplab.scenario.load takes; `step` is where it begins: a phase's title, a step's text or a frame's number.
+    `questions` computes the questions from the trace, so that they hold in any geometry. `meanwhile` is what another CPU does in
+    between: (a routine or operation, the beginning of a step's text, operations); they come right after that step.
     """
 
     scenario: str
     setup: Setup = Setup()
     questions: Callable[[Trace], Sequence[Prediction]] = _no_questions
-    start: int | str | None = None
+    step: int | str | None = None
     meanwhile: tuple[str, str, str] | None = None
 
     def trace(self) -> Trace:
@@ -70,7 +70,7 @@ class Lesson:
         """A scenario of the lesson in a stepper, with its questions; in a lecture large and without. Raises BadInput for another name."""
         show = _named("name", name, self.shows)
         trace = show.trace()
-        return Stepper(trace, predictions=show.questions(trace), start=show.start, lecture=lecture)
+        return Stepper(trace, predictions=show.questions(trace), step=show.step, lecture=lecture)
 
     def ask(self, task: str) -> None:
         """Print what a task asks for. Raises BadInput for a task that does not exist."""
@@ -93,7 +93,8 @@ class Lesson:
 
     def quiz(self, count: int = 5, seed: int = 1) -> Quiz:
         """Questions to check oneself, made from states; other ones for another seed. Raises BadInput for a count that cannot be."""
-        return Quiz(self.families, self.quiz_setup, count, seed)
+        setup = self.quiz_setup
+        return Quiz(self.families, kernel=setup.kernel, geometry=setup.geometry, count=count, seed=seed)
 
 
 def _named(argument: str, name: str, things: Mapping[str, Thing]) -> Thing:

@@ -175,8 +175,8 @@ lesson = Lesson(
     shows={
         "a pin of a tail": Show(_PIN, _V316, pin_a_tail, "A driver pins page 4"),
         "a split for all": Show(_SPLIT, _V316, split_for_all, "B makes one small page read-only"),
-        "the same in the RFC": Show(_SPLIT, start="B makes one small page read-only"),
-        "at full size": Show(_SPLIT, _FULL, start="B makes one small page read-only"),
+        "the same in the RFC": Show(_SPLIT, step="B makes one small page read-only"),
+        "at full size": Show(_SPLIT, _FULL, step="B makes one small page read-only"),
     },
     tasks=_TASKS,
     figures={

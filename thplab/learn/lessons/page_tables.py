@@ -214,9 +214,9 @@ _FULL = Setup(geometry="X86_64")
 lesson = Lesson(
     "01_page_tables_and_the_fault",
     shows={
-        "a small page": Show(_SMALL, questions=small_page, start="A writes one byte"),
-        "a huge page": Show(_HUGE, questions=huge_page, start="A writes one byte"),
-        "at full size": Show(_HUGE, _FULL, start="A writes one byte"),
+        "a small page": Show(_SMALL, questions=small_page, step="A writes one byte"),
+        "a huge page": Show(_HUGE, questions=huge_page, step="A writes one byte"),
+        "at full size": Show(_HUGE, _FULL, step="A writes one byte"),
         "no block": Show(_NO_BLOCK, _LITTLE, no_block, "A writes in region S"),
         "the zero page": Show("zero_page", questions=zero_page),
     },

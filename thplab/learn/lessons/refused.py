@@ -270,7 +270,7 @@ _TO_BE_SPLIT = "The page is to be split"
 lesson = Lesson(
     "05_when_the_split_fails",
     shows={
-        "three attempts": Show(_THREE_ATTEMPTS, questions=three_attempts, start="A driver pins a tail"),
+        "three attempts": Show(_THREE_ATTEMPTS, questions=three_attempts, step="A driver pins a tail"),
         "a pin between the two looks": Show(_SHARED, Setup(), too_late, _TO_BE_SPLIT, ("split", "references but our own", _PIN)),
         "three attempts at full size": Show(_THREE_ATTEMPTS, Setup(geometry="X86_64"), three_attempts, "A driver pins a tail"),
         "frozen": Show(_SHARED, _V45, frozen, _TO_BE_SPLIT),

@@ -266,9 +266,9 @@ _FULL_SIZE, _NO_MEMORY, _V316 = Setup(geometry="X86_64"), Setup(memory=16), Setu
 lesson = Lesson(
     "03_splitting_one_pmd",
     shows={
-        "three processes": Show(THREE, questions=three_processes, start="B makes one page read-only"),
+        "three processes": Show(THREE, questions=three_processes, step="B makes one page read-only"),
         "no memory": Show(FULL, _NO_MEMORY, no_memory, "A makes one page read-only"),
-        "half moves": Show(MOVED, questions=half_moves, start="mremap moves the first half"),
+        "half moves": Show(MOVED, questions=half_moves, step="mremap moves the first half"),
         "in 3.16": Show(THREE, _V316, in_the_old_kernel, "B makes one page read-only"),
         "full size": Show(THREE, _FULL_SIZE, three_processes, "B makes one page read-only"),
     },

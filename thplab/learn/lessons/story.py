@@ -188,8 +188,8 @@ lesson = Lesson(
     "00_the_whole_story",
     shows={
         "mapped and shared": Show("story", questions=questions),
-        "one mapping is split": Show("story", questions=questions, start="B splits one PMD"),
-        "a pin": Show("story", questions=questions, start="A pin, then swap-out"),
+        "one mapping is split": Show("story", questions=questions, step="B splits one PMD"),
+        "a pin": Show("story", questions=questions, step="A pin, then swap-out"),
         "full size": Show("story", _FULL_SIZE, questions, "B splits one PMD"),
     },
     tasks=_TASKS,

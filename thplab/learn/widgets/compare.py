@@ -42,7 +42,7 @@ class Compare(Stepped, page="bars compare"):
     """How many questions were answered: an answer may be the same as the one before it."""
 
     def __init__(
-        self, scenario: Scenario | str = "story", kernels: Sequence[str | Kernel] = KERNELS, geometry: str = "TOY", step: int = 0
+        self, scenario: Scenario | str = "story", *, kernels: Sequence[str | Kernel] = KERNELS, geometry: str = "TOY", step: int = 0
     ) -> None:
         self._known = known.KERNELS | {kernel.name: kernel for kernel in kernels if isinstance(kernel, Kernel)}
         self.comparison, self._source = _compare(scenario, kernels, geometry), scenario if isinstance(scenario, str) else ""

@@ -36,6 +36,7 @@ class FootprintLab(Widget, page="bars footprint"):
 
     def __init__(
         self,
+        *,
         kernels: Sequence[str] = KERNELS,
         thps: int = 1000,
         unmapped: float = 0.5,

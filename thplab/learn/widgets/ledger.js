@@ -13,7 +13,7 @@ class LedgerView extends View {
       { counter: account.name, holder: "", by: "total", ...account.total }, ...account.rows.map(row => ({ counter: account.name, holder: row.holder, by: row.by, ...row.cell }))]));
     this.open = this.cells.filter(cell => cell.blank);
     this.current = this.open[0] ?? null;
-    this.restart(model.get("answers"));
+    this.restart(model.get("results"));
     this.root = h("div", { class: "thp-widget thp-accounts", id: this.id, role: "group", "aria-label": "Ledger: who holds what", keydown: event => this.key(event) });
     this.root.append(this.buildHead(), this.buildBody(), this.buildWords());
     el.replaceChildren(this.root);
@@ -23,11 +23,11 @@ class LedgerView extends View {
     this.layout();
   }
 
-  // What was tried so far; `answers` as Python has it.
-  restart(answers) {
+  // What was tried so far; `results` as Python has it.
+  restart(results) {
     this.open.forEach((cell, i) => {
-      cell.tries = [...(answers[i]?.tries ?? [])];
-      cell.hints = answers[i]?.hints ?? 0;
+      cell.tries = [...(results[i]?.tries ?? [])];
+      cell.hints = results[i]?.hints ?? 0;
     });
   }
 
@@ -148,7 +148,7 @@ class LedgerView extends View {
 
   // The word to Python.
   publish() {
-    this.model.set("answers", this.open.map(cell => ({
+    this.model.set("results", this.open.map(cell => ({
       counter: cell.counter, holder: cell.holder, tries: [...cell.tries], hints: cell.hints, right: this.scores(cell),
       ...(this.isDone(cell) ? { actual: cell.actual } : {}),
     })));

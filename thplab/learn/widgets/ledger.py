@@ -7,6 +7,8 @@ from typing import Any
 import traitlets
 
 from thplab.errors import BadInput
+from thplab.kernel.kernels import DEFAULT
+from thplab.kernel.policies import Kernel
 from thplab.learn.widgets.ledger_payload import GAPS, cells_of, payload
 from thplab.learn.widgets.page import pack
 from thplab.learn.widgets.payload import geometry_text, kernel_text
@@ -14,44 +16,45 @@ from thplab.learn.widgets.prediction import find_frame
 from thplab.learn.widgets.walker import carried_out
 from thplab.learn.widgets.widget import Widget
 from thplab.machine.trace import Frame, Setup, Trace
+from thplab.scenario import Scenario
 
 
 class Ledger(Widget, page="ledger"):
     """The table of every reference and mapping at a frame of a trace, with its holder, below the picture of the state.
 
-    `trace_or_scenario` is a trace, which brings its own machine, or what thplab.scenario.load takes, carried out on `kernel` and
-    `geometry`. `at` is the frame: a number, a phase's title or a step's text; left out, where the trace stands, the end of a scenario.
+    `scenario` is a trace, which brings its own machine, or what thplab.scenario.load takes, or a Scenario, carried out on `kernel`
+    and `geometry`. `step` is the frame: a number, a phase's title or a step's text; left out, where the trace stands, the end of a
+    scenario.
     `gaps` is "none" (all is filled in), "some" (cells that `seed` chooses are blank) or "all". What is blank can be told from the
     entries and pins in the picture; its counters are covered until all cells are filled. The answers come from the state.
     Raises BadInput for a scenario, frame or kind of gaps that makes no sense, and NoEngine if no picture can be drawn.
     """
 
-    traits_in_html = ("answers",)
+    traits_in_html = ("results",)
 
-    answers: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
+    results: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
     """For each blank cell, once something was tried or asked: `counter`, `holder` ("" for a total), the texts tried, how many hints were
     shown, and `right`: whether the first try was right, and came without a hint. An `actual` is there once the cell is filled."""
 
     def __init__(
         self,
-        trace_or_scenario: Trace | str,
+        scenario: Trace | Scenario | str,
         *,
-        at: int | str | None = None,
-        gaps: str = "none",
-        kernel: str = "rfc-2014",
+        kernel: str | Kernel = DEFAULT,
         geometry: str = "TOY",
+        step: int | str | None = None,
+        gaps: str = "none",
         seed: int = 0,
     ) -> None:
         if gaps not in GAPS:
             raise BadInput("gaps", f"is {gaps!r}", "one of " + ", ".join(GAPS))
-        given = isinstance(trace_or_scenario, Trace)
-        trace = trace_or_scenario if isinstance(trace_or_scenario, Trace) else carried_out(trace_or_scenario, Setup(kernel, geometry))
-        number = trace.position if at is None else find_frame(trace, at, "at")
+        trace = carried_out(scenario, Setup(kernel, geometry))
+        number = trace.position if step is None else find_frame(trace, step, "step")
         self.frame: Frame = trace[number]
         self._data = payload(self.frame, gaps, seed) | {
             "kernel": kernel_text(trace.setup),
             "geometry": geometry_text(self.frame.state.geometry),
-            "scenario": (trace.scenario.name if given else "") or trace.scenario.line(),
+            "scenario": (trace.scenario.name if trace is scenario else "") or trace.scenario.line(),
         }
         super().__init__(packed=pack(self._data))
 
@@ -63,7 +66,7 @@ class Ledger(Widget, page="ledger"):
     @property
     def right_first_time(self) -> int:
         """How many blank cells were right the first time, without a hint."""
-        return sum(bool(answer["right"]) for answer in self.answers)
+        return sum(bool(result["right"]) for result in self.results)
 
     def _accounts(self) -> list[dict[str, Any]]:
         return [account for group in self._data["groups"] for account in group["accounts"]]

@@ -8,7 +8,9 @@ from typing import Any
 import traitlets
 
 from thplab.errors import BadInput
-from thplab.hardware.geometry import geometry
+from thplab.hardware import geometry as sizes
+from thplab.kernel.kernels import DEFAULT
+from thplab.kernel.policies import Kernel
 from thplab.learn.widgets.page import pack
 from thplab.learn.widgets.payload import geometry_text, kernel_text, ledger_groups, without_style
 from thplab.learn.widgets.question import Family, Question, ends, make
@@ -20,7 +22,7 @@ from thplab.show.diagrams import Cut, page_table_diagram, render
 
 
 class Quiz(Widget, page="quiz"):
-    """Asks `count` questions from the families, one at a time; the same ones for the same `seed`.
+    """Asks `count` questions from the families, about `kernel` and `geometry`, one at a time; the same ones for the same `seed`.
 
     All questions of a set are in the page, so it works without a kernel, but for another set, which is that of the next seed.
     Raises BadInput as make does, and NoEngine if no pictures can be drawn.
@@ -35,8 +37,10 @@ class Quiz(Widget, page="quiz"):
     says = traitlets.Unicode("").tag(sync=True)
     """The answer to what was asked last."""
 
-    def __init__(self, families: Sequence[Family], setup: Setup | None = None, count: int = 5, seed: int = 1) -> None:
-        self._families, self._setup, self._count = tuple(families), setup or Setup(), count
+    def __init__(
+        self, families: Sequence[Family], *, kernel: str | Kernel = DEFAULT, geometry: str = "TOY", count: int = 5, seed: int = 1
+    ) -> None:
+        self._families, self._setup, self._count = tuple(families), Setup(kernel, geometry), count
         self.questions = make(self._families, self._setup, count, seed)
         super().__init__(packed=pack(payload(self.questions)), seed=seed)
         self.on_msg(self._asked)
@@ -82,7 +86,7 @@ def _drawing(before: Frame, end: Frame) -> str:
 
 
 def _question(question: Question, picture: int, before: Frame, end: Frame) -> dict[str, Any]:
-    size = geometry(question.setup.geometry)
+    size = sizes.geometry(question.setup.geometry)
     return {
         "id": question.id,
         "kernel": kernel_text(question.setup),

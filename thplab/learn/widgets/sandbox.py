@@ -17,6 +17,7 @@ from thplab.learn.widgets.sandbox_payload import SandboxPayload
 from thplab.learn.widgets.widget import Widget
 from thplab.machine.branches import Branches, read_share
 from thplab.machine.trace import Setup, Trace
+from thplab.scenario import Scenario
 from thplab.scenario.text import write_operation
 
 if TYPE_CHECKING:
@@ -26,10 +27,10 @@ if TYPE_CHECKING:
 class Sandbox(Widget, page="sandbox"):
     """The learner chooses what is done next: with a form, in the picture, or by going back and doing something else.
 
-    `scenario` is what has been done already: what thplab.scenario.load takes, or a line that the sandbox shared, which names its own
-    machine. `kernel` is a name, or a record of the reader's own. `task` (of thplab.learn.lessons) is asked above it, on its own kernel and
-    geometry, and checked. `mutant` names something that the kernel gets wrong, `swap` a kind of swap device. Raises BadInput for what
-    does not exist, and NoEngine if no pictures can be drawn.
+    `scenario` is what has been done already: what thplab.scenario.load takes, or a Scenario, or a line that the sandbox shared, which
+    names its own machine. `kernel` is a name, or a record of the reader's own; `mutant` names something that it gets wrong, `swap` a
+    kind of swap device. `task` (of thplab.learn.lessons) is asked above it, on its own kernel and geometry, and checked. Raises
+    BadInput for what does not exist, and NoEngine if no pictures can be drawn.
     """
 
     traits_in_html = ("says",)
@@ -41,13 +42,13 @@ class Sandbox(Widget, page="sandbox"):
 
     def __init__(
         self,
-        scenario: str = "",
+        scenario: Scenario | str = "",
+        *,
         kernel: str | Kernel = kernels.DEFAULT,
         geometry: str = "TOY",
-        task: Task | None = None,
-        *,
         mutant: str = "",
         swap: str = "",
+        task: Task | None = None,
     ) -> None:
         if task and (kernel, geometry, mutant, swap) != (kernels.DEFAULT, "TOY", "", ""):
             raise BadInput("task", "brings a machine of its own", "no kernel, geometry, mutant or swap beside it")
@@ -135,8 +136,8 @@ class Sandbox(Widget, page="sandbox"):
             raise BadInput("kernel", f"is {kernel_text(shown)} here", f"{kernel_text(wanted)}, the machine of the task")
         return repr(self._task.attempt("task", self.scenario, self._branches.setup.geometry))
 
-    def _take(self, text: str, setup: Setup) -> None:
-        self._branches = Branches.of(*read_share(text, setup))
+    def _take(self, scenario: Scenario | str, setup: Setup) -> None:
+        self._branches = Branches.of(*(read_share(scenario, setup) if isinstance(scenario, str) else (scenario, setup)))
         self._payload, self._spot = SandboxPayload(self._branches), Spot()
 
     # --- shown ----------------------------------------------------------------------------------------------------------

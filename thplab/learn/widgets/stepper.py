@@ -9,13 +9,15 @@ from typing import Any
 import traitlets
 
 from thplab.errors import BadInput
+from thplab.kernel.kernels import DEFAULT
+from thplab.kernel.policies import Kernel
 from thplab.learn.widgets.live_run import LiveWidget
 from thplab.learn.widgets.page import pack
 from thplab.learn.widgets.payload import payload
 from thplab.learn.widgets.prediction import Prediction, find_frame
-from thplab.learn.widgets.widget import Stepped
-from thplab.machine.trace import Trace, record
-from thplab.scenario import Scenario, load
+from thplab.learn.widgets.widget import Stepped, trace_of
+from thplab.machine.trace import Setup, Trace
+from thplab.scenario import Scenario
 from thplab.study.explore import RaceTrace
 from thplab.study.live import nearest, unable
 from thplab.study.live.request import refuse_unless_portable, refuse_unless_sensible
@@ -25,9 +27,10 @@ from thplab.study.live.support import release
 class Stepper(LiveWidget, Stepped, page="comparison stepper"):
     """Steps through a trace. All frames are in the page: once shown, it works without a kernel, also in an exported page.
 
-    `trace` is a trace, or what thplab.scenario.load takes (a built-in name, a file, operations), recorded on the default machine.
-    `start` is the frame to begin at: a number, a phase's title or a step's text; left out, the trace's position. `all_steps`
-    shows plain reads and locks from the start. `lecture` is for a projector: large, without predictions and without live runs.
+    `scenario` is a trace, which brings its own machine, or what thplab.scenario.load takes (a built-in name, a file, operations),
+    or a Scenario, recorded on `kernel` and `geometry`. `step` is the frame to begin at: a number, a phase's title or a step's text;
+    left out, the trace's position. `all_steps` shows plain reads and locks from the start. `lecture` is for a projector: large,
+    without predictions and without live runs.
     Where a Python kernel runs and the scenario is portable, it can be run on the kernel of this machine.
     Raises BadInput for a scenario, frame or prediction that makes no sense, and NoEngine if no pictures can be drawn.
     """
@@ -41,18 +44,20 @@ class Stepper(LiveWidget, Stepped, page="comparison stepper"):
 
     def __init__(
         self,
-        trace: Trace | str,
+        scenario: Trace | Scenario | str,
         *,
-        lecture: bool = False,
+        kernel: str | Kernel = DEFAULT,
+        geometry: str = "TOY",
+        step: int | str | None = None,
         predictions: Sequence[Prediction] = (),
-        start: int | str | None = None,
         all_steps: bool = False,
+        lecture: bool = False,
     ) -> None:
-        self.trace = record(load(trace)) if isinstance(trace, str) else trace
-        step = self.trace.position if start is None else find_frame(self.trace, start, "start")
+        self.trace = trace_of(scenario, Setup(kernel, geometry))
+        number = self.trace.position if step is None else find_frame(self.trace, step, "step")
         self._data = payload(self.trace, () if lecture else predictions)
         live = {} if lecture or isinstance(self.trace, RaceTrace) else {"kernel": release(), "why": self._not_live()}
-        super().__init__(packed=pack(self._data), step=step, lecture=lecture, all_steps=all_steps, live=live)
+        super().__init__(packed=pack(self._data), step=number, lecture=lecture, all_steps=all_steps, live=live)
         self.on_msg(self._asked)
 
     def _not_live(self) -> str:

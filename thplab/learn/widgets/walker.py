@@ -8,21 +8,23 @@ import traitlets
 
 from thplab.errors import BadInput
 from thplab.hardware.geometry import Geometry
+from thplab.kernel.kernels import DEFAULT
+from thplab.kernel.policies import Kernel
 from thplab.learn.widgets.page import pack
 from thplab.learn.widgets.payload import geometry_text, kernel_text
 from thplab.learn.widgets.walker_payload import payload
-from thplab.learn.widgets.widget import Widget
+from thplab.learn.widgets.widget import Widget, trace_of
 from thplab.machine.state import ProcessState, State
-from thplab.machine.trace import Setup, Trace, record
-from thplab.scenario import load
+from thplab.machine.trace import Setup, Trace
+from thplab.scenario import Scenario
 from thplab.show.describe.walk_text import refused, walk_text
 
 
 class AddressWalker(Widget, page="walker"):
     """Walks the page tables of a state, from an address that the learner chooses. All tables are in the page: it needs no kernel.
 
-    `scenario` is what thplab.scenario.load takes (a built-in name, a file, operations), carried out to its end on `kernel` and
-    `geometry`; or a trace, which brings its own machine and is looked at where it stands, also in the middle of a routine.
+    `scenario` is what thplab.scenario.load takes (a built-in name, a file, operations), or a Scenario, carried out to its end on
+    `kernel` and `geometry`; or a trace, which brings its own machine and is looked at where it stands, also in the middle of a routine.
     `process` and `address` are where the walk begins: left out, the first process, and the first byte of its first VMA.
     Raises BadInput for a scenario that makes no sense, a state without processes, a process that is not there, and a number that is
     no address of a process.
@@ -37,14 +39,14 @@ class AddressWalker(Widget, page="walker"):
 
     def __init__(
         self,
-        scenario: Trace | str = "mmap A; write A 0",
+        scenario: Trace | Scenario | str = "mmap A; write A 0",
         *,
-        kernel: str = "rfc-2014",
+        kernel: str | Kernel = DEFAULT,
         geometry: str = "X86_64",
         process: str | None = None,
         address: int | None = None,
     ) -> None:
-        trace = scenario if isinstance(scenario, Trace) else carried_out(scenario, Setup(kernel, geometry))
+        trace = carried_out(scenario, Setup(kernel, geometry), Setup(geometry="X86_64"))
         self.state: State = trace.frame.state
         mine = _chosen(self.state, process)
         at = (mine.vmas[0].start if mine.vmas else 0) if address is None else address
@@ -67,9 +69,11 @@ class AddressWalker(Widget, page="walker"):
         return "", f"{self.process}, address {self.address:#x}. {walk_text(self.state, self.process, self.address)}"
 
 
-def carried_out(scenario: str, setup: Setup) -> Trace:
-    """The trace of a scenario, at its last frame. Raises BadInput for one that cannot be carried out to its end."""
-    trace = record(load(scenario), setup)
+def carried_out(scenario: Trace | Scenario | str, setup: Setup, usual: Setup | None = None) -> Trace:
+    """As trace_of(); a scenario is at its last frame. Raises BadInput also for one that cannot be carried out to its end."""
+    trace = trace_of(scenario, setup, usual)
+    if trace is scenario:
+        return trace
     if trace.problem:
         raise BadInput("scenario", f"stops {trace.problem}", "operations that make sense one after the other")
     trace.seek(len(trace) - 1)

@@ -9,6 +9,8 @@ import traitlets
 
 from thplab.errors import BadInput
 from thplab.learn.widgets.page import script, standalone, style
+from thplab.machine.trace import Setup, Trace, record
+from thplab.scenario import Scenario, load
 
 
 class Widget(anywidget.AnyWidget):
@@ -51,6 +53,18 @@ class Widget(anywidget.AnyWidget):
             return None
         data, metadata = bundle
         return data | {"text/html": self.html()}, metadata
+
+
+def trace_of(scenario: Trace | Scenario | str, setup: Setup, usual: Setup | None = None) -> Trace:
+    """What a widget shows: the trace that it was given, which brings its own machine, or the scenario, recorded on `setup`.
+
+    Raises BadInput for a scenario that makes no sense, and for a trace beside a machine that is not the `usual` one.
+    """
+    if isinstance(scenario, Trace):
+        if setup != (usual or Setup()):
+            raise BadInput("scenario", "is a trace, which brings a machine of its own", "no kernel or geometry beside it")
+        return scenario
+    return record(load(scenario) if isinstance(scenario, str) else scenario, setup)
 
 
 class Stepped(Widget):
