@@ -11,7 +11,7 @@ from thplab.kernel.system import Pin
 from thplab.machine.state import Array, State
 from thplab.show.diagrams.arrows import HUGE_ZERO_PAGE, MORE_PAGES, MORE_PINS, pin_id
 from thplab.show.diagrams.cells import PAD, SMALL, Cell, Row, Span, more, old_new, table, text_width
-from thplab.show.diagrams.cut import Block
+from thplab.show.diagrams.nodes import Block
 from thplab.show.diagrams.roles import light
 from thplab.show.diagrams.rows import Rows
 from thplab.show.diagrams.view import View

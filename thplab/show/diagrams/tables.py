@@ -7,8 +7,9 @@ import graphviz
 from thplab.hardware.geometry import LEVEL_NAMES
 from thplab.show.diagrams.arrows import HUGE, more_tables_id
 from thplab.show.diagrams.cells import SMALL, Cell, Row, Span, Strip, more, table, table_below
-from thplab.show.diagrams.cut import Cut, Table
+from thplab.show.diagrams.cut import Cut
 from thplab.show.diagrams.entries import entry_spans
+from thplab.show.diagrams.nodes import Table
 from thplab.show.diagrams.places import IN_HAND, LINKED, Place, Stood
 from thplab.show.diagrams.roles import process_role
 from thplab.show.diagrams.rows import Rows
