@@ -32,7 +32,7 @@ test: check chromium
 
 check: $(VENV)/.has-tests
 	$(BIN)/ruff check .
-	$(BIN)/mypy thplab
+	$(BIN)/mypy
 
 chromium:
 	@.ci/chromium

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from thplab.errors import KILLED_BY_SIGBUS, BadInput
 from thplab.kernel import kernels
@@ -29,9 +30,9 @@ def propose(rng: random.Random, pages: int, serial: int) -> Operation:
     proc = rng.choice(PROCESSES)
     start = rng.randrange(pages)
     npages = min(pages - start, rng.choice((1, 1, 1, 2, 3, pages)))
-    where = {"proc": proc, "start": start, "npages": npages}
+    where: dict[str, Any] = {"proc": proc, "start": start, "npages": npages}
     op = rng.choice(OFTEN)
-    fields: dict[str, object] = {
+    fields: dict[str, Any] = {
         "write": {**where, "value": rng.randrange(1, 200)},
         "read": where,
         "fill": {**where, "pattern": rng.choice(("unique", "same", "zero"))},
@@ -53,7 +54,7 @@ def propose(rng: random.Random, pages: int, serial: int) -> Operation:
         "khugepaged_scan": {"scans": 0},
         "migrate": {"proc": proc, "start": start},
     }[op]
-    return Operation(op, fields)  # type: ignore[arg-type]
+    return Operation(op, fields)
 
 
 def operations(seed: int, machine: Machine, thps: int = 2, count: int = 14) -> Iterator[Operation]:
@@ -172,7 +173,7 @@ class Model:
         self._unmap(proc, [old for old, _ in pairs])
 
     @staticmethod
-    def _stored(op: Operation, f: dict[str, object], i: int) -> int:
+    def _stored(op: Operation, f: Mapping[str, object], i: int) -> int:
         if op.op == "write":
             return int(str(f["value"]))
         return {"zero": 0, "same": 0x77, "unique": -1}[str(f["pattern"])]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -165,7 +165,7 @@ def test_every_slider_and_the_arrow_keys(footprint: Locator) -> None:
     moved = {"huge pages": "50", "processes that map each": "3", "of them unmap": "2", "pinned": "0.1", "zero-filled": "0.5"}
     for label, value in moved.items():
         footprint.get_by_label(label, exact=True).fill(value)
-    wanted = {"thps": 50, "pattern": "front", "sharing": 3, "unmapping": 2, "pinned": 0.1, "zero_filled": 0.5}
+    wanted: dict[str, float | str] = {"thps": 50, "pattern": "front", "sharing": 3, "unmapping": 2, "pinned": 0.1, "zero_filled": 0.5}
     expect(footprint).to_have_attribute("data-answered", values(unmapped=0.8, pressure=1, **wanted))
     footprint.get_by_label("huge pages").focus()
     footprint.page.keyboard.press("ArrowRight")
@@ -208,7 +208,7 @@ PLACES = """(root, styles) => {
 }"""
 
 
-SHOWN = {
+SHOWN: dict[type[Widget], Callable[[], Widget]] = {
     Stepper: lambda: Stepper("cow"),
     Compare: lambda: Compare("cow", kernels=("v4.5", "v6.18")),
     FootprintLab: lambda: FootprintLab(thps=20),

@@ -64,7 +64,8 @@ def test_a_kernel_of_the_readers_own_can_be_chosen_again() -> None:
 
 def test_its_bars_add_up_to_the_totals() -> None:
     widget = Compare(SCENARIO, kernels=THREE)
-    frames, totals = unpacked(widget.packed)["frames"], {row.name: row.values for row in widget.comparison.totals if row.group == COSTS}
+    frames = unpacked(widget.packed)["frames"]
+    totals: dict[str, Any] = {row.name: row.values for row in widget.comparison.totals if row.group == COSTS}
     for kind in range(4):
         now = [frame["costs"][kind][1] for frame in frames[1:]]
         assert [sum(column) for column in zip(*now, strict=True)] == frames[-1]["costs"][kind][2]

@@ -197,7 +197,7 @@ def test_under_the_rfc_two_states_have_equal_counters_and_only_one_has_a_pmd() -
     assert one.system.scheme.pmd_mapped(one.system.frames, a) is None
 
 
-OTHERS = [(kernel, 1, {}) for kernel in KERNELS if kernel != "rfc-2014"]
+OTHERS: list[tuple[str, int, dict[str, int]]] = [(kernel, 1, {}) for kernel in KERNELS if kernel != "rfc-2014"]
 
 
 @pytest.mark.parametrize(("kernel", "steps", "locks"), [("rfc-2014", 5, {"anon_vma_lock": 1}), *OTHERS])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 
 import pytest
 from pictures import GEOMETRIES, NS, Picture, after, box_of, last_of, story
@@ -89,8 +90,14 @@ def test_text_is_escaped() -> None:
 def test_render_lays_equal_sources_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     module = sys.modules["thplab.show.diagrams.engine"]
-    real = module._pygraphviz if engine() == "pygraphviz" else module._dot
-    monkeypatch.setattr(module, real.__name__, lambda sources: seen.extend(sources) or real(sources))
+    name = "_pygraphviz" if engine() == "pygraphviz" else "_dot"
+    real: Callable[[Sequence[str]], list[str]] = getattr(module, name)
+
+    def watched(sources: Sequence[str]) -> list[str]:
+        seen.extend(sources)
+        return real(sources)
+
+    monkeypatch.setattr(module, name, watched)
     one, other = "digraph { a }", "digraph { b }"
     drawn = render([one, other, one])
     assert seen == [one, other] and drawn[0] == drawn[2] != drawn[1]

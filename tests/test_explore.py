@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from random_scenarios import operations
@@ -90,7 +91,8 @@ def test_the_explored_routine_is_the_one_that_runs_everywhere() -> None:
             next(routine)
         except StopIteration:
             break
-        names += [where[0] for where in position(routine)]  # type: ignore[union-attr, attr-defined]
+        places: Any = position(routine)
+        names += [place[0] for place in places]
     assert "split_huge_page_compound_lock" in names
 
 

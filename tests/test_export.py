@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from labserver import page, write_notebook
@@ -36,7 +37,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "from thplab.learn.widgets import Stepper\nStepper('story', lecture=True)",
         "print(6 * 7)",
     ]
-    widgets = {"application/vnd.jupyter.widget-state+json": {"state": {}}}
+    widgets: dict[str, Any] = {"application/vnd.jupyter.widget-state+json": {"state": {}}}
     notebook = write_notebook(folder / "notebooks" / "one.ipynb", *cells, widgets=widgets)
     before = notebook.read_bytes()
     output = export(notebook, folder / "one.html")

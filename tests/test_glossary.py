@@ -17,7 +17,7 @@ LINK = re.compile(r"\[((?:[^\[\]]|\[[^\]]*\])+)\]\(glossary\.ipynb#([^()\s]*(?:\
 
 
 def markdown(path: Path) -> list[str]:
-    notebook = nbformat.read(path, 4)  # type: ignore[no-untyped-call]
+    notebook = nbformat.read(path, 4)
     return [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
 
 

@@ -53,9 +53,10 @@ def test_the_numbers_are_what_the_scheme_expects_of_the_page_tables(kernel: str,
         totals = {a["name"]: number(a["total"]) for a in group(widget, f"compound page {head:#x}")}
         assert totals[f"head {state.kernel.refcount_name}"] == expected.refcount[0]
         assert totals["head mapcount"] == expected.mapcount[0] + 1
-        for account in ledger(state, head):
-            if account.column == "mapcount" and account.first > head:
-                assert {int(raw) + 1 for raw in expected.mapcount[account.first - head : account.last - head + 1]} == {totals[account.name]}
+        for counted in ledger(state, head):
+            if counted.column == "mapcount" and counted.first > head:
+                raw = expected.mapcount[counted.first - head : counted.last - head + 1]
+                assert {int(value) + 1 for value in raw} == {totals[counted.name]}
         for counter in state.kernel.head_counters:
             if counter.column in expected.head and f"head {counter.name}" in totals:
                 assert totals[f"head {counter.name}"] == counter.logical(expected.head[counter.column])

@@ -21,7 +21,7 @@ every_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: les
 
 
 def cells(path: Path) -> list[nbformat.NotebookNode]:
-    found: list[nbformat.NotebookNode] = nbformat.read(path, 4).cells  # type: ignore[no-untyped-call]
+    found: list[nbformat.NotebookNode] = nbformat.read(path, 4).cells
     return found
 
 

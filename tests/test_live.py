@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -306,7 +306,8 @@ def test_a_disagreement_is_found_live_and_shrunk(agent: Agent, monkeypatch: pyte
 @pytest.mark.parametrize("line", ["mmap A; munmap A 5000 10", "mmap A; write Z 0"])
 def test_what_makes_no_sense_is_never_performed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str) -> None:
     class Idle(contextlib.nullcontext[Any]):
-        io_uring, unseen = "", {}
+        io_uring = ""
+        unseen: ClassVar[dict[str, str]] = {}
 
         def __enter__(self) -> Any:
             return self

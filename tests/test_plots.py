@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
 from thplab.errors import BadInput
 from thplab.kernel.kernels import KERNELS
@@ -17,12 +20,21 @@ from thplab.study.footprint import population, project
 STORY = "mmap A; fill A 0 1thp; fork A B; mprotect B 1/2thp 1 r; split A 0"
 
 
+def numbers(data: Any) -> list[float]:
+    return [float(number) for number in data]
+
+
+def widths(axes: Axes) -> list[float]:
+    """How long the bars of a plot are."""
+    return [bar.get_width() for bar in axes.patches if isinstance(bar, Rectangle)]
+
+
 def test_a_footprint_has_a_line_for_each_kernel_and_the_numbers_of_the_projection() -> None:
     plot = plots.footprint(("v3.16", "rfc-2014", "v4.5"), pressure=1.0, thps=20)
     (axes,) = plot.figure.axes
-    lines = {line.get_label(): list(line.get_ydata()) for line in axes.lines}
+    lines = {line.get_label(): numbers(line.get_ydata()) for line in axes.lines}
     assert lines.keys() == {"mapped", "v3.16, v4.5", "rfc-2014"}  # memory runs short: two of them agree
-    for number, percent in enumerate(axes.lines[0].get_xdata()):
+    for number, percent in enumerate(numbers(axes.lines[0].get_xdata())):
         answers = {kernel: project(kernel, population(20, percent / 100), 1.0) for kernel in ("v3.16", "rfc-2014")}
         assert lines["rfc-2014"][number] == answers["rfc-2014"].held / (1 << 20)
         assert lines["v3.16, v4.5"][number] == answers["v3.16"].held / (1 << 20)
@@ -47,8 +59,8 @@ def test_without_pressure_the_queue_holds_what_it_has() -> None:
 def test_costs_are_those_of_the_comparison() -> None:
     kernels = ("rfc-2014", "v6.18")
     plot, comparison = plots.costs(STORY, kernels), compare(STORY, kernels)
-    panels = {axes.get_title(): [bar.get_width() for bar in axes.patches] for axes in plot.figure.axes}
-    rows = {row.name: row.values for row in comparison.totals if row.group == COSTS}
+    panels = {axes.get_title(): widths(axes) for axes in plot.figure.axes}
+    rows: dict[str, Any] = {row.name: row.values for row in comparison.totals if row.group == COSTS}
     atomic = [a + b for a, b in zip(rows["RMW of counters"], rows["RMW of lock bits"], strict=True)]
     assert panels["atomic operations"] == atomic and panels["TLB flushes"] == list(rows["TLB flushes"])
     named = {"RMW of counters", "RMW of lock bits", "TLB flushes", "interrupts off"}
@@ -61,7 +73,7 @@ def test_costs_of_one_operation() -> None:
     kernels = ("rfc-2014", "v6.18")
     plot, compared = plots.costs(STORY, kernels, operation=4), compare(STORY, kernels).operations[3]
     flushes = next(axes for axes in plot.figure.axes if axes.get_title() == "TLB flushes")
-    assert [bar.get_width() for bar in flushes.patches] == list(compared.row("TLB flushes").values)
+    assert widths(flushes) == list(compared.row("TLB flushes").values)
     assert "mprotect(B, page 4, r)" in plot.title and plot.table != plots.costs(STORY, kernels).table
 
 
@@ -70,8 +82,8 @@ def test_memory_held_is_drawn_beside_what_is_mapped() -> None:
     answers = [project(kernel, question) for kernel in ("v3.16", "rfc-2014")]
     plot = plots.held(answers, 40 * 2**20)
     (axes,) = plot.figure.axes
-    assert [bar.get_width() for bar in axes.patches] == [20.0, 40.0] and axes.get_xlim() == (0, 40)
-    assert [set(line.get_xdata()) for line in axes.lines] == [{20.0}, {20.0}]
+    assert widths(axes) == [20.0, 40.0] and axes.get_xlim() == (0, 40)
+    assert [set(numbers(line.get_xdata())) for line in axes.lines] == [{20.0}, {20.0}]
     assert "rfc-2014 holds 40.0 MiB of 20.0 MiB mapped" in plot.text and plot.table[2][:3] == ("rfc-2014", "20.0", "40.0")
 
 

@@ -206,25 +206,27 @@ def test_a_set_is_the_same_for_the_same_seed_and_has_no_question_twice() -> None
 
 def test_a_set_that_cannot_be_made() -> None:
     chosen = [family("head_refcount")]
-    for wrong, match in (
+    cases: tuple[tuple[Callable[[], object], str], ...] = (
         (lambda: make([]), "families are none"),
         (lambda: make(chosen, count=0), "count is 0"),
         (lambda: make([family("pmd_splits")], Setup("v3.16")), "which has no event thp_split_pmd"),
         (lambda: make(chosen, Setup("v9")), "'v9' is unknown"),
         (lambda: make([lambda rng, setup: Question("mmap A", setup, "?", 1)], count=2), "count is 2; expected at most 1"),
-    ):
+    )
+    for wrong, match in cases:
         with pytest.raises(BadInput, match=match):
             wrong()
 
 
 def test_a_question_that_makes_no_sense() -> None:
-    for wrong, match in (
+    cases: tuple[tuple[Callable[[], object], str], ...] = (
         (lambda: Question("mmap A", Setup(), "?", 1, (1, 2, 1)), "answers are"),
         (lambda: Question("mmap A", Setup(), "?", 1, (2, 3)), "answers are"),
         (lambda: Question("mmap A", Setup(), "?", "A"), "answers are missing"),
         (lambda: Question("mmap A", Setup(), "?", 1, slips={1: "no"}), "slips hold 1"),
         (lambda: Question("mmap A", Setup(), "?", 1, (1, 2), slips={3: "no"}), "slips hold 3"),
-    ):
+    )
+    for wrong, match in cases:
         with pytest.raises(BadInput, match=match):
             wrong()
 

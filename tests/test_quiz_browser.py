@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from labserver import CONTRASTS, LONG, Server, assert_told, open_alone, open_and_run, page, write_notebook
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import FloatRect, Locator, Page, expect
 
 from thplab.errors import BadInput
 from thplab.learn.lessons.questions import freed_by_munmap, head_refcount, mapped_by_pmd, pmd_splits, split_result
@@ -64,7 +64,7 @@ def wrong(question: Question) -> tuple[int | str, str]:
     return next(iter(question.slips.items()))
 
 
-def place(quiz: Locator) -> list[dict[str, float] | None]:
+def place(quiz: Locator) -> list[FloatRect | None]:
     """Where everything stands that must not move."""
     return [quiz.page.locator(where).bounding_box() for where in (".thp-bar", ".thp-ask", ".thp-picture", ".thp-ledger", "body > p")]
 

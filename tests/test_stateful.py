@@ -6,7 +6,7 @@ the bookkeeping. `OneKernel` carries out whatever the vocabulary holds on one ke
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -241,9 +241,9 @@ class OneKernel(RuleBasedStateMachine):
         yield from [Operation("unpin", {"pin": name}) for name in tuple(self.machine.system.pins)]
 
 
-def bounded(examples: int) -> settings:
+def run(machine: Callable[[], RuleBasedStateMachine], examples: int) -> None:
     """The same runs every time, and few of them: the random scenarios of tests/test_invariants.py are for breadth."""
-    return settings(
+    bounded = settings(
         max_examples=examples,
         stateful_step_count=20,
         derandomize=True,
@@ -251,13 +251,14 @@ def bounded(examples: int) -> settings:
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
+    run_state_machine_as_test(machine, settings=bounded)  # type: ignore[arg-type]  # it takes what makes one, too
 
 
 @GEOMETRY
 def test_what_a_process_sees_depends_on_no_kernel(geometry: str, examples: int) -> None:
-    run_state_machine_as_test(partial(LockStep, geometry), settings=bounded(examples))
+    run(partial(LockStep, geometry), examples)
 
 
 @GEOMETRY
 def test_every_kernel_keeps_its_invariants_whatever_it_is_asked(geometry: str, examples: int) -> None:
-    run_state_machine_as_test(partial(OneKernel, geometry), settings=bounded(4 * examples))
+    run(partial(OneKernel, geometry), 4 * examples)

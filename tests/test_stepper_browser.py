@@ -334,7 +334,8 @@ BOXES = """() => {
 
 
 def test_nothing_moves_but_what_the_kernel_moved(pg: Page, story: Locator, shown: list[int]) -> None:
-    before, places = pg.evaluate(SCROLLED), {}
+    before = pg.evaluate(SCROLLED)
+    places: dict[str, list[int]] = {}
     for number in shown:
         at(story, number)
         for id, box in pg.evaluate(BOXES):

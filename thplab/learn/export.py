@@ -137,21 +137,21 @@ def _linked(page: str, names: set[str]) -> str:
 
 def _index(paths: list[Path]) -> nbformat.NotebookNode:
     """A notebook that names the others: a heading, the beginning and the first picture of each."""
-    cells = [new_markdown_cell("# thplab: the series\n\nEach page works on its own and without a network.")]  # type: ignore[no-untyped-call]
+    cells = [new_markdown_cell("# thplab: the series\n\nEach page works on its own and without a network.")]
     for path in paths:
         texts = [cell.source for cell in _read(path).cells if cell.cell_type == "markdown"]
         first = texts[0] if texts else ""
         title = _TITLE.search(first)
         found = [_ABOUT.search(first), _SHOWN.search("\n".join(texts))]
         heading = f"## [{title[1] if title else path.stem}]({path.name})"
-        cells.append(new_markdown_cell("\n\n".join([heading, *(match[0] for match in found if match)])))  # type: ignore[no-untyped-call]
-    index: nbformat.NotebookNode = new_notebook(cells=cells)  # type: ignore[no-untyped-call]
+        cells.append(new_markdown_cell("\n\n".join([heading, *(match[0] for match in found if match)])))
+    index: nbformat.NotebookNode = new_notebook(cells=cells)
     return index
 
 
 def _read(path: Path) -> nbformat.NotebookNode:
     try:
-        notebook: nbformat.NotebookNode = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+        notebook: nbformat.NotebookNode = nbformat.read(path, as_version=4)
         return notebook
     except (OSError, ValueError, AttributeError, nbformat.ValidationError, nbformat.reader.NotJSONError) as error:
         raise BadInput("notebook_path", f"{str(path)!r} cannot be read ({error})", "a notebook, .ipynb") from None
