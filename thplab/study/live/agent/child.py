@@ -85,10 +85,14 @@ class Child:
         return {"ret": getattr(self, op["op"])(op, address, op["npages"] * PAGE)}
 
     def mmap(self, op: Op) -> Answer:
-        base = libc.map_region(op["thps"])
+        base = self.place(op["thps"])
         self.regions[op["region"]] = base
         worked = op["advise"] == "none" or libc.madvise(base, op["thps"] * HUGE * PAGE, "hugepage")
         return {"ret": worked if isinstance(worked, str) else 0, "base": base}
+
+    def place(self, huge_pages: int) -> int:
+        """Map a new region somewhere: its address. Raises OSError."""
+        return libc.map_region(huge_pages)
 
     def write(self, op: Op, address: int, size: int) -> int | str:
         for page in range(reachable := _reachable(address, size, "w")):
@@ -195,7 +199,7 @@ def _keep_only(line: int) -> None:
                 os.close(file)
 
 
-def start(agent: int) -> tuple[int, socket.socket]:
+def start(agent: int, child: type[Child] = Child) -> tuple[int, socket.socket]:
     """Fork the first process of a scenario from the agent: its pid and the agent's end of the line to it."""
     ours, theirs = socket.socketpair()
     pid = os.fork()
@@ -205,6 +209,6 @@ def start(agent: int) -> tuple[int, socket.socket]:
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         _keep_only(theirs.fileno())
-        Child(theirs, agent).run()
+        child(theirs, agent).run()
     finally:
         os._exit(1)

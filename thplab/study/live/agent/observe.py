@@ -11,16 +11,17 @@ import fcntl
 import itertools
 import os
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .libc import HUGE, PAGE
+from .processes import Regions
 
 EVENTS = ("thp_", "pswp", "pglazyfree", "cow_ksm")
 """Beginnings of the names of /proc/vmstat that are recorded."""
 STATS = Path("/sys/kernel/mm/transparent_hugepage/hugepages-2048kB/stats")
-_SMAPS = {"Rss:": "rss", "Pss:": "pss", "AnonHugePages:": "anonhuge", "Swap:": "swap", "LazyFree:": "lazyfree", "KSM:": "ksm"}
+SMAPS = {"Rss:": "rss", "Pss:": "pss", "AnonHugePages:": "anonhuge", "Swap:": "swap", "LazyFree:": "lazyfree", "KSM:": "ksm"}
 
 # Bits of /proc/kpageflags and of /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst).
 _BUDDY, _HEAD, _TAIL, _NOPAGE, _KSM, _THP, _ZERO = 10, 15, 16, 20, 21, 22, 24
@@ -29,14 +30,12 @@ _PAGEMAP_SCAN = 3 << 30 | 96 << 16 | ord("f") << 8 | 16
 _IS_PFNZERO, _IS_HUGE = 1 << 5, 1 << 6
 
 Run = list[Any]
-Regions = dict[str, dict[str, tuple[int, int]]]
-"""Process -> region -> its address and its number of pages."""
 
 
-def counters() -> dict[str, dict[str, int]]:
+def counters(events: tuple[str, ...] = EVENTS) -> dict[str, dict[str, int]]:
     """The counters of the system: `ev` from /proc/vmstat, `sz` for huge pages of 2 MiB where the kernel has them."""
     with open("/proc/vmstat") as file:
-        pairs = (line.split() for line in file if line.startswith(EVENTS))
+        pairs = (line.split() for line in file if line.startswith(events))
         found = {"ev": {name: int(value) for name, value in pairs}}
     if STATS.is_dir():
         found["sz"] = {path.name: int(path.read_text()) for path in STATS.iterdir()}
@@ -87,7 +86,7 @@ class Observer:
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 for region, (base, pages) in sorted(regions[process].items()):
                     runs = self._pages(pids[process], base, pages, seen, now)
-                    found[region] = {**_smaps(pids[process], base, pages), "runs": runs}
+                    found[region] = {**smaps(pids[process], base, pages), "runs": runs}
                 processes[process] = found
         return {"proc": processes, "frames": self._frames(seen, now)}
 
@@ -241,9 +240,9 @@ def _frame_runs(pages: Iterable[tuple[int, str, int]]) -> list[Run]:
     return runs
 
 
-def _smaps(pid: int, base: int, pages: int) -> dict[str, int]:
+def smaps(pid: int, base: int, pages: int, names: Mapping[str, str] = SMAPS) -> dict[str, int]:
     """The figures of smaps in kB, summed over the VMAs of a region, and the number of these."""
-    figures = {"vmas": 0} | dict.fromkeys(_SMAPS.values(), 0)
+    figures = {"vmas": 0} | dict.fromkeys(names.values(), 0)
     inside = False
     with open(f"/proc/{pid}/smaps") as file:
         for line in file:
@@ -255,6 +254,6 @@ def _smaps(pid: int, base: int, pages: int) -> dict[str, int]:
                 figures["vmas"] += inside
             elif inside:
                 name, value = line.split()[:2]
-                if name in _SMAPS:
-                    figures[_SMAPS[name]] += int(value)
+                if name in names:
+                    figures[names[name]] += int(value)
     return figures
