@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from functools import wraps
-from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
+from functools import update_wrapper
+from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from thplab.errors import Deadlock
 
@@ -24,7 +24,6 @@ class Step(NamedTuple):
     why: str = ""
 
 
-
 class HasVariants(Protocol):
     """A system, in so far as the step protocol knows it: `variants` replaces routines by name."""
 
@@ -37,16 +36,27 @@ T = TypeVar("T")
 Routine = Generator[Step, None, T]
 """A kernel routine in progress: yields steps, returns what the kernel's function returns."""
 
+ROUTINES: dict[str, routine[Any, ..., Any]] = {}
+"""All routines of the modules that are loaded, by name."""
 
-def routine(right: Callable[Concatenate[S, P], Routine[T]]) -> Callable[Concatenate[S, P], Routine[T]]:
-    """Mark a kernel routine. A system may run a variant of it instead, by name: that is how mutants are put in."""
 
-    @wraps(right)
-    def call(system: S, /, *args: P.args, **kwargs: P.kwargs) -> Routine[T]:
-        variant: Callable[Concatenate[S, P], Routine[T]] = system.variants.get(right.__name__, right)
-        return variant(system, *args, **kwargs)
+class routine(Generic[S, P, T]):  # noqa: N801, a decorator
+    """Marks a kernel routine. A system may run a variant of it instead, by name: that is how mutants are put in.
 
-    return call
+    `right` is the routine as it is written, whatever the system runs in its place.
+    """
+
+    def __init__(self, right: Callable[Concatenate[S, P], Routine[T]]) -> None:
+        self.right = right
+        self.key = right.__name__
+        update_wrapper(self, right)
+        if self.key in ROUTINES:
+            raise TypeError(f"two routines are called {self.key}")
+        ROUTINES[self.key] = self
+
+    def __call__(self, system: S, /, *args: P.args, **kwargs: P.kwargs) -> Routine[T]:
+        run: Callable[Concatenate[S, P], Routine[T]] = system.variants.get(self.key, self.right)
+        return run(system, *args, **kwargs)
 
 
 def read(text: str, why: str = "") -> Step:

@@ -332,16 +332,22 @@ def pins_the_tail(system: System, table: int, index: int, entry: int, pages: sli
 
 
 def forgets_that_it_has_pinned(
-    system: System, mm: AddressSpace, start: int, end: int, pin: Pin, write: bool, touch: bool = True
+    system: System,
+    mm: AddressSpace,
+    start: int,
+    end: int,
+    pin: Pin,
+    write: bool,
+    touch: bool = True,
+    fast: bool = True,
+    split: bool = False,
 ) -> Routine[int]:
     """get_user_pages that leaves no note in the mm for a fork to find."""
-    right = get_user_pages.__wrapped__  # type: ignore[attr-defined]
-    result: int = yield from right(system, mm, start, end, pin, write, touch)
+    result = yield from get_user_pages.right(system, mm, start, end, pin, write, touch, fast, split)
     mm.has_pinned = False
     return result
 
 
 def forgets_the_pincount(system: System, pages: tuple[int, ...], foll_pin: bool = False) -> Routine[None]:
     """put_user_pages that drops the references of a FOLL_PIN pin, but not the pin itself."""
-    right = put_user_pages.__wrapped__  # type: ignore[attr-defined]
-    yield from right(system, pages, foll_pin and not system.frames.is_compound(pages[0]))
+    yield from put_user_pages.right(system, pages, foll_pin and not system.frames.is_compound(pages[0]))

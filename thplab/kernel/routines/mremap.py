@@ -229,8 +229,7 @@ def move_ptes(system: System, old_table: int, old_index: int, new_table: int, ne
 
 def counts_the_moved_mapping(system: System, old_table: int, old_index: int, new_table: int, new_index: int, length: int) -> Routine[None]:
     """move_ptes that counts a mapping at the new place, as if it were one more."""
-    right = move_ptes.__wrapped__  # type: ignore[attr-defined]
-    yield from right(system, old_table, old_index, new_table, new_index, length)
+    yield from move_ptes.right(system, old_table, old_index, new_table, new_index, length)
     last = new_index + length // system.geometry.page_size
     runs = tuple(run for run in system.tables.runs(new_table, new_index, last) if run.kind == "page")
     for run in runs:

@@ -181,8 +181,7 @@ def change_pte_range(system: System, vma: Vma, pte_table: int, low: int, high: i
 
 def grants_what_the_vma_grants(system: System, vma: Vma, pmd_table: int, index: int) -> Routine[bool]:
     """change_huge_pmd that makes the PMD writable as soon as the VMA is, whoever else maps the page."""
-    right = change_huge_pmd.__wrapped__  # type: ignore[attr-defined]
-    huge: bool = yield from right(system, vma, pmd_table, index)
+    huge = yield from change_huge_pmd.right(system, vma, pmd_table, index)
     if huge and vma.prot & pt.PROT_WRITE:
         system.tables.set(pmd_table, index, pt.mkwrite(system.tables.get(pmd_table, index)))
         yield change("PMD: writable, as the VMA is")

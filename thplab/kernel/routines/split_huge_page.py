@@ -170,7 +170,7 @@ def splits_the_first_pmd_only(system: System, anon_vma: AnonVma, page: int) -> R
     yield from split_huge_pmd(system, vma, max(address, vma.start), page=page)
 
 
-def split_huge_page_naive(system: System, page: int, to_list: PageList | None = None) -> Routine[int]:
+def split_huge_page_naive(system: System, page: int, to_list: PageList | None = None, kept: int | None = None) -> Routine[int]:
     """The split that checks and then trusts the answer: nothing keeps the references from changing in between.
 
     docs/KERNEL.md 6.4 tells how it loses a page. For a page that is mapped by PTEs only.
@@ -179,5 +179,7 @@ def split_huge_page_naive(system: System, page: int, to_list: PageList | None = 
     if error:
         return error
     yield from split_refcount(system, page, to_list)
-    yield from system.scheme.put_pages(system, slice(page + 1, page + system.geometry.nr))
+    others = other_subpages(system, page, kept)
+    for part in others:
+        yield from system.scheme.put_pages(system, part)
     return 0

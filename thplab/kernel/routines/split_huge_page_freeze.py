@@ -314,5 +314,4 @@ def thaws_the_first_vma_only(system: System, vma: Vma, pte_table: int, low: int,
     if vma is not system.anon_vmas[int(system.frames.mapping[page])].vmas[0]:
         yield read(f"the migration entries of {vma.mm.name} stay")
         return
-    right = unfreeze_ptes.__wrapped__  # type: ignore[attr-defined]
-    yield from right(system, vma, pte_table, low, high, page, map_unused)
+    yield from unfreeze_ptes.right(system, vma, pte_table, low, high, page, map_unused)

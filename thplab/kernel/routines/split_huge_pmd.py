@@ -187,22 +187,19 @@ def splits_every_pmd(system: System, vma: Vma, address: int, freeze: bool = Fals
     found = pmd_at(system, vma.mm, address)
     head = pt.pte_pfn(found[2]) if found and pt.pmd_trans_huge(found[2]) else 0
     others = system.anon_vmas[int(system.frames.mapping[head])].vmas if head and head != system.huge_zero_page else [vma]
-    right = split_huge_pmd.__wrapped__  # type: ignore[attr-defined]
     every = tuple(others)
     for other in every:
-        yield from right(system, other, address, freeze, page)
+        yield from split_huge_pmd.right(system, other, address, freeze, page)
     return True
 
 
 def fills_writable_ptes(system: System, pgtable: int, page: int, pmd: int) -> Routine[None]:
     """fill_ptes that gives the PTEs the right to write, which the PMD may not have had."""
-    right = fill_ptes.__wrapped__  # type: ignore[attr-defined]
-    yield from right(system, pgtable, page, pt.mkwrite(pmd))
+    yield from fill_ptes.right(system, pgtable, page, pt.mkwrite(pmd))
 
 
 def counts_a_page_split(system: System, vma: Vma, address: int, freeze: bool = False, page: int | None = None) -> Routine[bool]:
     """split_huge_pmd that counts as if the page itself had been split."""
-    right = split_huge_pmd.__wrapped__  # type: ignore[attr-defined]
     system.count_vm_event("thp_split_page")
-    split: bool = yield from right(system, vma, address, freeze, page)
+    split = yield from split_huge_pmd.right(system, vma, address, freeze, page)
     return split

@@ -184,7 +184,7 @@ def forgets_the_second_entry(system: System, slots: slice) -> Routine[None]:
     """swap_duplicate that counts the first entry of a slot, and no copy of it."""
     assert system.swap is not None, "an entry names its slot"
     if not system.swap.swap_map[slots].any():
-        yield from swap_duplicate.__wrapped__(system, slots)  # type: ignore[attr-defined]
+        yield from swap_duplicate.right(system, slots)
     else:
         yield read(f"{slots_text(slots)}: in use already")
 
@@ -193,7 +193,7 @@ def frees_what_nobody_maps(system: System, pages: slice) -> Routine[None]:
     """free_pages_and_swap_cache that frees a page with its last mapping, whoever else has a reference."""
     frames, head = system.frames, system.frames.compound_head(pages.start)
     unmapped = not system.scheme.total_mapcount(frames, head)
-    yield from free_pages_and_swap_cache.__wrapped__(system, pages)  # type: ignore[attr-defined]
+    yield from free_pages_and_swap_cache.right(system, pages)
     if unmapped and frames.refcount[head]:
         frames.refcount[head] = 0
         yield from system.free_page(head)

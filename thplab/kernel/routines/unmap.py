@@ -255,8 +255,7 @@ def _linked(system: System, table: int, base: int, level: int, start: int, end: 
 
 def frees_the_subpage_at_once(system: System, tlb: MmuGather, vma: Vma, pte_table: int, low: int, high: int) -> Routine[None]:
     """zap_pte_range that gives an unmapped tail back at once, as if it were a page of its own."""
-    right = zap_pte_range.__wrapped__  # type: ignore[attr-defined]
-    yield from right(system, tlb, vma, pte_table, low, high)
+    yield from zap_pte_range.right(system, tlb, vma, pte_table, low, high)
     frames = system.frames
     for part in tuple(tlb.pages):
         for page in range(part.start, part.stop):
