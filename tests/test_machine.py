@@ -86,7 +86,6 @@ def test_unpinning_twice() -> None:
         (lambda: Machine(memory=17), "memory is 17 frames"),
         (lambda: Geometry("X", order=0), "order is 0"),
         (lambda: Geometry("X", order=3, levels=5), "levels is 5"),
-        (lambda: Geometry("X", order=3, page_size=8192), "page_size is 8192"),
     ],
 )
 def test_a_machine_that_cannot_be(make: Callable[[], object], message: str) -> None:

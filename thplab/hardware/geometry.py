@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 from thplab.errors import BadInput
 
@@ -19,22 +20,21 @@ class Geometry:
     """The shape of the page tables and of a huge page.
 
     `order` is the log2 of the entries in a table, which is also the order of a huge page: one PMD maps what one
-    table of PTEs maps. `levels` counts the tables that a walk passes, from 2 (PMD, PTE) to 4 (x86-64). `page_size`
-    is in bytes. Raises BadInput for a shape that cannot hold a huge page.
+    table of PTEs maps. `levels` counts the tables that a walk passes, from 2 (PMD, PTE) to 4 (x86-64). Raises BadInput for a
+    shape that cannot hold a huge page.
     """
 
     name: str
     order: int
     levels: int = 4
-    page_size: int = 4096
+    page_size: ClassVar[int] = 4096
+    """Bytes of a page, the same on every machine: that of x86-64."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.order <= 9:
             raise BadInput("order", f"is {self.order}", "1 to 9 (2 to 512 entries in a table)")
         if not 2 <= self.levels <= len(LEVEL_NAMES):
             raise BadInput("levels", f"is {self.levels}", f"2 to {len(LEVEL_NAMES)}")
-        if self.page_size != 4096:
-            raise BadInput("page_size", f"is {self.page_size}", "4096, the page size of x86-64")
 
     @cached_property
     def nr(self) -> int:

@@ -40,7 +40,7 @@ ROUTINES: dict[str, routine[Any, ..., Any]] = {}
 """All routines of the modules that are loaded, by name."""
 
 
-class routine(Generic[S, P, T]):  # noqa: N801, a decorator
+class routine(Generic[S, P, T]):
     """Marks a kernel routine. A system may run a variant of it instead, by name: that is how mutants are put in.
 
     `right` is the routine as it is written, whatever the system runs in its place.

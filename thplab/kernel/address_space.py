@@ -68,9 +68,9 @@ class Vma:
     def key(self) -> str:
         return f"vma {self.mm.name} {self.start:#x}-{self.end:#x} {self.prot} {self in self.mm.vmas}"
 
-    def index(self, address: int, page_size: int) -> int:
+    def index(self, address: int) -> int:
         """The reverse-map index of the page at `address` (linear_page_index)."""
-        return self.pgoff + (address - self.start) // page_size
+        return self.pgoff + (address - self.start) // self.mm.geometry.page_size
 
 
 @dataclass(eq=False)
@@ -138,7 +138,7 @@ class AddressSpace:
 
     def split(self, vma: Vma, address: int) -> Vma:
         """Cut `vma` at `address`, which lies inside it; returns the new upper part. Page tables are not looked at."""
-        upper = Vma(self, address, vma.end, vma.prot, vma.flags, vma.index(address, self.geometry.page_size), list(vma.chain))
+        upper = Vma(self, address, vma.end, vma.prot, vma.flags, vma.index(address), list(vma.chain))
         vma.end = address
         self.insert(upper)
         return upper
@@ -177,5 +177,5 @@ class AddressSpace:
 
     def _same(self, left: Vma, right: Vma) -> bool:
         """Two neighbours that differ in nothing that a VMA says, and whose pages have indexes in one row."""
-        there = left.index(right.start, self.geometry.page_size)
+        there = left.index(right.start)
         return (left.prot, left.flags, there) == (right.prot, right.flags, right.pgoff)

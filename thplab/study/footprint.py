@@ -355,7 +355,7 @@ def _pmds(machine: Machine, process: str, thps: int) -> Iterator[int]:
     base = mm.regions["R"].start
     for thp in range(thps):
         found = pmd_at(machine.system, mm, base + thp * geometry.huge_size)
-        yield found[2] if found else 0
+        yield found.entry if found else 0
 
 
 def _recount_mapped(machine: Machine, thps: int) -> Array:

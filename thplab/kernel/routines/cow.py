@@ -30,7 +30,7 @@ def transparent_hugepage_enabled(system: System, vma: Vma, address: int) -> bool
 def set_new_pte(system: System, vma: Vma, address: int, pte_table: int, page: int) -> Routine[None]:
     """Map a fresh small page at `address`, writable if the VMA is. Called under the lock of `pte_table`."""
     assert vma.anon_vma is not None, "anon_vma_prepare came first"
-    system.page_add_new(single(page), vma.anon_vma, vma.index(address & -system.geometry.page_size, system.geometry.page_size))
+    system.page_add_new(single(page), vma.anon_vma, vma.index(address))
     yield from system.scheme.new_rmap(system, vma, page)
     entry = pt.mkyoung(pt.mk_pte(page, pt.pgprot(vma.prot)))
     entry = pt.mkdirty(pt.mkwrite(entry)) if vma.prot & pt.PROT_WRITE else entry
@@ -259,7 +259,7 @@ def do_huge_pmd_wp_page(system: System, vma: Vma, address: int, pmd_table: int, 
         yield change("PMD cleared")
         yield from system.cpus.flush_tlb(f"{geometry.size_text(geometry.nr)} of {vma.mm.name}")
         assert vma.anon_vma is not None
-        system.page_add_new(frames.compound(new), vma.anon_vma, vma.index(address & -geometry.huge_size, geometry.page_size))
+        system.page_add_new(frames.compound(new), vma.anon_vma, vma.index(address & -geometry.huge_size))
         yield from system.scheme.new_rmap(system, vma, new)
         tables.set(pmd_table, index, pt.mkdirty(pt.mkyoung(pt.mkwrite(pt.mk_huge_pmd(new, pt.pgprot(vma.prot))))))
         yield change("PMD = the new huge page, writable")
@@ -347,10 +347,10 @@ def map_small_copies(system: System, vma: Vma, address: int, pte_table: int, pag
 
     Called under the lock of the table, or before anybody else sees it. The map counts and entries are plain stores.
     """
-    frames, size = system.frames, system.geometry.page_size
+    frames = system.frames
     assert vma.anon_vma is not None
     for offset, new in enumerate(pages):
-        system.page_add_new(single(new), vma.anon_vma, vma.index(address, size) + offset)
+        system.page_add_new(single(new), vma.anon_vma, vma.index(address) + offset)
     frames.mapcount[np.array(pages)] = 0
     first = system.geometry.index(address, 0)
     system.tables.table[pte_table][first : first + len(pages)] = (np.array(pages, np.uint64) << np.uint64(12)) | np.uint64(bits)

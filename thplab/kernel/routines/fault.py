@@ -249,7 +249,7 @@ def do_huge_pmd_anonymous_page(system: System, vma: Vma, address: int, pmd_table
     anon_vma = vma.anon_vma
     assert anon_vma is not None
     haddr = address & -geometry.huge_size
-    system.page_add_new(frames.compound(page), anon_vma, vma.index(haddr, geometry.page_size))
+    system.page_add_new(frames.compound(page), anon_vma, vma.index(haddr))
     yield from system.scheme.new_rmap(system, vma, page)
     yield from pgtable_trans_huge_deposit(system, vma.mm, pmd_table, pgtable)
     pmd = pt.mkyoung(pt.mk_huge_pmd(page, pt.pgprot(vma.prot)))

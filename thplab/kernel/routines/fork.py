@@ -86,13 +86,13 @@ def copy_page_range(system: System, vma: Vma, source: Vma) -> Routine[int]:
     ranges = pmd_ranges(system.geometry, source.start, source.end)
     for address, stop in ranges:
         found = pmd_at(system, source.mm, address)
-        if found is None or pt.pte_none(found[2]):
+        if found is None or pt.pte_none(found.entry):
             continue
-        yield read(f"read the parent's PMD: {pt.entry_text(found[2])}")
+        yield read(f"read the parent's PMD: {pt.entry_text(found.entry)}")
         pmd_table = yield from pmd_alloc(system, vma.mm, address)
         if pmd_table is None:
             return -ENOMEM
-        if pt.pmd_trans_huge(found[2]):
+        if pt.pmd_trans_huge(found.entry):
             error = yield from copy_huge_pmd(system, vma, pmd_table, source, address)
             if error != -EAGAIN:
                 if error:
@@ -100,12 +100,12 @@ def copy_page_range(system: System, vma: Vma, source: Vma) -> Routine[int]:
                 continue
             found = pmd_at(system, source.mm, address)
             assert found is not None
-            yield read(f"read the parent's PMD again: {pt.entry_text(found[2])}")
-        pte_table = yield from pte_alloc(system, vma.mm, pmd_table, found[1])
+            yield read(f"read the parent's PMD again: {pt.entry_text(found.entry)}")
+        pte_table = yield from pte_alloc(system, vma.mm, pmd_table, found.at)
         if not pte_table:
             return -ENOMEM
         low, high = entry_range(system.geometry, address, stop)
-        error = yield from copy_pte_range(system, vma, source, pte_table, pt.pte_pfn(found[2]), address, low, high)
+        error = yield from copy_pte_range(system, vma, source, pte_table, pt.pte_pfn(found.entry), address, low, high)
         if error:
             return error
     return 0

@@ -112,7 +112,7 @@ def get_user_pages_fast(
     address = start
     while address < end:
         found = pmd_at(system, mm, address)
-        pmd = found[2] if found else 0
+        pmd = found.entry if found else 0
         yield read(f"read the PMD: {pt.entry_text(pmd)}")
         if not _usable(pmd, write) or pt.pmd_trans_splitting(pmd):
             break
@@ -121,7 +121,7 @@ def get_user_pages_fast(
             count = (stop - address) // geometry.page_size
             first = pt.pte_pfn(pmd) + geometry.index(address, 0)
             assert found is not None, "a usable PMD was found"
-            taken = yield from gup_get_pages(system, found[0], found[1], pmd, slice(first, first + count), foll_pin)
+            taken = yield from gup_get_pages(system, found.table, found.at, pmd, slice(first, first + count), foll_pin)
             if not taken:
                 break
             pages += tuple(range(first, first + count))
@@ -224,7 +224,7 @@ def follow_page(
     """
     geometry = system.geometry
     found = pmd_at(system, vma.mm, address)
-    pmd = found[2] if found else 0
+    pmd = found.entry if found else 0
     yield read(f"read the PMD: {pt.entry_text(pmd)}")
     if found is None or pt.pte_none(pmd):
         return None
@@ -232,8 +232,8 @@ def follow_page(
     if huge and split:
         yield from split_huge_pmd(system, vma, address)
         return (yield from follow_page(system, vma, address, write, foll_pin, touch=touch))
-    table = found[0] if huge else pt.pte_pfn(pmd)
-    index = found[1] if huge else geometry.index(address, 0)
+    table = found.table if huge else pt.pte_pfn(pmd)
+    index = found.at if huge else geometry.index(address, 0)
     lock = system.ptl(table)
     yield from system.cpus.lock(lock)
     entry = system.tables.get(table, index)

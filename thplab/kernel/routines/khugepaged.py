@@ -150,12 +150,12 @@ def hugepage_vma(system: System, mm: AddressSpace, address: int, asked: bool) ->
 def scan_pmd(system: System, vma: Vma, address: int, by_khugepaged: bool) -> Routine[str]:
     """Is [address, address + huge page), which lies in `vma`, worth a collapse? Called under mmap_sem (shared)."""
     found = pmd_at(system, vma.mm, address)
-    yield read(f"read the PMD: {pt.entry_text(found[2]) if found else 'none'}")
-    if found is None or pt.pte_none(found[2]):
+    yield read(f"read the PMD: {pt.entry_text(found.entry) if found else 'none'}")
+    if found is None or pt.pte_none(found.entry):
         return PMD_NULL
-    if pt.pmd_trans_huge(found[2]):
+    if pt.pmd_trans_huge(found.entry):
         return PMD_MAPPED
-    pte_table = pt.pte_pfn(found[2])
+    pte_table = pt.pte_pfn(found.entry)
     lock = system.ptl(pte_table)
     yield from system.cpus.lock(lock)
     result = _judge(system, pte_table, by_khugepaged)
@@ -229,7 +229,7 @@ def collapse_huge_page(system: System, mm: AddressSpace, address: int, by_khugep
     yield read("look at the VMA and the PMD again")
     if vma is None or found is None:
         result = VMA_CHECK
-    elif pt.pte_none(found[2]) or pt.pmd_trans_huge(found[2]):
+    elif pt.pte_none(found.entry) or pt.pmd_trans_huge(found.entry):
         result = PMD_CHANGED
     elif result == SUCCEED:
         result = yield from collapse_range(system, vma, address, new, by_khugepaged)
@@ -286,7 +286,7 @@ def collapse_range(system: System, vma: Vma, address: int, new: int, by_khugepag
     yield from system.cpus.unlock(pte_lock)
     yield from system.cpus.lock(pmd_lock)
     if result == SUCCEED:
-        system.page_add_new(system.frames.compound(new), anon_vma, vma.index(address, geometry.page_size))
+        system.page_add_new(system.frames.compound(new), anon_vma, vma.index(address))
         yield from system.scheme.new_rmap(system, vma, new)
         yield from pgtable_trans_huge_deposit(system, mm, pmd_table, pte_table)
         entry = pt.mkdirty(pt.mkyoung(pt.mk_huge_pmd(new, pt.pgprot(vma.prot))))

@@ -260,9 +260,9 @@ def _pmds(system: System, places: tuple[tuple[Vma, int], ...], page: int) -> tup
     """(VMA, PMD table, index) of the PMDs that map the huge page, children before their parents."""
     found = []
     for vma, address in reversed(places):
-        at = pmd_at(system, vma.mm, max(address, vma.start))
-        if at is not None and pt.pmd_trans_huge(at[2]) and pt.pte_pfn(at[2]) == page:
-            found.append((vma, at[0], at[1]))
+        pmd = pmd_at(system, vma.mm, max(address, vma.start))
+        if pmd is not None and pt.pmd_trans_huge(pmd.entry) and pt.pte_pfn(pmd.entry) == page:
+            found.append((vma, pmd.table, pmd.at))
     return tuple(found)
 
 

@@ -101,7 +101,7 @@ def copy_vma(system: System, vma: Vma, old: int, new: int, length: int) -> Routi
     a walk of the reverse map, which would then look for a page at both places in the wrong order and miss it.
     """
     mm, size = vma.mm, system.geometry.page_size
-    pgoff = vma.index(old, size) if vma.chain else new // size  # without pages it need not remember where it came from
+    pgoff = vma.index(old) if vma.chain else new // size  # without pages it need not remember where it came from
     copy = Vma(mm, new, new + length, vma.prot, vma.flags, pgoff, list(vma.chain))
     others = mm.mergeable(copy, bool(system.kernel.mm.merges_into_unfaulted))
     lock = vmas_lock(copy, *others)
@@ -131,8 +131,8 @@ def move_page_tables(system: System, vma: Vma, old: int, target: Vma, new: int, 
     while done < length:
         start, stop = pmd_ranges(geometry, old + done, old + length)[0]
         found = pmd_at(system, mm, start)
-        yield read(f"read the PMD: {pt.entry_text(found[2] if found else 0)}")
-        if found is None or pt.pte_none(found[2]):
+        yield read(f"read the PMD: {pt.entry_text(found.entry if found else 0)}")
+        if found is None or pt.pte_none(found.entry):
             done += stop - start
             continue
         pmd_table = yield from pmd_alloc(system, mm, new + done)
@@ -142,8 +142,8 @@ def move_page_tables(system: System, vma: Vma, old: int, target: Vma, new: int, 
         if lock:
             yield from system.cpus.lock(lock, why="The walk of the reverse map must not miss a page on its way.")
         moved = False
-        if pt.pmd_trans_huge(found[2]) and stop - start == geometry.huge_size and (new + done) % geometry.huge_size == 0:
-            moved = yield from move_huge_pmd(system, vma, found[0], found[1], pmd_table, index)
+        if pt.pmd_trans_huge(found.entry) and stop - start == geometry.huge_size and (new + done) % geometry.huge_size == 0:
+            moved = yield from move_huge_pmd(system, vma, found.table, found.at, pmd_table, index)
         if lock:
             yield from system.cpus.unlock(lock)
         if moved:

@@ -55,11 +55,11 @@ def populate_vma_page_range(system: System, vma: Vma, start: int, end: int, writ
                 return -EHWPOISON
             continue
         found = pmd_at(system, vma.mm, address)
-        if found is not None and pt.pmd_trans_huge(found[2]):
+        if found is not None and pt.pmd_trans_huge(found.entry):
             yield from huge_pmd_set_accessed(system, *found, write)
         elif found is not None and write:
             low, high = entry_range(system.geometry, address, address + count * system.geometry.page_size)
-            yield from touch_ptes(system, pt.pte_pfn(found[2]), low, high)
+            yield from touch_ptes(system, pt.pte_pfn(found.entry), low, high)
         address += count * system.geometry.page_size
     return 0
 

@@ -18,16 +18,16 @@ def anon_vma_prepare(system: System, vma: Vma) -> Routine[None]:
     """
     if vma.chain:
         return
-    anon_vma = find_mergeable_anon_vma(vma, system.geometry.page_size) or system.new_anon_vma()
+    anon_vma = find_mergeable_anon_vma(vma) or system.new_anon_vma()
     vma.chain.append(anon_vma)
     anon_vma.vmas.append(vma)
     yield change(f"{anon_vma.key} for the VMA", "Through it the kernel finds every process that may map a page of this VMA.")
 
 
-def find_mergeable_anon_vma(vma: Vma, page_size: int) -> AnonVma | None:
+def find_mergeable_anon_vma(vma: Vma) -> AnonVma | None:
     """The anon_vma of a neighbour, the next one first, that differs from `vma` in its protection at most."""
-    after = [v for v in vma.mm.vmas if v.start == vma.end and v.pgoff == vma.index(vma.end, page_size)]
-    before = [v for v in vma.mm.vmas if v.end == vma.start and vma.pgoff == v.index(v.end, page_size)]
+    after = [v for v in vma.mm.vmas if v.start == vma.end and v.pgoff == vma.index(vma.end)]
+    before = [v for v in vma.mm.vmas if v.end == vma.start and vma.pgoff == v.index(v.end)]
     return next((v.chain[0] for v in after + before if len(v.chain) == 1 and v.flags == vma.flags), None)
 
 
@@ -60,7 +60,7 @@ def page_mapped_by_pmd(system: System, page: int) -> Routine[bool]:
     found = False
     for vma, address in places:
         pmd = pmd_at(system, vma.mm, max(address, vma.start))
-        found = pmd is not None and pt.pmd_trans_huge(pmd[2]) and pt.pte_pfn(pmd[2]) == page
+        found = pmd is not None and pt.pmd_trans_huge(pmd.entry) and pt.pte_pfn(pmd.entry) == page
         yield read(f"{vma.mm.name}: {'a huge PMD maps it' if found else 'no huge PMD over it'}")
         if found:
             break

@@ -106,7 +106,7 @@ def split_all_pmds(system: System, anon_vma: AnonVma, page: int) -> Routine[None
     yield read(f"the reverse map names {len(places)} {'VMAs' if len(places) != 1 else 'VMA'}")
     for vma, address in places:
         found = pmd_at(system, vma.mm, max(address, vma.start))
-        if found is not None and pt.pmd_trans_huge(found[2]) and pt.pte_pfn(found[2]) == page:
+        if found is not None and pt.pmd_trans_huge(found.entry) and pt.pte_pfn(found.entry) == page:
             yield from split_huge_pmd(system, vma, max(address, vma.start), page=page)
 
 

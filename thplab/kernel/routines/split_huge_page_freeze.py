@@ -118,7 +118,7 @@ def freeze_page(system: System, anon_vma: AnonVma, page: int) -> Routine[None]:
         low = max(address, vma.start)
         ranges = pmd_ranges(system.geometry, low, min(address + system.geometry.huge_size, vma.end))
         found = pmd_at(system, vma.mm, low)
-        if found is not None and pt.pmd_trans_huge(found[2]) and pt.pte_pfn(found[2]) == page:
+        if found is not None and pt.pmd_trans_huge(found.entry) and pt.pte_pfn(found.entry) == page:
             frozen = yield from split_huge_pmd(system, vma, low, freeze=True, page=page)
             if frozen:
                 continue

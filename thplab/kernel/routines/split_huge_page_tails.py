@@ -58,11 +58,11 @@ def split_huge_page_splitting(system: System, anon_vma: AnonVma, page: int) -> R
         found = pmd_at(system, vma.mm, address)
         if found is None:
             continue
-        lock = system.ptl(found[0])
+        lock = system.ptl(found.table)
         yield from system.cpus.lock(lock)
-        pmd = system.tables.get(found[0], found[1])
+        pmd = system.tables.get(found.table, found.at)
         if pt.pmd_trans_huge(pmd) and pt.pte_pfn(pmd) == page and not pt.pmd_trans_splitting(pmd):
-            yield from pmdp_splitting_flush(system, vma, found[0], found[1])
+            yield from pmdp_splitting_flush(system, vma, found.table, found.at)
             marked += 1
         yield from system.cpus.unlock(lock)
     mappings = system.scheme.total_mapcount(system.frames, page)
@@ -141,11 +141,11 @@ def split_huge_page_map(system: System, anon_vma: AnonVma, page: int) -> Routine
         found = pmd_at(system, vma.mm, address)
         if found is None:
             continue
-        lock = system.ptl(found[0])
+        lock = system.ptl(found.table)
         yield from system.cpus.lock(lock)
-        pmd = system.tables.get(found[0], found[1])
+        pmd = system.tables.get(found.table, found.at)
         if pt.pmd_trans_huge(pmd) and pt.pte_pfn(pmd) == page:
-            yield from split_huge_pmd_map(system, vma, found[0], found[1])
+            yield from split_huge_pmd_map(system, vma, found.table, found.at)
             mapped += 1
         yield from system.cpus.unlock(lock)
     return mapped

@@ -157,10 +157,10 @@ def fill_zero_ptes(system: System, vma: Vma, pgtable: int) -> Routine[None]:
 def trusts_the_first_look(system: System, vma: Vma, address: int, freeze: bool = False, page: int | None = None) -> Routine[bool]:
     """split_huge_pmd that looks before it takes the lock, and not again (docs/KERNEL.md 6.8)."""
     found = pmd_at(system, vma.mm, address)
-    if found is None or not pt.pmd_trans_huge(found[2]):
+    if found is None or not pt.pmd_trans_huge(found.entry):
         return False
     yield read("the PMD is huge: it looks before it takes the lock")
-    yield from system.cpus.lock(system.ptl(found[0]))
+    yield from system.cpus.lock(system.ptl(found.table))
     yield from _split_locked_pmd(system, vma, *found, freeze)
     return True
 
@@ -185,7 +185,7 @@ def moves_the_head(system: System, vma: Vma, page: int) -> Routine[None]:
 def splits_every_pmd(system: System, vma: Vma, address: int, freeze: bool = False, page: int | None = None) -> Routine[bool]:
     """split_huge_pmd that behaves as before the RFC: it splits the PMD of every process that maps the page."""
     found = pmd_at(system, vma.mm, address)
-    head = pt.pte_pfn(found[2]) if found and pt.pmd_trans_huge(found[2]) else 0
+    head = pt.pte_pfn(found.entry) if found and pt.pmd_trans_huge(found.entry) else 0
     others = system.anon_vmas[int(system.frames.mapping[head])].vmas if head and head != system.huge_zero_page else [vma]
     every = tuple(others)
     for other in every:

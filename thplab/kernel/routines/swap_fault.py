@@ -145,7 +145,7 @@ def set_swapped_ptes(
 
     Called under the page lock and the lock of `pte_table`. `fresh`: a page that is not in the swap cache and nobody else sees.
     """
-    frames, tables, page_size = system.frames, system.tables, system.geometry.page_size
+    frames, tables = system.frames, system.tables
     head, index = frames.compound_head(page), system.geometry.index(address, 0)
     first = tables.get(pte_table, entries.start)
     pages = slice(page - index + entries.start, page - index + entries.stop)
@@ -162,7 +162,7 @@ def set_swapped_ptes(
         yield from swap_free(system, slots)
     if not frames.flags[pages.start] & PG_anon and not frames.flags[head] & PG_anon:
         anon_vma = vma.chain[0 if mine or fresh else -1]
-        system.page_add_new(pages, anon_vma, vma.index(address & -page_size, page_size))
+        system.page_add_new(pages, anon_vma, vma.index(address))
         if not mine:
             frames.flags[pages] &= ~PG_anon_exclusive
         yield change(f"{system.page_name(pages.start)} is anonymous memory, found through {anon_vma.key}")

@@ -44,7 +44,7 @@ def try_to_unmap_one(system: System, vma: Vma, address: int, page: int) -> Routi
     low = max(address, vma.start)
     high = min(address + width(frames.compound(page)) * geometry.page_size, vma.end)
     found = pmd_at(system, vma.mm, low)
-    if found is not None and pt.pmd_trans_huge(found[2]) and pt.pte_pfn(found[2]) == page:
+    if found is not None and pt.pmd_trans_huge(found.entry) and pt.pte_pfn(found.entry) == page:
         yield from split_huge_pmd(system, vma, low)
     ranges = pmd_ranges(geometry, low, high)
     for start, stop in ranges:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import NamedTuple
 
 from thplab.hardware import page_tables as pt
 from thplab.hardware.geometry import Geometry
@@ -23,21 +24,29 @@ def entry_range(geometry: Geometry, start: int, end: int) -> tuple[int, int]:
     return low, low + (end - start) // geometry.page_size
 
 
-def pmd_at(system: System, mm: AddressSpace, address: int) -> tuple[int, int, int] | None:
-    """(PMD table, index, PMD) for `address`; None if there is no PMD table. The upper tables of a live VMA never change."""
+class Pmd(NamedTuple):
+    """A PMD: its table, the index `at` which it lies there, and what it held when it was looked up. A plain value."""
+
+    table: int
+    at: int
+    entry: int
+
+
+def pmd_at(system: System, mm: AddressSpace, address: int) -> Pmd | None:
+    """The PMD for `address`; None if there is no PMD table. The upper tables of a live VMA never change."""
     table = system.tables.walk(mm.pgd, address, 1)
     if table is None:
         return None
     index = system.geometry.index(address, 1)
-    return table, index, system.tables.get(table, index)
+    return Pmd(table, index, system.tables.get(table, index))
 
 
 def mapped_page(system: System, mm: AddressSpace, address: int) -> int | None:
     """pfn of the page that is mapped at `address`, None if none is."""
     found = pmd_at(system, mm, address)
-    if found is None or pt.pte_none(found[2]):
+    if found is None or pt.pte_none(found.entry):
         return None
-    if pt.pmd_trans_huge(found[2]):
-        return pt.pte_pfn(found[2]) + system.geometry.index(address, 0)
-    pte = system.tables.get(pt.pte_pfn(found[2]), system.geometry.index(address, 0))
+    if pt.pmd_trans_huge(found.entry):
+        return pt.pte_pfn(found.entry) + system.geometry.index(address, 0)
+    pte = system.tables.get(pt.pte_pfn(found.entry), system.geometry.index(address, 0))
     return pt.pte_pfn(pte) if pt.pte_present(pte) else None

@@ -62,7 +62,7 @@ class Scheme(Protocol):
 
     name: str
     page_split: str
-    """Which of the page splits in thplab/routines this scheme needs."""
+    """Which of the page splits in thplab/kernel/routines this scheme needs."""
     splits_to_order: bool
     """A page split may leave folios of a lower order instead of single pages."""
     tail_mapcount: str

@@ -100,6 +100,6 @@ def _mapping_pmds(system: System, page: int) -> Iterator[tuple[str, str]]:
     """Every PMD at an address at which the reverse map knows the page, whatever it is by now."""
     for vma, address in rmap_walk_head(system, system.anon_vmas[int(system.frames.mapping[page])], page):
         found = pmd_at(system, vma.mm, address)
-        pmd = found[2] if found else 0
+        pmd = found.entry if found else 0
         kind = "none" if pt.pte_none(pmd) else "huge" if pt.pmd_trans_huge(pmd) else "table"
         yield kind, "".join(letter for bit, letter in _BITS if pmd & bit)
