@@ -25,7 +25,7 @@ from thplab.study.explore import PAIRS, explore
 from thplab.study.explore.pairs import pair_named
 from thplab.study.footprint import PATTERNS, population, project
 from thplab.study.live import LiveError, command
-from thplab.study.verify import verify
+from thplab.study.verify import told, verify, verify_steps
 
 _PACKAGE = Path(__file__).parent
 
@@ -43,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _export(options)
         if options.command == "verify":
             return _verify(options)
+        if options.command == "steps":
+            return _steps(options)
         if options.command == "compare":
             return _compare(options)
         if options.command == "races":
@@ -96,11 +98,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     what = replay.add_mutually_exclusive_group(required=True)
     what.add_argument("file", nargs="?", metavar="FILE.jsonl", help="a truth file, such as tests/truth/linux-4.5.jsonl")
+    what.add_argument(
+        "--steps", metavar="FILE.jsonl", help="a recording of what is stored inside operations, such as tests/truth/steps/steps-6.12.jsonl"
+    )
     what.add_argument("--live", action="store_true", help="perform the portable built-in scenarios on the running kernel")
     replay.add_argument("--kernel", metavar="K", default="", help="replay on this kernel (default: the one that each record names)")
     replay.add_argument("--mutant", metavar="M", default="", help="replay on a kernel that is wrong in one way, as for thplab run")
     replay.add_argument("--random", metavar="N", type=int, default=0, help="with --live: random scenarios of N operations in all as well")
     replay.add_argument("--seed", metavar="S", type=int, default=1, help="which random scenarios (default: %(default)s)")
+
+    inside = commands.add_parser(
+        "steps",
+        help="what a real kernel did inside an operation, the simulator beside it",
+        description="Show what a real kernel stored inside an operation, in order, and the simulator's own steps beside it. Exit status 0: "
+        "they agree; 1: they do not.",
+    )
+    inside.add_argument("operation", metavar="OPERATION", help="an operation that was recorded (mprotect), or a recording (split_pmd_sole)")
+    inside.add_argument("--kernel", metavar="K", default="v6.18", help="a kernel whose steps were recorded (default: %(default)s)")
 
     live = commands.add_parser(
         "live",
@@ -203,9 +217,16 @@ def _verify(options: argparse.Namespace) -> int:
         raise BadInput("random", wrong, "a number of operations, and --live")
     if options.live:
         return command.verify_live(options.kernel, options.random, options.seed, _print)
-    report = verify(options.file, options.kernel, options.mutant)
+    verified = verify_steps if options.steps else verify
+    report = verified(options.steps or options.file, options.kernel, options.mutant)
     _print(report.text())
     return report.status
+
+
+def _steps(options: argparse.Namespace) -> int:
+    text, agree = told(options.operation, options.kernel, shutil.get_terminal_size((150, 24)).columns)
+    _print(text)
+    return 0 if agree else 1
 
 
 # --- races --------------------------------------------------------------------------------------------------------------

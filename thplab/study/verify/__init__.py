@@ -3,5 +3,19 @@
 from thplab.study.verify.compare import Difference, compare
 from thplab.study.verify.records import LEFT_OUT, read_records
 from thplab.study.verify.replay import Outcome, Report, replay, verify
+from thplab.study.verify.steps import StepReport, verify_steps
+from thplab.study.verify.told import told
 
-__all__ = ["LEFT_OUT", "Difference", "Outcome", "Report", "compare", "read_records", "replay", "verify"]
+__all__ = [
+    "LEFT_OUT",
+    "Difference",
+    "Outcome",
+    "Report",
+    "StepReport",
+    "compare",
+    "read_records",
+    "replay",
+    "told",
+    "verify",
+    "verify_steps",
+]

@@ -1,0 +1,343 @@
+"""Recorded steps (tests/truth/steps/README.md) as a flat row of stores, flushes and locks, in the words in which a machine is compared."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from thplab.errors import BadInput
+from thplab.kernel.schemes.folio import ENTIRELY_MAPPED
+from thplab.study.verify.records import kernel_name
+
+Value = int | str
+
+
+class Store(NamedTuple):
+    """One store of a word, a TLB flush (place FLUSH), or a lock that lies in a struct page taken or given back.
+
+    `place` is a struct page (`F0[8]`), an entry (`PMD A[0]`) or the page of a table. Of flags `new` says which are set and cleared.
+    """
+
+    place: str
+    field: str
+    old: Value
+    new: Value
+
+
+FLUSH = Store("FLUSH", "", "", "")
+
+
+class Event(NamedTuple):
+    """A store, and where it was: the function that did it, and the step of the recording or of the machine that it is (part of)."""
+
+    store: Store
+    by: str
+    step: int
+
+
+class Raw(NamedTuple):
+    """A recorded step, one of those that a loop or a repeat stands for."""
+
+    by: str
+    place: str
+    field: str
+    old: Value
+    new: Value
+    step: int
+
+
+LEFT_OUT = {
+    "CALL": "a function was entered: no store",
+    "mapping, index, private": "a tail has them all the time here; what reads them is the reverse map, which the simulator asks by VMA",
+    "page_type, compound_dtor, compound_order, compound_nr, _nr_pages, _folio_nr_pages": "set when a page or a table is allocated",
+    "memcg_data, lru, pt_list, pt_mm, tail@16": "lists and owners that the simulator does not have",
+    "uptodate, large_rmappable, error": "flags that say nothing which is not known here by other means",
+    "lru, active, workingset, unevictable, mlocked, reclaim": "flags of the LRU, which the simulator does not have",
+    "allocator": "a page is made or given back (prep_compound_page, get_page_from_freelist, free_unref_page ...): one step here",
+    "LRU batches": "the reference of a page that waits in a CPU's batch to be put on a list, and its end: there are no batches here",
+    "deferred list, moved": "from the queue to the shrinker's own list and back: it is on a list all the time; on and off is compared",
+    "_refcount of a page table": "5.10's debugfs file looks at every page frame of the machine and takes a reference on each for a moment",
+    "hugezero": "the huge zero page's own struct page: it is made and freed when earlier scenarios want it; the entries are compared",
+    "special (s) of a huge PMD": "6.18 marks the huge zero PMD with it; the machine knows the page by its pfn",
+    "dirty (D) of an entry that is not present and not writable": "since 6.6 it is in a bit that the recorder does not read there",
+    "dirty and accessed, set by the hardware": "no store of the kernel; the values that it stores afterwards are compared",
+    "need_resched": "zapping lets go of the ptl and takes it again wherever the time is up",
+    "flush of another page": "an entry of the recorder's own memory (ptep_clear_flush without a store to a table of ours)",
+}
+"""What of a recording is not compared -> why. docs/verify.md shows this table; a test compares the two."""
+
+_NO_FIELDS = re.compile(
+    r"mapping|index|private|page_type|compound_dtor|compound_order|compound_nr|_nr_pages|_folio_nr_pages|memcg_data|lru\.\w+|pt_list\.\w+|pt_mm|tail@16"
+)
+_FIELDS = re.compile(
+    r"_refcount|_mapcount|compound_mapcount|_entire_mapcount|_large_mapcount|_nr_pages_mapped|_mm_id\[\d\]|_mm_id_mapcount\[\d\]"
+    r"|_pincount|compound_pincount|hpage_pinned_refcount|compound_head|_?deferred_list\.(?:next|prev)|flags|entry|ptl|pmd_huge_pte"
+)
+_PLACES = re.compile(r"F\d+\[\d+\]|[no]\d+|pfn[0-9a-f]+|hugezero\[0\]|(?:PMD|PTE) \S+\[\d+\]|page of (?:PMD|PTE) \S+")
+_FLUSHES = {"flush_tlb_mm_range", "arch_tlbbatch_flush", "flush_tlb_batched_pending", "tlb_remove_table_sync_one"}
+"""What does flush. Other functions of the recordings' FLUSH (pmdp_invalidate ...) have one of these inside, if they do."""
+_FLUSHES_AN_ENTRY = {"ptep_clear_flush", "pmdp_huge_clear_flush", "pmdp_invalidate", "pmdp_collapse_flush"}
+
+FLAGS = frozenset(
+    [
+        *("head", "anon_exclusive", "partially_mapped", "double_map", "maybe_shared", "locked", "dirty", "swapbacked", "swapcache"),
+        *("referenced", "hwpoison", "has_hwpoisoned"),
+    ]
+)
+"""The page flags that are compared, as the kernel calls them."""
+_NO_FLAGS = frozenset(["uptodate", "large_rmappable", "error", "lru", "active", "workingset", "unevictable", "mlocked", "reclaim"])
+_ALIASES = {"owner_priv_1": "swapcache", "owner_2": "swapcache"}
+
+_ALLOCATES = re.compile(r"get_page_from_freelist|prep_\w+|_*rmqueue\w*|try_to_claim_block|\w*alloc\w*|mm_get_huge_zero_folio")
+_FREES = re.compile(
+    r"free_pcp_prepare|free_pages_prepare|_*free_unref_\w+|free_tail_page_prepare|_*free_frozen_pages|__free_pages\w*|__free_one_page"
+    r"|_*page_cache_release|destroy_\w+|pagetable_dtor|tlb_remove_table\w*|_+p[tm][ed]_free_tlb|shrink_huge_zero_page_scan"
+)
+_INTO_BATCH = re.compile(
+    r"lru_cache_add\w*|folio_add_lru\w*|_*folio_batch_add_and_move|(?:folio_)?activate(?:_page)?|deactivate_\w+|(?:mark_page|folio_mark)_\w+"
+)
+_DRAINS_BATCH = re.compile(
+    r"pagevec_lru_move_fn|folio_batch_move_lru|_*pagevec_lru_add_fn|lru_\w+_fn|lru_gen_add_folio|lru_(?:add|lazyfree|activate|deactivate)"
+)
+_PUTS_BATCH = re.compile(r"release_pages|folios_put\w*")
+_ZAPS = re.compile(r"unmap_page_range|zap_pte_range|copy_page_range|copy_pte_range")
+
+_SWAP_TYPES = {
+    "v5.10": {"migr29": "hwpoison", "migr30": "migration read", "migr31": "migration write"},
+    "v6.1": {"migr26": "hwpoison", "migr27": "migration read", "migr28": "migration read-exclusive", "migr29": "migration write"},
+    "v6.12": {"migr27": "hwpoison", "migr28": "migration read", "migr29": "migration read-exclusive", "migr30": "migration write"},
+    "v6.18": {"migr24": "hwpoison", "migr25": "migration read", "migr26": "migration read-exclusive", "migr27": "migration write"},
+}
+"""Kernel -> what the types of its non-present entries are (include/linux/swapops.h, as it was configured)."""
+
+
+
+def hides_dirty(kernel: str) -> bool:
+    """Is the dirty bit of a read-only entry of this kernel where the recorder sees it only if the entry is present (_PAGE_SAVED_DIRTY)?"""
+    return kernel in ("v6.12", "v6.18")
+
+
+_RANGE = re.compile(r"(.*)\[(\d+)\.\.(\d+)\]$")
+
+
+def read_recordings(path: str | Path) -> list[dict[str, Any]]:
+    """The recordings of a file of tests/truth/steps. Raises BadInput that names the line if one is none, or the file cannot be read."""
+    right = "an object with kernel, name, setup, op, rets and steps (tests/truth/steps/README.md)"
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except (OSError, ValueError) as error:
+        raise BadInput("steps", f"{str(path)!r} cannot be read ({error})", "a file such as tests/truth/steps/steps-6.12.jsonl") from None
+    records = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+            for name, kind in (("kernel", str), ("name", str), ("setup", list), ("op", dict), ("rets", list), ("steps", list)):
+                if not isinstance(record[name], kind):
+                    raise TypeError(name)
+            list(unfold(record["steps"]))
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+            raise BadInput(f"line {number}", "is not a recording of steps", right) from None
+        records.append(record)
+    if not records:
+        raise BadInput("steps", f"{str(path)!r} holds no recording", right)
+    return records
+
+
+# --- unfolding ------------------------------------------------------------------------------------------------------------
+
+
+def unfold(steps: list[list[Any]]) -> Iterator[Raw]:
+    """All steps of a recording one by one: loops and repeats as often as they were done, each with the values that it had then."""
+    for number, step in enumerate(steps, 1):
+        if step[0] == "loop" and isinstance(step[1], int):
+            yield from _repeated(step[2], step[1], number)
+        else:
+            yield from _repeated([step], step[5], number)
+
+
+def _repeated(body: list[list[Any]], times: int, number: int) -> Iterator[Raw]:
+    """A counter that stays the same place is written as from its first to its last value; what it gained each time follows from that."""
+    totals: Counter[tuple[str, str]] = Counter()
+    count: Counter[tuple[str, str]] = Counter()
+    fixed = [times > 1 and isinstance(old, int) and isinstance(new, int) and not _RANGE.match(place) for _, place, _, old, new, _ in body]
+    for (_, place, field, old, new, _), is_fixed in zip(body, fixed, strict=True):
+        if is_fixed:
+            totals[place, field] += new - old
+            count[place, field] += 1
+    for turn in range(times):
+        for (by, place, field, old, new, _), is_fixed in zip(body, fixed, strict=True):
+            found = _RANGE.match(place)
+            if is_fixed:
+                gain = totals[place, field] // (1 + count[place, field] * (times - 1))
+                yield Raw(by, place, field, old + turn * gain, new - (times - 1 - turn) * gain, number)
+            elif found:
+                first, last = int(found[2]), int(found[3])
+                index = first + turn if last >= first else first - turn
+                yield Raw(by, f"{found[1]}[{index}]", field, _moved(old, first, index), _moved(new, first, index), number)
+            elif times > 1 and field == "_nr_pages_mapped":
+                gain = _number(new) - _number(old)
+                yield Raw(by, place, field, _number(old) + turn * gain, _number(new) + turn * gain, number)
+            else:
+                yield Raw(by, place, field, old, new, number)
+
+
+def _moved(value: Value, first: int, index: int) -> Value:
+    return value.replace(f"[{first}]", f"[{index}]") if isinstance(value, str) else value
+
+
+def _number(value: Value) -> int:
+    """A count as it is stored: the recordings write ENTIRELY_MAPPED as E."""
+    return value if isinstance(value, int) else ENTIRELY_MAPPED + int(value[2:])
+
+
+# --- in the words of a comparison -------------------------------------------------------------------------------------------
+
+
+class Reading(NamedTuple):
+    """What a recording says, in order, and what in it is of no kind that is known -> how many stores."""
+
+    events: list[Event]
+    unknown: Counter[str]
+
+
+def recorded_events(record: Mapping[str, Any]) -> Reading:
+    """The stores of a recording that are compared."""
+    reader = _Reader(kernel_name(record["kernel"]))
+    raws = tuple(unfold(record["steps"]))
+    for at, raw in enumerate(raws):
+        reader.read(raw, raws, at)
+    return Reading(reader.events, reader.unknown)
+
+
+class _Reader:
+    def __init__(self, kernel: str) -> None:
+        self.swap_types = _SWAP_TYPES.get(kernel, {})
+        self.hides_dirty = hides_dirty(kernel)
+        self.events: list[Event] = []
+        self.unknown: Counter[str] = Counter()
+        self.batched: Counter[str] = Counter()
+        """Page -> references that a CPU's batches hold now; they are in every count that was recorded."""
+        self.drained: set[str] = set()
+
+    def read(self, raw: Raw, raws: tuple[Raw, ...], at: int) -> None:
+        """Take in one step. `raws` are all, of which it is number `at`."""
+        if raw.place in ("CALL", "FLUSH"):
+            if _DRAINS_BATCH.fullmatch(raw.by):
+                self.drained |= set(self.batched)
+            if raw.by in _FLUSHES and not (at and raws[at - 1].place == "FLUSH" and raws[at - 1].by in _FLUSHES_AN_ENTRY):
+                self._add(FLUSH, raw)
+        elif not _PLACES.fullmatch(raw.place) or not (_FIELDS.fullmatch(raw.field) or _NO_FIELDS.fullmatch(raw.field)):
+            kind = re.sub(r"\d+", "#", raw.place)
+            self.unknown[f"{kind} {raw.field}"] += 1
+        elif raw.field == "entry":
+            self._add(Store(raw.place, "entry", self.entry(str(raw.old)), self.entry(str(raw.new))), raw)
+        elif raw.field == "ptl":
+            if not _is_resched(raws, at):
+                self._add(Store(raw.place, "ptl", raw.old, raw.new), raw)
+        elif raw.field == "pmd_huge_pte":
+            into = "withdraw" not in raw.by
+            self._add(Store(raw.place, raw.field, "none" if into else "table", "table" if into else "none"), raw)
+        elif not raw.place.startswith(("page of", "hugezero")) and not _NO_FIELDS.fullmatch(raw.field):
+            self._struct_page(raw, raws, at)
+
+    def _add(self, store: Store, raw: Raw) -> None:
+        self.events.append(Event(store, raw.by, raw.step))
+
+    def _struct_page(self, raw: Raw, raws: tuple[Raw, ...], at: int) -> None:
+        by, place, field = raw.by, raw.place, raw.field
+        if _DRAINS_BATCH.fullmatch(by):
+            self.drained.add(place)
+        if _ALLOCATES.fullmatch(by) or _FREES.fullmatch(by):
+            return
+        if field == "flags":
+            self._flags(raw)
+        elif field.endswith(("deferred_list.next", "deferred_list.prev")):
+            self._deferred(raw, raws, at)
+        elif field == "compound_head":
+            self._add(Store(place, field, "tail" if "tail" in str(raw.old) else "none", "tail" if "tail" in str(raw.new) else "none"), raw)
+        elif field == "_refcount":
+            self._refcount(raw)
+        elif field == "_nr_pages_mapped":
+            self._add(Store(place, field, _number(raw.old), _number(raw.new)), raw)
+        else:
+            self._add(Store(place, field, raw.old, raw.new), raw)
+
+    def _refcount(self, raw: Raw) -> None:
+        """References of batches are left out, of all values that follow, too."""
+        place, old, new = raw.place, int(raw.old), int(raw.new)
+        if _INTO_BATCH.fullmatch(raw.by) and new == old + 1:
+            self.batched[place] += 1
+            self.drained.discard(place)
+        elif _PUTS_BATCH.fullmatch(raw.by) and new == old - 1 and self.batched[place] and place in self.drained:
+            self.batched[place] -= 1
+        else:
+            self._add(Store(place, "_refcount", old - self.batched[place], new - self.batched[place]), raw)
+
+    def _flags(self, raw: Raw) -> None:
+        words = str(raw.old).replace("mm_ids lock", "mm_ids_lock").replace("mm_ids unlock", "mm_ids_unlock").split()
+        if any(word[1:] == "large_rmappable" for word in words):
+            return  # the second word of a folio's flags, in which its order is where other pages have locked and uptodate
+        for word in words:
+            if word.startswith("mm_ids"):
+                self._add(Store(raw.place, "mm_ids", *((0, 1) if word == "mm_ids_lock" else (1, 0))), raw)
+        names = [word[0] + _ALIASES.get(word[1:], word[1:]) for word in words if not word.startswith("mm_ids")]
+        for name in names:
+            if name[1:] not in FLAGS | _NO_FLAGS:
+                self.unknown[f"flag {name[1:]}"] += 1
+        kept = sorted(name for name in names if name[1:] in FLAGS)
+        if kept == ["+swapbacked"] and re.search("new_anon_rmap", raw.by):
+            return  # of a page that nobody else sees yet: part of its making
+        if kept:
+            self._add(Store(raw.place, "flags", "", " ".join(kept)), raw)
+
+    def _deferred(self, raw: Raw, raws: tuple[Raw, ...], at: int) -> None:
+        """Two stores put a page on a list or take it off; they count at the first of them. One alone is a neighbour's link."""
+        other = raws[at + 1] if at + 1 < len(raws) else raw
+        if other.place != raw.place or other.by != raw.by or not other.field.endswith(("list.next", "list.prev")):
+            return
+        if at and raws[at - 1][:2] == raw[:2] and raws[at - 1].field.endswith(("list.next", "list.prev")):
+            return  # the second of the two
+        was_off, is_off = _is_off(raw.old, other.old), _is_off(raw.new, other.new)
+        if was_off != is_off:
+            self._add(Store(raw.place, "_deferred_list", *(("off", "on") if was_off else ("on", "off"))), raw)
+
+    def entry(self, text: str) -> str:
+        """A page-table entry as it is compared: what it is, what it names, and its bits in one order."""
+        found = re.match(r"(none)|(table\([^)]*\))|((?:INVALID )?huge |protnone |swp\d+ |migr\d+ )?(\S+)(?: (\S*))?$", text)
+        if not found:
+            return text
+        if found[1] or found[2]:
+            return found[1] or found[2]
+        kind, page, bits = (found[3] or "").strip(), found[4], found[5] or ""
+        if kind.startswith("migr"):
+            return f"{self.swap_types.get(kind, kind)} {page}"
+        if kind.startswith("swp"):
+            return "swap" + (" excl" if bits == "excl" else "")
+        bits = "".join(letter for letter in "WADs" if letter in bits)
+        if "huge" in kind:
+            bits = bits.replace("s", "")
+        if kind in ("INVALID huge", "protnone") and self.hides_dirty and "W" not in bits:
+            bits = bits.replace("D", "")
+        return " ".join(word for word in (kind, page, bits) if word)
+
+
+def _is_off(one: Value, two: Value) -> bool:
+    """Do the two links of a list say that the page is on none? They are poison, of no list yet, or point to the page itself."""
+    unused = any(isinstance(link, int) or link.startswith("0xdead") for link in (one, two))
+    return unused or (one == two and str(one).startswith("0xffffea"))
+
+
+def _is_resched(raws: tuple[Raw, ...], at: int) -> bool:
+    """Is it one of an unlock and a lock, one after the other, in the middle of a zap?"""
+    first = at if raws[at].new == 0 else at - 1
+    if not 0 < first < len(raws) - 2:
+        return False
+    unlock, lock, after = raws[first : first + 3]
+    pair = (unlock.field, unlock.new, lock.field, lock.new) == ("ptl", 0, "ptl", 1) and unlock.place == lock.place
+    return pair and after.field == "entry" and bool(_ZAPS.fullmatch(after.by)) and bool(re.match("PTE", after.place))
