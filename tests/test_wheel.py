@@ -30,6 +30,11 @@ def test_the_wheel_carries_the_content(names: set[str], folder: str) -> None:
     assert {f"thplab/{path.relative_to(ROOT).as_posix()}" for path in files} <= names
 
 
+def test_the_wheel_carries_the_recorded_steps(names: set[str]) -> None:
+    steps = [path.name for path in (ROOT / "tests" / "truth" / "steps").iterdir()]
+    assert {f"thplab/truth/steps/{name}" for name in steps} <= names
+
+
 def test_the_wheel_carries_the_package_and_its_licences(names: set[str]) -> None:
     code = {path.relative_to(ROOT).as_posix() for path in (ROOT / "thplab").rglob("*.py")}
     assert code <= names

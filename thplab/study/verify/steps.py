@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from itertools import groupby
 from pathlib import Path
@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 from thplab.errors import BadInput, Deadlock, KernelBug, errname
 from thplab.hardware.geometry import X86_64
 from thplab.hardware.steps import WAIT, drain
-from thplab.kernel.kernels import Kernel, kernel
+from thplab.kernel.kernels import kernel
 from thplab.kernel.mutants import Mutant, mutant
+from thplab.kernel.policies import Kernel
 from thplab.kernel.routines.lru import lru_add_drain
 from thplab.machine.machine import Machine
 from thplab.machine.trace import begin
@@ -109,7 +110,8 @@ def follow(record: Mapping[str, Any], on: Kernel, wrong: Mutant = RIGHT) -> Foll
     reading = recorded_events(record)
     try:
         *setup, op = map(operation, (*record["setup"], record["op"]))
-        machine = Machine(replace(on, advices=on.advices | _CONFIGURED), X86_64, _memory(setup, op), wrong.variants)
+        built = on.but({"advice.known": on.advice.known | _CONFIGURED})
+        machine = Machine(built, X86_64, _memory(setup, op), wrong.variants)
         watch, rets = _perform(machine, setup, op, hides_dirty(kernel_name(record["kernel"])))
     except BadInput as error:
         return Followed(name, not_modelled=str(error), unknown=reading.unknown)
@@ -195,7 +197,6 @@ def _differences(name: str, expected: Lines, got: Lines) -> Iterator[StepDiffere
             where = f"step {wanted[0].events[0].step}" if wanted else after
             yield StepDifference(name, where, _told(wanted), _told(seen))
         after = f"after step {wanted[-1].events[-1].step}" if wanted else after
-
 
 
 def side_by_side(expected: Lines, got: Lines) -> Iterator[tuple[bool, Lines, Lines]]:

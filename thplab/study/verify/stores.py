@@ -50,25 +50,25 @@ class Raw(NamedTuple):
     step: int
 
 
-LEFT_OUT = {
+NOT_COMPARED = {
     "CALL": "a function was entered: no store",
-    "mapping, index, private": "a tail has them all the time here; what reads them is the reverse map, which the simulator asks by VMA",
-    "page_type, compound_dtor, compound_order, compound_nr, _nr_pages, _folio_nr_pages": "set when a page or a table is allocated",
-    "memcg_data, lru, pt_list, pt_mm, tail@16": "lists and owners that the simulator does not have",
-    "uptodate, large_rmappable, error": "flags that say nothing which is not known here by other means",
-    "lru, active, workingset, unevictable, mlocked, reclaim": "flags of the LRU, which the simulator does not have",
-    "allocator": "a page is made or given back (prep_compound_page, get_page_from_freelist, free_unref_page ...): one step here",
-    "LRU batches": "the reference of a page that waits in a CPU's batch to be put on a list, and its end: there are no batches here",
-    "deferred list, moved": "from the queue to the shrinker's own list and back: it is on a list all the time; on and off is compared",
-    "_refcount of a page table": "5.10's debugfs file looks at every page frame of the machine and takes a reference on each for a moment",
-    "hugezero": "the huge zero page's own struct page: it is made and freed when earlier scenarios want it; the entries are compared",
-    "special (s) of a huge PMD": "6.18 marks the huge zero PMD with it; the machine knows the page by its pfn",
-    "dirty (D) of an entry that is not present and not writable": "since 6.6 it is in a bit that the recorder does not read there",
-    "dirty and accessed, set by the hardware": "no store of the kernel; the values that it stores afterwards are compared",
-    "need_resched": "zapping lets go of the ptl and takes it again wherever the time is up",
-    "flush of another page": "an entry of the recorder's own memory (ptep_clear_flush without a store to a table of ours)",
+    "mapping, index, private": "tails have them all the time here; they are for the reverse map, which is compared by what it finds",
+    "page_type, compound_dtor, compound_order, compound_nr, _nr_pages": "what a page is allocated as",
+    "memcg_data, lru, pt_list, pt_mm": "memory cgroups, and lists and owners that the simulator does not have",
+    "flags uptodate, large_rmappable, error": "say nothing that is not known by other means",
+    "flags lru, active, workingset, unevictable, mlocked, reclaim": "the LRU, of which the simulator has one flag and no lists",
+    "the allocator's stores": "a page is made or given back (prep_compound_page, free_unref_page ...): one step here",
+    "references of LRU batches": "a page that waits in a CPU's batch has one until that is carried out; taken off all counts",
+    "_refcount of page tables": "5.10's debugfs file takes one for a moment on each page frame of the machine",
+    "struct page of hugezero": "made and freed when earlier scenarios want it; the entries that map it are compared",
+    "deferred list, moved": "to the shrinker's own list and back: it is on a list all the time; on and off are compared",
+    "special bit of a huge PMD": "6.18 marks the huge zero PMD with it; the simulator knows the page by its pfn",
+    "dirty bit of a read-only entry that is not present": "_PAGE_SAVED_DIRTY of 6.12 and 6.18 is not recorded",
+    "accessed and dirty bits set by the hardware": "no stores of the kernel; the values that it stores later are compared",
+    "ptl let go in the middle of a zap": "wherever the time was up (need_resched)",
+    "flush after an entry of another memory": "the recorder's own pages: ptep_clear_flush without a store to a table of the scenario",
 }
-"""What of a recording is not compared -> why. docs/verify.md shows this table; a test compares the two."""
+"""What of recorded steps is not compared -> why. docs/verify.md shows this table; a test compares the two."""
 
 _NO_FIELDS = re.compile(
     r"mapping|index|private|page_type|compound_dtor|compound_order|compound_nr|_nr_pages|_folio_nr_pages|memcg_data|lru\.\w+|pt_list\.\w+|pt_mm|tail@16"
@@ -113,7 +113,6 @@ _SWAP_TYPES = {
     "v6.18": {"migr24": "hwpoison", "migr25": "migration read", "migr26": "migration read-exclusive", "migr27": "migration write"},
 }
 """Kernel -> what the types of its non-present entries are (include/linux/swapops.h, as it was configured)."""
-
 
 
 def hides_dirty(kernel: str) -> bool:

@@ -271,4 +271,3 @@ class Watch:
         if state in ("INVALID huge", "protnone") and "W" not in letters and self.hides_dirty:
             letters = letters.replace("D", "")
         return " ".join(word for word in (state, page, letters) if word)
-
