@@ -20,7 +20,6 @@ from collections.abc import Callable
 from thplab.hardware.geometry import X86_64
 from thplab.hardware.steps import drain
 from thplab.machine.machine import Machine
-from thplab.machine.trace import begin
 from thplab.scenario import Operation, Scenario
 from thplab.study.live import nearest, unable
 from thplab.study.live.agent.child import Child
@@ -44,7 +43,7 @@ Perform = Callable[[Operation], object]
 
 def on_simulator(kernel: str) -> Perform:
     machine = Machine(kernel, X86_64, 64 * X86_64.nr)
-    return lambda op: drain(begin(machine, op))
+    return lambda op: drain(machine.begin(op))
 
 
 def on_kernel() -> Perform:

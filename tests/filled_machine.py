@@ -5,7 +5,7 @@ from __future__ import annotations
 from thplab import Machine
 from thplab.kernel.kernels import KERNELS
 from thplab.kernel.policies import Kernel
-from thplab.machine.state import State, capture
+from thplab.machine.state import State
 from thplab.study.invariants import check_state
 
 NR = 8
@@ -15,26 +15,26 @@ SPLIT_FAILS = [k for k in KERNELS.values() if k.scheme.page_split != "tails"]
 
 def at_rest(machine: Machine) -> State:
     """The state, in which every invariant holds."""
-    state = capture(machine)
+    state = machine.state
     assert check_state(state) == []
     return state
 
 
 def same(machine: Machine, before: State) -> bool:
     """Nothing has changed since `before` but events and costs."""
-    return capture(machine).exact == before.exact
+    return machine.state.exact == before.exact
 
 
 def with_thps(kernel: str | Kernel, thps: int = 1) -> Machine:
     """A with huge pages, every page filled with contents of its own."""
     machine = Machine(kernel)
-    machine.call("mmap", proc="A", thps=thps)
-    machine.call("fill", proc="A", start=0, npages=thps * NR)
+    machine.spawn("A").mmap(thps)
+    machine["A"].fill(0, thps * NR)
     return machine
 
 
 def madvise(machine: Machine, advice: str, start: int, npages: int = 1, proc: str = "A") -> int:
-    return machine.call("madvise", proc=proc, start=start, npages=npages, advice=advice)
+    return machine[proc].madvise(start, npages, advice)
 
 
 def mapped_to(state: State, page: int, proc: str = "A") -> int:

@@ -10,7 +10,6 @@ from thplab.errors import KILLED_BY_SIGBUS, BadInput
 from thplab.kernel import kernels
 from thplab.machine.machine import Machine
 from thplab.machine.state import State
-from thplab.machine.trace import begin
 from thplab.scenario import Operation
 
 PROCESSES = ("A", "B", "C")
@@ -67,7 +66,7 @@ def operations(seed: int, machine: Machine, thps: int = 2, count: int = 14) -> I
     while made < count and machine.system.mms:
         op = propose(rng, thps * nr, made)
         try:
-            begin(machine, op)  # checks only: a routine that is never advanced touches nothing
+            machine.begin(op)  # checks only: a routine that is never advanced touches nothing
         except BadInput:
             continue
         made += 1

@@ -10,7 +10,6 @@ from thplab.errors import EAGAIN, EINVAL, ENOENT
 from thplab.hardware.frames import PG_double_map, PG_ksm, PG_referenced
 from thplab.kernel.kernels import KERNELS
 from thplab.kernel.policies import Kernel
-from thplab.machine.state import capture
 from thplab.study.observe import smaps
 
 # --- KSM ------------------------------------------------------------------------------------------------------------------
@@ -19,7 +18,7 @@ from thplab.study.observe import smaps
 def with_equal_pages(kernel: str | Kernel, *pages: int, thps: int = 2) -> Machine:
     machine = with_thps(kernel, thps)
     for page in pages:
-        machine.call("fill", proc="A", start=page, pattern="same")
+        machine["A"].fill(page, 1, "same")
     madvise(machine, "mergeable", 0, thps * NR)
     return machine
 
@@ -27,17 +26,17 @@ def with_equal_pages(kernel: str | Kernel, *pages: int, thps: int = 2) -> Machin
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_ksm_splits_both_huge_pages_and_merges_the_equal_pages(kernel: str) -> None:
     machine = with_equal_pages(kernel, 5, 9)
-    before = capture(machine).contents("A")
-    machine.call("ksm_scan", scans=0)
+    before = machine.state.contents("A")
+    machine.ksm_scan(0)
     assert len(at_rest(machine).compound_pages()) == 2, "in the first scan it only remembers checksums"
-    machine.call("ksm_scan", scans=0)
+    machine.ksm_scan(0)
     state = at_rest(machine)
     assert state.compound_pages() == () and state.contents("A") == before
     assert mapped_to(state, 5) == mapped_to(state, 9)
     page = mapped_to(state, 5)
     assert state.field("refcount", page) == 2 and state.field("mapcount", page) == 1
     assert smaps(state, "A").items() >= {"Rss": 64, "Pss": 60, "AnonHugePages": 0, "KSM": 8}.items()
-    machine.call("write", proc="A", start=9, value=3)
+    machine["A"].write(9, value=3)
     state = at_rest(machine)
     assert state.contents("A")[5] == before[5] and state.contents("A")[9] == 3
     assert mapped_to(state, 5) == page and smaps(state, "A")["KSM"] == 4
@@ -46,17 +45,17 @@ def test_ksm_splits_both_huge_pages_and_merges_the_equal_pages(kernel: str) -> N
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_ksm_leaves_pages_that_are_all_different(kernel: str) -> None:
     machine = with_equal_pages(kernel)
-    before = capture(machine)
-    machine.call("ksm_scan", scans=2)
+    before = machine.state
+    machine.ksm_scan(2)
     assert at_rest(machine).mapped == before.mapped
 
 
 @pytest.mark.parametrize("kernel", SPLIT_FAILS, ids=lambda k: k.name)
 def test_ksm_gives_up_on_a_pinned_huge_page_and_undoes_its_half(kernel: Kernel) -> None:
     machine = with_equal_pages(kernel, 5, 9)
-    machine.call("pin", proc="A", start=6, pin="dma")
-    before = capture(machine)
-    machine.call("ksm_scan", scans=2)
+    machine["A"].pin(6, 1, "dma")
+    before = machine.state
+    machine.ksm_scan(2)
     state = at_rest(machine)
     assert state.contents("A") == before.contents("A")
     # The page that comes later is made ready first; its partner cannot be split off, so it becomes a page of A's own again.
@@ -64,18 +63,18 @@ def test_ksm_gives_up_on_a_pinned_huge_page_and_undoes_its_half(kernel: Kernel) 
     assert mapped_to(state, 5) != mapped_to(state, 9) != mapped_to(before, 9)
     assert events(machine, "thp_split_page", "thp_split_page_failed") == (1, 2)
     machine.unpin("dma")
-    machine.call("ksm_scan", scans=0)
+    machine.ksm_scan(0)
     state = at_rest(machine)
     assert mapped_to(state, 5) == mapped_to(state, 9) and state.contents("A") == before.contents("A")
 
 
 def test_ksm_meets_a_pinned_page_and_leaves_it() -> None:
     machine = with_equal_pages("v4.5", 5, 9)
-    machine.call("split", proc="A", start=0)
-    machine.call("split", proc="A", start=9)
-    machine.call("pin", proc="A", start=9, pin="dma")
+    machine["A"].split(0)
+    machine["A"].split(9)
+    machine["A"].pin(9, 1, "dma")
     before = at_rest(machine)
-    machine.call("ksm_scan", scans=2)
+    machine.ksm_scan(2)
     assert at_rest(machine).mapped == before.mapped
 
 
@@ -83,7 +82,7 @@ def test_ksm_meets_a_pinned_page_and_leaves_it() -> None:
 def test_two_equal_pages_of_one_huge_page(kernel: Kernel) -> None:
     # tests/truth/README.md part A, surprise 13: KSM's own two references are in the way of the split.
     machine = with_equal_pages(kernel, 2, 5, thps=1)
-    machine.call("ksm_scan", scans=4)
+    machine.ksm_scan(4)
     state = at_rest(machine)
     if kernel.ksm.splits_after:
         assert mapped_to(state, 2) == mapped_to(state, 5)
@@ -97,10 +96,10 @@ def test_a_page_of_ksm_has_a_limit_of_sharers_from_v5_10_on() -> None:
     for limit, pages in ((0, 1), (3, 3)):
         kernel = KERNELS["v4.5"].but({"ksm.max_sharing": limit})
         machine = with_equal_pages(kernel)
-        machine.call("split", proc="A", start=0)
-        machine.call("split", proc="A", start=NR)
-        machine.call("fill", proc="A", start=0, npages=2 * NR - 8, pattern="same")
-        machine.call("ksm_scan", scans=2)
+        machine["A"].split(0)
+        machine["A"].split(NR)
+        machine["A"].fill(0, 2 * NR - 8, "same")
+        machine.ksm_scan(2)
         state = at_rest(machine)
         assert len({mapped_to(state, page) for page in range(NR)}) == pages
 
@@ -109,7 +108,7 @@ def test_a_page_of_ksm_has_a_limit_of_sharers_from_v5_10_on() -> None:
 def test_unmergeable_gives_everybody_a_page_of_his_own(unshares: bool) -> None:
     kernel = KERNELS["v4.5"].but({"ksm.unshares": unshares})
     machine = with_equal_pages(kernel, 5, 9)
-    machine.call("ksm_scan", scans=1)
+    machine.ksm_scan(1)
     before = at_rest(machine).contents("A")
     madvise(machine, "unmergeable", 0, NR)
     state = at_rest(machine)
@@ -121,14 +120,14 @@ def test_unmergeable_gives_everybody_a_page_of_his_own(unshares: bool) -> None:
 
 def test_a_fork_shares_the_pages_of_ksm_and_is_scanned_as_well() -> None:
     machine = with_equal_pages("v4.5", 5, 9)
-    machine.call("ksm_scan", scans=1)
-    machine.call("fork", proc="A", child="B")
-    machine.call("ksm_scan", scans=2)
+    machine.ksm_scan(1)
+    machine["A"].fork("B")
+    machine.ksm_scan(2)
     state = at_rest(machine)
     assert state.ksm.mms == ("A", "B") and state.field("mapcount", mapped_to(state, 5)) == 3
-    machine.call("exit", proc="A")
-    machine.call("write", proc="B", start=5, value=1)
-    assert at_rest(machine).contents("B")[5] == 1 and capture(machine).ksm.mms == ("B",)
+    machine["A"].exit()
+    machine["B"].write(5, value=1)
+    assert at_rest(machine).contents("B")[5] == 1 and machine.state.ksm.mms == ("B",)
 
 
 # --- khugepaged -----------------------------------------------------------------------------------------------------------
@@ -137,51 +136,51 @@ def test_a_fork_shares_the_pages_of_ksm_and_is_scanned_as_well() -> None:
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_khugepaged_collapses_small_pages_that_were_touched(kernel: str) -> None:
     machine = with_thps(kernel)
-    machine.call("split", proc="A", start=0)
-    machine.call("read", proc="A", start=0, npages=NR)
+    machine["A"].split(0)
+    machine["A"].read(0, NR)
     before = at_rest(machine)
-    machine.call("khugepaged_scan", scans=0)
+    machine.khugepaged_scan(0)
     state = at_rest(machine)
     assert state.contents("A") == before.contents("A") and len(state.compound_pages()) == 1
     assert smaps(state, "A")["AnonHugePages"] == 32
-    machine.call("munmap", proc="A", start=3)
+    machine["A"].munmap(3, 1)
     assert at_rest(machine).contents("A")[2:5] == (before.contents("A")[2], None, before.contents("A")[4])
 
 
 @pytest.mark.parametrize("how", ["raw", "vmsplice"])
 def test_khugepaged_takes_what_a_driver_was_given_for_pages_in_use(how: str) -> None:
     machine = with_thps("v4.5")
-    machine.call("pin", proc="A", start=2, pin="dma", how=how)
+    machine["A"].pin(2, 1, "dma", how)
     machine.unpin("dma")
-    machine.call("split", proc="A", start=0)
-    machine.call("khugepaged_scan", scans=0)
+    machine["A"].split(0)
+    machine.khugepaged_scan(0)
     assert bool(at_rest(machine).compound_pages()) is (how == "vmsplice"), "the entries of split pages are old on v4.5"
 
 
 def test_pages_that_two_processes_filled_are_different() -> None:
     machine = with_thps("v4.5")
-    machine.call("fork", proc="A", child="B")
-    machine.call("fill", proc="B", start=0, npages=NR)
-    assert not set(at_rest(machine).contents("A")) & set(capture(machine).contents("B"))
+    machine["A"].fork("B")
+    machine["B"].fill(0, NR)
+    assert not set(at_rest(machine).contents("A")) & set(machine.state.contents("B"))
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_khugepaged_leaves_a_range_with_a_pinned_page(kernel: str) -> None:
     machine = with_thps(kernel)
-    machine.call("split", proc="A", start=0)
-    machine.call("read", proc="A", start=0, npages=NR)
-    machine.call("pin", proc="A", start=2, pin="dma")
+    machine["A"].split(0)
+    machine["A"].read(0, NR)
+    machine["A"].pin(2, 1, "dma")
     before = at_rest(machine)
-    machine.call("khugepaged_scan", scans=2)
+    machine.khugepaged_scan(2)
     assert same(machine, before)
 
 
 @pytest.mark.parametrize("kernel", SPLIT_FAILS, ids=lambda k: k.name)
 def test_khugepaged_and_a_huge_page_that_is_mapped_by_ptes(kernel: Kernel) -> None:
     machine = with_thps(kernel)
-    machine.call("split_pmd", proc="A", start=0)
+    machine["A"].split_pmd(0)
     before = at_rest(machine)
-    machine.call("khugepaged_scan", scans=0)
+    machine.khugepaged_scan(0)
     state = at_rest(machine)
     assert state.contents("A") == before.contents("A")
     collapsed = state.compound_pages() != before.compound_pages()
@@ -191,17 +190,17 @@ def test_khugepaged_and_a_huge_page_that_is_mapped_by_ptes(kernel: Kernel) -> No
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_holes_up_to_max_ptes_none(kernel: str) -> None:
     machine = with_thps(kernel)
-    machine.call("split", proc="A", start=0)
-    machine.call("munmap", proc="A", start=7)
-    machine.call("mmap", proc="B", thps=1, advise="none")
-    machine.call("write", proc="B", start=0, npages=6)
+    machine["A"].split(0)
+    machine["A"].munmap(7, 1)
+    machine.spawn("B").mmap(advise="none")
+    machine["B"].write(0, 6)
     madvise(machine, "hugepage", 0, NR, "B")
-    machine.call("sys", path="/sys/kernel/mm/transparent_hugepage/khugepaged/max_ptes_none", value="1")
+    machine.sys("/sys/kernel/mm/transparent_hugepage/khugepaged/max_ptes_none", "1")
     before = at_rest(machine)
-    machine.call("khugepaged_scan", scans=0)
+    machine.khugepaged_scan(0)
     assert at_rest(machine).mapped == before.mapped, "A's VMA is too small, B has two empty entries"
-    machine.call("sys", path="/sys/kernel/mm/transparent_hugepage/khugepaged/max_ptes_none", value="2")
-    machine.call("khugepaged_scan", scans=0)
+    machine.sys("/sys/kernel/mm/transparent_hugepage/khugepaged/max_ptes_none", "2")
+    machine.khugepaged_scan(0)
     state = at_rest(machine)
     assert state.contents("B") == (0x55,) * 6 + (0, 0) and smaps(state, "B")["Rss"] == 32
 
@@ -215,9 +214,9 @@ def collapsing(**policies: object) -> Kernel:
 
 def test_collapse_answers_at_once() -> None:
     machine = with_thps(collapsing())
-    machine.call("split", proc="A", start=0)
+    machine["A"].split(0)
     before = at_rest(machine)
-    machine.call("pin", proc="A", start=2, pin="dma")
+    machine["A"].pin(2, 1, "dma")
     assert madvise(machine, "collapse", 0, NR) == -EAGAIN
     assert at_rest(machine).mapped == before.mapped
     machine.unpin("dma")
@@ -233,25 +232,25 @@ def test_collapse_answers_at_once() -> None:
 
 def test_collapse_takes_one_vma_that_is_large_enough_and_may_be_written_to() -> None:
     machine = with_thps(collapsing())
-    machine.call("mprotect", proc="A", start=1, prot="r")
+    machine["A"].mprotect(1, 1, "r")
     assert madvise(machine, "collapse", 0, NR) == -EINVAL
-    machine.call("mprotect", proc="A", start=0, npages=NR, prot="r")
+    machine["A"].mprotect(0, NR, "r")
     before = at_rest(machine)
     assert madvise(machine, "collapse", 0, NR) == -EINVAL and same(machine, before)
     machine = with_thps(collapsing(asks_writable="none"))
-    machine.call("split_pmd", proc="A", start=0)
-    machine.call("mprotect", proc="A", start=0, npages=NR, prot="r")
+    machine["A"].split_pmd(0)
+    machine["A"].mprotect(0, NR, "r")
     assert madvise(machine, "collapse", 0, NR) == 0 and len(at_rest(machine).pmd_maps) == 1
 
 
 def test_collapse_of_shared_pages_leaves_the_other_process_alone() -> None:
     machine = with_thps(collapsing())
-    machine.call("split", proc="A", start=0)
-    machine.call("fork", proc="A", child="B")
-    machine.call("khugepaged_scan", scans=0)
+    machine["A"].split(0)
+    machine["A"].fork("B")
+    machine.khugepaged_scan(0)
     assert at_rest(machine).compound_pages() == (), "more than half of the pages are shared"
     assert madvise(machine, "collapse", 0, NR) == -EINVAL, "no entry is writable"
-    machine.call("write", proc="A", start=0, value=1)
+    machine["A"].write(0, value=1)
     before = at_rest(machine)
     assert madvise(machine, "collapse", 0, NR) == 0
     state = at_rest(machine)
@@ -269,11 +268,11 @@ def test_migrate_moves_a_huge_page_as_one_or_splits_it_first(kernel: str, shared
     record = KERNELS[kernel]
     machine = with_thps(record.but({"migration.whole": whole}))
     if shared:
-        machine.call("fork", proc="A", child="B")
+        machine["A"].fork("B")
     if shared == "PTEs":
-        machine.call("mprotect", proc="B", start=2, npages=2, prot="r")
+        machine["B"].mprotect(2, 2, "r")
     before = at_rest(machine)
-    assert machine.call("migrate", proc="A", start=5) == 0
+    assert machine["A"].migrate(5) == 0
     state = at_rest(machine)
     for process in before.processes:
         assert state.contents(process.name) == before.contents(process.name)
@@ -283,49 +282,49 @@ def test_migrate_moves_a_huge_page_as_one_or_splits_it_first(kernel: str, shared
     whole = whole and bool(old) and not before.field("flags", old[0]) & PG_double_map
     assert (new != old and len(new) == 1) if whole else new == ()
     assert bool(state.pmd_maps) is whole
-    machine.call("write", proc="A", start=0, npages=NR, value=9)
+    machine["A"].write(0, NR, value=9)
     assert at_rest(machine).contents("A") == (9,) * NR
     if shared:
-        assert capture(machine).contents("B") == before.contents("B")
+        assert machine.state.contents("B") == before.contents("B")
 
 
 @pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("kernel", SPLIT_FAILS, ids=lambda k: k.name)
 def test_a_pinned_huge_page_does_not_move(kernel: Kernel, whole: bool) -> None:
     machine = with_thps(kernel.but({"migration.whole": whole}))
-    machine.call("pin", proc="A", start=2, pin="dma")
+    machine["A"].pin(2, 1, "dma")
     before = at_rest(machine)
-    assert machine.call("migrate", proc="A", start=5) == (-EAGAIN if whole else kernel.split.refused)
+    assert machine["A"].migrate(5) == (-EAGAIN if whole else kernel.split.refused)
     assert same(machine, before)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_small_pages_move_and_pinned_ones_stay(kernel: str) -> None:
     machine = with_thps(kernel)
-    assert machine.call("sys", path="/proc/sys/vm/compact_memory", value="1") == 0
+    assert machine.sys("/proc/sys/vm/compact_memory", "1") == 0
     assert len(at_rest(machine).compound_pages()) == 1, "a huge page is left alone"
-    machine.call("split", proc="A", start=0)
-    machine.call("pin", proc="A", start=3, pin="dma")
+    machine["A"].split(0)
+    machine["A"].pin(3, 1, "dma")
     before = at_rest(machine)
-    assert machine.call("migrate", proc="A", start=3) == -EAGAIN
-    machine.call("sys", path="/proc/sys/vm/compact_memory", value="1")
+    assert machine["A"].migrate(3) == -EAGAIN
+    machine.sys("/proc/sys/vm/compact_memory", "1")
     state = at_rest(machine)
     assert state.contents("A") == before.contents("A")
     assert [mapped_to(state, page) == mapped_to(before, page) for page in range(NR)] == [page == 3 for page in range(NR)]
-    assert machine.call("migrate", proc="A", start=4) == 0 and at_rest(machine).contents("A") == before.contents("A")
-    machine.call("munmap", proc="A", start=4)
-    machine.call("mmap", proc="B", thps=1)
-    machine.call("read", proc="B", start=0)
-    assert machine.call("migrate", proc="B", start=0) == -ENOENT
+    assert machine["A"].migrate(4) == 0 and at_rest(machine).contents("A") == before.contents("A")
+    machine["A"].munmap(4, 1)
+    machine.spawn("B").mmap()
+    machine["B"].read(0)
+    assert machine["B"].migrate(0) == -ENOENT
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_a_page_of_ksm_moves_for_all_who_share_it(kernel: str) -> None:
     machine = with_equal_pages(kernel, 5, 9)
-    machine.call("ksm_scan", scans=1)
-    machine.call("fork", proc="A", child="B")
+    machine.ksm_scan(1)
+    machine["A"].fork("B")
     before = at_rest(machine)
-    assert machine.call("migrate", proc="A", start=9) == 0
+    assert machine["A"].migrate(9) == 0
     state = at_rest(machine)
     assert mapped_to(state, 5) == mapped_to(state, 9) == mapped_to(state, 5, "B") != mapped_to(before, 5)
 
@@ -335,15 +334,15 @@ def test_a_page_of_ksm_moves_for_all_who_share_it(kernel: str) -> None:
 
 def test_clear_refs_forgets_that_a_driver_was_given_the_page_and_splits_nothing_today() -> None:
     machine = with_thps("v6.18", 2)
-    machine.call("mprotect", proc="A", start=NR + 1, prot="r")  # the second one is mapped by PTEs
+    machine["A"].mprotect(NR + 1, 1, "r")  # the second one is mapped by PTEs
     for page in (0, NR + 4):
-        machine.call("pin", proc="A", start=page, pin=f"p{page}")
+        machine["A"].pin(page, 1, f"p{page}")
         machine.unpin(f"p{page}")
-    before = capture(machine)
+    before = machine.state
     heads = before.compound_pages()
     assert len(heads) == 2 and all(before.field("flags", head) & PG_referenced for head in heads)
     flushes = machine.costs["flushes"]
-    machine.call("clear_refs", proc="A", value=1)
+    machine["A"].clear_refs(1)
     state = at_rest(machine)
     assert not any(state.field("flags", head) & PG_referenced for head in heads)
     assert [(m.level, m.pfn) for m in state.mapped] == [(m.level, m.pfn) for m in before.mapped]

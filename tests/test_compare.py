@@ -14,7 +14,6 @@ from thplab.errors import BadInput, KernelBug
 from thplab.hardware.steps import Routine, drain
 from thplab.kernel.kernels import KERNELS
 from thplab.kernel.schemes import Rfc
-from thplab.machine.state import capture
 from thplab.scenario import Scenario, builtin, load
 from thplab.show.describe import side_by_side
 from thplab.study.compare import COSTS, EVENTS, NOT_BUILT, REFUSED, STOPPED, Compared, Comparison, compare
@@ -122,9 +121,9 @@ def test_pin_then_munmap_4k_of_another_page(kernel: str, cell: tuple[str, int | 
 def test_a_pin_of_a_tail_costs(kernel: str, cell: tuple[int, int, bool]) -> None:
     machine = Machine(kernel)
     a = machine.spawn("A")
-    a.mmap(8)
+    a.mmap()
     a.write(0)
-    tail = slice(capture(machine).compound_pages()[0] + 5, capture(machine).compound_pages()[0] + 6)
+    tail = slice(machine.state.compound_pages()[0] + 5, machine.state.compound_pages()[0] + 6)
     spent = machine.costs
     drain(machine.system.scheme.get_pages(machine.system, tail))
     drain(machine.system.scheme.put_pages(machine.system, tail))
@@ -161,8 +160,7 @@ def test_each_kernel_does_what_it_does_alone(name: str) -> None:
     for index, kernel in enumerate(KERNELS):
         machine = Machine(kernel)
         for op, compared in zip(comparison.scenario.ops, comparison.operations, strict=True):
-            fields = {field: value for field, value in op.resolve(8).items() if value is not None}
-            result = machine.call(op.op, **fields)
+            result = machine.call(op)
             assert (result == 0) == (compared.row("returns").values[index] == "0")
         events = {row.name: row.values[index] for row in comparison.totals if row.group == EVENTS and row.values[index] is not None}
         assert events == machine.vmstat

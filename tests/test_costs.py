@@ -14,7 +14,6 @@ from thplab.hardware.steps import drain
 from thplab.kernel.kernels import KERNELS
 from thplab.kernel.routines.rmap import page_mapped_by_pmd
 from thplab.machine.machine import Machine, Process
-from thplab.machine.state import capture
 
 N = X86_64.nr
 FOLIOS = ("v6.12", "v6.18")
@@ -40,15 +39,15 @@ def huge(kernel: str, procs: str = "A") -> tuple[Machine, Process, int]:
     """A machine with one huge page, every byte of it written, that each of `procs` maps by a PMD; its first process; its head."""
     machine = Machine(kernel, X86_64)
     a = machine.spawn(procs[0])
-    a.mmap(N)
-    machine.call("fill", proc=procs[0], start=0, npages=N, pattern="unique")
+    a.mmap()
+    machine[procs[0]].fill(0, N, "unique")
     for name in procs[1:]:
         a.fork(name)
-    return machine, a, capture(machine).compound_pages()[0]
+    return machine, a, machine.state.compound_pages()[0]
 
 
 def split_pmd(machine: Machine, proc: str = "A") -> Spent:
-    return Spent(machine, lambda: machine.call("split_pmd", proc=proc, start=0))
+    return Spent(machine, lambda: machine[proc].split_pmd(0))
 
 
 @pytest.mark.parametrize("kernel", ["v4.5", "v5.10", "v6.1", *FOLIOS])
@@ -64,11 +63,11 @@ def test_a_reference_costs_one_atomic_and_no_lock(kernel: str, offset: int) -> N
 @pytest.mark.parametrize("kernel", ["v4.5", "v5.10", "v6.1", *FOLIOS])
 def test_gup_fast_of_a_whole_huge_page(kernel: str) -> None:
     machine, _, _ = huge(kernel)
-    spent = Spent(machine, lambda: machine.call("pin", proc="A", start=0, npages=N, pin="get", how="raw"))
+    spent = Spent(machine, lambda: machine["A"].pin(0, N, "get", "raw"))
     assert (spent.rmw, spent.irqs_off, spent.locks) == (1, 1, {})
     machine.unpin("get")
     if machine.system.kernel.gup.foll_pin:
-        spent = Spent(machine, lambda: machine.call("pin", proc="A", start=0, npages=N, pin="pin", how="io_uring"))
+        spent = Spent(machine, lambda: machine["A"].pin(0, N, "pin", "io_uring"))
         # The driver keeps one pin of the folio from v6.12 on: it lets the others go with one atomic for each counter.
         coalesced = 2 if machine.system.kernel.gup.coalesces else 0
         assert (spent.rmw, spent.irqs_off, spent.locks) == (2 + coalesced, 1, {})
@@ -78,7 +77,7 @@ def test_gup_fast_of_a_whole_huge_page(kernel: str) -> None:
 def test_fault_and_fork_of_a_pmd(kernel: str, rmw: int) -> None:
     machine = Machine(kernel, X86_64)
     a = machine.spawn("A")
-    a.mmap(N)
+    a.mmap()
     fault = Spent(machine, lambda: a.write(0))
     assert fault.rmw == 0 and fault.lock("ptl") == 1
     assert fault.lock("split_queue_lock") == (kernel in FOLIOS)
@@ -125,7 +124,7 @@ def test_split_huge_pmd_of_a_folio(kernel: str) -> None:
 def test_a_pte_mapping_of_a_folio(kernel: str) -> None:
     machine, a, _ = huge(kernel)
     split_pmd(machine)
-    machine.call("munmap", proc="A", start=1, npages=N - 1)
+    machine["A"].munmap(1, N - 1)
     assert Spent(machine, lambda: a.fork("B")).rmw == 3  # reference, _mapcount, bit lock: the subpage was mapped before
 
 
@@ -135,7 +134,7 @@ CALLER = 2
 
 def split_page(kernel: str, procs: str = "A") -> Spent:
     machine, a, _ = huge(kernel, procs)
-    return Spent(machine, lambda: machine.split_huge_page(a, 0))
+    return Spent(machine, lambda: a.split(0))
 
 
 def test_split_huge_page_of_v4_5() -> None:
@@ -180,7 +179,7 @@ def by_one_pte(kernel: str) -> tuple[Machine, int]:
     """A huge page of which one PTE maps the first small page, and nothing else maps any."""
     machine, _, head = huge(kernel)
     split_pmd(machine)
-    machine.call("munmap", proc="A", start=1, npages=N - 1)
+    machine["A"].munmap(1, N - 1)
     return machine, head
 
 
@@ -193,7 +192,7 @@ def counters(machine: Machine, head: int) -> tuple[list[int], list[int]]:
 def test_under_the_rfc_two_states_have_equal_counters_and_only_one_has_a_pmd() -> None:
     (one, a), (other, b) = by_pmd("rfc-2014"), by_one_pte("rfc-2014")
     assert counters(one, a) == counters(other, b)
-    assert capture(one).pmd_maps.keys() == {a} and not capture(other).pmd_maps
+    assert one.state.pmd_maps.keys() == {a} and not other.state.pmd_maps
     assert one.system.scheme.pmd_mapped(one.system.frames, a) is None
 
 

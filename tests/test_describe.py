@@ -17,7 +17,7 @@ from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_reserved, PG_table, PG_used
 from thplab.hardware.geometry import X86_64
 from thplab.kernel.mutants import MUTANTS
-from thplab.machine.state import State, capture
+from thplab.machine.state import State
 from thplab.machine.trace import Frame, Setup, Trace, record
 from thplab.scenario import Scenario, builtin, load
 from thplab.show.describe import describe, narrate
@@ -348,13 +348,10 @@ def test_smaps_agree_with_a_recorded_kernel(record: dict[str, Any]) -> None:
     machine = Machine("rfc-2014", X86_64)
     different = set()
     for number, (op, after) in enumerate(zip(Scenario.from_record(record).ops, record["after"], strict=True)):
-        fields = {name: value for name, value in op.resolve(X86_64.nr).items() if value is not None}
-        if op.op not in BUILT or (op.op == "pin" and fields["how"] not in PINS):
+        if op.op not in BUILT or (op.op == "pin" and op.fields["how"] not in PINS):
             break  # from here on the kernels differ, or the operation belongs to another test
-        if op.op == "unpin":
-            fields.pop("proc", None)
-        assert machine.call(op.op, **fields) == after["ret"] == 0
-        state = capture(machine)
+        assert machine.call(op) == after["ret"] == 0
+        state = machine.state
         assert {process.name for process in state.processes} == set(after["proc"])
         if any(figures(state, name, regions) != recorded(regions) for name, regions in after["proc"].items()):
             different.add(number)
@@ -368,6 +365,6 @@ def test_the_zero_page_counts_as_on_the_kernel_that_the_rfc_was_written_for(name
     record = next(record for record in map(json.loads, lines) if record["name"] == name)
     machine = Machine("rfc-2014", X86_64)
     for op, after in zip(Scenario.from_record(record).ops[:2], record["after"], strict=False):
-        machine.call(op.op, **{field: value for field, value in op.resolve(X86_64.nr).items() if value is not None})
+        machine.call(op)
         (process,) = after["proc"]
-        assert figures(capture(machine), process, after["proc"][process]) == recorded(after["proc"][process])
+        assert figures(machine.state, process, after["proc"][process]) == recorded(after["proc"][process])

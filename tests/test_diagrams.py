@@ -17,8 +17,9 @@ from random_scenarios import operations
 from thplab.errors import BadInput
 from thplab.hardware.page_tables import PTE_PFN_MASK
 from thplab.machine.machine import Machine
-from thplab.machine.state import State, capture
-from thplab.machine.trace import Setup, begin, record
+from thplab.machine.snapshot import capture
+from thplab.machine.state import State
+from thplab.machine.trace import Setup, record
 from thplab.scenario import load
 from thplab.show.diagrams import Cut, page_table_diagram, render, svg
 from thplab.show.diagrams.arrows import arrows
@@ -180,12 +181,12 @@ def test_zero_pages_are_one_small_node() -> None:
 def test_a_migration_entry_has_a_dotted_arrow() -> None:
     setup = Setup(kernel="rfc-2014", geometry="TOY")
     machine = setup.machine()
-    machine.spawn("A").mmap(machine.system.geometry.nr)
+    machine.spawn("A").mmap()
     machine["A"].write(0)
-    machine.call("split_pmd", proc="A", start=0)
+    machine["A"].split_pmd(0)
     table = next(pfn for pfn, level in machine.system.tables.level.items() if level == 0)
     machine.system.tables.freeze(table, slice(0, 8), keep=0, exclusive=np.zeros(8, np.bool_))
-    picture = Picture(svg(capture(machine)))
+    picture = Picture(svg(machine.state))
     assert picture.arrows("migration") and not picture.arrows("pte")
     arrow = picture.groups[picture.arrows("migration")[0]]
     assert any(path.get("stroke-dasharray") for path in arrow.iter(f"{NS}path"))
@@ -322,8 +323,8 @@ def test_random_scenarios_can_be_drawn() -> None:
 
 def _random_states(seed: int) -> list[State]:
     machine = Machine(geometry="TOY")
-    states = [capture(machine)]
+    states = [machine.state]
     for op in operations(seed, machine):
-        for _ in begin(machine, op):
-            states.append(capture(machine, states[-1], in_progress=True))
+        for _ in machine.begin(op):
+            states.append(capture(machine.system, states[-1], in_progress=True))
     return states

@@ -18,8 +18,8 @@ from thplab.hardware.steps import Routine, change, read
 from thplab.kernel.kernels import KERNELS
 from thplab.kernel.routines.split_huge_pmd import trusts_the_first_look
 from thplab.machine.machine import Machine
-from thplab.machine.trace import begin
 from thplab.scenario import Operation, builtin, load
+from thplab.scenario.text import read_operation
 from thplab.study.explore import PAIRS, Exploration, Pair, Run, explore, format_schedule, parse_schedule, replay
 from thplab.study.explore.position import ProtocolError, position
 from thplab.study.invariants import check_state
@@ -82,10 +82,10 @@ def test_an_unmap_makes_it_a_page_that_is_free_while_the_driver_uses_it() -> Non
 def test_the_explored_routine_is_the_one_that_runs_everywhere() -> None:
     machine = Machine()
     a = machine.spawn("A")
-    a.mmap(8)
+    a.mmap()
     a.write(0)
     names = []
-    routine = machine.begin("split", proc="A", start=0)
+    routine = machine.begin(read_operation("split A 0"))
     while True:
         try:
             next(routine)
@@ -188,7 +188,7 @@ def test_a_flush_waits_for_a_cpu_that_is_deaf_to_it() -> None:
 def check_protocol(machine: Machine, ops: Iterable[Operation]) -> None:
     machine.system.whole = False
     for op in ops:
-        routine = begin(machine, op)
+        routine = machine.begin(op)
         for _ in routine:
             position(routine)
 

@@ -239,7 +239,7 @@ def by_hand(**changed: object) -> Population:
         ("pressure", lambda: project("v4.5", by_hand(), 2.0)),
         ("pressure", lambda: simulate("v4.5", by_hand(), -1.0)),
         ("max_ptes_none", lambda: project("v6.12", by_hand(), 1.0, NR)),
-        ("pages", lambda: simulate("v4.5", population(10, 0.5, geometry=MINI))),
+        ("thps", lambda: simulate("v4.5", population(10, 0.5, geometry=MINI))),
     ],
 )
 def test_bad_input_names_the_argument(argument: str, ask: Callable[[], object]) -> None:

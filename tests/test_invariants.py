@@ -14,8 +14,9 @@ from thplab.hardware.steps import CHANGE
 from thplab.kernel.kernels import DEFAULT, KERNELS, kernel
 from thplab.kernel.mutants import MUTANTS, TruthRow
 from thplab.machine.machine import Machine
-from thplab.machine.state import State, capture
-from thplab.machine.trace import Frame, Setup, Trace, begin, record
+from thplab.machine.snapshot import capture
+from thplab.machine.state import State
+from thplab.machine.trace import Frame, Setup, Trace, record
 from thplab.scenario import builtin, load
 from thplab.study.invariants import INVARIANTS, check, check_state
 from thplab.study.verify import read_records, replay
@@ -46,9 +47,9 @@ def run_checked(seed: int, memory: int | None, kernel: str = DEFAULT) -> tuple[M
     """A random scenario in TOY, every step checked, contents compared with the model after every operation."""
     machine = Machine(kernel, memory=memory)
     model, steps = Model(kernel), 0
-    frame = Frame(0, None, capture(machine))
+    frame = Frame(0, None, machine.state)
     for op in operations(seed, machine):
-        routine = begin(machine, op)
+        routine = machine.begin(op)
         while True:
             try:
                 step = next(routine)
@@ -56,13 +57,13 @@ def run_checked(seed: int, memory: int | None, kernel: str = DEFAULT) -> tuple[M
                 result = end.value
                 break
             steps += 1
-            after = Frame(steps, step, capture(machine, frame.state, in_progress=True), op)
+            after = Frame(steps, step, capture(machine.system, frame.state, in_progress=True), op)
             if step.kind == CHANGE:
                 assert check(after, frame) == [], f"seed {seed}, {op}, step {step}"
             else:
                 assert unchanged(frame.state, after.state), f"seed {seed}, {op}: {step} has changed something"
             frame = after
-        frame = Frame(steps, None, capture(machine, frame.state), op)
+        frame = Frame(steps, None, capture(machine.system, frame.state), op)
         assert check(frame) == [], f"seed {seed}, after {op}"
         if result == -12 and op.op not in ("mlock", "munlock"):
             break  # the model does not say how far an access came before memory ran out

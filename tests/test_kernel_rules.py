@@ -8,9 +8,9 @@ from thplab import X86_64, Machine
 from thplab.hardware.frames import COLUMNS
 from thplab.hardware.geometry import TOY, Geometry
 from thplab.hardware.steps import drain
-from thplab.machine.state import capture
 from thplab.machine.trace import Setup, Trace, record
 from thplab.scenario import load
+from thplab.scenario.text import read_operation
 
 GEOMETRIES = pytest.mark.parametrize("geometry", [TOY, X86_64], ids=lambda g: g.name)
 
@@ -22,19 +22,19 @@ class Bench:
         self.machine = Machine(geometry=geometry)
         self.nr = geometry.nr
         self.a = self.machine.spawn("A")
-        self.a.mmap(self.nr)
+        self.a.mmap()
         self.a.write(0)
-        (self.head,) = capture(self.machine).compound_pages()
+        (self.head,) = self.machine.state.compound_pages()
 
     def counters(self) -> tuple[int, int, set[int], set[int]]:
         """C, H, the tails' reference counts, the tails' map counts (logical), as docs/KERNEL.md calls them."""
-        state = capture(self.machine)
+        state = self.machine.state
         refs = state.column("refcount", self.head, self.nr)
         maps = state.column("mapcount", self.head, self.nr) + 1
         return int(refs[0]), int(maps[0]), set(refs[1:].tolist()), set(maps[1:].tolist())
 
     def mapcounts(self) -> list[int]:
-        state = capture(self.machine)
+        state = self.machine.state
         return (state.column("mapcount", self.head, self.nr) + 1).tolist()  # type: ignore[no-any-return]
 
 
@@ -45,7 +45,7 @@ def test_fault_and_fork(geometry: Geometry) -> None:
     assert b.machine.vmstat["thp_fault_alloc"] == 1
     b.a.fork("B").fork("C")
     assert b.counters() == (3, 3, {0}, {0})
-    state = capture(b.machine)
+    state = b.machine.state
     assert [hex(m.entry & 2) for m in state.mapped] == ["0x0"] * 3, "all PMDs are read-only"
 
 
@@ -53,10 +53,10 @@ def test_fault_and_fork(geometry: Geometry) -> None:
 def test_split_huge_pmd_touches_one_pmd(geometry: Geometry) -> None:
     b = Bench(geometry)
     child = b.a.fork("B")
-    before = [m for m in capture(b.machine).mapped if m.process == "A"]
+    before = [m for m in b.machine.state.mapped if m.process == "A"]
     child.mprotect(b.nr // 2, 1, "r")
     assert b.counters() == (2 + b.nr - 1, 2, {0}, {1})
-    assert [m for m in capture(b.machine).mapped if m.process == "A"] == before
+    assert [m for m in b.machine.state.mapped if m.process == "A"] == before
     assert (b.machine.vmstat["thp_split_pmd"], b.machine.vmstat["thp_split_page"]) == (1, 0)
     b.a.mprotect(0, 1, "r")
     assert b.counters() == (2 * b.nr, 2, {0}, {2})
@@ -96,7 +96,7 @@ def test_munmap_of_the_whole_keeps_a_pinned_page(geometry: Geometry) -> None:
     assert b.counters() == (1, 0, {0}, {0})
     assert b.machine.system.tables.table.keys() == {b.machine.system.mms["A"].pgd}
     b.machine.unpin("dma")
-    assert capture(b.machine).compound_pages() == ()
+    assert b.machine.state.compound_pages() == ()
 
 
 @GEOMETRIES
@@ -104,8 +104,8 @@ def test_page_split_hands_the_references_out(geometry: Geometry) -> None:
     b = Bench(geometry)
     child = b.a.fork("B")
     child.munmap(2, 1)
-    assert b.machine.split_huge_page(b.a, 0) == 0
-    state = capture(b.machine)
+    assert b.a.split(0) == 0
+    state = b.machine.state
     assert state.compound_pages() == ()
     mappings = [2, 2, 1] + [2] * (b.nr - 3)
     assert state.column("refcount", b.head, b.nr).tolist() == mappings
@@ -118,9 +118,9 @@ def test_a_page_that_nobody_maps_is_freed_by_the_split(geometry: Geometry) -> No
     b = Bench(geometry)
     b.a.munmap(2, 1)
     free = b.machine.system.frames.buddy.nr_free
-    assert b.machine.split_huge_page(b.a, 0) == 0
+    assert b.a.split(0) == 0
     assert b.machine.system.frames.buddy.nr_free == free + 1
-    assert capture(b.machine).is_free(b.head + 2)
+    assert b.machine.state.is_free(b.head + 2)
 
 
 @GEOMETRIES
@@ -129,14 +129,14 @@ def test_a_refused_split_changes_nothing_but_the_event(geometry: Geometry, page:
     b = Bench(geometry)
     b.a.fork("B")
     b.a.pin(page, 1, "dma")
-    before = capture(b.machine)
-    assert b.machine.split_huge_page(b.a, 0) == -16
-    after = capture(b.machine)
+    before = b.machine.state
+    assert b.a.split(0) == -16
+    after = b.machine.state
     assert after.exact == before.exact
     moved = {e: n - before.vmstat[e] for e, n in after.vmstat.items() if n != before.vmstat[e]}
     assert moved == {"thp_split_page_failed": 1}
     b.machine.unpin("dma")
-    assert b.machine.split_huge_page(b.a, 0) == 0
+    assert b.a.split(0) == 0
 
 
 @GEOMETRIES
@@ -144,7 +144,7 @@ def test_write_fault_on_a_shared_huge_page_copies_all_of_it(geometry: Geometry) 
     b = Bench(geometry)
     child = b.a.fork("B")
     child.write(1, value=9)
-    state = capture(b.machine)
+    state = b.machine.state
     assert b.counters() == (1, 1, {0}, {0})
     assert len(state.compound_pages()) == 2 and b.machine.vmstat["thp_fault_alloc"] == 2
     assert state.contents("A")[:2] == (0x55, 0) and state.contents("B")[:2] == (0x55, 9)
@@ -172,32 +172,32 @@ def test_write_fault_on_a_pte_of_a_huge_page_always_copies(geometry: Geometry) -
     b.a.write(1, value=9)
     assert b.mapcounts()[:3] == [1, 0, 1]
     assert b.counters()[0] == b.nr - 1
-    assert capture(b.machine).contents("A")[:3] == (0x55, 9, 0)
+    assert b.machine.state.contents("A")[:3] == (0x55, 9, 0)
 
 
 @GEOMETRIES
 def test_fallback_when_no_huge_page_is_free(geometry: Geometry) -> None:
     machine = Machine(geometry=geometry, memory=3 * geometry.nr)
     a = machine.spawn("A")
-    a.mmap(3 * geometry.nr)
+    a.mmap(3)
     for thp in range(3):
         a.write(thp * geometry.nr)
     assert (machine.vmstat["thp_fault_alloc"], machine.vmstat["thp_fault_fallback"]) == (2, 1)
-    kinds = [(m.level, m.count) for m in capture(machine).mapped]
+    kinds = [(m.level, m.count) for m in machine.state.mapped]
     assert kinds == [(1, 1), (1, 1), (0, 1)]
 
 
 def test_copy_falls_back_to_small_pages_and_does_not_split_the_old_page() -> None:
     machine = Machine(memory=4 * 8)
     a = machine.spawn("A")
-    a.mmap(8)
+    a.mmap()
     a.write(0)
     b = a.fork("B")
     filler = machine.spawn("F")
-    filler.mmap(8)
+    filler.mmap()
     filler.write(0)  # takes the last whole block
     b.write(1, value=9)
-    state = capture(machine)
+    state = machine.state
     assert machine.vmstat["thp_fault_fallback"] == 1
     assert [m.level for m in state.mapped if m.process == "A"] == [1]
     assert {m.level for m in state.mapped if m.process == "B"} == {0}
@@ -209,16 +209,16 @@ def test_copy_falls_back_to_small_pages_and_does_not_split_the_old_page() -> Non
 def test_read_faults_map_the_zero_page_that_nobody_owns(geometry: Geometry) -> None:
     machine = Machine(geometry=geometry)
     a = machine.spawn("A")
-    a.mmap(geometry.nr)
+    a.mmap()
     a.read(3)
-    state = capture(machine)
+    state = machine.state
     assert [(m.level, m.kind) for m in state.mapped] == [(1, "zero")]
     assert machine.vmstat["thp_zero_page_alloc"] == 1 and machine.vmstat["thp_fault_alloc"] == 0
     b = a.fork("B")
     b.mprotect(1, 1, "r")
-    assert {m.kind for m in capture(machine).mapped} == {"zero"}
+    assert {m.kind for m in machine.state.mapped} == {"zero"}
     b.write(2)
-    assert [m.kind for m in capture(machine).mapped if m.process == "B"].count("page") == 1
+    assert [m.kind for m in machine.state.mapped if m.process == "B"].count("page") == 1
     a.write(0)
     assert machine.vmstat["thp_fault_alloc"] == 1
 
@@ -254,9 +254,9 @@ def test_split_huge_pmd_follows_the_numbered_list(geometry: Geometry) -> None:
     assert event.step is not None and event.step.text.startswith("unlock ptl")
 
 
-def costs(machine: Machine, op: str, **fields: object) -> dict[str, int]:
+def costs(machine: Machine, line: str) -> dict[str, int]:
     before = machine.costs
-    machine.call(op, **fields)
+    machine.call(read_operation(line))
     return {k: n - before.get(k, 0) for k, n in machine.costs.items() if n != before.get(k, 0)}
 
 
@@ -275,14 +275,14 @@ def test_costs_equal_the_table() -> None:
     assert drained(b.machine, scheme.put_pages(system, head)) == (1, 0)
     assert drained(b.machine, scheme.get_pages(system, tail)) == (1, 2)
     assert drained(b.machine, scheme.put_pages(system, tail)) == (1, 2)
-    assert costs(b.machine, "pin", proc="A", start=0, npages=512, pin="all")["rmw"] == 1
+    assert costs(b.machine, "pin A 0 512 all")["rmw"] == 1
     b.machine.unpin("all")
-    fork = costs(b.machine, "fork", proc="A", child="B")
+    fork = costs(b.machine, "fork A B")
     assert (fork["rmw"], fork["lock:ptl"]) == (2, 2)
-    split = costs(b.machine, "split_pmd", proc="B", start=0)
+    split = costs(b.machine, "split_pmd B 0")
     assert (split["rmw"], split["lock:ptl"], split["flushes"]) == (1 + 511, 1, 1)
-    assert costs(b.machine, "exit", proc="A")["rmw"] == 2  # rmap and reference of one PMD
-    page = costs(b.machine, "split", proc="B", start=0)
+    assert costs(b.machine, "exit A")["rmw"] == 2  # rmap and reference of one PMD
+    page = costs(b.machine, "split B 0")
     assert page["rmw"] == 511 + 1 + 511 + 2  # and the caller's own get and put of the head
     assert page["bit_rmw"] == 2
     assert {k for k in page if k.startswith("lock:")} == {"lock:anon_vma_lock", "lock:page_lock", "lock:lru_lock", "lock:compound_lock"}
@@ -291,8 +291,8 @@ def test_costs_equal_the_table() -> None:
 def test_gup_fast_of_a_tail_that_a_pte_maps_takes_the_compound_lock() -> None:
     """docs/KERNEL.md 2.3: one atomic on the head, and two of the lock bit, where a PMD would have cost the one alone."""
     b = Bench(X86_64)
-    b.machine.call("split_pmd", proc="A", start=0)
-    pin = costs(b.machine, "pin", proc="A", start=5, npages=1, pin="tail", how="raw")
+    b.machine["A"].split_pmd(0)
+    pin = costs(b.machine, "pin A 5 1 tail raw")
     assert (pin["rmw"], pin["bit_rmw"]) == (1, 2)
 
 

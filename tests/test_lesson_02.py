@@ -9,7 +9,6 @@ from thplab.hardware.geometry import X86_64
 from thplab.hardware.steps import drain
 from thplab.learn.lessons.old_bargain import lesson
 from thplab.machine.machine import Machine
-from thplab.machine.state import capture
 from thplab.machine.trace import Setup, record
 from thplab.study.explore import PAIRS, explore
 
@@ -73,9 +72,9 @@ def test_a_reference_of_a_small_page_is_one_operation() -> None:
 def test_the_table_of_references(row: str, at: int) -> None:
     machine = Machine("v3.16", X86_64)
     a = machine.spawn("A")
-    a.mmap(X86_64.nr)
+    a.mmap()
     a.write(0)
-    head = capture(machine).compound_pages()[0]
+    head = machine.state.compound_pages()[0]
 
     def spent(page: int) -> int:
         before = dict(machine.costs)

@@ -230,7 +230,7 @@ def test_each_operation_is_performed_or_refused_with_an_alternative() -> None:
         refused = refusal(Operation(name, fields))
         assert (refused is None) == (name in PORTABLE), name
         if refused is not None:
-            assert refused.right and (spec.portable_equivalent or refused.right) == refused.right
+            assert (refused.argument, refused.wrong, refused.right) == (name, *(spec.not_live or ()))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from thplab.errors import EBUSY, EHWPOISON, EINVAL, KILLED_BY_SIGBUS
 from thplab.hardware.frames import PG_has_hwpoisoned, PG_hwpoison
 from thplab.kernel.kernels import KERNELS
 from thplab.kernel.policies import Kernel
-from thplab.machine.state import capture, restore
+from thplab.machine.machine import Machine
 from thplab.study.observe import smaps
 
 POISONABLE = [name for name, kernel in KERNELS.items() if "hwpoison" in kernel.advice.known]
@@ -29,16 +29,16 @@ def test_soft_offline_splits_and_moves_the_page(kernel: str) -> None:
     assert mapped_to(state, 5) != page and mapped_to(state, 4) == mapped_to(before, 4)
     assert state.field("flags", page) & PG_hwpoison
     assert state.field("refcount", page) == KERNELS[kernel].hwpoison.soft_offline_keeps
-    machine.call("exit", proc="A")
+    machine["A"].exit()
     free = machine.system.frames.buddy.nr_free
     assert free == before.nframes - 2, "all but the zero page and the bad one come back"
-    assert at_rest(restore(capture(machine))).exact == capture(machine).exact
+    assert at_rest(Machine.restored(machine.state)).exact == machine.state.exact
 
 
 @pytest.mark.parametrize("kernel", [k for k in SPLIT_FAILS if k.name in POISONABLE], ids=lambda k: k.name)
 def test_soft_offline_of_a_pinned_huge_page_is_refused(kernel: Kernel) -> None:
     machine = with_thps(kernel)
-    machine.call("pin", proc="A", start=2, pin="dma")
+    machine["A"].pin(2, 1, "dma")
     before = at_rest(machine)
     assert madvise(machine, "soft_offline", 5) == -EBUSY
     assert same(machine, before) and events(machine, "thp_split_page_failed") == (1,)
@@ -47,8 +47,8 @@ def test_soft_offline_of_a_pinned_huge_page_is_refused(kernel: Kernel) -> None:
 @pytest.mark.parametrize("kernel", POISONABLE)
 def test_soft_offline_of_a_pinned_small_page_cannot_move_it(kernel: str) -> None:
     machine = with_thps(kernel)
-    machine.call("split", proc="A", start=0)
-    machine.call("pin", proc="A", start=5, pin="dma")
+    machine["A"].split(0)
+    machine["A"].pin(5, 1, "dma")
     before = at_rest(machine)
     assert madvise(machine, "soft_offline", 5) == -KERNELS[kernel].hwpoison.soft_offline_failed
     state = at_rest(machine)
@@ -59,7 +59,7 @@ def test_soft_offline_of_a_pinned_small_page_cannot_move_it(kernel: str) -> None
 @pytest.mark.parametrize("kernel", POISONABLE)
 def test_poison_reaches_everybody_who_maps_the_page(kernel: str) -> None:
     machine = with_thps(kernel)
-    machine.call("fork", proc="A", child="B")
+    machine["A"].fork("B")
     before = at_rest(machine)
     result = madvise(machine, "hwpoison", 5)
     kills = KERNELS[kernel].hwpoison.answer == "kills"
@@ -70,8 +70,8 @@ def test_poison_reaches_everybody_who_maps_the_page(kernel: str) -> None:
     assert [m.kind for m in state.mapped if m.process == "B"] == ["page", "hwpoison", "page"]
     resident = 28 + 4 * KERNELS[kernel].proc.hwpoison_in_rss
     assert smaps(state, "B")["Rss"] == resident
-    machine.call("read", proc="B", start=6)
-    assert machine.call("write", proc="B", start=0, npages=NR, value=1) == KILLED_BY_SIGBUS
+    machine["B"].read(6)
+    assert machine["B"].write(0, NR, value=1) == KILLED_BY_SIGBUS
     state = at_rest(machine)
     assert [p.name for p in state.processes] == ([] if kills else ["A"]), "B is gone"
 
@@ -79,7 +79,7 @@ def test_poison_reaches_everybody_who_maps_the_page(kernel: str) -> None:
 @pytest.mark.parametrize("kernel", [k for k in SPLIT_FAILS if k.name in POISONABLE], ids=lambda k: k.name)
 def test_poison_for_a_pinned_huge_page(kernel: Kernel) -> None:
     machine = with_thps(kernel)
-    machine.call("pin", proc="A", start=2, pin="dma", how="raw")
+    machine["A"].pin(2, 1, "dma", "raw")
     before = at_rest(machine)
     policy = kernel.hwpoison
     expected = {"ignored": 0, "errno": -EBUSY, "kills": KILLED_BY_SIGBUS}[policy.answer]
@@ -93,9 +93,9 @@ def test_poison_for_a_pinned_huge_page(kernel: Kernel) -> None:
         assert state.mapped == before.mapped
         assert state.field("refcount", head) == before.field("refcount", head) + (policy.unsplit == "held")
     if policy.unsplit == "held":  # and so for ever: the second report finds it marked already
-        machine.call("unpin", pin="dma")
+        machine.unpin("dma")
         assert madvise(machine, "hwpoison", 5) == 0
-        assert machine.call("split", proc="A", start=0) == -EBUSY and at_rest(machine).mapped == before.mapped
+        assert machine["A"].split(0) == -EBUSY and at_rest(machine).mapped == before.mapped
 
 
 @pytest.mark.parametrize(("later", "answers"), [("v6.1", (0, 0, -EHWPOISON)), ("v6.12", (KILLED_BY_SIGBUS,))])
@@ -109,7 +109,7 @@ def test_poison_on_later_kernels(later: str, answers: tuple[int, ...]) -> None:
     state = at_rest(machine)
     assert [state.contents("A")[page] is None for page in (4, 5, 6)] == [True, False, False]
     assert smaps(state, "A")["Rss"] == 32
-    machine.call("pin", proc="A", start=6, pin="dma")
+    machine["A"].pin(6, 1, "dma")
     assert madvise(machine, "hwpoison", 6) == answers[1], "whoever holds it keeps it"
     assert at_rest(machine).field("refcount", mapped_to(state, 6)) == 2
     assert madvise(machine, "hwpoison", 6) == -14
@@ -119,13 +119,13 @@ def test_poison_on_v4_5_takes_page_after_page() -> None:
     machine = with_thps("v4.5")
     assert madvise(machine, "hwpoison", 4, 3) == 0
     assert [value is None for value in at_rest(machine).contents("A")] == [False] * 4 + [True] * 3 + [False]
-    machine.call("mprotect", proc="A", start=0, npages=NR, prot="r")
-    machine.call("fork", proc="A", child="B")
-    assert at_rest(machine).contents("B") == capture(machine).contents("A")
-    assert machine.call("mlock", proc="A", start=0, npages=NR) == -12
-    assert machine.call("pin", proc="B", start=4, pin="dma") == -14
-    assert machine.call("read", proc="A", start=5) == KILLED_BY_SIGBUS
-    machine.call("munmap", proc="B", start=0, npages=NR)
+    machine["A"].mprotect(0, NR, "r")
+    machine["A"].fork("B")
+    assert at_rest(machine).contents("B") == machine.state.contents("A")
+    assert machine["A"].mlock(0, NR) == -12
+    assert machine["B"].pin(4, 1, "dma") == -14
+    assert machine["A"].read(5) == KILLED_BY_SIGBUS
+    machine["B"].munmap(0, NR)
     assert at_rest(machine).mapped == ()
 
 

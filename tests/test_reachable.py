@@ -9,8 +9,9 @@ import pytest
 from thplab.errors import BadInput
 from thplab.hardware.steps import drain
 from thplab.kernel.mutants import MUTANTS
-from thplab.machine.state import State, capture, restore
-from thplab.machine.trace import begin, record
+from thplab.machine.machine import Machine
+from thplab.machine.state import State
+from thplab.machine.trace import record
 from thplab.scenario import Scenario
 from thplab.study.explore.canonical import canonical
 from thplab.study.explore.reachable import OPERATIONS, Reached, reachable
@@ -47,12 +48,12 @@ def test_nothing_is_left_out_and_no_scenario_could_be_shorter() -> None:
                 continue
             known[canonical(state)] = ops
             for op in operations:
-                machine = restore(state)
+                machine = Machine.restored(state)
                 try:
-                    drain(begin(machine, op))
+                    drain(machine.begin(op))
                 except BadInput:
                     continue
-                after = capture(machine)
+                after = machine.state
                 following[after.exact] = after
         now, ops = following, ops + 1
     assert known == length

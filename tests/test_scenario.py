@@ -25,8 +25,8 @@ STORY = "mmap A 1thp; write A 0; fork A B; mprotect B 1/2thp 1 r; pin A 1/2thp 1
 
 # ---------------------------------------------------------------------------------------------- strategies
 
-names = st.from_regex("[A-Za-z_][A-Za-z0-9_]*", fullmatch=True)
-words = st.text(min_size=1).filter(lambda word: not any(mark.isspace() or mark in ";=" for mark in word))
+names = st.from_regex("[A-Za-z_][A-Za-z0-9_]{0,63}", fullmatch=True)
+words = st.text(min_size=1, max_size=200).filter(lambda word: not any(mark.isspace() or mark in ";=" for mark in word))
 lines = st.text().filter(lambda line: line == line.strip() and not set(line) & {"\n", "\r"})
 fractions = st.fractions(min_value=0, max_value=9, max_denominator=512)
 
@@ -224,12 +224,14 @@ def test_every_recorded_operation_is_portable() -> None:
 @pytest.mark.parametrize("spec", VOCABULARY.values(), ids=VOCABULARY)
 def test_the_table_is_sound(spec: OpSpec) -> None:
     assert spec.doc and "\n" not in spec.doc
-    assert spec.kernel_only == (spec.portable_equivalent is not None)
+    assert spec.not_live is None or (spec.not_live.why and spec.not_live.instead)
+    assert spec.built or not spec.kernel_only, "somebody can perform it"
     positional = [field for field in spec.fields if not field.keyed]
     # What comes by position comes before what only has a key, and a required field before an optional one.
     assert list(spec.fields[: len(positional)]) == positional
     assert sorted(positional, key=lambda field: not field.required) == positional
     for field in spec.fields:
+        assert set(field.not_live) <= set(field.kind.words if isinstance(field.kind, Choice) else ())
         assert field.default is None or field.kind.accept(field.default) == field.default
         assert not (field.required and (field.keyed or field.default is not None))
 
@@ -284,11 +286,15 @@ def test_defaults_are_those_of_the_recorder() -> None:
         ("read A 1/0thp", "read start is '1/0thp'; expected a page"),
         ("write A 0 value=256", "write value is '256'; expected a whole number from 0 to 255"),
         ("ksm_scan 0x3", "ksm_scan scans is '0x3'; expected a whole number"),
+        ("khugepaged_scan 1001", "khugepaged_scan scans is '1001'; expected a whole number from 0 to 1000"),
+        ("clear_refs A " + 5000 * "9", "expected a whole number from 0 to 255"),
+        ("sys /x " + 5000 * "9", "expected a text without spaces, ';' and '=', at most 200 characters"),
+        ("exit " + 65 * "A", "expected a name of letters, digits and _, at most 64 characters"),
         ("sys /x 1 restore=1", "sys restore is '1'; expected yes or no"),
         ("sys /x=y 1", "sys has no field '/x'; expected one of path, restore, value"),
         ("memcg_force_empty proc=A", "memcg_force_empty has no field 'proc'; expected memcg_force_empty"),
-        ("split A", "split has neither; expected exactly one of start and pin"),
-        ("split A 0 pin=p", "split has start and pin; expected exactly one of start and pin"),
+        ("split A", "split has neither start nor pin; expected one of the two"),
+        ("split A 0 pin=p", "split has both start and pin; expected one of the two"),
         ("mmap A\nscenario x: y", "line 2, 'scenario x: y': scenario is not the first line"),
         ("scenario x\nscenario x", "line 2, 'scenario x': scenario is not the first line"),
         ("scenario two words: y", "line 1, 'scenario two words: y': name is 'two words'; expected letters, digits"),

@@ -23,8 +23,8 @@ from thplab.kernel.kernels import DEFAULT, KERNELS
 from thplab.machine.machine import Machine
 from thplab.machine.operations import OPERATIONS
 from thplab.machine.operations.callers import SYS_FILES
-from thplab.machine.state import State, capture
-from thplab.machine.trace import begin
+from thplab.machine.snapshot import capture
+from thplab.machine.state import State
 from thplab.scenario import Operation
 from thplab.scenario.kinds import Choice, Flag, HugePages, Number, PageNumber, Value
 from thplab.scenario.vocabulary import VOCABULARY, FieldSpec
@@ -106,7 +106,7 @@ def scene(machine: Machine, regions: tuple[str, ...]) -> Scene:
 def perform(machine: Machine, op: Operation) -> int | None:
     """What the operation returns, or None if it makes no sense on this machine; then nothing has changed."""
     try:
-        routine = begin(machine, op)
+        routine = machine.begin(op)
     except BadInput:
         return None
     return drain(routine)
@@ -114,7 +114,7 @@ def perform(machine: Machine, op: Operation) -> int | None:
 
 def kept(machine: Machine, before: State | None, op: Operation) -> State:
     """The state after an operation, in which every invariant holds."""
-    state = capture(machine, before)
+    state = capture(machine.system, before)
     assert check_state(state) == [], f"{machine.system.kernel.name}: {op.label(machine.system.geometry.nr)}"
     return state
 

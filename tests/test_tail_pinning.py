@@ -18,8 +18,8 @@ from thplab.kernel.routines.gup import follow_page
 from thplab.kernel.routines.lru import PageList
 from thplab.kernel.routines.split_huge_page_tails import split_huge_page_tails
 from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
-from thplab.machine.state import capture
 from thplab.machine.trace import Setup, record
+from thplab.scenario.text import read_operation
 from thplab.show.describe import describe, narrate
 from thplab.show.diagrams import page_table_diagram
 from thplab.show.ledger import ledger
@@ -39,10 +39,10 @@ class Old:
         self.system = self.machine.system
         self.scheme = self.system.scheme
         self.a = self.machine.spawn("A")
-        self.a.mmap(geometry.nr)
+        self.a.mmap()
         self.a.write(0)
         self.children = [self.a.fork(f"B{number}") for number in range(children)]
-        (self.head,) = capture(self.machine).compound_pages()
+        (self.head,) = self.machine.state.compound_pages()
         self.vma = self.machine.mm("A").vmas[0]
 
     def spends(self, call: Callable[[], object]) -> dict[str, int]:
@@ -102,7 +102,7 @@ def test_gup_fast_costs_one_and_one_for_each_tail(start: int, npages: int, tails
 def test_mapping_and_unmapping_by_a_pmd() -> None:
     machine = Machine("v3.16", X86_64, 16 * NR)
     a = machine.spawn("A")
-    a.mmap(NR)
+    a.mmap()
     before = machine.costs
     a.write(0)
     fault = {name: count - before.get(name, 0) for name, count in machine.costs.items()}
@@ -160,8 +160,8 @@ def test_every_page_takes_its_own_pins_along(geometry: Geometry) -> None:
         old.a.pin(page, 1, name)
     assert old.counters()[:2] == (3 + 4, 3)
     assert [pins + 1 for pins in old.counters()[3][:5]] == [0, 0, 1, 0, 2]
-    assert old.machine.split_huge_page(old.a, 0) == 0
-    after = capture(old.machine)
+    assert old.a.split(0) == 0
+    after = old.machine.state
     refs, maps = after.column("refcount", old.head, geometry.nr), after.column("mapcount", old.head, geometry.nr)
     assert refs[:7].tolist() == [4, 3, 3, 4, 3, 5, 3] and set(refs[7:].tolist()) <= {3}
     assert set(maps.tolist()) == {2}
@@ -170,18 +170,18 @@ def test_every_page_takes_its_own_pins_along(geometry: Geometry) -> None:
     assert not dirty[0] and dirty[1:].all()
     for name in ("h", "p", "q", "r"):
         old.machine.unpin(name)
-    assert set(capture(old.machine).column("refcount", old.head, geometry.nr).tolist()) == {3}
+    assert set(old.machine.state.column("refcount", old.head, geometry.nr).tolist()) == {3}
 
 
 def test_the_callers_reference_on_a_tail_stays_on_that_page() -> None:
     old = Old(geometry=TOY)
-    routine = old.machine.begin("split", proc="A", start=TAIL)
+    routine = old.machine.begin(read_operation(f"split A {TAIL}"))
     counts = []
     for step in routine:
         if step.text.startswith("unlock anon_vma_lock"):
             counts = old.system.frames.refcount[old.head : old.head + TOY.nr].tolist()
     assert counts == [1] * TAIL + [2] + [1] * (TOY.nr - 1 - TAIL)
-    assert set(capture(old.machine).column("refcount", old.head, TOY.nr).tolist()) == {1}
+    assert set(old.machine.state.column("refcount", old.head, TOY.nr).tolist()) == {1}
 
 
 def test_a_page_that_nobody_maps_is_not_split_and_the_kernel_says_one() -> None:
@@ -189,24 +189,24 @@ def test_a_page_that_nobody_maps_is_not_split_and_the_kernel_says_one() -> None:
     old.a.pin(TAIL, 1, "dma")
     old.a.munmap(0, TOY.nr)
     before = old.counters()
-    assert old.machine.call("split", proc="A", pin="dma") == 1
+    assert old.machine["A"].split(pin="dma") == 1
     assert old.counters() == before == (1, 0, [0] * 7, [-1] * (TAIL - 1) + [0] + [-1] * (7 - TAIL))
     assert old.machine.vmstat["thp_split"] == 0
     old.machine.unpin("dma")
-    assert capture(old.machine).compound_pages() == ()
+    assert old.machine.state.compound_pages() == ()
 
 
 def test_a_split_by_pin_wants_a_pin_of_a_huge_page() -> None:
     old = Old(geometry=TOY)
     with pytest.raises(BadInput, match="'dma' is not held"):
-        old.machine.call("split", proc="A", pin="dma")
+        old.machine["A"].split(pin="dma")
     old.a.pin(TAIL, 1, "dma", how="fsplit")
-    assert capture(old.machine).compound_pages() == ()
+    assert old.machine.state.compound_pages() == ()
     with pytest.raises(BadInput, match="is not part of a huge page"):
-        old.machine.call("split", proc="A", pin="dma")
+        old.machine["A"].split(pin="dma")
     assert old.system.frames.refcount[old.head + TAIL] == 2
     machine = Machine("v4.5")
-    machine.spawn("A").mmap(8)
+    machine.spawn("A").mmap()
     with pytest.raises(BadInput, match="'fsplit' is not built"):
         machine["A"].pin(0, 1, "dma", how="fsplit")
 
@@ -215,25 +215,25 @@ def test_where_a_pmd_split_has_split_the_page_there_is_nothing_left_to_split() -
     old = Old(geometry=TOY)
     old.a.mprotect(1, 1, "r")
     before = old.machine.vmstat
-    assert old.machine.split_huge_page(old.a, 0) == -6
-    assert old.machine.swap_out(old.a, 0) == 0
+    assert old.a.split(0) == -6
+    assert old.a.swap_out(0) == 0
     assert old.machine.vmstat == before and before["thp_split"] == 1
 
 
 def test_ptes_keep_young_and_writable_and_are_dirty() -> None:
     old = Old(geometry=TOY)
-    old.machine.split_huge_page(old.a, 0)
+    old.a.split(0)
     old.a.fork("B")
-    one, other = capture(old.machine).mapped
+    one, other = old.machine.state.mapped
     assert one.entry & _PAGE_DIRTY and one.entry & _PAGE_ACCESSED and not pte_write(one.entry)
     old = Old(children=1, geometry=TOY)
-    old.machine.split_huge_page(old.a, 0)
-    one, other = capture(old.machine).mapped
+    old.a.split(0)
+    one, other = old.machine.state.mapped
     assert one.entry & other.entry & _PAGE_DIRTY and not pte_write(one.entry) and not pte_write(other.entry)
     assert one.entry & _PAGE_ACCESSED and not other.entry & _PAGE_ACCESSED  # a child has not touched anything yet
     old = Old(geometry=TOY)
-    old.machine.split_huge_page(old.a, 0)
-    (one,) = capture(old.machine).mapped
+    old.a.split(0)
+    (one,) = old.machine.state.mapped
     assert pte_write(one.entry)
 
 
@@ -242,21 +242,21 @@ def test_a_partial_munmap_frees_at_once_and_a_pin_keeps_only_its_page() -> None:
     old.a.pin(3, 1, "dma")
     old.a.munmap(2, 2)
     assert old.machine.vmstat["thp_split"] == 1
-    state = capture(old.machine)
+    state = old.machine.state
     assert state.is_free(old.head + 2) and not state.is_free(old.head + 3)
     old.machine.unpin("dma")
-    assert capture(old.machine).is_free(old.head + 3)
+    assert old.machine.state.is_free(old.head + 3)
 
 
 def test_clear_refs_splits_and_forgets_what_was_touched() -> None:
     old = Old(geometry=TOY)
-    assert old.machine.call("clear_refs", proc="A", value=3) == 0 and old.machine.vmstat["thp_split"] == 0
-    assert old.machine.call("clear_refs", proc="A", value=9) == -22
-    assert old.machine.call("clear_refs", proc="A", value=1) == 0
-    (m,) = capture(old.machine).mapped
+    assert old.machine["A"].clear_refs(3) == 0 and old.machine.vmstat["thp_split"] == 0
+    assert old.machine["A"].clear_refs(9) == -22
+    assert old.machine["A"].clear_refs(1) == 0
+    (m,) = old.machine.state.mapped
     assert (m.level, m.entry & 0x20) == (0, 0) and old.machine.vmstat["thp_split"] == 1
     with pytest.raises(BadInput, match="is not built"):
-        Machine("v4.5").spawn("A").machine.call("clear_refs", proc="A", value=1)
+        Machine("v4.5").spawn("A").machine["A"].clear_refs(1)
 
 
 # --- the mark and who waits for it -----------------------------------------------------------------------------------------
@@ -265,31 +265,30 @@ def test_clear_refs_splits_and_forgets_what_was_touched() -> None:
 def marked() -> tuple[Old, Routine[int]]:
     """A page split on CPU 0, stopped where the PMDs of A and B0 are marked and their flushes done."""
     old = Old(children=1, geometry=TOY)
-    split = old.machine.begin("split", proc="A", start=0)
+    split = old.machine.begin(read_operation("split A 0"))
     for step in split:
         if step.text == "lock lru_lock":
             break
-    assert all(pmd_trans_splitting(m.entry) for m in capture(old.machine).mapped)
+    assert all(pmd_trans_splitting(m.entry) for m in old.machine.state.mapped)
     return old, split
 
 
 @pytest.mark.parametrize(
-    ("op", "fields"),
+    "line",
     [
-        ("fork", {"child": "C"}),
-        ("munmap", {"start": 0, "npages": 8}),
-        ("madvise", {"start": 0, "npages": 8, "advice": "dontneed"}),
-        ("mprotect", {"start": 0, "npages": 8, "prot": "r"}),
-        ("write", {"start": 1}),
-        ("pin", {"start": 1, "pin": "dma"}),
-        ("pin", {"start": 1, "pin": "dma", "how": "gup"}),
-        ("clear_refs", {"value": 1}),
+        "fork B0 C",
+        "munmap B0 0 8",
+        "madvise B0 0 8 dontneed",
+        "mprotect B0 0 8 r",
+        "write B0 1",
+        "pin B0 1 1 dma",
+        "pin B0 1 1 dma gup",
+        "clear_refs B0 1",
     ],
-    ids=lambda v: v if isinstance(v, str) else "",
 )
-def test_whoever_meets_the_mark_waits_until_the_page_is_split(op: str, fields: dict[str, object]) -> None:
+def test_whoever_meets_the_mark_waits_until_the_page_is_split(line: str) -> None:
     old, split = marked()
-    other = old.machine.begin(op, proc="B0", **fields)
+    other = old.machine.begin(read_operation(line))
     old.system.cpus.cpu = 1
     waited = next(step for step in other if step.kind == WAIT)
     assert "anon_vma_lock" in waited.text or "marked" in waited.text
@@ -298,30 +297,30 @@ def test_whoever_meets_the_mark_waits_until_the_page_is_split(op: str, fields: d
     assert drain(split) == 0
     old.system.cpus.cpu = 1
     assert drain(other) == 0
-    assert check_state(capture(old.machine)) == []
+    assert check_state(old.machine.state) == []
     assert old.machine.vmstat["thp_split"] == 1
 
 
 def test_the_process_goes_on_using_the_memory_under_the_mark() -> None:
     old, split = marked()
-    assert [step.text for step in old.machine.begin("read", proc="B0", start=2)] == ["B0 reads the page"]
+    assert [step.text for step in old.machine.begin(read_operation("read B0 2"))] == ["B0 reads the page"]
     assert drain(split) == 0
 
 
 def test_the_flush_waits_for_a_gup_fast_that_read_the_pmd_before_the_mark() -> None:
     old = Old(geometry=TOY)
-    pin = old.machine.begin("pin", proc="A", start=TAIL, pin="dma")
+    pin = old.machine.begin(read_operation(f"pin A {TAIL} 1 dma"))
     for step in pin:
         if step.text.startswith("read the PMD"):
             break
     old.system.cpus.cpu = 1
-    split = old.machine.begin("split", proc="A", start=0)
+    split = old.machine.begin(read_operation("split A 0"))
     assert next(step for step in split if step.kind == WAIT).text == "TLB flush waits for CPU 0, which has interrupts off"
     old.system.cpus.cpu = 0
     assert drain(pin) == 0
     old.system.cpus.cpu = 1
     assert drain(split) == 0
-    assert np.flatnonzero(capture(old.machine).column("refcount", old.head, TOY.nr) == 2).tolist() == [TAIL]
+    assert np.flatnonzero(old.machine.state.column("refcount", old.head, TOY.nr) == 2).tolist() == [TAIL]
 
 
 def test_each_wrong_variant_is_harmless_alone() -> None:
@@ -329,12 +328,12 @@ def test_each_wrong_variant_is_harmless_alone() -> None:
         if pair.kernel == "v3.16" and pair.variants:
             machine = Machine(pair.kernel, MINI, 32, dict(pair.variants))
             a = machine.spawn("A")
-            a.mmap(4)
+            a.mmap()
             a.write(0)
             a.pin(1, 1, "p")
             a.pin(2, 1, "q")
-            assert machine.unpin("q") == machine.split_huge_page(a, 0) == machine.unpin("p") == 0
-            assert check_state(capture(machine)) == []
+            assert machine.unpin("q") == a.split(0) == machine.unpin("p") == 0
+            assert check_state(machine.state) == []
 
 
 # --- invariants and the huge zero page -----------------------------------------------------------------------------------
@@ -358,7 +357,7 @@ def test_a_split_of_the_huge_zero_page_touches_one_pmd_and_counts_nothing() -> N
 def test_tails_of_the_huge_zero_page_know_their_pins() -> None:
     machine = Machine("v3.16")
     a = machine.spawn("A")
-    a.mmap(8)
+    a.mmap()
     a.read(0)
     a.pin(5, 1, "dma", how="gup")
     zero, frames = machine.system.huge_zero_page, machine.system.frames

@@ -9,8 +9,8 @@ from random_scenarios import operations
 
 from thplab.errors import BadInput
 from thplab.machine.machine import Machine
-from thplab.machine.state import capture, restore
-from thplab.machine.trace import Setup, Trace, begin, record
+from thplab.machine.snapshot import capture
+from thplab.machine.trace import Setup, Trace, record
 from thplab.scenario import Phase, Scenario, load
 
 
@@ -32,7 +32,7 @@ def test_a_machine_can_be_rebuilt_at_every_step(geometry: str) -> None:
     for n in range(len(trace)):
         trace.seek(n)
         machine, routine = trace.machine()
-        rebuilt = capture(machine, in_progress=routine is not None)
+        rebuilt = capture(machine.system, in_progress=routine is not None)
         assert rebuilt.exact == trace[n].state.exact, n
         assert (rebuilt.vmstat, rebuilt.costs) == (trace[n].state.vmstat, trace[n].state.costs), n
 
@@ -41,17 +41,17 @@ def test_a_rebuilt_machine_goes_on_like_the_original() -> None:
     for seed in range(60):
         machine = Machine()
         for op in operations(seed, machine):
-            copy = restore(capture(machine))
+            copy = Machine.restored(machine.state)
             results = []
             for each in (machine, copy):
-                routine = begin(each, op)
+                routine = each.begin(op)
                 try:
                     while True:
                         next(routine)
                 except StopIteration as end:
                     results.append(end.value)
             assert results[0] == results[1]
-            assert capture(copy).exact == capture(machine).exact, f"seed {seed}, {op}"
+            assert copy.state.exact == machine.state.exact, f"seed {seed}, {op}"
 
 
 def test_what_a_state_shows_does_not_change_afterwards() -> None:

@@ -14,10 +14,17 @@ from thplab.errors import ENOMEM, BadInput, ThplabError
 from thplab.hardware.geometry import TOY, Geometry, geometry
 from thplab.hardware.steps import Routine, drain
 from thplab.kernel import kernels
-from thplab.kernel.address_space import VM_HUGEPAGE, AddressSpace, Region
+from thplab.kernel.address_space import AddressSpace, Region
 from thplab.kernel.policies import Kernel
 from thplab.kernel.system import System
-from thplab.machine.operations import FIELDS, OPERATIONS, check_types
+from thplab.machine.operations import OPERATIONS
+from thplab.machine.operations.checks import check_process, check_range
+from thplab.machine.operations.memory import spawn
+from thplab.machine.snapshot import capture, refill
+from thplab.machine.state import State
+from thplab.scenario import VOCABULARY, Operation, Pages
+from thplab.scenario.kinds import Value
+from thplab.scenario.pages import AnyPages
 
 
 class OutOfMemory(ThplabError):
@@ -44,36 +51,48 @@ class Machine:
         shape = _geometry(geometry)
         self.system = System(record, shape, 32 * shape.nr if memory is None else memory, variants or {}, swap)
 
+    @classmethod
+    def restored(cls, state: State, variants: Mapping[str, Callable[..., Any]] | None = None) -> Machine:
+        """A machine in `state`, which must be at rest: it goes on exactly as the one that the state was taken from.
+
+        Raises BadInput for a state in the middle of a routine, whose position a state does not hold.
+        """
+        machine = cls(state.kernel, state.geometry, state.nframes, variants, state.swap.kind if state.swap else "")
+        refill(machine.system, state)
+        return machine
+
     # --- running ------------------------------------------------------------------------------------------------------
 
-    def begin(self, op: str, **fields: Any) -> Routine[int]:
-        """Check an operation of the vocabulary and start it: the routine in progress, not yet advanced.
+    def begin(self, op: Operation) -> Routine[int]:
+        """Start an operation: the routine in progress, not yet advanced.
 
-        Page counts are in pages. Raises BadInput, with nothing changed, if the request makes no sense.
+        Raises BadInput, with nothing changed, if it makes no sense here and now, or is not built.
         """
-        if op not in OPERATIONS:
-            raise BadInput("operation", f"{op!r} is not built", "one of " + ", ".join(sorted(OPERATIONS)))
-        for name in fields.keys() - FIELDS[op]:
-            raise BadInput(name, f"is not built for {op}", "only " + ", ".join(FIELDS[op]))
-        check_types(op, fields)
-        return OPERATIONS[op](self, **fields)
+        spec = VOCABULARY[op.op]
+        if not spec.built:
+            raise BadInput("operation", f"{op.op!r} is not built", "one of " + ", ".join(sorted(OPERATIONS)))
+        plain = op.resolve(self.system.geometry.nr)
+        return OPERATIONS[op.op](self.system, **{field.name: plain[field.name] for field in spec.simulated})
 
-    def call(self, op: str, **fields: Any) -> int:
+    def call(self, op: Operation) -> int:
         """Run an operation to its end and return what the kernel returns: 0 or a negative errno.
 
         Raises BadInput as `begin` does, and OutOfMemory where the kernel would have to kill the process.
         """
-        result = drain(self.begin(op, **fields))
+        return self._drained(op.op, self.begin(op))
+
+    def _drained(self, op: str, routine: Routine[int]) -> int:
+        result = drain(routine)
         if result == -ENOMEM and op not in ("mlock", "munlock"):  # which say so of a gap between VMAs, too
             buddy = self.system.frames.buddy
             raise OutOfMemory(f"{op}: no memory left ({buddy.nr_free} of {len(self.system.frames.refcount)} frames are free)")
         return result
 
-    # --- processes and memory -------------------------------------------------------------------------------------------
+    # --- processes ----------------------------------------------------------------------------------------------------
 
     def spawn(self, name: str) -> Process:
         """A new process with no memory of its own."""
-        self.call("spawn", proc=name)
+        self._drained("spawn", spawn(self.system, name))
         return Process(self, name)
 
     def __getitem__(self, name: str) -> Process:
@@ -83,23 +102,32 @@ class Machine:
 
     def mm(self, name: str) -> AddressSpace:
         """The address space of a living process. Raises BadInput if there is none of that name."""
-        try:
-            return self.system.mms[name]
-        except KeyError:
-            known = ", ".join(self.system.mms) or "none yet"
-            raise BadInput("proc", f"{name!r} is not a living process", f"one of: {known}") from None
+        return check_process(self.system, name)
 
-    def split_huge_page(self, process: Process, page: int, region: str = "R") -> int:
-        """split_huge_page() on the compound page that `process` maps at `page`. Returns 0 or a negative errno."""
-        return self.call("split", proc=process.name, start=page, region=region)
+    # --- operations that are about no process; the others are methods of Process ------------------------------------------
 
-    def swap_out(self, process: Process, page: int, region: str = "R") -> int:
-        """Let reclaim try the compound page that `process` maps at `page`. Returns 0 or a negative errno."""
-        return self.call("swap_out", proc=process.name, start=page, region=region)
+    def unpin(self, pin: str) -> int:
+        """The driver that holds `pin` lets go."""
+        return self.call(Operation("unpin", {"pin": pin}))
 
-    def unpin(self, name: str) -> int:
-        """The driver that holds `name` lets go."""
-        return self.call("unpin", pin=name)
+    def khugepaged_scan(self, scans: int) -> int:
+        """khugepaged makes full scans of all that is registered with it."""
+        return self.call(Operation("khugepaged_scan", {"scans": scans}))
+
+    def ksm_scan(self, scans: int = 3) -> int:
+        """ksmd makes full scans of all that is mergeable."""
+        return self.call(Operation("ksm_scan", {"scans": scans}))
+
+    def sys(self, path: str, value: str) -> int:
+        """Write `value` to a file of /proc or /sys."""
+        return self.call(Operation("sys", {"path": path, "value": value}))
+
+    # --- what can be observed -------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        """Everything about the machine now, as read-only data."""
+        return capture(self.system)
 
     @property
     def vmstat(self) -> dict[str, int]:
@@ -118,45 +146,127 @@ def _geometry(value: str | Geometry) -> Geometry:
 
 @dataclass(frozen=True)
 class Process:
-    """A handle on one process. Page numbers count from the start of a region, "R" unless another is named."""
+    """A handle on one process. Its methods are the operations of the vocabulary, with the same fields in the same order.
+
+    Page numbers and counts are ints or parts of a huge page, such as "1/2thp"; they count from the start of a region, "R" unless
+    another is named. A method returns what the kernel returns, 0 or a negative errno, and raises BadInput, with nothing changed,
+    for a request that makes no sense.
+    """
 
     machine: Machine
     name: str
 
-    def mmap(self, pages: int, advise: str = VM_HUGEPAGE, region: str = "R") -> int:
-        """Map `pages` pages of private anonymous memory, aligned to a huge page, and advise on them. No fault yet."""
-        return self.machine.call("mmap", proc=self.name, pages=pages, advise=advise, region=region)
+    def _call(self, op: str, **fields: Value) -> int:
+        return self.machine.call(Operation(op, {"proc": self.name, **fields}))
 
-    def write(self, start: int, npages: int = 1, value: int = 0x55, region: str = "R") -> int:
-        """Store `value` in each page. Returns 0 or -EFAULT."""
-        return self.machine.call("write", proc=self.name, start=start, npages=npages, value=value, region=region)
+    # --- memory -------------------------------------------------------------------------------------------------------
 
-    def read(self, start: int, npages: int = 1, region: str = "R") -> int:
-        """Load from each page. Returns 0 or -EFAULT; `contents` tells what was there."""
-        return self.machine.call("read", proc=self.name, start=start, npages=npages, region=region)
+    def mmap(self, thps: int | str = 1, advise: str = "hugepage", *, region: str = "R") -> int:
+        """Map private anonymous memory for `thps` huge pages (2 or "2thp") and advise on it: "hugepage" or "none". No fault yet."""
+        return self._call("mmap", thps=thps, advise=advise, region=region)
+
+    def write(self, start: AnyPages, npages: AnyPages = 1, *, value: int = 0x55, region: str = "R") -> int:
+        """Store the byte `value` in each page. -EFAULT where that is not allowed."""
+        return self._call("write", start=start, npages=npages, value=value, region=region)
+
+    def read(self, start: AnyPages, npages: AnyPages = 1, *, region: str = "R") -> int:
+        """Load a byte from each page, which may fault it in. -EFAULT where that is not allowed. `contents` tells what is there."""
+        return self._call("read", start=start, npages=npages, region=region)
+
+    def fill(self, start: AnyPages, npages: AnyPages, pattern: str = "unique", *, region: str = "R") -> int:
+        """Write whole pages: "unique" (every page different), "same" (all alike) or "zero"."""
+        return self._call("fill", start=start, npages=npages, pattern=pattern, region=region)
+
+    def mprotect(self, start: AnyPages, npages: AnyPages, prot: str, *, region: str = "R") -> int:
+        """Change the protection of pages to "none", "r" or "rw"."""
+        return self._call("mprotect", start=start, npages=npages, prot=prot, region=region)
+
+    def munmap(self, start: AnyPages, npages: AnyPages, *, region: str = "R") -> int:
+        """Unmap pages."""
+        return self._call("munmap", start=start, npages=npages, region=region)
+
+    def mlock(self, start: AnyPages, npages: AnyPages, *, region: str = "R") -> int:
+        """Lock pages in memory, all of which are faulted in. -ENOMEM if some are not mapped."""
+        return self._call("mlock", start=start, npages=npages, region=region)
+
+    def munlock(self, start: AnyPages, npages: AnyPages, *, region: str = "R") -> int:
+        """Undo mlock. -ENOMEM if some pages are not mapped."""
+        return self._call("munlock", start=start, npages=npages, region=region)
+
+    def madvise(self, start: AnyPages, npages: AnyPages, advice: str, *, region: str = "R") -> int:
+        """Give advice about pages, such as "dontneed", "cold" or "collapse". -EINVAL if the kernel does not know it."""
+        return self._call("madvise", start=start, npages=npages, advice=advice, region=region)
+
+    def mremap(self, start: AnyPages, npages: AnyPages, to: str, at: AnyPages, *, region: str = "R") -> int:
+        """Move pages to page `at` of region `to`, in place of what is mapped there."""
+        return self._call("mremap", start=start, npages=npages, to=to, at=at, region=region)
+
+    # --- processes and pins -------------------------------------------------------------------------------------------
 
     def fork(self, child: str) -> Process:
         """A child process with a copy of this one's memory."""
-        self.machine.call("fork", proc=self.name, child=child)
+        self._call("fork", child=child)
         return Process(self.machine, child)
-
-    def mprotect(self, start: int, npages: int, prot: str, region: str = "R") -> int:
-        """Change the protection of pages to "none", "r" or "rw"."""
-        return self.machine.call("mprotect", proc=self.name, start=start, npages=npages, prot=prot, region=region)
-
-    def munmap(self, start: int, npages: int, region: str = "R") -> int:
-        """Unmap pages."""
-        return self.machine.call("munmap", proc=self.name, start=start, npages=npages, region=region)
-
-    def pin(self, start: int, npages: int, pin: str, how: str = "vmsplice", region: str = "R") -> int:
-        """A driver takes a reference on each page with get_user_pages and calls them `pin`. Returns 0 or -EFAULT."""
-        return self.machine.call("pin", proc=self.name, start=start, npages=npages, pin=pin, how=how, region=region)
 
     def exit(self) -> int:
         """End the process. A pin ends with it if nobody else has its file open (vmsplice, io_uring); other pins outlive it."""
-        return self.machine.call("exit", proc=self.name)
+        return self._call("exit")
+
+    def pin(self, start: AnyPages, npages: AnyPages, pin: str, how: str = "vmsplice", *, region: str = "R") -> int:
+        """A driver takes a reference on each page and calls them `pin`, until Machine.unpin. -EFAULT where it may not.
+
+        `how`: "vmsplice", "io_uring" (FOLL_PIN), "raw" (get_page), "gup" and "gupw" (to read and to write), "fsplit" (FOLL_SPLIT).
+        """
+        return self._call("pin", start=start, npages=npages, pin=pin, how=how, region=region)
+
+    # --- what the kernel does to the process's pages ------------------------------------------------------------------
+
+    def split(
+        self,
+        start: AnyPages | None = None,
+        npages: AnyPages = 1,
+        how: str = "direct",
+        *,
+        order: int | None = None,
+        pin: str | None = None,
+        region: str = "R",
+    ) -> int:
+        """split_huge_page() on the huge page at `start`, or on the one that `pin` holds a part of.
+
+        `how`: "direct", or "debugfs" for the file split_huge_pages, which splits all huge pages among `npages` pages.
+        """
+        return self._call("split", start=start, npages=npages, how=how, order=order, pin=pin, region=region)
+
+    def split_pmd(self, start: AnyPages, *, region: str = "R") -> int:
+        """split_huge_pmd() on the mapping of page `start`."""
+        return self._call("split_pmd", start=start, region=region)
+
+    def swap_out(self, start: AnyPages, *, region: str = "R") -> int:
+        """Reclaim tries to swap out the huge page at `start`, which it has to split first."""
+        return self._call("swap_out", start=start, region=region)
+
+    def migrate(self, start: AnyPages, *, region: str = "R") -> int:
+        """Move the page at `start`, or the huge page that it is part of, to another frame."""
+        return self._call("migrate", start=start, region=region)
+
+    def clear_refs(self, value: int) -> int:
+        """Write to the process's file clear_refs. 1: all pages; 2: anonymous ones, all there are here; 3: those of files."""
+        return self._call("clear_refs", value=value)
+
+    # --- what can be observed -------------------------------------------------------------------------------------------
 
     @property
     def regions(self) -> Iterator[tuple[str, Region]]:
         """The named regions of the process."""
         return iter(self.machine.mm(self.name).regions.items())
+
+    def contents(self, start: AnyPages = 0, npages: AnyPages | None = None, *, region: str = "R") -> tuple[int | None, ...]:
+        """What is in each page, by default from `start` to the region's end, without a fault: content tags; None where nothing is mapped.
+
+        Raises BadInput for a region that does not exist and for pages that are not in it.
+        """
+        found = self.machine.state.contents(self.name, region)
+        first = Pages.of(start).resolve(self.machine.system.geometry.nr)
+        count = max(len(found) - first, 1) if npages is None else Pages.of(npages).resolve(self.machine.system.geometry.nr)
+        check_range(self.machine.system, self.name, first, count, region)
+        return found[first : first + count]

@@ -1,33 +1,26 @@
-"""A state: everything about a machine between two steps, as read-only data, and a machine rebuilt from it.
-
-Views, invariants and tests work on states only. What did not change since the state before is shared with it.
-"""
+"""A state: everything about a machine between two steps, as read-only data. Views, invariants and tests work on states only."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from thplab.errors import BadInput
 from thplab.hardware import page_tables as pt
-from thplab.hardware.buddy import Buddy
-from thplab.hardware.frames import COLUMNS, GUP_PIN_COUNTING_BIAS, JUNK, PG_head, PG_reserved, PG_tail, PG_used
+from thplab.hardware.frames import COLUMNS, GUP_PIN_COUNTING_BIAS, PG_head, PG_reserved, PG_tail, PG_used
 from thplab.hardware.geometry import Geometry
-from thplab.hardware.steps import Costs
-from thplab.hardware.swap_device import NO_PAGE, SwapDevice
-from thplab.kernel.address_space import AddressSpace, AnonVma, Region, Vma
+from thplab.hardware.swap_device import NO_PAGE
+from thplab.kernel.address_space import Region
 from thplab.kernel.policies import Kernel
 from thplab.kernel.rmap_items import KsmState
 from thplab.kernel.system import Pin
-from thplab.machine.machine import Machine
 
 Array = npt.NDArray[np.int64]
 
@@ -96,7 +89,7 @@ class SwapState(NamedTuple):
 class State:
     """One state of a machine. All arrays are read-only; frames are grouped in blocks of a huge page's size.
 
-    `blocks` holds the blocks in which any frame is allocated: block number -> array [8, nr] (int64, rows as COLUMNS).
+    `blocks` holds the blocks in which any frame is allocated: block number -> array [len(COLUMNS), nr] (int64).
     Of a free frame only the reference count is kept.
     `in_progress` is False when no routine is under way.
     """
@@ -162,14 +155,18 @@ class State:
 
     def vmas(self, process: str, region: str = "") -> tuple[VmaState, ...]:
         """The VMAs of a process, or those in one of its regions. Raises BadInput if there is no such process or region."""
-        found = self.process(process)
+        vmas = self.process(process).vmas
         if not region:
-            return found.vmas
-        regions = dict(found.regions)
-        if region not in regions:
-            raise BadInput("region", f"{region!r} does not exist in {process}", "one of: " + ", ".join(regions))
-        base, pages = regions[region]
-        return tuple(v for v in found.vmas if base <= v.start < base + pages * self.geometry.page_size)
+            return vmas
+        base, pages = self.region(process, region)
+        return tuple(v for v in vmas if base <= v.start < base + pages * self.geometry.page_size)
+
+    def region(self, process: str, name: str) -> Region:
+        """A region of a process. Raises BadInput if there is no such process or region."""
+        regions = dict(self.process(process).regions)
+        if name not in regions:
+            raise BadInput("region", f"{name!r} does not exist in {process}", f"one of: {', '.join(regions) or 'none yet, mmap first'}")
+        return regions[name]
 
     # --- recounted from the page tables -----------------------------------------------------------------------------------
 
@@ -263,8 +260,11 @@ class State:
         return cached
 
     def contents(self, process: str, region: str = "R") -> tuple[int | None, ...]:
-        """What the process would read from each page of a region: content tags; None where nothing is mapped yet."""
-        base, pages = dict(self.process(process).regions)[region]
+        """What the process would read from each page of a region: content tags; None where nothing is mapped yet.
+
+        Raises BadInput if there is no such process or region.
+        """
+        base, pages = self.region(process, region)
         size = self.geometry.page_size
         seen: list[int | None] = [None] * pages
         for m in self.mapped:
@@ -298,117 +298,3 @@ class State:
         if self.swap is not None:
             digest.update(self.swap.swap_map.tobytes() + self.swap.cache.tobytes() + self.swap.content.tobytes())
         return digest.digest()
-
-
-def capture(machine: Machine, previous: State | None = None, in_progress: bool = False) -> State:
-    """The state of `machine` now. Arrays that are equal to those of `previous` are shared with it."""
-    system = machine.system
-    nr = system.geometry.nr
-    # A free frame shows nothing but its count, which a stale user may still drop below 0.
-    shown = np.flatnonzero((system.frames.in_use > 0) | system.frames.refcount.reshape(-1, nr).any(axis=1)).tolist()
-    now = system.frames.fields.reshape(len(COLUMNS), -1, nr)[:, shown].swapaxes(0, 1)
-    now[:, 1:] *= (now[:, COLUMNS.index("flags"), np.newaxis] & PG_used) != 0
-    old_blocks, old_tables = (previous.blocks, previous.tables) if previous else ({}, {})
-    blocks = {number: _share(block, old_blocks.get(number)) for number, block in zip(shown, now, strict=True)}
-    tables = {pfn: _share(row, old_tables.get(pfn)) for pfn, row in system.tables.table.items()}
-    return State(
-        kernel=system.kernel,
-        geometry=system.geometry,
-        nframes=len(system.frames.refcount),
-        blocks=blocks,
-        tables=tables,
-        levels=dict(system.tables.level),
-        processes=tuple(_process(mm) for _, mm in sorted(system.mms.items())),
-        anon_vmas={n: AnonVmaState(a.root, tuple((v.mm.name, v.start) for v in a.vmas)) for n, a in system.anon_vmas.items()},
-        pins=dict(system.pins),
-        held=dict(system.cpus.held),
-        irqs_off=frozenset(system.cpus.irqs_off),
-        vmstat=dict(system.vmstat),
-        costs=system.costs.as_dict(),
-        deferred=tuple(system.deferred),
-        settings=dict(system.settings),
-        swap=_swap(system.swap, previous.swap if previous else None),
-        poisoned=tuple(system.poisoned),
-        ksm=system.ksm.frozen(),
-        huge_zero_page=system.huge_zero_page,
-        zero_page=system.frames.zero_page,
-        in_progress=in_progress,
-    )
-
-
-A = TypeVar("A", bound=npt.NDArray[np.generic])
-
-
-def _share(now: A, before: A | None) -> A:
-    """`before` if it is equal, else a read-only copy of what is there now."""
-    if before is not None and now.tobytes() == before.tobytes():
-        return before
-    copy = now.copy()
-    copy.setflags(write=False)
-    return copy
-
-
-def _swap(device: SwapDevice | None, previous: SwapState | None) -> SwapState | None:
-    if device is None:
-        return None
-    return SwapState(
-        device.name,
-        _share(device.swap_map.copy(), previous.swap_map if previous else None),
-        _share(device.cache.copy(), previous.cache if previous else None),
-        _share(device.content.copy(), previous.content if previous else None),
-    )
-
-
-def _process(mm: AddressSpace) -> ProcessState:
-    vmas = tuple(VmaState(v.start, v.end, v.prot, v.flags, v.pgoff, tuple(a.number for a in v.chain)) for v in mm.vmas)
-    deposited = tuple((table, tuple(waiting)) for table, waiting in sorted(mm.deposited.items()))
-    return ProcessState(mm.name, mm.pgd, mm.mm_id, mm.has_pinned, vmas, deposited, tuple(mm.regions.items()))
-
-
-def restore(state: State, variants: Mapping[str, Callable[..., Any]] | None = None) -> Machine:
-    """A machine in `state`, which must be at rest: it goes on exactly as the one that the state was taken from.
-
-    Raises BadInput for a state in the middle of a routine, whose position a state does not hold.
-    """
-    if state.in_progress:
-        raise BadInput("state", "is in the middle of a routine", "a state between two operations")
-    machine = Machine(state.kernel, state.geometry, state.nframes, variants, state.swap.kind if state.swap else "")
-    system = machine.system
-    frames, nr = system.frames, state.geometry.nr
-    frames.flags[:] = 0
-    frames.in_use[:] = 0
-    for number, block in state.blocks.items():
-        frames.fields[:, number * nr : (number + 1) * nr] = block
-        frames.in_use[number] = np.count_nonzero(block[COLUMNS.index("flags")] & PG_used)
-    frames.content[(frames.flags & PG_used) == 0] = JUNK
-    frames.buddy = Buddy.with_used((frames.flags & PG_used) != 0, state.geometry.order)
-    frames.zero_page = state.zero_page
-    system.deferred = dict.fromkeys(state.deferred)
-    system.settings = dict(state.settings)
-    system.poisoned = dict.fromkeys(state.poisoned)
-    system.ksm = state.ksm.thawed()
-    system.huge_zero_page = state.huge_zero_page
-    if system.swap is not None and state.swap is not None:
-        system.swap.swap_map[:] = state.swap.swap_map
-        system.swap.cache[:] = state.swap.cache
-        system.swap.content[:] = state.swap.content
-        system.swap.slot_of = {int(state.swap.cache[slot]): int(slot) for slot in np.flatnonzero(state.swap.cache != NO_PAGE)}
-    system.tables.table.update((pfn, row.copy()) for pfn, row in state.tables.items())
-    system.tables.level = dict(state.levels)
-    system.anon_vmas = {n: AnonVma(n, a.root) for n, a in state.anon_vmas.items()}
-    for process in state.processes:
-        mm = AddressSpace(process.name, state.geometry, process.pgd, process.mm_id, process.has_pinned)
-        mm.vmas = [Vma(mm, *v[:5], [system.anon_vmas[n] for n in v.chain]) for v in process.vmas]
-        mm.deposited = {table: deque(waiting) for table, waiting in process.deposited}
-        system.mms[process.name] = mm
-        mm.regions = dict(process.regions)
-    for number, anon_vma in state.anon_vmas.items():
-        found = (system.mms[name].find_vma(start) for name, start in anon_vma.vmas)
-        system.anon_vmas[number].vmas = [vma for vma in found if vma is not None]
-    system.cpus.held.update(state.held)  # what a wrong routine has left locked stays so
-    system.cpus.irqs_off.update(dict.fromkeys(state.irqs_off, 1))
-    system.pins.update(state.pins)
-    system.vmstat.update(state.vmstat)
-    costs = Costs.from_dict(dict(state.costs))
-    system.costs.__dict__.update(costs.__dict__)
-    return machine

@@ -14,7 +14,8 @@ from thplab.kernel import kernels
 from thplab.kernel.mutants import mutant
 from thplab.kernel.policies import Kernel
 from thplab.machine.machine import Machine
-from thplab.machine.state import State, capture, restore
+from thplab.machine.snapshot import capture
+from thplab.machine.state import State
 from thplab.scenario import Operation, Scenario
 
 _PRIMITIVES = frozenset(vars(Cpus))
@@ -175,14 +176,14 @@ class Trace:
         The machine is rebuilt from the last state at rest and replays the operation to the same step.
         """
         rest = next(f for f in reversed(self.frames[: self.position + 1]) if f.at_rest)
-        machine = restore(rest.state, mutant(self.setup.mutant).variants)
+        machine = Machine.restored(rest.state, mutant(self.setup.mutant).variants)
         if rest.number == self.position:
             return machine, None
         if any(f.cpu for f in self.frames[rest.number : self.position + 1]):
             raise BadInput("position", "lies behind an inserted operation that is still under way", "a step before or after it")
         op = self.frames[self.position].op
         assert op is not None
-        routine = begin(machine, op)
+        routine = machine.begin(op)
         for _ in range(self.position - rest.number):
             next(routine)
         return machine, routine
@@ -214,12 +215,12 @@ class Trace:
     def then(self, op: Operation) -> Trace:
         """A new trace, in which `op` comes after the last operation: as if the longer scenario were recorded, but quicker.
 
-        Raises BadInput, as begin() does, if the operation makes no sense there, and if this trace has stopped at a problem.
+        Raises BadInput, as Machine.begin does, if the operation makes no sense there, and if this trace has stopped at a problem.
         """
         if self.problem:
             raise BadInput("scenario", f"has stopped {self.problem}", "one that can go on: undo its last operation")
-        machine = restore(self.frames[-1].state, mutant(self.setup.mutant).variants)
-        begin(machine, op)
+        machine = Machine.restored(self.frames[-1].state, mutant(self.setup.mutant).variants)
+        machine.begin(op)
         return _Recorder(replace(self, scenario=self.scenario.then(op), frames=list(self.frames)), machine).run(len(self.scenario.ops))
 
     # --- saving -----------------------------------------------------------------------------------------------------------
@@ -259,12 +260,6 @@ def _identity(frame: Frame) -> tuple[object, ...]:
     return (frame.step, frame.op, frame.stack, frame.cpu, frame.result, frame.state.exact, frame.state.vmstat, frame.state.costs)
 
 
-def begin(machine: Machine, op: Operation) -> Routine[int]:
-    """Start an operation of a scenario on a machine. Raises BadInput as Machine.begin does."""
-    fields = {name: value for name, value in op.resolve(machine.system.geometry.nr).items() if value is not None}
-    return machine.begin(op.op, **fields)
-
-
 def record(scenario: Scenario | str, setup: Setup | None = None, inserts: tuple[Insert, ...] = ()) -> Trace:
     """Carry out a scenario step by step and keep every state.
 
@@ -277,7 +272,7 @@ def record(scenario: Scenario | str, setup: Setup | None = None, inserts: tuple[
     if scenario.env in DEVICES and not setup.swap:
         setup = replace(setup, swap=scenario.env)
     machine = setup.machine()
-    return _Recorder(Trace(setup, scenario, inserts, [Frame(0, None, capture(machine))]), machine).run()
+    return _Recorder(Trace(setup, scenario, inserts, [Frame(0, None, machine.state)]), machine).run()
 
 
 @dataclass(frozen=True)
@@ -306,7 +301,7 @@ class _Recorder:
             if first == 0:
                 self._inserted(0, None)
             for index, op in enumerate(scenario.ops[first:], first):
-                self._operation(_Current(op, index, scenario.phase_of(index), begin(self.machine, op)))
+                self._operation(_Current(op, index, scenario.phase_of(index), self.machine.begin(op)))
         except ThplabError as error:
             frame = self.trace.frames[-1]
             where = f"after step {frame.number}" if frame.number else "at the start"
@@ -324,7 +319,7 @@ class _Recorder:
         """Carry out what is inserted after frame `number`. Where it must wait, the operation under way goes on."""
         for op in self.inserts.pop(number, ()):
             phase = self.trace.frames[-1].phase
-            inserted = _Current(op, -1, phase, begin(self.machine, op), cpu=1)
+            inserted = _Current(op, -1, phase, self.machine.begin(op), cpu=1)
             while self._advance(inserted, under_way):
                 if self._waits() and (under_way is None or not self._advance(under_way, under_way) or self._waits()):
                     raise Deadlock(f"{op.op} waits for ever: {self._last_step().text}")
@@ -348,10 +343,10 @@ class _Recorder:
             if frames[-1].op is not current.op:  # it had nothing to do; its result needs a frame of its own
                 idle = read("nothing to do")
                 frames.append(Frame(len(frames), idle, frames[-1].state, current.op, current.index, current.phase, (), current.cpu))
-            state = capture(self.machine, frames[-1].state, in_progress=not resting)
+            state = capture(self.machine.system, frames[-1].state, in_progress=not resting)
             frames[-1] = replace(frames[-1], state=state, result=end.value)
             return False
-        state = capture(self.machine, frames[-1].state, in_progress=True)
+        state = capture(self.machine.system, frames[-1].state, in_progress=True)
         stack = stack_of(current.routine)
         frames.append(Frame(len(frames), step, state, current.op, current.index, current.phase, stack, current.cpu))
         return True

@@ -50,12 +50,14 @@ class Word(Kind):
 
     pattern: str
     means: str
+    longest: int
 
     def right(self) -> str:
-        return self.means
+        return f"{self.means}, at most {self.longest} characters"
 
     def accept(self, raw: object) -> Value:
-        return raw if isinstance(raw, str) and re.fullmatch(self.pattern, raw) else None
+        fits = isinstance(raw, str) and len(raw) <= self.longest and re.fullmatch(self.pattern, raw)
+        return str(raw) if fits else None
 
 
 @dataclass(frozen=True)

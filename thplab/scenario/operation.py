@@ -68,7 +68,8 @@ class Operation:
         object.__setattr__(self, "fields", Fields(tuple(items)))
         given = [name for name in spec.one_of if self.fields[name] is not None]
         if spec.one_of and len(given) != 1:
-            raise BadInput(self.op, f"has {' and '.join(given) or 'neither'}", f"exactly one of {' and '.join(spec.one_of)}")
+            wrong = f"both {' and '.join(given)}" if given else f"neither {' nor '.join(spec.one_of)}"
+            raise BadInput(self.op, f"has {wrong}", "one of the two")
 
     @classmethod
     def from_json(cls, data: Mapping[str, object]) -> Operation:

@@ -48,7 +48,7 @@ class Pages:
         return cls(Fraction(int(over or 0), int(under or 1)), int(rest or 0))
 
     @classmethod
-    def of(cls, value: Pages | int | str) -> Pages:
+    def of(cls, value: AnyPages) -> Pages:
         """`value` as Pages, whichever of the three ways it is given in. Raises BadInput as the constructor and parse() do."""
         if isinstance(value, Pages):
             return value
@@ -78,3 +78,7 @@ class Pages:
         if number < 0:
             raise BadInput(f"page number {self}", f"is {number} where a huge page has {nr} subpages", "a number that is not below zero")
         return number
+
+
+AnyPages = Pages | int | str
+"""The ways in which a page number can be given."""

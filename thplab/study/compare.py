@@ -20,8 +20,9 @@ from thplab.hardware.steps import Routine, Step, drain
 from thplab.hardware.swap_device import DEVICES
 from thplab.kernel import kernels as known
 from thplab.kernel.policies import Kernel
-from thplab.machine.state import Array, ProcessState, State, capture
-from thplab.machine.trace import Setup, begin
+from thplab.machine.snapshot import capture
+from thplab.machine.state import Array, ProcessState, State
+from thplab.machine.trace import Setup
 from thplab.scenario import Operation, Scenario
 from thplab.study.observe import smaps
 
@@ -196,7 +197,7 @@ class _Run:
 
     def __init__(self, setup: Setup) -> None:
         self.machine = setup.machine()
-        self.state = capture(self.machine)
+        self.state = self.machine.state
         self.pages: dict[int, _HugePage] = {}
         """Head -> what is followed there."""
         self.past: Facts = {}
@@ -208,7 +209,7 @@ class _Run:
     def perform(self, op: Operation) -> str:
         """Carry out an operation and take down what came of it. Returns why it was not carried out, "" if it was."""
         answer, remark = (STOPPED, self.stopped) if self.stopped else self._answer(op)
-        before, self.state = self.state, capture(self.machine, self.state)
+        before, self.state = self.state, capture(self.machine.system, self.state)
         self._follow()
         spent = dict(self._spent(before))
         for key, count in spent.items():
@@ -220,7 +221,7 @@ class _Run:
     def _answer(self, op: Operation) -> tuple[str, str]:
         steps: list[Step] = []
         try:
-            answer = drain(_noted(begin(self.machine, op), steps))
+            answer = drain(_noted(self.machine.begin(op), steps))
             refused = answer < 0 and len(steps) == 1  # nothing was begun: its only step says why
             return errname(answer), steps[0].text if refused else ""
         except BadInput as error:

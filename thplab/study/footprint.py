@@ -306,14 +306,14 @@ def simulate(kernel: str | Kernel, question: Population, pressure: float = 0.0, 
     heads = _faulted_in(machine, question)
     processes = ["A", *(f"A{number}" for number in range(1, question.sharing))]
     for child in processes[1:]:
-        machine.call("fork", proc="A", child=child)
+        machine["A"].fork(child)
     nr = question.geometry.nr
     for thp in np.flatnonzero(question.pins != NO_PIN).tolist():
-        machine.call("pin", proc="A", start=thp * nr + int(question.pins[thp]), pin=f"pin{thp}", how="raw")
+        machine["A"].pin(thp * nr + int(question.pins[thp]), 1, f"pin{thp}", "raw")
     for thp in range(question.thps):
         for process in processes[: question.unmapping]:
             for start, stop in _runs(question.unmapped[thp]):
-                machine.call("munmap", proc=process, start=thp * nr + start, npages=stop - start)
+                machine[process].munmap(thp * nr + start, stop - start)
     drain(deferred_split_scan(machine.system, _part(pressure, len(machine.system.deferred))))
     vmstat, page_size = machine.vmstat, question.geometry.page_size
     return Footprint(
@@ -335,11 +335,11 @@ def _memory(question: Population) -> int:
 
 def _faulted_in(machine: Machine, question: Population) -> Array:
     """A faults all huge pages in and writes what is not zero-filled. Returns their heads."""
-    nr = question.geometry.nr
-    machine.call("mmap", proc="A", thps=question.thps)
-    machine.call("write", proc="A", start=0, npages=question.thps * nr, value=0)
+    a = machine.spawn("A")
+    a.mmap(question.thps)
+    a.write(0, f"{question.thps}thp", value=0)
     for start, stop in _runs(~question.zero_filled.reshape(-1)):
-        machine.call("write", proc="A", start=start, npages=stop - start)
+        a.write(start, stop - start)
     return np.array([pt.pte_pfn(pmd) for pmd in _pmds(machine, "A", question.thps)], np.int64)
 
 

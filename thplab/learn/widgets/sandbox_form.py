@@ -11,8 +11,7 @@ from thplab.errors import BadInput
 from thplab.machine.machine import Machine
 from thplab.machine.operations.callers import SYS_FILES
 from thplab.machine.state import State
-from thplab.machine.trace import begin
-from thplab.scenario import VOCABULARY, FieldSpec, Operation, OpSpec
+from thplab.scenario import VOCABULARY, FieldSpec, Operation
 from thplab.scenario.kinds import Choice, Flag, Number
 from thplab.scenario.text import read_fields, write_operation
 from thplab.scenario.vocabulary import GROUPS, usage
@@ -38,13 +37,16 @@ class Spot(NamedTuple):
 
 
 def forms() -> list[dict[str, Any]]:
-    """Every operation of the vocabulary as a form, in groups: its fields with the texts that they can have."""
-    return [{"title": title, "ops": [_form(op, VOCABULARY[op]) for op in ops]} for title, ops in GROUPS.items()]
+    """Every operation that a simulated kernel can perform as a form, in groups: its fields with the texts that they can have."""
+    return [{"title": title, "ops": [_form(op) for op in ops if VOCABULARY[op].built]} for title, ops in GROUPS.items()]
 
 
-def _form(op: str, spec: OpSpec) -> dict[str, Any]:
-    where = f" Only a simulated kernel can be told so; on a real one: {spec.portable_equivalent}." if spec.kernel_only else ""
-    return {"op": op, "doc": spec.doc + "." + where, "usage": usage(op), "fields": [_field(field) for field in spec.fields]}
+def _form(op: str) -> dict[str, Any]:
+    spec = VOCABULARY[op]
+    doc = spec.doc + "."
+    if spec.not_live and spec.kernel_only:
+        doc += f" Only a simulated kernel can be told so; on a real one: {spec.not_live.instead}."
+    return {"op": op, "doc": doc, "usage": usage(op), "fields": [_field(field) for field in spec.fields]}
 
 
 def _field(field: FieldSpec) -> dict[str, Any]:
@@ -54,7 +56,7 @@ def _field(field: FieldSpec) -> dict[str, Any]:
         "required": field.required,
         "default": "" if field.default is None else field.kind.show(field.default),
         "words": list(field.kind.words) if isinstance(field.kind, Choice) else ["yes", "no"] if isinstance(field.kind, Flag) else [],
-        "right": field.kind.right(),
+        "right": field.kind.right() + (f"; {field.note}" if field.note else ""),
     }
 
 
@@ -110,7 +112,7 @@ def lines(offers: Mapping[str, Mapping[str, str]], spot: Spot) -> list[str]:
 
 def _can_begin(machine: Machine, op: Operation) -> bool:
     try:
-        begin(machine, op)
+        machine.begin(op)
     except BadInput:
         return False
     return True

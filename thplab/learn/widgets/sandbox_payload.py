@@ -11,7 +11,8 @@ from thplab.kernel.mutants import mutant
 from thplab.learn.widgets.payload import code, geometry_text, is_plain, ledger_groups, must_hold, operation, without_style
 from thplab.learn.widgets.sandbox_form import Spot, clickable, forms, lines, names, offered
 from thplab.machine.branches import Branches, write_share
-from thplab.machine.state import State, restore
+from thplab.machine.machine import Machine
+from thplab.machine.state import State
 from thplab.machine.trace import Frame, Trace
 from thplab.scenario.text import write_operation
 from thplab.show.describe import describe
@@ -64,7 +65,7 @@ class SandboxPayload:
         state = self.branches.whole.end_of(self.branches.done).state
         if state.in_progress:
             return {"offers": {}, "names": names(state, spot), "menu": []}
-        offers = offered(restore(state), state, spot)
+        offers = offered(Machine.restored(state), state, spot)
         return {"offers": offers, "names": names(state, spot), "menu": lines(offers, spot)}
 
     def _breaks(self, count: int) -> dict[str, str]:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from thplab.errors import EINVAL, BadInput
+from thplab.errors import EINVAL
 from thplab.hardware.steps import Routine
 from thplab.kernel.routines.khugepaged import madvise_collapse
 from thplab.kernel.routines.madvise import MADVISE_FLAGS, madvise_behavior, madvise_dontneed, madvise_populate
 from thplab.kernel.routines.madvise_lru import COLD, FREE, PAGEOUT, madvise_lru
 from thplab.kernel.routines.memory_failure import madvise_inject_error
+from thplab.kernel.system import System
 from thplab.machine.operations.checks import check_mapped, refuse
 
-if TYPE_CHECKING:
-    from thplab.machine.machine import Machine
 
-
-def madvise(machine: Machine, proc: str, start: int, npages: int = 1, advice: str = "", region: str = "R") -> Routine[int]:
-    system = machine.system
-    mm, low, high = check_mapped(machine, proc, start, npages, region)
+def madvise(system: System, proc: str, start: int, npages: int, advice: str, region: str) -> Routine[int]:
+    """Advice that the kernel does not know is -EINVAL. MADV_FREE is MADV_DONTNEED for old kernels that have no swap."""
+    mm, low, high = check_mapped(system, proc, start, npages, region)
     if advice not in system.kernel.advice.known:
         return refuse(EINVAL, f"madvise: this kernel does not know the advice {advice!r}")
     if advice == "dontneed" or (advice == "free" and system.kernel.advice.free_needs_swap and system.swap is None):
@@ -31,6 +27,4 @@ def madvise(machine: Machine, proc: str, start: int, npages: int = 1, advice: st
         return madvise_populate(system, mm, low, high)
     if advice in (COLD, PAGEOUT, FREE):
         return madvise_lru(system, mm, low, high, advice)
-    if advice in MADVISE_FLAGS:
-        return madvise_behavior(system, mm, low, high, *MADVISE_FLAGS[advice])
-    raise BadInput("advice", f"{advice!r} is not built", "one of dontneed, populate_write, " + ", ".join(MADVISE_FLAGS))
+    return madvise_behavior(system, mm, low, high, *MADVISE_FLAGS[advice])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from thplab.errors import EINVAL, ENOENT, ENXIO, BadInput
 from thplab.hardware.steps import Routine, change
@@ -14,47 +13,36 @@ from thplab.kernel.routines.migrate import compact_memory, move_page
 from thplab.kernel.routines.split_huge_pages import split_huge_pages_all, split_huge_pages_pid
 from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
 from thplab.kernel.routines.walk import mapped_page
+from thplab.kernel.system import System
 from thplab.machine.operations.checks import (
     check_huge_page,
     check_mapped,
     check_page,
     check_pinned_page,
+    check_process,
     check_range,
-    check_scans,
     refuse,
 )
 
-if TYPE_CHECKING:
-    from thplab.machine.machine import Machine
-
 
 def split(
-    machine: Machine,
-    proc: str,
-    start: int | None = None,
-    npages: int = 1,
-    how: str = "direct",
-    order: int = 0,
-    pin: str = "",
-    region: str = "R",
+    system: System, proc: str, start: int | None, npages: int, how: str, order: int | None, pin: str | None, region: str
 ) -> Routine[int]:
-    """`pin` names a pinned page instead of `start`. Where pages are split into single ones only, nobody looks at `order`.
+    """A direct split needs a part of a huge page, mapped at `start` or held by `pin`; debugfs takes any page of the region.
 
     The caller's own reference is on the head, or, where tails know theirs, on the page that is named.
     """
-    system = machine.system
     if order and system.scheme.splits_to_order:
         raise BadInput("order", f"{order} is not built", "0, single pages")
-    if how == "direct" and start is None:
-        return vmscan.split_page_direct(system, check_pinned_page(machine, pin))
-    if how == "direct" and start is not None:
-        if _was_split_with_its_pmd(machine, proc, start, region):
+    if how == "direct" and pin is not None:
+        return vmscan.split_page_direct(system, check_pinned_page(system, pin))
+    if how == "direct":
+        assert start is not None, "one of the two is given"
+        if _was_split_with_its_pmd(system, proc, start, region):
             return refuse(ENXIO, "the page is no huge page any more")
-        page = check_huge_page(machine, proc, start, region)
+        page = check_huge_page(system, proc, start, region)
         return vmscan.split_page_direct(system, page if system.scheme.tail_mapcount == "pins" else system.frames.compound_head(page))
-    if how != "debugfs":
-        raise BadInput("how", f"is {how!r}", "direct or debugfs")
-    mm, low, high = check_range(machine, proc, start or 0, npages, region)
+    mm, low, high = check_range(system, proc, start or 0, npages, region)
     match system.kernel.split.debugfs:
         case "all":
             return split_huge_pages_all(system)
@@ -63,82 +51,85 @@ def split(
     return refuse(ENOENT, "debugfs has no file split_huge_pages")
 
 
-def _was_split_with_its_pmd(machine: Machine, proc: str, start: int, region: str) -> bool:
+def _was_split_with_its_pmd(system: System, proc: str, start: int, region: str) -> bool:
     """Is a small page mapped where other schemes may still have a huge one? What splits a PMD there splits the page here."""
-    mm, low, _ = check_mapped(machine, proc, start, 1, region)
-    page = mapped_page(machine.system, mm, low)
-    return not machine.system.scheme.pmd_split_is_local and page is not None and not machine.system.frames.is_compound(page)
+    mm, low, _ = check_mapped(system, proc, start, 1, region)
+    page = mapped_page(system, mm, low)
+    return not system.scheme.pmd_split_is_local and page is not None and not system.frames.is_compound(page)
 
 
-def split_pmd(machine: Machine, proc: str, start: int, region: str = "R") -> Routine[int]:
-    mm, low, _ = check_mapped(machine, proc, start, 1, region)
+def split_pmd(system: System, proc: str, start: int, region: str) -> Routine[int]:
+    """The page must lie in a VMA."""
+    mm, low, _ = check_mapped(system, proc, start, 1, region)
     vma = mm.find_vma(low)
     assert vma is not None, "check_mapped has found it"
-    return _do_split_pmd(machine, vma, low)
+    return _do_split_pmd(system, vma, low)
 
 
-def _do_split_pmd(machine: Machine, vma: Vma, address: int) -> Routine[int]:
-    yield from machine.system.cpus.lock(vma.mm.mmap_sem, "shared")
-    yield from split_huge_pmd(machine.system, vma, address)
-    yield from machine.system.cpus.unlock(vma.mm.mmap_sem)
+def _do_split_pmd(system: System, vma: Vma, address: int) -> Routine[int]:
+    yield from system.cpus.lock(vma.mm.mmap_sem, "shared")
+    yield from split_huge_pmd(system, vma, address)
+    yield from system.cpus.unlock(vma.mm.mmap_sem)
     return 0
 
 
-def swap_out(machine: Machine, proc: str, start: int, region: str = "R") -> Routine[int]:
+def swap_out(system: System, proc: str, start: int, region: str) -> Routine[int]:
     """Any page that is mapped can go; without a swap device there is only the split of a huge page to see."""
-    if machine.system.swap is None and _was_split_with_its_pmd(machine, proc, start, region):
+    if system.swap is None and _was_split_with_its_pmd(system, proc, start, region):
         return refuse(0, "small pages: they can be swapped out one by one")
-    if machine.system.swap is None:
-        check_huge_page(machine, proc, start, region)
-    return vmscan.swap_out(machine.system, check_page(machine, proc, start, region))
+    if system.swap is None:
+        check_huge_page(system, proc, start, region)
+    return vmscan.swap_out(system, check_page(system, proc, start, region))
 
 
-def ksm_scan(machine: Machine, scans: int = 3, timeout: int = 5) -> Routine[int]:
-    """`timeout`, in seconds, is for whoever waits for a real ksmd."""
-    return ksm.ksm_scan(machine.system, check_scans(scans))
+def ksm_scan(system: System, scans: int) -> Routine[int]:
+    """Possible at any time."""
+    return ksm.ksm_scan(system, scans)
 
 
-def khugepaged_scan(machine: Machine, scans: int) -> Routine[int]:
-    return khugepaged.khugepaged(machine.system, check_scans(scans))
+def khugepaged_scan(system: System, scans: int) -> Routine[int]:
+    """Possible at any time."""
+    return khugepaged.khugepaged(system, scans)
 
 
-def migrate(machine: Machine, proc: str, start: int, region: str = "R") -> Routine[int]:
-    mm, low, _ = check_mapped(machine, proc, start, 1, region)
-    return move_page(machine.system, mm, low)
+def migrate(system: System, proc: str, start: int, region: str) -> Routine[int]:
+    """The page must lie in a VMA."""
+    mm, low, _ = check_mapped(system, proc, start, 1, region)
+    return move_page(system, mm, low)
 
 
-def sys(machine: Machine, path: str, value: str, restore: bool = True) -> Routine[int]:
-    """Write to a file of /proc or /sys. `restore` is for whoever shares the machine: a setting is put back after the scenario."""
+def sys(system: System, path: str, value: str) -> Routine[int]:
+    """Write to a file of /proc or /sys; SYS_FILES are built."""
     if path not in SYS_FILES:
         raise BadInput("path", f"{path!r} is not built", "one of " + ", ".join(SYS_FILES))
-    return SYS_FILES[path](machine, value)
+    return SYS_FILES[path](system, value)
 
 
-def _drop_caches(machine: Machine, value: str) -> Routine[int]:
+def _drop_caches(system: System, value: str) -> Routine[int]:
     if not value.isdecimal():
         raise BadInput("value", f"is {value!r}", "1, 2 or 3")
     # 1 drops clean file pages, of which there are none here; 2 runs the shrinkers, the deferred split queue among them.
-    return vmscan.drop_slab(machine.system) if int(value) & 2 else refuse(0, "no page cache here")
+    return vmscan.drop_slab(system) if int(value) & 2 else refuse(0, "no page cache here")
 
 
-def _compact_memory(machine: Machine, value: str) -> Routine[int]:
-    return compact_memory(machine.system)  # whatever is written
+def _compact_memory(system: System, value: str) -> Routine[int]:
+    return compact_memory(system)  # whatever is written
 
 
-def _max_ptes_none(machine: Machine, value: str) -> Routine[int]:
-    most = machine.system.geometry.nr - 1
+def _max_ptes_none(system: System, value: str) -> Routine[int]:
+    most = system.geometry.nr - 1
     if not value.isdecimal() or int(value) > most:
         return refuse(EINVAL, f"a huge page has at most {most} other pages")
-    return _store(machine, "max_ptes_none", int(value))
+    return _store(system, "max_ptes_none", int(value))
 
 
-def _store(machine: Machine, setting: str, value: int) -> Routine[int]:
-    machine.system.settings[setting] = value
+def _store(system: System, setting: str, value: int) -> Routine[int]:
+    system.settings[setting] = value
     yield change(f"{setting} = {value}")
     return 0
 
 
-SYS_FILES: dict[str, Callable[[Machine, str], Routine[int]]] = {
+SYS_FILES: dict[str, Callable[[System, str], Routine[int]]] = {
     "/proc/sys/vm/drop_caches": _drop_caches,
     "/proc/sys/vm/compact_memory": _compact_memory,
     "/sys/kernel/mm/transparent_hugepage/khugepaged/max_ptes_none": _max_ptes_none,
@@ -146,10 +137,10 @@ SYS_FILES: dict[str, Callable[[Machine, str], Routine[int]]] = {
 """File -> what a write to it starts."""
 
 
-def clear_refs(machine: Machine, proc: str, value: int) -> Routine[int]:
+def clear_refs(system: System, proc: str, value: int) -> Routine[int]:
     """1: all pages; 2: anonymous ones, which is the same here; 3: those of files; 4: soft-dirty bits, which there are none of here."""
-    mm = machine.mm(proc)
-    if machine.system.kernel.proc.clear_refs_splits is None:
+    mm = check_process(system, proc)
+    if system.kernel.proc.clear_refs_splits is None:
         raise BadInput("operation", "'clear_refs' is not built for this kernel", "another kernel")
     if not 1 <= value <= 4:
         return refuse(EINVAL, "clear_refs: not one of 1 to 4")
@@ -157,4 +148,4 @@ def clear_refs(machine: Machine, proc: str, value: int) -> Routine[int]:
         return refuse(0, "clear_refs: no memory of a file here")
     if value == 4:
         raise BadInput("value", "4 is not built: there are no soft-dirty bits", "1, 2 or 3")
-    return clear_refs_write(machine.system, mm)
+    return clear_refs_write(system, mm)

@@ -2,111 +2,95 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from thplab.errors import BadInput
 from thplab.hardware.steps import Routine, read
 from thplab.kernel.address_space import AddressSpace
 from thplab.kernel.routines.walk import mapped_page
-from thplab.kernel.system import Pin
+from thplab.kernel.system import Pin, System
 
-if TYPE_CHECKING:
-    from thplab.machine.machine import Machine
+
+def check_process(system: System, name: str) -> AddressSpace:
+    """The address space of a living process; BadInput if there is none of that name."""
+    if name not in system.mms:
+        raise BadInput("proc", f"{name!r} is not a living process", f"one of: {', '.join(system.mms) or 'none yet'}")
+    return system.mms[name]
 
 
 def check_range(
-    machine: Machine, proc: str, start: int, npages: int, region: str, page: str = "start", place: str = "region"
+    system: System, proc: str, start: int, npages: int, region: str, page: str = "start", place: str = "region"
 ) -> tuple[AddressSpace, int, int]:
     """The address space and the addresses [low, high) of pages of a region. BadInput if they are not in it.
 
     `page` and `place` are what the operation calls the first page and the region.
     """
-    mm = machine.mm(proc)
+    mm = check_process(system, proc)
     regions = mm.regions
     if region not in regions:
         raise BadInput(place, f"{region!r} does not exist in {proc}", f"one of: {', '.join(regions) or 'none yet, mmap first'}")
     base, pages = regions[region]
-    if not isinstance(npages, int) or npages < 1:
-        raise BadInput("npages", f"is {npages}", "a count of at least 1 page")
-    if not isinstance(start, int) or start < 0 or start + npages > pages:
+    if start + npages > pages:
         raise BadInput(page, f"is page {start} with npages {npages}", f"pages 0 to {pages - 1} of region {region}")
-    size = machine.system.geometry.page_size
+    size = system.geometry.page_size
     return mm, base + start * size, base + (start + npages) * size
 
 
-def check_mapped(machine: Machine, proc: str, start: int, npages: int, region: str) -> tuple[AddressSpace, int, int]:
+def check_mapped(system: System, proc: str, start: int, npages: int, region: str) -> tuple[AddressSpace, int, int]:
     """As check_range; BadInput also if a page lies in no VMA."""
-    mm, low, high = check_range(machine, proc, start, npages, region)
+    mm, low, high = check_range(system, proc, start, npages, region)
     at = low
     for vma in mm.overlapping(low, high):
         if vma.start > at:
             break
         at = vma.end
     if at < high:
-        page = start + (at - low) // machine.system.geometry.page_size
+        page = start + (at - low) // system.geometry.page_size
         raise BadInput("start", f"page {page} of region {region} is in no VMA of {proc}", "a page that is mapped")
     return mm, low, high
 
 
-def check_new_process(machine: Machine, name: str, argument: str) -> None:
-    """BadInput if a process of that name lives already or the name is empty."""
-    if not name or not name.isidentifier():
-        raise BadInput(argument, f"is {name!r}", "a name of letters, digits and underscores, such as B")
-    if name in machine.system.mms:
+def check_new_process(system: System, name: str, argument: str) -> None:
+    """BadInput if a process of that name lives already."""
+    if name in system.mms:
         raise BadInput(argument, f"{name!r} lives already", "a new name")
 
 
-def check_choice(argument: str, value: Any, choices: dict[Any, Any]) -> Any:
-    """What `choices` has for `value`; BadInput if it has nothing."""
-    if value not in choices:
-        raise BadInput(argument, f"{value!r} does not exist", "one of " + ", ".join(str(c) for c in choices if c is not None))
-    return choices[value]
-
-
-def check_pinned_page(machine: Machine, pin: str) -> int:
+def check_pinned_page(system: System, pin: str) -> int:
     """The head of the compound page that a driver holds a part of, mapped or not; BadInput if it holds none."""
-    page = check_pin(machine, pin).pages[0]
-    if not machine.system.frames.is_compound(page):
+    page = check_pin(system, pin).pages[0]
+    if not system.frames.is_compound(page):
         raise BadInput("pin", f"{pin!r} holds a page that is not part of a huge page", "a pin of a huge page")
-    return machine.system.frames.compound_head(page)
+    return system.frames.compound_head(page)
 
 
-def check_pin(machine: Machine, pin: str) -> Pin:
+def check_pin(system: System, pin: str) -> Pin:
     """The pin of that name; BadInput if there is none."""
-    if pin not in machine.system.pins:
-        raise BadInput("pin", f"{pin!r} is not held", "one of: " + (", ".join(machine.system.pins) or "none is held"))
-    return machine.system.pins[pin]
+    if pin not in system.pins:
+        raise BadInput("pin", f"{pin!r} is not held", "one of: " + (", ".join(system.pins) or "none is held"))
+    return system.pins[pin]
 
 
-def check_page(machine: Machine, proc: str, start: int, region: str) -> int:
+def check_page(system: System, proc: str, start: int, region: str) -> int:
     """The small page, or the head of the compound page, mapped at a page; BadInput if none is, or it is a zero page."""
-    mm, low, _ = check_mapped(machine, proc, start, 1, region)
-    page, frames = mapped_page(machine.system, mm, low), machine.system.frames
+    mm, low, _ = check_mapped(system, proc, start, 1, region)
+    page, frames = mapped_page(system, mm, low), system.frames
     if page is None:
         raise BadInput("start", f"page {start} of region {region} in {proc} is not mapped yet", "a page that was written to")
     head = frames.compound_head(page)
-    if head in (machine.system.huge_zero_page, frames.zero_page):
+    if head in (system.huge_zero_page, frames.zero_page):
         huge = "huge " if frames.is_compound(page) else ""
         raise BadInput("start", f"page {start} of region {region} in {proc} is the {huge}zero page", "a page that was written to")
     return head
 
 
-def check_huge_page(machine: Machine, proc: str, start: int, region: str) -> int:
+def check_huge_page(system: System, proc: str, start: int, region: str) -> int:
     """The part of a compound page that is mapped at a page; BadInput if none is."""
-    mm, low, _ = check_mapped(machine, proc, start, 1, region)
-    page = mapped_page(machine.system, mm, low)
-    if page is None or not machine.system.frames.is_compound(page):
+    mm, low, _ = check_mapped(system, proc, start, 1, region)
+    page = mapped_page(system, mm, low)
+    if page is None or not system.frames.is_compound(page):
         what = "is not mapped yet" if page is None else "is not part of a huge page"
         raise BadInput("start", f"page {start} of region {region} in {proc} {what}", "a page of a huge page")
-    check_page(machine, proc, start, region)  # the huge zero page is none of ours
+    check_page(system, proc, start, region)  # the huge zero page is none of ours
     return page
-
-
-def check_scans(scans: int) -> int:
-    """A count of full scans; BadInput if it makes no sense."""
-    if not 0 <= scans <= 1000:
-        raise BadInput("scans", f"is {scans}", "a count of at most 1000 scans")
-    return scans
 
 
 def refuse(error: int, text: str) -> Routine[int]:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from thplab.errors import ENOSYS, BadInput
 from thplab.hardware.steps import Routine
 from thplab.kernel.routines.gup import get_user_pages, release_pages
-from thplab.kernel.system import Pin
-from thplab.machine.operations.checks import check_choice, check_mapped, check_pin, refuse
-
-if TYPE_CHECKING:
-    from thplab.machine.machine import Machine
+from thplab.kernel.system import Pin, System
+from thplab.machine.operations.checks import check_mapped, check_pin, refuse
 
 PIN_HOWS = {
     "vmsplice": {"write": False},
@@ -28,22 +23,20 @@ PIN_FILES = ("vmsplice", "io_uring")
 """The ways in which the pin hangs on a file of the process (a pipe, a ring), which its children share and an exit closes."""
 
 
-def pin(machine: Machine, proc: str, start: int, npages: int = 1, pin: str = "", how: str = "vmsplice", region: str = "R") -> Routine[int]:
-    if how == "io_uring" and not machine.system.kernel.gup.foll_pin:
+def pin(system: System, proc: str, start: int, npages: int, pin: str, how: str, region: str) -> Routine[int]:
+    """The pages must lie in VMAs, the name must be new. FOLL_SPLIT is built only where a split is never refused."""
+    if how == "io_uring" and not system.kernel.gup.foll_pin:
         return refuse(ENOSYS, "io_uring does not exist in this kernel")
-    asks = check_choice("how", how, PIN_HOWS)
-    if how == "fsplit" and machine.system.scheme.pmd_split_is_local:
+    if how == "fsplit" and system.scheme.pmd_split_is_local:
         raise BadInput("how", "'fsplit' is not built where a split may be refused", "one of " + ", ".join(h for h in PIN_HOWS if h != how))
-    mm, low, high = check_mapped(machine, proc, start, npages, region)
-    if not pin:
-        raise BadInput("pin", "has no name", "a name by which it is let go later")
-    if pin in machine.system.pins:
+    mm, low, high = check_mapped(system, proc, start, npages, region)
+    if pin in system.pins:
         raise BadInput("pin", f"{pin!r} is held already", "a new name")
     taken = Pin(pin, proc, (), foll_pin=how == "io_uring", files=frozenset({proc} if how in PIN_FILES else ()))
-    return get_user_pages(machine.system, mm, low, high, taken, **asks)
+    return get_user_pages(system, mm, low, high, taken, **PIN_HOWS[how])
 
 
-def unpin(machine: Machine, pin: str, proc: str = "") -> Routine[int]:
-    """`proc`, which recordings name, is who set the driver to work: the driver needs it no more."""
-    check_pin(machine, pin)
-    return release_pages(machine.system, pin)
+def unpin(system: System, pin: str) -> Routine[int]:
+    """The pin must be held."""
+    check_pin(system, pin)
+    return release_pages(system, pin)

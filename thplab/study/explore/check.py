@@ -11,7 +11,7 @@ from thplab.kernel import kernels
 from thplab.kernel.policies import Kernel
 from thplab.kernel.routines.split_huge_page import PAGE_SPLITS
 from thplab.kernel.schemes import Scheme
-from thplab.machine.trace import Setup, Trace, begin, record
+from thplab.machine.trace import Setup, Trace, record
 from thplab.scenario import Phase, Scenario
 from thplab.study.explore.interleavings import explore
 from thplab.study.explore.pair import Pair
@@ -155,7 +155,7 @@ def _protocol(setup: Setup, line: str) -> str:
     machine = setup.machine()
     machine.system.whole = False
     for op in Scenario.parse(line).ops:
-        routine = begin(machine, op)
+        routine = machine.begin(op)
         try:
             for _ in routine:
                 position(routine)

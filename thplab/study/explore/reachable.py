@@ -11,8 +11,10 @@ from thplab.hardware.geometry import MINI, Geometry
 from thplab.hardware.steps import drain
 from thplab.kernel import kernels
 from thplab.kernel.policies import Kernel
-from thplab.machine.state import State, capture, restore
-from thplab.machine.trace import Setup, Trace, begin, record
+from thplab.machine.machine import Machine
+from thplab.machine.snapshot import capture
+from thplab.machine.state import State
+from thplab.machine.trace import Setup, Trace, record
 from thplab.scenario import Operation, Phase, Scenario
 from thplab.study.explore.canonical import canonical
 from thplab.study.invariants import Violation, check_state
@@ -134,17 +136,17 @@ class _Search:
     def _try(self, number: int, op: Operation) -> bool:
         """Carry out an operation in a state. True if that ends the search."""
         state = self.found.states[number]
-        machine = restore(state, self.variants)
+        machine = Machine.restored(state, self.variants)
         try:
-            drain(begin(machine, op))
+            drain(machine.begin(op))
         except BadInput:
             return False  # it makes no sense here
         except (KernelBug, Deadlock) as error:
-            self.found.states.append(capture(machine, state))
+            self.found.states.append(capture(machine.system, state))
             self.found._from.append((number, op))
             self.found.violation = Violation("no_kernel_bug" if isinstance(error, KernelBug) else "no_deadlock", str(error))
             return True
-        return self._add(capture(machine, state), (number, op))
+        return self._add(capture(machine.system, state), (number, op))
 
     def _add(self, state: State, came_from: tuple[int, Operation] | None) -> bool:
         name = canonical(state)

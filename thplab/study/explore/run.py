@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 from thplab.errors import EINVAL, BadInput, KernelBug, errname
 from thplab.hardware.steps import WAIT, Routine, Step, read
+from thplab.machine.machine import Machine
 from thplab.machine.operations.checks import refuse
-from thplab.machine.state import State, capture, restore
-from thplab.machine.trace import begin, stack_of
+from thplab.machine.snapshot import capture
+from thplab.machine.state import State
+from thplab.machine.trace import stack_of
 from thplab.scenario import Operation
 from thplab.study.explore.pair import Pair
 from thplab.study.explore.position import position
@@ -53,7 +55,7 @@ class Run:
 
     def __init__(self, pair: Pair, schedule: Schedule = ()) -> None:
         self.pair = pair
-        self.machine = restore(pair.start, dict(pair.variants))
+        self.machine = Machine.restored(pair.start, dict(pair.variants))
         self.machine.system.whole = False
         self.at = [0] * len(pair.cpus)
         """The number of the operation that each CPU is at."""
@@ -72,7 +74,7 @@ class Run:
     def _begin(self, cpu: int) -> None:
         op = self.pair.programs[cpu][self.at[cpu]]
         try:
-            self.routines[cpu] = begin(self.machine, op) if isinstance(op, Operation) else op(self.machine)
+            self.routines[cpu] = self.machine.begin(op) if isinstance(op, Operation) else op(self.machine)
         except BadInput as error:
             self.at[cpu] = len(self.pair.programs[cpu]) - 1
             self.routines[cpu] = refuse(EINVAL, f"not possible any more: {error}")
@@ -117,7 +119,7 @@ class Run:
 
     def state(self, previous: State | None = None) -> State:
         """The state of the machine now."""
-        return capture(self.machine, previous, in_progress=any(self.routines))
+        return capture(self.machine.system, previous, in_progress=any(self.routines))
 
     def key(self, state: State) -> Key:
         """What tells this state of the race from others; `state` is the machine's."""

@@ -10,10 +10,9 @@ from thplab.errors import BadInput, ThplabError
 from thplab.hardware.geometry import X86_64
 from thplab.hardware.steps import drain
 from thplab.machine.machine import Machine
-from thplab.machine.trace import begin
-from thplab.scenario import Operation, Phase, Scenario
+from thplab.scenario import VOCABULARY, Operation, Phase, Scenario
 from thplab.scenario.vocabulary import ADVICE
-from thplab.study.live.portable import PORTABLE, REFUSED_ADVICE, refusal
+from thplab.study.live.portable import PORTABLE, refusal
 
 PROCESSES = ("A", "B", "C", "D")
 LENGTH = (5, 18)
@@ -26,7 +25,7 @@ _SHARE = 0.02
 
 KINDS = (
     *(op for op in PORTABLE if op != "madvise"),
-    *(f"madvise {advice}" for advice in ADVICE.words if advice not in REFUSED_ADVICE),
+    *(f"madvise {advice}" for advice in ADVICE.words if advice not in VOCABULARY["madvise"].field("madvise", "advice").not_live),
 )
 """What is chosen from: the operations, and each advice."""
 _OFTEN = {"write": 4, "fork": 3, "mprotect": 2, "munmap": 2, "pin": 3, "unpin": 2, "fill": 2, "madvise dontneed": 2, "mmap": 0}
@@ -66,7 +65,7 @@ class Generator:
         if self.rng.random() < 0.3:
             ops.append(Operation("mmap", {"proc": "A", "thps": 1, "region": "S"}))
         for op in ops:
-            drain(begin(machine, op))
+            drain(machine.begin(op))
         yield from ops
         for serial in range(length - len(ops)):
             found = self._next(machine, serial)
@@ -74,7 +73,7 @@ class Generator:
                 break
             yield found
             try:
-                drain(begin(machine, found))
+                drain(machine.begin(found))
             except ThplabError:
                 return  # a bug of the simulator's: the comparison will say so
         for process in list(machine.system.mms):
@@ -87,7 +86,7 @@ class Generator:
             if op is None or refusal(op, self.io_uring) is not None:
                 continue
             try:
-                begin(machine, op)  # checks only: a routine that is never advanced touches nothing
+                machine.begin(op)  # checks only: a routine that is never advanced touches nothing
             except BadInput as error:
                 if "is not built" in error.wrong:
                     self.made.pop(_kind(op), None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from thplab.errors import BadInput, ThplabError
 from thplab.hardware.geometry import X86_64
 from thplab.hardware.steps import drain
-from thplab.machine.trace import begin
 from thplab.scenario import Scenario
 from thplab.study.live.generate import machine_for
 from thplab.study.live.portable import portable_part
@@ -32,7 +31,7 @@ def refuse_unless_sensible(scenario: Scenario, kernel: str) -> None:
     machine = machine_for(kernel)
     for number, op in enumerate(scenario.ops, 1):
         try:
-            drain(begin(machine, op))
+            drain(machine.begin(op))
         except BadInput as error:
             if "is not built" in error.wrong:
                 return

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 
 from thplab.errors import BadInput, ThplabError
 from thplab.hardware.steps import drain
-from thplab.machine.trace import begin
 from thplab.scenario import Operation
 from thplab.study.live.generate import machine_for
 
@@ -50,7 +49,7 @@ def _sensible(ops: Operations, kernel: str) -> Operations:
     kept: list[Operation] = []
     for op in ops:
         try:
-            drain(begin(machine, op))
+            drain(machine.begin(op))
         except BadInput as error:
             if "is not built" not in error.wrong:
                 continue

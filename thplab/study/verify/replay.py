@@ -17,8 +17,8 @@ from thplab.kernel.mutants import Mutant, mutant
 from thplab.kernel.policies import Kernel
 from thplab.kernel.routines.lru import lru_add_drain
 from thplab.machine.machine import Machine
-from thplab.machine.state import State, capture
-from thplab.machine.trace import begin
+from thplab.machine.snapshot import capture
+from thplab.machine.state import State
 from thplab.scenario import Operation, Scenario
 from thplab.study.verify.compare import Difference, compare
 from thplab.study.verify.inside import drive, shows_inside
@@ -153,7 +153,7 @@ class _Replay:
         self.scenario = Scenario.from_record(record)
         self.record = record
         self.machine = Machine(wrong.of(on), X86_64, _memory(self.scenario), wrong.variants, _device(self.scenario.env, record))
-        self.state = capture(self.machine)
+        self.state = self.machine.state
         self.shown = Shown(self.machine, self.state, live="reps" in record)
         self.labels = Labels()
         self.unrecorded = unrecorded(record)
@@ -189,7 +189,7 @@ class _Replay:
         result, inside = self._perform(op, after["ret"], look="trace" in after)
         if self.drained:
             drain(lru_add_drain(self.machine.system))
-        self.state = capture(self.machine, self.state)
+        self.state = capture(self.machine.system, self.state)
         ignored = ("ev.", "sz.") if noisy else self.unrecorded
         recorded, shown = recorded_view(after, self.labels), self.shown.view(self.state, result, hugezero="hugezero" in after)
         shown.inside = inside
@@ -203,8 +203,8 @@ class _Replay:
         """
         try:
             if look and shows_inside(self.machine):
-                return drive(self.machine, begin(self.machine, op))
-            return drain(begin(self.machine, op)), None
+                return drive(self.machine, self.machine.begin(op))
+            return drain(self.machine.begin(op)), None
         except BadInput as error:
             if "is not built" in error.wrong:
                 raise _Unmodelled(f"{op.op}: {error.argument} {error.wrong}") from None
