@@ -20,7 +20,7 @@ from thplab.kernel.routines.split_huge_pmd import trusts_the_first_look
 from thplab.machine.machine import Machine
 from thplab.scenario import Operation, builtin, load
 from thplab.scenario.text import read_operation
-from thplab.study.explore import PAIRS, Exploration, Pair, Run, explore, format_schedule, parse_schedule, replay
+from thplab.study.explore import PAIRS, Exploration, Pair, RaceRun, explore, format_schedule, parse_schedule, replay
 from thplab.study.explore.position import ProtocolError, position
 from thplab.study.invariants import check_state
 
@@ -178,7 +178,7 @@ def test_a_bound_that_is_hit_is_reported() -> None:
 
 def test_a_flush_waits_for_a_cpu_that_is_deaf_to_it() -> None:
     pair = PAIRS["frozen-split-and-pin"]
-    deaf = Run(pair, (1,))
+    deaf = RaceRun(pair, (1,))
     while deaf.move(0):
         pass
     assert deaf.step is not None
@@ -217,7 +217,7 @@ def test_a_breach_of_the_protocol_is_named() -> None:
 
 def in_turn(pair: Pair, *cpus: int) -> tuple[int, ...]:
     """The schedule in which one CPU after the other does all of its work."""
-    run, schedule = Run(pair), []
+    run, schedule = RaceRun(pair), []
     for cpu in cpus:
         while run.move(cpu):
             schedule.append(cpu)

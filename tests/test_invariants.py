@@ -18,15 +18,15 @@ from thplab.machine.snapshot import capture
 from thplab.machine.state import State
 from thplab.machine.trace import Frame, Setup, Trace, record
 from thplab.scenario import builtin, load
-from thplab.study.invariants import INVARIANTS, check, check_state
-from thplab.study.verify import read_records, replay
+from thplab.study.invariants import INVARIANTS, check_frame, check_state
+from thplab.study.verify import read_records, replay_records
 
 TRUTH = Path(__file__).parent / "truth"
 
 
 def violations(trace: Trace) -> list[tuple[int, str]]:
     before = [None, *trace.frames]
-    return [(f.number, v.invariant) for b, f in zip(before, trace.frames, strict=False) for v in check(f, b)]
+    return [(f.number, v.invariant) for b, f in zip(before, trace.frames, strict=False) for v in check_frame(f, b)]
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -59,12 +59,12 @@ def run_checked(seed: int, memory: int | None, kernel: str = DEFAULT) -> tuple[M
             steps += 1
             after = Frame(steps, step, capture(machine.system, frame.state, in_progress=True), op)
             if step.kind == CHANGE:
-                assert check(after, frame) == [], f"seed {seed}, {op}, step {step}"
+                assert check_frame(after, frame) == [], f"seed {seed}, {op}, step {step}"
             else:
                 assert unchanged(frame.state, after.state), f"seed {seed}, {op}: {step} has changed something"
             frame = after
         frame = Frame(steps, None, capture(machine.system, frame.state), op)
-        assert check(frame) == [], f"seed {seed}, after {op}"
+        assert check_frame(frame) == [], f"seed {seed}, after {op}"
         if result == -12 and op.op not in ("mlock", "munlock"):
             break  # the model does not say how far an access came before memory ran out
         model.apply(op, machine.system.geometry.nr, result)
@@ -119,8 +119,8 @@ def test_each_other_mutant_disagrees_with_its_recorded_row(name: str) -> None:
     file, scenario, field = row
     recorded = [r for r in read_records(TRUTH / file) if r["name"] == scenario]
     assert len(recorded) == 1 and file == f"linux-{MUTANTS[name].kernel.removeprefix('v')}.jsonl"
-    assert [d for outcome in replay(recorded) for d in outcome.differences] == []
-    assert field in {d.field for outcome in replay(recorded, mutant_name=name) for d in outcome.differences}
+    assert [d for outcome in replay_records(recorded) for d in outcome.differences] == []
+    assert field in {d.field for outcome in replay_records(recorded, mutant_name=name) for d in outcome.differences}
 
 
 def test_there_are_mutants_of_routines_of_schemes_and_of_kernels() -> None:

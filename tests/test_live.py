@@ -20,11 +20,11 @@ from thplab import cli
 from thplab.errors import BadInput
 from thplab.kernel import kernels
 from thplab.scenario import VOCABULARY, Operation, Scenario
-from thplab.study.live import Agent, LiveError, check, command, nearest, portable_builtins, refusal, shipped, shortest, support, unable
+from thplab.study.live import Agent, LiveError, check_live, command, nearest, portable_builtins, refusal, shipped, shortest, support, unable
 from thplab.study.live.generate import Generator
 from thplab.study.live.portable import PORTABLE
 from thplab.study.live.shrink import shrink
-from thplab.study.verify import replay
+from thplab.study.verify import replay_records
 
 ROOT = Path(__file__).parent.parent
 WHY = unable()
@@ -53,7 +53,7 @@ def differences(outcomes: Any) -> list[str]:
 @agrees
 def test_portable_built_in_scenarios_agree(agent: Agent) -> None:
     for scenario in portable_builtins(agent.io_uring):
-        checked = check(agent, scenario, KERNEL)
+        checked = check_live(agent, scenario, KERNEL)
         assert differences(checked.outcomes) == [], scenario.name
         assert all(outcome.agrees for outcome in checked.outcomes)
 
@@ -62,7 +62,7 @@ def test_each_portable_built_in_scenario_has_a_recording_that_agrees() -> None:
     for scenario in portable_builtins():
         record = shipped(scenario)
         assert record is not None, scenario.name
-        assert all(outcome.agrees for outcome in replay([record], nearest(record["kernel"])[0]))
+        assert all(outcome.agrees for outcome in replay_records([record], nearest(record["kernel"])[0]))
 
 
 def without_rights() -> tuple[str, ...]:
@@ -88,15 +88,15 @@ def test_the_essentials_agree_without_rights() -> None:
     with Agent(python=without_rights()) as agent:
         assert "frames" in agent.unseen
         for scenario in (*portable_builtins(agent.io_uring), COLD):
-            checked = check(agent, scenario, KERNEL)
+            checked = check_live(agent, scenario, KERNEL)
             assert differences(checked.outcomes) == [], scenario.name
         # What is seen is enough to tell that another kernel splits otherwise.
-        assert differences(replay([checked.record], "v4.5"))
+        assert differences(replay_records([checked.record], "v4.5"))
 
 
 @live
 def test_a_pin_refuses_the_split_and_its_end_lets_it_happen(agent: Agent) -> None:
-    record = check(agent, COLD, KERNEL).record
+    record = check_live(agent, COLD, KERNEL).record
     refused, done = record["after"][3], record["after"][5]
     assert refused["ret"] == 0 and refused["ev"]["thp_split_page_failed"] >= 1 and "thp_split_page" not in refused["ev"]
     assert done["ret"] == 0 and done["ev"]["thp_split_page"] == 1
@@ -297,7 +297,7 @@ def test_a_disagreement_is_found_live_and_shrunk(agent: Agent, monkeypatch: pyte
     right = kernels.KERNELS[KERNEL]
     monkeypatch.setitem(kernels.KERNELS, KERNEL, right.but({"cow.zero_splits_pmd": not right.cow.zero_splits_pmd}))
     scenario = Scenario.parse("mmap A; read A 5; fork A B; mprotect B 300 9 r; write A 9; exit B; exit A")
-    checked = check(agent, scenario, KERNEL)
+    checked = check_live(agent, scenario, KERNEL)
     assert checked.disagrees
     found = shortest(agent, checked, KERNEL)
     assert found.disagrees and found.scenario.line() == "mmap A; read A 5; write A 9"

@@ -10,7 +10,7 @@ import pytest
 from thplab import cli
 from thplab.scenario import Scenario
 from thplab.study.live import command, nearest, support, unable
-from thplab.study.live.recording import Runs
+from thplab.study.live.recording import LiveRuns
 
 KERNEL, OWN = nearest(support.release())
 
@@ -90,7 +90,7 @@ def seen(*events: int) -> list[dict[str, Any]]:
 
 
 def test_the_most_frequent_outcome_of_each_operation_counts() -> None:
-    runs = Runs(Scenario.parse("mmap A; write A 0; exit A"), ())
+    runs = LiveRuns(Scenario.parse("mmap A; write A 0; exit A"), ())
     for run in (seen(0, 1, 5), seen(9, 1, 0), seen(0, 7, 0)):
         assert not runs.settled(2)
         runs.add(run)
@@ -101,7 +101,7 @@ def test_the_most_frequent_outcome_of_each_operation_counts() -> None:
 
 
 def test_an_operation_that_never_settles_is_noisy() -> None:
-    runs = Runs(Scenario.parse("mmap A; exit A"), ())
+    runs = LiveRuns(Scenario.parse("mmap A; exit A"), ())
     for number in range(12):
         assert not runs.settled(3)
         runs.add(seen(0, number))

@@ -21,12 +21,12 @@ from thplab.learn.widgets import LiveLab, Stepper
 from thplab.learn.widgets.live_payload import LIVE, RECORDED, in_words, live_payload
 from thplab.machine.trace import Insert, Setup, record
 from thplab.scenario import Operation, load
-from thplab.study.explore import replay as replay_race
+from thplab.study.explore import replay
 from thplab.study.explore.pairs import pair_named
 from thplab.study.live import nearest, portable_builtins, shipped, unable
 from thplab.study.live.support import release
-from thplab.study.live.text import Row, rows
-from thplab.study.verify import replay
+from thplab.study.live.text import ShownField, rows
+from thplab.study.verify import replay_records
 
 WHY = unable()
 COLD = "mmap A; write A 0; madvise A 1/4thp 1/4thp cold"  # no recorded run of it comes with thplab
@@ -55,7 +55,7 @@ def test_a_recorded_run_is_shown_field_by_field(name: str) -> None:
     lab = LiveLab(name, recorded=True)
     data, recorded = unpacked(lab.compared), kept(name)
     simulator = nearest(recorded["kernel"])[0]
-    outcomes = list(replay([recorded], simulator))
+    outcomes = list(replay_records([recorded], simulator))
     assert (data["kind"], data["kernel"], data["simulator"]) == (RECORDED, recorded["kernel"], simulator)
     assert "recorded=True" in lab.says and f"Recorded on Linux {recorded['kernel']}" in lab.says
     for outcome, shown in zip(outcomes, data["operations"], strict=True):
@@ -90,12 +90,12 @@ def test_what_was_read_is_under_the_name_of_where_it_was_read() -> None:
     ],
 )
 def test_fields_in_words(field: str, text: str, words: str) -> None:
-    assert in_words(Row(field, text, text, True), text) == words
+    assert in_words(ShownField(field, text, text, True), text) == words
 
 
 def test_what_disagrees_is_marked_and_named_a_finding_of_another_kernel() -> None:
     recorded = kept("cow")
-    outcomes = list(replay([recorded], "v4.5"))
+    outcomes = list(replay_records([recorded], "v4.5"))
     data = live_payload(recorded, outcomes, LIVE, "v4.5", {"frames": "for root alone"}, pictures=False)
     assert "nearest" in data["nearest"] and "v4.5" in data["nearest"]
     assert data["agree"] == sum(outcome.agrees for outcome in outcomes) < len(outcomes)
@@ -107,7 +107,7 @@ def test_what_disagrees_is_marked_and_named_a_finding_of_another_kernel() -> Non
 
 def test_repeats_and_noise_are_told() -> None:
     recorded = kept("cow") | {"reps": 5, "agree": 3, "noisy_ops": [2]}
-    data = live_payload(recorded, list(replay([recorded], "v6.18")), LIVE, "v6.18", {}, pictures=False)
+    data = live_payload(recorded, list(replay_records([recorded], "v6.18")), LIVE, "v6.18", {}, pictures=False)
     assert data["runs"].startswith("5 runs") and "3 of 5 say the same" in data["runs"]
     assert [shown["noisy"] for shown in data["operations"]] == [number == 2 for number in range(7)]
 
@@ -199,7 +199,7 @@ def test_the_stepper_says_whether_its_scenario_can_be_run_on_the_kernel() -> Non
     inserted = record(load("cow"), Setup(), (Insert(20, (Operation("read", {"proc": "A", "start": 0}),)),))
     assert inserted.inserts and Stepper(inserted).live["why"].startswith("another CPU")
     assert Stepper("cow", lecture=True).live == {}
-    assert Stepper(replay_race(pair_named("pmd-split-and-zap"), "0x1")).live == {}
+    assert Stepper(replay(pair_named("pmd-split-and-zap"), "0x1")).live == {}
 
 
 @pytest.mark.usefixtures("undrawn")

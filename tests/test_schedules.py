@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from thplab.kernel.routines.split_huge_page_freeze import split_huge_page_freeze
-from thplab.study.explore import Pair, Run
+from thplab.study.explore import Pair, RaceRun
 from thplab.study.explore.pairs import MAPPED_BY_PTES
 
 PREPARED = {
@@ -63,7 +63,7 @@ def pairs() -> Iterator[tuple[str, str, str]]:
                 yield state, one, other
 
 
-def finish(run: Run, cpu: int) -> str:
+def finish(run: RaceRun, cpu: int) -> str:
     """Let `cpu` go on, and the other where it must wait, until both are done. Returns "" or why they are not."""
     for _ in range(2000):
         if run.done or run.bug:
@@ -83,7 +83,7 @@ def interrupt_everywhere(pair: Pair) -> None:
     places = 0
     for first in (0, 1):
         for length in range(1, 400):
-            run = Run(pair)
+            run = RaceRun(pair)
             if not all(run.move(first) and run.routines[first] is not None for _ in range(length)):
                 break
             places += 1

@@ -15,10 +15,10 @@ from thplab.kernel.policies import Reclaim
 from thplab.machine.machine import Machine, Process
 from thplab.machine.trace import Setup, Trace, record
 from thplab.show.ledger import SWAP_CACHE, ledger
-from thplab.study.invariants import check, check_state
+from thplab.study.invariants import check_frame, check_state
 from thplab.study.observe import smaps
 from thplab.study.verify import read_records
-from thplab.study.verify.replay import replay as replayed
+from thplab.study.verify.replay import replay_records as replayed
 
 EVERY = pytest.mark.parametrize("kernel", KERNELS)
 SPLITS = pytest.mark.parametrize("kernel", [name for name, kernel in KERNELS.items() if kernel.scheme.pmd_split_is_local])
@@ -198,7 +198,7 @@ def test_every_step_keeps_the_invariants_and_goes_back(kernel: str, device: str)
     trace = record(ops, Setup(kernel, swap=device))
     assert not trace.problem
     for previous, frame in zip([None, *trace], trace, strict=False):
-        assert not check(frame, previous), frame.step
+        assert not check_frame(frame, previous), frame.step
         if frame.at_rest:
             assert Machine.restored(frame.state).state.exact == frame.state.exact
     assert Trace.load(trace.save()) == trace

@@ -13,7 +13,7 @@ import pytest
 from thplab.kernel.kernels import KERNELS
 from thplab.kernel.policies import POLICIES
 from thplab.study.live.recording import SHIPPED
-from thplab.study.verify import Outcome, Report, read_records, replay
+from thplab.study.verify import Outcome, Verified, read_records, replay_records
 
 TRUTH = Path(__file__).parent / "truth"
 RECORDED = {f"v{path.stem.removeprefix('linux-')}": path for path in sorted(TRUTH.glob("linux-*.jsonl"))}
@@ -40,12 +40,12 @@ def records(kernel: str) -> list[dict[str, Any]]:
 @cache
 def outcomes(kernel: str) -> tuple[Outcome, ...]:
     """What comes out of each recorded operation while the kernel's policies are right."""
-    return tuple(replay(records(kernel)))
+    return tuple(replay_records(records(kernel)))
 
 
 @pytest.mark.parametrize("kernel", BUILT)
 def test_nothing_disagrees_with_the_recording(kernel: str) -> None:
-    report = Report()
+    report = Verified()
     for outcome in outcomes(kernel):
         report.add(outcome)
     assert report.disagreements == [], report.text()
@@ -76,7 +76,7 @@ def test_a_policy_that_is_flipped_shows(kernel: str, policy: str, monkeypatch: p
     """What a record says itself its own recording shows. What it inherits, its ancestor's does."""
     right, before = KERNELS[kernel], outcomes(kernel)
     monkeypatch.setitem(KERNELS, kernel, right.but({policy: other(right.policy(policy))}))
-    pairs = zip(before, replay(records(kernel)), strict=True)
+    pairs = zip(before, replay_records(records(kernel)), strict=True)
     # A flipped policy may also let the machine try what is not built, or hide a field that was compared.
     shows = any(f.differences or f.agrees < a.agrees or f.skipped != a.skipped for a, f in pairs)
     if policy in SHOWN_ELSEWHERE:
@@ -134,4 +134,4 @@ def test_a_policy_of_the_callers_that_is_changed_disagrees(kernel: str, policy: 
     assert right.policy(policy) != CALLERS[kernel][policy]
     monkeypatch.setitem(KERNELS, kernel, right.but({policy: CALLERS[kernel][policy]}))
     shown = [r for r in records(kernel) if any(op["op"] in CALLED or op.get("advice") in CALLED for op in r["ops"])]
-    assert any(outcome.differences for outcome in replay(shown))
+    assert any(outcome.differences for outcome in replay_records(shown))

@@ -13,7 +13,7 @@ from thplab import cli
 from thplab.errors import BadInput
 from thplab.kernel import kernels
 from thplab.kernel.schemes import Rfc
-from thplab.study.verify import LEFT_OUT, Report, replay, verify
+from thplab.study.verify import LEFT_OUT, Verified, replay_records, verify
 
 ROOT = Path(__file__).parent.parent
 TRUTH = ROOT / "tests" / "truth"
@@ -104,13 +104,13 @@ def rfc_record(count: int = len(STEPS), **changes: Any) -> Record:
     return fresh
 
 
-def run(tmp_path: Path, *records: Record, kernel: str = "rfc-2014") -> Report:
+def run(tmp_path: Path, *records: Record, kernel: str = "rfc-2014") -> Verified:
     path = tmp_path / "truth.jsonl"
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
     return verify(path, kernel)
 
 
-def counts(report: Report) -> tuple[int, int, int, int]:
+def counts(report: Verified) -> tuple[int, int, int, int]:
     return report.operations, report.agree, report.disagree, report.not_modelled
 
 
@@ -124,7 +124,7 @@ def test_a_replay_goes_no_further_than_it_is_asked() -> None:
     """Whoever looks for the first disagreement does not pay for the rest."""
     wrong = rfc_record()
     at(wrong, 1)["rss"] = 4
-    outcomes = replay([wrong, {}], "rfc-2014")
+    outcomes = replay_records([wrong, {}], "rfc-2014")
     assert next(outcome for outcome in outcomes if outcome.differences).number == 1
     with pytest.raises(BadInput, match="ops"):  # only now is the next record looked at
         list(outcomes)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from thplab.study.verify import Report, verify
+from thplab.study.verify import Verified, verify
 
 TRUTH = Path(__file__).parent / "truth" / "linux-3.16.jsonl"
 Record = dict[str, Any]
@@ -20,7 +20,7 @@ def recorded(name: str) -> Record:
     return next(record for record in records if record["name"] == name)
 
 
-def run(tmp_path: Path, record: Record, kernel: str = "") -> Report:
+def run(tmp_path: Path, record: Record, kernel: str = "") -> Verified:
     path = tmp_path / "truth.jsonl"
     path.write_text(json.dumps(record) + "\n", encoding="utf-8")
     return verify(path, kernel)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from thplab.hardware.frames import Frames, width
+from thplab.hardware.frames import PageFrames, width
 from thplab.hardware.steps import Routine, change
 from thplab.kernel.address_space import Vma
 from thplab.kernel.schemes import Expected, HeadCounter
@@ -70,21 +70,21 @@ class HeadOnly(HeadReferences):
 
     # --- questions --------------------------------------------------------------------------------------------------
 
-    def page_mapcount(self, frames: Frames, page: int) -> int:
+    def page_mapcount(self, frames: PageFrames, page: int) -> int:
         return self.total_mapcount(frames, frames.compound_head(page))  # of a subpage: at most that
 
-    def page_mapcounts(self, frames: Frames, pages: slice) -> int:
+    def page_mapcounts(self, frames: PageFrames, pages: slice) -> int:
         if frames.is_compound(pages.start):
             return self.total_mapcount(frames, frames.compound_head(pages.start))
         return int(frames.mapcount[pages].sum()) + width(pages)
 
-    def total_mapcount(self, frames: Frames, head: int) -> int:
+    def total_mapcount(self, frames: PageFrames, head: int) -> int:
         return int((frames.large_mapcount if frames.is_compound(head) else frames.mapcount)[head]) + 1
 
-    def maybe_mapped_shared(self, frames: Frames, page: int) -> bool:
+    def maybe_mapped_shared(self, frames: PageFrames, page: int) -> bool:
         return self.page_mapcount(frames, page) > 1
 
-    def pmd_mapped(self, frames: Frames, head: int) -> bool | None:
+    def pmd_mapped(self, frames: PageFrames, head: int) -> bool | None:
         return None  # as in the RFC, the counters cannot tell
 
     # --- what must be true ------------------------------------------------------------------------------------------

@@ -84,7 +84,7 @@ def width(part: slice) -> int:
     return length
 
 
-class Frames:
+class PageFrames:
     """All page frames of the machine, one array per field of struct page (index: pfn).
 
     refcount    `_count` / `_refcount`; 0 = nobody. Only the head's of a compound page is used.

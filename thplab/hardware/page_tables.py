@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thplab.errors import KernelBug
-from thplab.hardware.frames import JUNK, Frames, PG_head, PG_table, PG_tail
+from thplab.hardware.frames import JUNK, PageFrames, PG_head, PG_table, PG_tail
 from thplab.hardware.geometry import LEVEL_NAMES, Geometry
 
 _PAGE_PRESENT = 1 << 0
@@ -220,7 +220,7 @@ def _bits_text(entry: int) -> str:
     return "·".join([first, *letters])
 
 
-class Run(NamedTuple):
+class PteRun(NamedTuple):
     """Entries [start, stop) of a PTE table that map pages next to each other (or the zero page): a plain value."""
 
     start: int
@@ -236,13 +236,13 @@ class Run(NamedTuple):
     def entries(self) -> slice:
         return slice(self.start, self.stop)
 
-    def cut(self, start: int, stop: int) -> Run:
+    def cut(self, start: int, stop: int) -> PteRun:
         """The same run, restricted to the entries [start, stop), which lie inside it."""
         step = start - self.start if self.kind != "zero" else 0
-        return Run(start, stop, self.pfn + step, self.kind)
+        return PteRun(start, stop, self.pfn + step, self.kind)
 
 
-class _Rows(dict[int, Entries]):
+class _ByPfn(dict[int, Entries]):
     """The tables by pfn. Whoever looks into one that was freed has found a bug of the kernel, not of Python."""
 
     def __missing__(self, pfn: int) -> Entries:
@@ -252,10 +252,10 @@ class _Rows(dict[int, Entries]):
 class PageTables:
     """The contents of the frames that are page tables: pfn -> array of entries (uint64)."""
 
-    def __init__(self, geometry: Geometry, frames: Frames) -> None:
+    def __init__(self, geometry: Geometry, frames: PageFrames) -> None:
         self.geometry = geometry
         self.frames = frames
-        self.table: dict[int, Entries] = _Rows()
+        self.table: dict[int, Entries] = _ByPfn()
         self.level: dict[int, int] = {}
 
     def alloc(self, level: int) -> int | None:
@@ -346,7 +346,7 @@ class PageTables:
             pfn = pte_pfn(entry)
         return pfn
 
-    def runs(self, pfn: int, start: int, stop: int) -> tuple[Run, ...]:
+    def runs(self, pfn: int, start: int, stop: int) -> tuple[PteRun, ...]:
         """The mapped entries of [start, stop) in a PTE table, as runs; empty entries are left out.
 
         A run ends where the page that is mapped next is not the neighbour, belongs to another compound page, or where
@@ -354,10 +354,10 @@ class PageTables:
         """
         return tuple(self._runs(pfn, start, stop))
 
-    def _runs(self, pfn: int, start: int, stop: int) -> Iterator[Run]:
+    def _runs(self, pfn: int, start: int, stop: int) -> Iterator[PteRun]:
         row = self.table[pfn][start:stop]
         if len(row) == 1 and pte_kind(row.item()):
-            yield Run(start, stop, pte_pfn(row.item()), pte_kind(row.item()))
+            yield PteRun(start, stop, pte_pfn(row.item()), pte_kind(row.item()))
         if len(row) == 1 or not np.count_nonzero(row):
             return
         kind = pte_kinds(row)
@@ -369,7 +369,7 @@ class PageTables:
         borders = [0, *(border.nonzero()[0] + 1).tolist(), len(row)]
         for low, high in itertools.pairwise(borders):
             if kind[low]:
-                yield Run(start + low, start + high, int(pfns[low]), PTE_KINDS[kind[low]])
+                yield PteRun(start + low, start + high, int(pfns[low]), PTE_KINDS[kind[low]])
 
     def name(self, pfn: int) -> str:
         """What kind of table it is: "PMD table"."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from thplab.errors import KernelBug
 from thplab.hardware.frames import (
-    Frames,
+    PageFrames,
     PG_anon,
     PG_anon_exclusive,
     PG_head,
@@ -68,13 +68,13 @@ class System:
     ) -> None:
         self.kernel = kernel
         self.scheme = kernel.scheme
-        self.count = kernel.refcount_name
+        self.refcount_name = kernel.refcount_name
         """What texts call the reference count."""
         self.variants = variants
         self.geometry = geometry
         self.costs = Costs()
         self.cpus = Cpus(self.costs)
-        self.frames = Frames(geometry, nframes, self.costs)
+        self.frames = PageFrames(geometry, nframes, self.costs)
         self.tables = PageTables(geometry, self.frames)
         self.mms: dict[str, AddressSpace] = {}
         self.anon_vmas: dict[int, AnonVma] = {}
@@ -160,7 +160,7 @@ class System:
         if not self.frames.ref_inc_not_zero(head):
             yield read("get_page_unless_zero: no, the page is being freed")
             return False
-        yield change(f"head {self.count} += 1", "Whoever works on a page holds a reference of its own.")
+        yield change(f"head {self.refcount_name} += 1", "Whoever works on a page holds a reference of its own.")
         return True
 
     def put_small_pages(self, pages: slice) -> Routine[None]:
@@ -170,7 +170,7 @@ class System:
         for part in parts:
             frames.ref_add(part, -1)
             freed = frames.runs_in_blocks((frames.refcount[part] == 0).nonzero()[0] + part.start)
-            yield change(f"{self.pages_text(part)} {self.count} -= 1")
+            yield change(f"{self.pages_text(part)} {self.refcount_name} -= 1")
             if freed:
                 for first, count in freed:
                     frames.free_small_pages(first, count)

@@ -26,7 +26,7 @@ SWAP_CACHE = "swap cache"
 
 
 @dataclass(frozen=True)
-class Row:
+class Share:
     """One holder's share of a counter. `holder` is a process, a pin, the swap cache, or who has the rest in hand; `what` says how.
 
     `kind` is that without numbers: "PMD", "PTE", "pin", "cache", "offset", "subpages", "flag", "rest", or what else it is.
@@ -58,7 +58,7 @@ class Account:
     last: int
     old: int | None
     value: int
-    rows: tuple[Row, ...]
+    rows: tuple[Share, ...]
     column: str
 
     @property
@@ -94,7 +94,7 @@ def ledger(state: State, page: int, previous: State | None = None, routine: str 
     if not flags & PG_used or flags & (PG_tail | PG_table):
         raise BadInput("page", f"is {page:#x}, a tail, a page table or free", "the head of a compound page or a small page")
     compound = bool(flags & PG_head)
-    return tuple(_Pages(state, previous, page, state.geometry.nr if compound else 1, compound, routine).accounts())
+    return tuple(_PageRange(state, previous, page, state.geometry.nr if compound else 1, compound, routine).accounts())
 
 
 def small_pages(state: State, previous: State | None = None, routine: str = "") -> tuple[Account, ...]:
@@ -103,7 +103,7 @@ def small_pages(state: State, previous: State | None = None, routine: str = "") 
     Reference counts first, then map counts, each in the order of pfns.
     """
     runs = (run for block in sorted(state.blocks) for run in _small_runs(state, block))
-    accounts = (account for low, high in runs for account in _Pages(state, previous, low, high - low, False, routine).accounts())
+    accounts = (account for low, high in runs for account in _PageRange(state, previous, low, high - low, False, routine).accounts())
     return tuple(sorted(accounts, key=lambda account: (account.name.endswith("mapcount"), account.first)))
 
 
@@ -135,7 +135,7 @@ class _Source:
 
 
 @dataclass(frozen=True)
-class _Pages:
+class _PageRange:
     """The pages [first, first + count): a compound page, or small pages next to each other."""
 
     state: State
@@ -163,9 +163,9 @@ class _Pages:
                 if gone or unused_tail:
                     continue
                 held = [(source, part) for source, part in zip(sources, parts, strict=True) if part]
-                rows = [Row(s.holder, self._what(s, part, column, low), part, s.kind) for s, part in held]
+                rows = [Share(s.holder, self._what(s, part, column, low), part, s.kind) for s, part in held]
                 if column == "mapcount" and self.compound and flags[0] & PG_double_map:
-                    rows.append(Row("PageDoubleMap", "offset", 1, "offset"))
+                    rows.append(Share("PageDoubleMap", "offset", 1, "offset"))
                 rest = value - sum(row.count for row in rows)
                 if rest:
                     rows.append(self._rest(rest))
@@ -192,22 +192,22 @@ class _Pages:
             if value or before or counter.column == "compound_mapcount":
                 yield Account(f"head {counter.name}", self.first, self.first, before, value, tuple(rows), counter.column)
 
-    def _shares(self, counter: HeadCounter, sources: tuple[_Source, ...]) -> Iterator[Row]:
+    def _shares(self, counter: HeadCounter, sources: tuple[_Source, ...]) -> Iterator[Share]:
         """Who has a part in a counter of the head. `_nr_pages_mapped` counts subpages, whoever maps them: it has no shares."""
         if counter.column == "pincount":
-            yield from (Row(p.name, _many(len(self._inside(p)), "pin"), len(self._inside(p)), "pin") for p in self._foll_pins())
+            yield from (Share(p.name, _many(len(self._inside(p)), "pin"), len(self._inside(p)), "pin") for p in self._foll_pins())
         elif counter.column == "nr_pages_mapped":
             value = self.state.field(counter.column, self.first)
             subpages = value & (ENTIRELY_MAPPED - 1)
             if subpages:
-                yield Row("PTEs", f"of {_many(subpages, 'subpage')}", subpages, "subpages")
+                yield Share("PTEs", f"of {_many(subpages, 'subpage')}", subpages, "subpages")
             if value & ENTIRELY_MAPPED:
-                yield Row("a PMD", "ENTIRELY_MAPPED", ENTIRELY_MAPPED, "flag")
+                yield Share("a PMD", "ENTIRELY_MAPPED", ENTIRELY_MAPPED, "flag")
         else:
             for source in sources:
                 count = source.pmds + (0 if counter.column == "compound_mapcount" else int(source.ptes.sum()))
                 if count:
-                    yield Row(source.holder, _many(count, source.kind), count, source.kind)
+                    yield Share(source.holder, _many(count, source.kind), count, source.kind)
 
     def _foll_pins(self) -> tuple[Pin, ...]:
         return tuple(pin for pin in self.state.pins.values() if pin.foll_pin and self._inside(pin))
@@ -257,10 +257,10 @@ class _Pages:
         several = _many(count, source.kind) if count > 1 else source.kind
         return f"{several} of page 0" if self.compound and page == 0 and source.kind == "PTE" else several
 
-    def _rest(self, count: int) -> Row:
+    def _rest(self, count: int) -> Share:
         if self.state.in_progress:
-            return Row("in the hands of " + (self.routine or "a routine"), f"{count:+d}", count, "rest")
-        return Row(NOBODY, f"{count:+d}, which nothing explains", count, "rest")
+            return Share("in the hands of " + (self.routine or "a routine"), f"{count:+d}", count, "rest")
+        return Share(NOBODY, f"{count:+d}, which nothing explains", count, "rest")
 
 
 def _many(count: int, thing: str) -> str:

@@ -48,7 +48,7 @@ PMD_COUNTER, PMD_COLUMN = "PMD counter", "compound_mapcount"
 
 
 @dataclass(frozen=True)
-class Row:
+class Fact:
     """One fact on every kernel, in the order of Comparison.kernels.
 
     `subject` is what it is about: a huge page (F0, F1 ... in the order of first sight), a process, or nothing. Events and costs are
@@ -90,22 +90,22 @@ class Compared:
 
     op: Operation
     phase: int
-    rows: tuple[Row, ...]
+    rows: tuple[Fact, ...]
     remarks: tuple[str, ...]
     states: tuple[State, ...] = field(compare=False, repr=False)
 
-    def row(self, label: str) -> Row:
+    def row(self, label: str) -> Fact:
         """The row of that label. Raises BadInput, naming those that there are, if there is none."""
         for row in self.rows:
             if row.label == label:
                 return row
         raise BadInput("label", f"is {label!r}", "one of " + ", ".join(row.label for row in self.rows))
 
-    def differing(self) -> tuple[Row, ...]:
+    def differing(self) -> tuple[Fact, ...]:
         """What the operation has changed, and not on all kernels alike."""
         return tuple(row for row in self.rows if row.differs and row.moved)
 
-    def equal(self) -> tuple[Row, ...]:
+    def equal(self) -> tuple[Fact, ...]:
         """What the operation has changed on all kernels alike."""
         return tuple(row for row in self.rows if row.moved and not row.differs)
 
@@ -122,7 +122,7 @@ class Comparison:
     geometry: Geometry
     kernels: tuple[Kernel, ...]
     operations: tuple[Compared, ...]
-    totals: tuple[Row, ...]
+    totals: tuple[Fact, ...]
     problem: str
     start: tuple[State, ...] = field(compare=False, repr=False)
 
@@ -143,20 +143,20 @@ def compare(
     if len(names) < 2 or len(set(names)) < len(names):
         raise BadInput("kernels", f"are {', '.join(names)}", "two or more different ones of " + ", ".join(known.KERNELS))
     device = swap or (scenario.env if scenario.env in DEVICES else "")
-    runs = [_Run(Setup(record, geometry, memory, swap=device)) for record in records]
+    runs = [_OnKernel(Setup(record, geometry, memory, swap=device)) for record in records]
     start = tuple(run.state for run in runs)
     operations = tuple(_compared(runs, op, scenario.phase_of(index)) for index, op in enumerate(scenario.ops))
     totals = _rows([run.totals for run in runs], [{} for _ in runs])
     return Comparison(scenario, start[0].geometry, records, operations, totals, _problem(names, operations), start)
 
 
-def _compared(runs: Sequence[_Run], op: Operation, phase: int) -> Compared:
+def _compared(runs: Sequence[_OnKernel], op: Operation, phase: int) -> Compared:
     before = [run.facts for run in runs]
     remarks = tuple(run.perform(op) for run in runs)
     return Compared(op, phase, _rows([run.facts for run in runs], before), remarks, tuple(run.state for run in runs))
 
 
-def _rows(after: Sequence[Facts], before: Sequence[Facts]) -> tuple[Row, ...]:
+def _rows(after: Sequence[Facts], before: Sequence[Facts]) -> tuple[Fact, ...]:
     """The facts of all kernels as rows: by group, then by subject, then in the order in which a kernel names them."""
     keys = sorted(dict.fromkeys(key for facts in after for key in facts), key=lambda key: (GROUPS.index(key[0]), len(key[1]), key[1]))
     nothing = {COSTS: 0}  # a lock that a kernel never takes costs it nothing; an event that it does not have is none
@@ -164,7 +164,7 @@ def _rows(after: Sequence[Facts], before: Sequence[Facts]) -> tuple[Row, ...]:
     def values(key: tuple[str, str, str], kernels: Sequence[Facts]) -> tuple[Value, ...]:
         return tuple(facts.get(key, nothing.get(key[0])) for facts in kernels)
 
-    return tuple(Row(*key, values(key, after), values(key, before)) for key in keys)
+    return tuple(Fact(*key, values(key, after), values(key, before)) for key in keys)
 
 
 def _problem(names: Sequence[str], operations: Iterable[Compared]) -> str:
@@ -192,7 +192,7 @@ class _HugePage:
     ours: npt.NDArray[np.bool_]
 
 
-class _Run:
+class _OnKernel:
     """The scenario on one kernel. `facts` is what there is to tell after the last operation, `totals` what all of them have spent."""
 
     def __init__(self, setup: Setup) -> None:

@@ -71,7 +71,7 @@ def check_state(state: State) -> list[Violation]:
     return [Violation(i.name, problem) for i in due for problem in _first(i.find(state))]
 
 
-def check(frame: Frame, previous: Frame | None = None) -> list[Violation]:
+def check_frame(frame: Frame, previous: Frame | None = None) -> list[Violation]:
     """The invariants that a frame breaks; with the frame before it also those of the step between the two."""
     found = check_state(frame.state)
     if previous is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from thplab.hardware import page_tables as pt
-from thplab.hardware.frames import Frames, PG_dirty, PG_ksm, PG_swapbacked
+from thplab.hardware.frames import PageFrames, PG_dirty, PG_ksm, PG_swapbacked
 from thplab.hardware.steps import Costs
 from thplab.kernel.address_space import VM_LOCKED
 from thplab.machine.state import Array, Mapped, State, VmaState
@@ -99,9 +99,9 @@ def _pages_in(state: State, m: Mapped, vma: VmaState) -> range:
     return range(m.pfn + low, m.pfn + max(low, high))
 
 
-def _frames(state: State) -> Frames:
+def _frames(state: State) -> PageFrames:
     """The page frames of a state, as schemes read them."""
-    frames = Frames(state.geometry, state.nframes, Costs())
+    frames = PageFrames(state.geometry, state.nframes, Costs())
     for number, block in state.blocks.items():
         frames.fields[:, number * state.geometry.nr : (number + 1) * state.geometry.nr] = block
     return frames

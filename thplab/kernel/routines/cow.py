@@ -80,7 +80,7 @@ def do_wp_page(system: System, vma: Vma, address: int, pte_table: int, pte: int)
         if not pt.pte_special(pte):
             yield from system.scheme.put_pages(system, single(old))
         return VM_FAULT_OOM
-    yield change(f"allocate a small page, {system.page_name(new)}: {system.count} = 1")
+    yield change(f"allocate a small page, {system.page_name(new)}: {system.refcount_name} = 1")
     frames.content[new] = frames.content[old]
     if frames.flags[old] & PG_ksm:
         system.count_vm_event("cow_ksm")
@@ -245,7 +245,7 @@ def do_huge_pmd_wp_page(system: System, vma: Vma, address: int, pmd_table: int, 
         system.count_vm_event("thp_fault_fallback")
         yield change(f"no huge page is {'free' if allowed else 'wanted here'}: thp_fault_fallback")
         return (yield from wp_fallback(system, vma, address, pmd_table, pmd))
-    yield change(f"allocate a compound page, {system.page_name(new)}: {system.count} = 1")
+    yield change(f"allocate a compound page, {system.page_name(new)}: {system.refcount_name} = 1")
     system.count_vm_event("thp_fault_alloc")
     frames.content[frames.compound(new)] = 0 if zero else frames.content[frames.compound(page)]
     yield change(f"{'clear' if zero else 'copy'} {geometry.size_text(geometry.nr)}", "The writer gets its own huge page.")

@@ -224,7 +224,7 @@ def do_huge_pmd_anonymous_page(system: System, vma: Vma, address: int, pmd_table
         yield change("no huge page is free", "The fault falls back to small pages and counts thp_fault_fallback.")
         return VM_FAULT_FALLBACK
     yield change(
-        f"allocate a compound page of order {geometry.order}: {system.count} = 1",
+        f"allocate a compound page of order {geometry.order}: {system.refcount_name} = 1",
         "One reference from the start: this fault's, soon the mapping's.",
     )
     pgtable = tables.alloc(0)
@@ -339,7 +339,7 @@ def do_anonymous_page(system: System, vma: Vma, address: int, pte_table: int, wr
     if page is None:
         return VM_FAULT_OOM
     frames.content[page] = 0
-    yield change(f"allocate and clear a small page, {system.page_name(page)}: {system.count} = 1")
+    yield change(f"allocate and clear a small page, {system.page_name(page)}: {system.refcount_name} = 1")
     yield from system.cpus.lock(lock)
     if not pt.pte_none(tables.get(pte_table, index)):
         yield from system.cpus.unlock(lock)

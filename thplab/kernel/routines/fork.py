@@ -224,7 +224,7 @@ def copy_pte_range(
     return error
 
 
-def copied_parts(system: System, source: Vma, run: pt.Run) -> tuple[slice, ...]:
+def copied_parts(system: System, source: Vma, run: pt.PteRun) -> tuple[slice, ...]:
     """The entries of a run whose pages a fork must copy at once, at the machine's grain."""
     if run.kind != "page":
         return ()

@@ -81,7 +81,10 @@ def unpin_user_folio(system: System, page: int, count: int) -> Routine[None]:
     head = system.frames.compound_head(page)
     system.frames.ref_add(single(head), -count)
     system.frames.pincount_add(head, -count)
-    yield change(f"head {system.count} -= {count}, _pincount -= {count}", "One pin keeps the whole folio: the driver needs no more.")
+    yield change(
+        f"head {system.refcount_name} -= {count}, _pincount -= {count}",
+        "One pin keeps the whole folio: the driver needs no more.",
+    )
 
 
 def one_of_each_folio(system: System, pages: tuple[int, ...]) -> tuple[int, ...]:
@@ -160,17 +163,18 @@ def gup_get_pages(system: System, table: int, index: int, entry: int, pages: sli
         if foll_pin:
             frames.pincount_add(head, count)
         yield change(
-            f"head {system.count} += {count}", "One add for all pages of this huge page: a pin of a tail is a reference on the head."
+            f"head {system.refcount_name} += {count}",
+            "One add for all pages of this huge page: a pin of a tail is a reference on the head.",
         )
         return True
     large = frames.is_compound(head)
     refs, name = (count, "head") if large else (GUP_PIN_COUNTING_BIAS if foll_pin else 1, system.page_name(head))
     if not frames.ref_inc_not_zero(head, refs):
-        yield read(f"try_get: {name} {system.count} is 0, no reference", "Somebody is splitting or freeing the page.")
+        yield read(f"try_get: {name} {system.refcount_name} is 0, no reference", "Somebody is splitting or freeing the page.")
         return False
     if foll_pin and large:
         frames.pincount_add(head, count)
-    yield change(f"try_get: {name} {system.count} += {refs}", "One add, unless the count is 0. A tail's reference is on the head.")
+    yield change(f"try_get: {name} {system.refcount_name} += {refs}", "One add, unless the count is 0. A tail's reference is on the head.")
     same = system.tables.get(table, index) == entry and frames.compound_head(pages.start) == head
     entry_name, now = "PMD" if huge else "PTE", "the same" if same else "changed"
     yield read(f"read the {entry_name} again: {now}", "Until now nothing said that the page is still mapped.")
@@ -266,10 +270,13 @@ def grab_page(system: System, page: int, foll_pin: bool) -> Routine[None]:
         head = frames.compound_head(page)
         frames.ref_one_by_one(head, 1)
         frames.pincount_add(head, 1)
-        yield change(f"head {system.count} += 1, _pincount += 1", "One of the references is a pin of a driver that uses the contents.")
+        yield change(
+            f"head {system.refcount_name} += 1, _pincount += 1",
+            "One of the references is a pin of a driver that uses the contents.",
+        )
     else:
         frames.ref_add(single(page), GUP_PIN_COUNTING_BIAS)
-        yield change(f"{system.page_name(page)} {system.count} += {GUP_PIN_COUNTING_BIAS}", "A small page has no count for pins.")
+        yield change(f"{system.page_name(page)} {system.refcount_name} += {GUP_PIN_COUNTING_BIAS}", "A small page has no count for pins.")
 
 
 @routine
@@ -304,7 +311,7 @@ def put_user_pages(system: System, pages: tuple[int, ...], foll_pin: bool = Fals
             yield change(f"head _pincount -= {part.stop - part.start}")
         elif foll_pin:
             frames.ref_add(part, 1 - GUP_PIN_COUNTING_BIAS)  # the last one is dropped below
-            yield change(f"{system.page_name(part.start)} {system.count} -= {GUP_PIN_COUNTING_BIAS - 1}")
+            yield change(f"{system.page_name(part.start)} {system.refcount_name} -= {GUP_PIN_COUNTING_BIAS - 1}")
         yield from system.scheme.put_pages(system, part)
         done += part.stop - part.start
 
@@ -327,7 +334,7 @@ def _neighbours(system: System, pages: tuple[int, ...], first: int) -> slice:
 def pins_the_tail(system: System, table: int, index: int, entry: int, pages: slice, foll_pin: bool) -> Routine[bool]:
     """gup_get_pages that takes the reference on the very page, also if that is a tail."""
     system.frames.ref_add(pages, 1)
-    yield change(f"{system.pages_text(pages)} {system.count} += 1")
+    yield change(f"{system.pages_text(pages)} {system.refcount_name} += 1")
     return True
 
 

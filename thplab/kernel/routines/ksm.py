@@ -109,7 +109,7 @@ def cmp_and_merge_page(system: System, place: Place, page: int) -> Routine[None]
         yield change("the address is not merged any more: it was written to")
     if kpage:
         held = system.frames.ref_inc_not_zero(kpage)
-        yield change(f"{system.page_name(kpage)} {system.count} += 1")
+        yield change(f"{system.page_name(kpage)} {system.refcount_name} += 1")
         if held:
             yield from try_to_merge_with_ksm_page(system, place, page, kpage)
             yield from system.scheme.put_pages(system, single(kpage))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from thplab.hardware.frames import Frames, PG_lazyfree_batch, PG_lru, PG_swapbacked, PG_swapcache, width
+from thplab.hardware.frames import PageFrames, PG_lazyfree_batch, PG_lru, PG_swapbacked, PG_swapcache, width
 from thplab.hardware.steps import Routine, change
 from thplab.kernel.address_space import VM_LOCKED
 from thplab.kernel.routines.rmap import rmap_walk_page
@@ -16,7 +16,7 @@ PAGEVEC_SIZE = 31
 (tests/truth/README.md, part A: drained after every operation)."""
 
 
-def batch_is_full(frames: Frames) -> bool:
+def batch_is_full(frames: PageFrames) -> bool:
     """Do as many pages wait for MADV_FREE as a batch takes?"""
     return len(frames.marked(PG_lazyfree_batch)) >= PAGEVEC_SIZE
 

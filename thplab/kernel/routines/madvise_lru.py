@@ -162,7 +162,7 @@ def advise_ptes(system: System, pte_table: int, low: int, high: int, advice: str
 
 
 @routine
-def advise_run(system: System, pte_table: int, run: pt.Run, advice: str) -> Routine[tuple[int, ...]]:
+def advise_run(system: System, pte_table: int, run: pt.PteRun, advice: str) -> Routine[tuple[int, ...]]:
     """Follow the advice for a run of PTEs over small pages, or over all of a large folio. Returns the pages isolated for PAGEOUT."""
     frames, tables = system.frames, system.tables
     isolated: tuple[int, ...] = ()
@@ -224,5 +224,5 @@ def isolate_lru_pages(system: System, pages: slice) -> Routine[tuple[int, ...]]:
         if frames.flags[page] & PG_lru and frames.ref_inc_not_zero(page):
             frames.flags[page] &= ~PG_lru
             found += (page,)
-            yield change(f"reclaim takes {system.page_name(page)} off the LRU: {system.count} += 1")
+            yield change(f"reclaim takes {system.page_name(page)} off the LRU: {system.refcount_name} += 1")
     return found

@@ -302,7 +302,7 @@ def compact_memory(system: System) -> Routine[int]:
     pairs = tuple(zip(movable, free, strict=False))
     for page, new in pairs:
         if system.frames.ref_inc_not_zero(page):
-            yield change(f"{system.page_name(page)} {system.count} += 1")
+            yield change(f"{system.page_name(page)} {system.refcount_name} += 1")
             if _is_small_anon(system, page):
                 yield from unmap_and_move(system, page, new)
             yield from system.scheme.put_pages(system, single(page))

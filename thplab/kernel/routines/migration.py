@@ -23,7 +23,7 @@ def migration_entry_wait(system: System, pte_table: int, index: int, pte: int) -
     page = pt.pte_pfn(pte)
     held = system.frames.ref_inc_not_zero(page)
     if held:
-        yield change(f"{system.page_name(page)} {system.count} += 1", "The reference keeps the page while this CPU waits.")
+        yield change(f"{system.page_name(page)} {system.refcount_name} += 1", "The reference keeps the page while this CPU waits.")
     else:
         yield read("get_page_unless_zero: no, the count is 0")
     yield from system.cpus.unlock(lock)

@@ -78,7 +78,7 @@ def touch_ptes(system: System, pte_table: int, low: int, high: int) -> Routine[N
     yield from system.cpus.unlock(lock)
 
 
-def _clean_heads(system: System, pte_table: int, run: pt.Run) -> tuple[int, ...]:
+def _clean_heads(system: System, pte_table: int, run: pt.PteRun) -> tuple[int, ...]:
     """The small pages, and the heads of others, under those PTEs of a run that are not dirty."""
     clean = np.flatnonzero(system.tables.table[pte_table][run.entries] & np.uint64(pt._PAGE_DIRTY) == 0)
     return tuple(sorted({system.frames.compound_head(run.pfn + int(i)) for i in clean}))

@@ -138,7 +138,8 @@ def split_refcount(system: System, page: int, to_list: PageList | None) -> Routi
         moved += sum(mappings)
     frames.ref_add(single(page), -moved)
     yield change(
-        f"head {system.count} -= {moved}", "What went to the tails leaves the head. Its own mappings and the caller's reference stay."
+        f"head {system.refcount_name} -= {moved}",
+        "What went to the tails leaves the head. Its own mappings and the caller's reference stay.",
     )
     frames.flags[page] &= ~(PG_head | PG_has_hwpoisoned)
     yield change("the compound page is no more", f"{system.geometry.nr} ordinary pages remain, mapped where they were.")

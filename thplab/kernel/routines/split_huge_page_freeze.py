@@ -97,7 +97,7 @@ def only_reference(system: System, page: int, ours: int) -> Routine[bool]:
     if system.kernel.split.freezes_refcount:
         only = frames.ref_freeze(page, ours)
         yield change(
-            f"head {system.count}: compare-and-swap {ours} → 0, {'done' if only else 'refused: pinned'}",
+            f"head {system.refcount_name}: compare-and-swap {ours} → 0, {'done' if only else 'refused: pinned'}",
             "If it succeeds, nobody can take a reference any more until the new pages are there.",
         )
         return only
@@ -184,7 +184,7 @@ def split_frozen(system: System, page: int, to_list: PageList | None) -> Routine
             frames.refcount[part] = first  # plain stores: nobody can take a reference as long as the head's count is 0
         else:
             frames.ref_add(part, first)
-        yield change(f"{system.pages_text(part)} {system.count} = {first}")
+        yield change(f"{system.pages_text(part)} {system.refcount_name} = {first}")
         frames.flags[part] = (frames.flags[part] & ~PG_tail) | (frames.flags[page] & ~PG_OF_HEAD) | lru | PG_locked
         if to_list is not None:
             to_list.pages += range(part.start, part.stop)
@@ -268,7 +268,7 @@ def unfreeze_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int,
 
 
 @routine
-def map_unused_to_zeropage(system: System, vma: Vma, pte_table: int, runs: tuple[pt.Run, ...]) -> Routine[None]:
+def map_unused_to_zeropage(system: System, vma: Vma, pte_table: int, runs: tuple[pt.PteRun, ...]) -> Routine[None]:
     """Where a frozen small page is zero-filled, map the shared zero page instead: the page itself is of no use any more.
 
     Called under the lock of the table (try_to_map_unused_to_zeropage).
@@ -280,7 +280,7 @@ def map_unused_to_zeropage(system: System, vma: Vma, pte_table: int, runs: tuple
             yield change(f"{count} PTEs = the zero page", "Their pages hold nothing but zeroes and are freed when the split lets go.")
 
 
-def _map_unused(system: System, pte_table: int, run: pt.Run, zero: int) -> int:
+def _map_unused(system: System, pte_table: int, run: pt.PteRun, zero: int) -> int:
     """Store `zero` in the PTEs of zero-filled pages; returns how many. A bad page is not looked at: it stays what it is."""
     frames = system.frames
     unused = (frames.content[run.pages] == 0) & ((frames.flags[run.pages] & PG_hwpoison) == 0)
@@ -299,7 +299,7 @@ def freezes_without_a_flush(system: System, mm: AddressSpace) -> Routine[None]:
 def checks_without_freezing(system: System, page: int, ours: int) -> Routine[bool]:
     """only_reference that reads the count and trusts it, where nothing else keeps a GUP-fast out (docs/KERNEL.md 6.7)."""
     only = system.frames.page_count(page) == ours
-    yield read(f"head {system.count}: {ours if only else f'more than {ours}'}, {'nobody else' if only else 'pinned'}, read only")
+    yield read(f"head {system.refcount_name}: {ours if only else f'more than {ours}'}, {'nobody else' if only else 'pinned'}, read only")
     return only
 
 

@@ -112,7 +112,7 @@ def split_huge_page_refcount(system: System, page: int, to_list: PageList | None
         mappings = int(frames.mapcount[page]) + 1
         frames.ref_add(part, mappings + 1)
         frames.refcount[part] += pins
-        yield change(f"{name} {system.count} = {mappings} + its pins + 1", "Every pin moves to the page that it is for.")
+        yield change(f"{name} {system.refcount_name} = {mappings} + its pins + 1", "Every pin moves to the page that it is for.")
         frames.flags[part] = (frames.flags[part] & ~PG_tail) | (frames.flags[page] & ~PG_OF_HEAD) | PG_dirty | lru
         yield change(f"{len(pins)} {'tails become pages' if len(pins) > 1 else 'tail becomes a page'} of their own")
         frames.mapcount[part] = frames.mapcount[page]
@@ -121,11 +121,12 @@ def split_huge_page_refcount(system: System, page: int, to_list: PageList | None
             frames.ref_add(part, 1)
             to_list.pages += reversed(range(part.start, part.stop))
             yield change(
-                f"{system.pages_text(part)} {system.count} += 1", "They go onto the list of the one who splits, who has to give them back."
+                f"{system.pages_text(part)} {system.refcount_name} += 1",
+                "They go onto the list of the one who splits, who has to give them back.",
             )
         moved += sum(pins)
     frames.ref_add(single(page), -moved)
-    yield change(f"head {system.count} -= {moved}", "The pins of the tails leave the head. Its own and those of the mappings stay.")
+    yield change(f"head {system.refcount_name} -= {moved}", "The pins of the tails leave the head. Its own and those of the mappings stay.")
     frames.flags[page] &= ~PG_head
     yield change("the compound page is no more", f"{system.geometry.nr} ordinary pages remain, still mapped by marked PMDs.")
     yield from system.cpus.bit_unlock_irqrestore(lock)

@@ -90,7 +90,10 @@ def split_pmd_refs(system: System, page: int) -> Routine[None]:
     """Take the references of the PTEs to come: one for each subpage, of which the PMD's own is already there."""
     more = system.geometry.nr - 1
     system.frames.ref_add(single(page), more)
-    yield change(f"head {system.count} += {more}", "Each PTE holds a reference. The one that the PMD held serves the first of them.")
+    yield change(
+        f"head {system.refcount_name} += {more}",
+        "Each PTE holds a reference. The one that the PMD held serves the first of them.",
+    )
 
 
 @routine
@@ -167,7 +170,7 @@ def trusts_the_first_look(system: System, vma: Vma, address: int, freeze: bool =
 
 def forgets_the_references(system: System, page: int) -> Routine[None]:
     """split_pmd_refs that takes no reference for the new PTEs."""
-    yield read(f"head {system.count} stays")
+    yield read(f"head {system.refcount_name} stays")
 
 
 def forgets_the_tails(system: System, vma: Vma, page: int) -> Routine[None]:

@@ -33,7 +33,8 @@ def add_to_swap(system: System, page: int) -> Routine[bool]:
     frames.ref_add(single(page), width(pages))
     frames.flags[page] |= PG_swapcache | PG_dirty
     yield change(
-        f"{slots_text(device.slots(pages))} for {system.page_name(page)}, which goes into the swap cache: {system.count} += {width(pages)}",
+        f"{slots_text(device.slots(pages))} for {system.page_name(page)}, which goes into the swap cache: "
+        f"{system.refcount_name} += {width(pages)}",
         "Whoever meets a swap entry for it finds it here as long as it is in memory. The cache holds a reference for each small page.",
     )
     return True
@@ -57,7 +58,7 @@ def put_cache_references(system: System, page: int) -> Routine[None]:
     """Drop the references that the swap cache had on a page, small or huge, that has just left it."""
     pages = system.frames.compound(page)
     system.frames.ref_add(single(page), -width(pages))
-    yield change(f"{system.page_name(page)} {system.count} -= {width(pages)}: the cache's")
+    yield change(f"{system.page_name(page)} {system.refcount_name} -= {width(pages)}: the cache's")
 
 
 @routine
@@ -140,7 +141,7 @@ def free_swap_and_cache(system: System, slots: slice) -> Routine[None]:
     heads = tuple(dict.fromkeys(system.frames.compound_head(page) for page in device.cache[slots].tolist() if page != NO_PAGE))
     for head in heads:
         if system.frames.ref_inc_not_zero(head):
-            yield change(f"find_get_page: {system.page_name(head)} {system.count} += 1", "It is still in the swap cache.")
+            yield change(f"find_get_page: {system.page_name(head)} {system.refcount_name} += 1", "It is still in the swap cache.")
             yield from free_swap_cache(system, head)
             yield from system.scheme.put_pages(system, single(head))
 
@@ -155,7 +156,8 @@ def lookup_swap_cache(system: System, slot: int) -> Routine[int]:
         yield read(f"lookup_swap_cache: nothing for {slots_text(single(slot))}")
         return NO_PAGE
     yield change(
-        f"lookup_swap_cache: {slots_text(single(slot))} is {system.page_name(page)}, {system.count} += 1", "It is in memory still or again."
+        f"lookup_swap_cache: {slots_text(single(slot))} is {system.page_name(page)}, {system.refcount_name} += 1",
+        "It is in memory still or again.",
     )
     return page
 
@@ -177,7 +179,7 @@ def free_pages_and_swap_cache(system: System, pages: slice) -> Routine[None]:
 
 def keeps_the_caches_reference(system: System, page: int) -> Routine[None]:
     """put_cache_references that drops none."""
-    yield read(f"{system.page_name(page)} {system.count} stays")
+    yield read(f"{system.page_name(page)} {system.refcount_name} stays")
 
 
 def forgets_the_second_entry(system: System, slots: slice) -> Routine[None]:

@@ -53,7 +53,7 @@ def swapin(system: System, slot: int) -> Routine[int]:
     page = frames.alloc_pages(0)
     if page is None:
         return -ENOMEM
-    yield change(f"allocate a small page, {system.page_name(page)}: {system.count} = 1")
+    yield change(f"allocate a small page, {system.page_name(page)}: {system.refcount_name} = 1")
     if not skips:
         if device.page(slot) != NO_PAGE or not device.swap_map[slot]:
             yield read("somebody else was quicker: try again")
@@ -62,7 +62,10 @@ def swapin(system: System, slot: int) -> Routine[int]:
         device.add(single(page), slot)
         frames.ref_add(single(page), 1)
         frames.flags[page] |= PG_swapcache | PG_lru | PG_swapbacked
-        yield change(f"it goes into the swap cache: {system.count} += 1", "Whoever else has an entry for the slot will find it there.")
+        yield change(
+            f"it goes into the swap cache: {system.refcount_name} += 1",
+            "Whoever else has an entry for the slot will find it there.",
+        )
     frames.content[page] = device.read(slot)
     yield change(f"read {system.geometry.size_text(1)} from {slots_text(single(slot))}")
     return page
@@ -130,7 +133,7 @@ def ksm_might_need_to_copy(system: System, page: int) -> Routine[int]:
     new = frames.alloc_pages(0)
     if new is None:
         return -ENOMEM
-    yield change(f"allocate a small page, {system.page_name(new)}: {system.count} = 1")
+    yield change(f"allocate a small page, {system.page_name(new)}: {system.refcount_name} = 1")
     frames.content[new] = frames.content[page]
     system.count_vm_event("ksm_swpin_copy")
     yield change(f"copy {system.geometry.size_text(1)}", "The index of a tail is not set: it looks like a page of somebody else's.")
@@ -172,7 +175,7 @@ def set_swapped_ptes(
     if more:
         frames.ref_one_by_one(head, more)
         frames.costs.rmw += 1 - more
-        yield change(f"head {system.count} += {more}", "One reference for each mapping; the first has its own already.")
+        yield change(f"head {system.refcount_name} += {more}", "One reference for each mapping; the first has its own already.")
     entry = pt.mkyoung(pt.pgprot(vma.prot))
     if mine and vma.prot & pt.PROT_WRITE and (write or system.kernel.reclaim.in_writable):
         entry = pt.mkwrite(entry)

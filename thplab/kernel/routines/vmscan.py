@@ -28,7 +28,10 @@ def swap_out(system: System, page: int) -> Routine[int]:
         yield read("get_page_unless_zero: no, the page is being freed")
         return -EBUSY
     frames.flags[page] &= ~PG_lru
-    yield change(f"reclaim takes the page off the LRU: head {system.count} += 1", "Reclaim's own reference keeps the page while it works.")
+    yield change(
+        f"reclaim takes the page off the LRU: head {system.refcount_name} += 1",
+        "Reclaim's own reference keeps the page while it works.",
+    )
     error = yield from shrink_page_list(system, (page,))
     return 0 if error == -ENOSPC and system.swap is None else error
 
@@ -161,7 +164,7 @@ def remove_mapping(system: System, page: int) -> Routine[bool]:
     elif only:
         system.count_vm_event("pglazyfreed", width(pages))
     yield change(
-        f"{system.count}: compare-and-swap {ours} → 0, " + ("done" if only else "refused: somebody has taken a reference"),
+        f"{system.refcount_name}: compare-and-swap {ours} → 0, " + ("done" if only else "refused: somebody has taken a reference"),
         "Nobody can take a reference now." if only else "",
     )
     return only

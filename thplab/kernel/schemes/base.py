@@ -16,7 +16,7 @@ import numpy.typing as npt
 from thplab.hardware.steps import Routine
 
 if TYPE_CHECKING:  # a scheme works on the system, which names its kernel, which names its scheme
-    from thplab.hardware.frames import Frames
+    from thplab.hardware.frames import PageFrames
     from thplab.kernel.address_space import Vma
     from thplab.kernel.system import System
 
@@ -124,23 +124,23 @@ class Scheme(Protocol):
         """Drop one reference through each of `pages`; whoever drops the last one frees the page (put_page)."""
         ...
 
-    def page_mapcount(self, frames: Frames, page: int) -> int:
+    def page_mapcount(self, frames: PageFrames, page: int) -> int:
         """The logical map count of one page, as the scheme knows it (page_mapcount)."""
         ...
 
-    def page_mapcounts(self, frames: Frames, pages: slice) -> int:
+    def page_mapcounts(self, frames: PageFrames, pages: slice) -> int:
         """The sum of page_mapcount over `pages`."""
         ...
 
-    def total_mapcount(self, frames: Frames, head: int) -> int:
+    def total_mapcount(self, frames: PageFrames, head: int) -> int:
         """All mappings of a compound page (or of a small one), as the page split compares them with the references."""
         ...
 
-    def maybe_mapped_shared(self, frames: Frames, page: int) -> bool:
+    def maybe_mapped_shared(self, frames: PageFrames, page: int) -> bool:
         """May more than one process map the page, or the compound page that it is part of, as far as the counters tell?"""
         ...
 
-    def pmd_mapped(self, frames: Frames, head: int) -> bool | None:
+    def pmd_mapped(self, frames: PageFrames, head: int) -> bool | None:
         """Is the page mapped by a PMD at all? None where the counters cannot tell."""
         ...
 

@@ -19,7 +19,7 @@ from thplab.kernel.schemes.base import Expected, HeadCounter
 from thplab.kernel.schemes.head_references import HeadReferences
 
 if TYPE_CHECKING:
-    from thplab.hardware.frames import Frames
+    from thplab.hardware.frames import PageFrames
     from thplab.kernel.address_space import Vma
     from thplab.kernel.system import System
 
@@ -118,25 +118,25 @@ class DoubleMap(HeadReferences):
 
     # --- questions --------------------------------------------------------------------------------------------------
 
-    def page_mapcount(self, frames: Frames, page: int) -> int:
+    def page_mapcount(self, frames: PageFrames, page: int) -> int:
         return self.page_mapcounts(frames, single(page))
 
-    def page_mapcounts(self, frames: Frames, pages: slice) -> int:
+    def page_mapcounts(self, frames: PageFrames, pages: slice) -> int:
         head = frames.compound_head(pages.stop - 1)
         by_pmd = int(frames.compound_mapcount[head]) + 1 if frames.is_compound(head) else 0
         offset = 1 if frames.flags[head] & PG_double_map else 0
         return int(frames.mapcount[pages].sum()) + (1 + by_pmd - offset) * width(pages)
 
-    def total_mapcount(self, frames: Frames, head: int) -> int:
+    def total_mapcount(self, frames: PageFrames, head: int) -> int:
         pages = frames.compound(head)
         by_pmd = int(frames.compound_mapcount[head]) + 1 if frames.is_compound(head) else 0
         offset = 1 if frames.flags[head] & PG_double_map else 0
         return by_pmd + int(frames.mapcount[pages].sum()) + (1 - offset) * width(pages)
 
-    def maybe_mapped_shared(self, frames: Frames, page: int) -> bool:
+    def maybe_mapped_shared(self, frames: PageFrames, page: int) -> bool:
         return self.page_mapcount(frames, page) != 1
 
-    def pmd_mapped(self, frames: Frames, head: int) -> bool | None:
+    def pmd_mapped(self, frames: PageFrames, head: int) -> bool | None:
         return bool(frames.compound_mapcount[head] >= 0)
 
     def expected(self, pmds: int, ptes: npt.NDArray[np.int64], pins: npt.NDArray[np.int64], flags: int = 0) -> Expected:

@@ -20,7 +20,7 @@ from thplab.kernel.schemes.base import Expected, HeadCounter
 from thplab.kernel.schemes.head_references import HeadReferences
 
 if TYPE_CHECKING:
-    from thplab.hardware.frames import Frames
+    from thplab.hardware.frames import PageFrames
     from thplab.kernel.address_space import Vma
     from thplab.kernel.system import System
 
@@ -137,7 +137,7 @@ class Folio(HeadReferences):
             frames.costs.rmw += 1
         yield change(f"_large_mapcount {'+' if n > 0 else '-'}= {abs(n)}", "All mappings of the folio in one word, a PMD as one.")
 
-    def _count_mm(self, frames: Frames, head: int, mm_id: int, n: int) -> None:
+    def _count_mm(self, frames: PageFrames, head: int, mm_id: int, n: int) -> None:
         """The mm-slot algorithm of docs/KERNEL.md 4.1. Both slots taken: a third mm is not tracked."""
         slots = [(getattr(frames, who), getattr(frames, count)) for who, count in MM_SLOTS]
         total = int(frames.large_mapcount[head]) + 1
@@ -155,18 +155,18 @@ class Folio(HeadReferences):
 
     # --- questions --------------------------------------------------------------------------------------------------
 
-    def page_mapcount(self, frames: Frames, page: int) -> int:
+    def page_mapcount(self, frames: PageFrames, page: int) -> int:
         return self.page_mapcounts(frames, slice(page, page + 1))
 
-    def page_mapcounts(self, frames: Frames, pages: slice) -> int:
+    def page_mapcounts(self, frames: PageFrames, pages: slice) -> int:
         head = frames.compound_head(pages.stop - 1)
         by_pmd = int(frames.compound_mapcount[head]) + 1 if frames.is_compound(head) else 0
         return int(frames.mapcount[pages].sum()) + (1 + by_pmd) * width(pages)
 
-    def total_mapcount(self, frames: Frames, head: int) -> int:
+    def total_mapcount(self, frames: PageFrames, head: int) -> int:
         return int(frames.large_mapcount[head] if frames.is_compound(head) else frames.mapcount[head]) + 1
 
-    def maybe_mapped_shared(self, frames: Frames, page: int) -> bool:
+    def maybe_mapped_shared(self, frames: PageFrames, page: int) -> bool:
         head = frames.compound_head(page)
         mapcount = self.total_mapcount(frames, head)
         if mapcount <= 1 or not frames.is_compound(head):
@@ -177,7 +177,7 @@ class Folio(HeadReferences):
             return True
         return bool(frames.mapcount[head] > 0)  # a guess by the first subpage
 
-    def pmd_mapped(self, frames: Frames, head: int) -> bool | None:
+    def pmd_mapped(self, frames: PageFrames, head: int) -> bool | None:
         return bool(frames.compound_mapcount[head] >= 0)
 
     def expected(self, pmds: int, ptes: npt.NDArray[np.int64], pins: npt.NDArray[np.int64], flags: int = 0) -> Expected:
@@ -215,7 +215,7 @@ class CountsEveryPte(Folio):
 class FreesTheSlotEarly(Folio):
     """Forgets an mm as soon as one of its mappings goes."""
 
-    def _count_mm(self, frames: Frames, head: int, mm_id: int, n: int) -> None:
+    def _count_mm(self, frames: PageFrames, head: int, mm_id: int, n: int) -> None:
         super()._count_mm(frames, head, mm_id, n)
         for who, count in MM_SLOTS:
             if n < 0 and getattr(frames, who)[head] == mm_id:

@@ -9,7 +9,7 @@ from thplab.hardware.frames import single, width
 from thplab.hardware.steps import Routine, change
 
 if TYPE_CHECKING:
-    from thplab.hardware.frames import Frames
+    from thplab.hardware.frames import PageFrames
     from thplab.kernel.address_space import Vma
     from thplab.kernel.system import System
 
@@ -53,13 +53,13 @@ class HeadMapcount:
 
     # --- questions --------------------------------------------------------------------------------------------------
 
-    def page_mapcount(self, frames: Frames, page: int) -> int:
+    def page_mapcount(self, frames: PageFrames, page: int) -> int:
         return int(frames.mapcount[page]) + 1
 
-    def page_mapcounts(self, frames: Frames, pages: slice) -> int:
+    def page_mapcounts(self, frames: PageFrames, pages: slice) -> int:
         return int(frames.mapcount[pages].sum()) + width(pages)
 
-    def maybe_mapped_shared(self, frames: Frames, page: int) -> bool:
+    def maybe_mapped_shared(self, frames: PageFrames, page: int) -> bool:
         return self.page_mapcount(frames, page) != 1
 
     def raw_fields(self, head: Mapping[str, int], queued: bool) -> dict[str, int]:

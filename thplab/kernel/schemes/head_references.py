@@ -23,10 +23,13 @@ class HeadReferences:
         for part in parts:
             if frames.is_compound(part.stop - 1):
                 frames.ref_one_by_one(frames.compound_head(part.stop - 1), width(part))
-                yield change(f"head {system.count} += {width(part)}", "Head or tail: the reference is the head's, and no lock is needed.")
+                yield change(
+                    f"head {system.refcount_name} += {width(part)}",
+                    "Head or tail: the reference is the head's, and no lock is needed.",
+                )
             else:
                 frames.ref_add(part, 1)
-                yield change(f"{system.pages_text(part)} {system.count} += 1")
+                yield change(f"{system.pages_text(part)} {system.refcount_name} += 1")
 
     def get_pages_foll(self, system: System, pages: slice) -> Routine[None]:
         """get_pages under the page table lock, which makes no difference here."""
@@ -52,6 +55,6 @@ class HeadReferences:
             head = frames.compound_head(part.stop - 1)
             frames.ref_one_by_one(head, -width(part))
             last = bool(frames.refcount[head] == 0)
-            yield change(f"head {system.count} -= {width(part)}")
+            yield change(f"head {system.refcount_name} -= {width(part)}")
             if last:
                 yield from system.free_page(head)

@@ -17,7 +17,7 @@ from thplab.kernel.schemes.base import Expected
 from thplab.kernel.schemes.head_mapcount import HeadMapcount
 
 if TYPE_CHECKING:
-    from thplab.hardware.frames import Frames
+    from thplab.hardware.frames import PageFrames
     from thplab.kernel.address_space import Vma
     from thplab.kernel.system import System
 
@@ -121,10 +121,10 @@ class Rfc(HeadMapcount):
 
     # --- questions --------------------------------------------------------------------------------------------------
 
-    def total_mapcount(self, frames: Frames, head: int) -> int:
+    def total_mapcount(self, frames: PageFrames, head: int) -> int:
         return self.page_mapcounts(frames, frames.compound(head))
 
-    def pmd_mapped(self, frames: Frames, head: int) -> bool | None:
+    def pmd_mapped(self, frames: PageFrames, head: int) -> bool | None:
         return None  # the cover letter says so: there is no cheap way to tell
 
     def expected(self, pmds: int, ptes: npt.NDArray[np.int64], pins: npt.NDArray[np.int64], flags: int = 0) -> Expected:

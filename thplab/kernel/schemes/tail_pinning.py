@@ -18,7 +18,7 @@ from thplab.kernel.schemes.base import Expected
 from thplab.kernel.schemes.head_mapcount import HeadMapcount
 
 if TYPE_CHECKING:
-    from thplab.hardware.frames import Frames
+    from thplab.hardware.frames import PageFrames
     from thplab.kernel.address_space import Vma
     from thplab.kernel.system import System
 
@@ -45,12 +45,12 @@ class TailPinning(HeadMapcount):
             if small or part.start == system.frames.compound_head(part.stop - 1):
                 first = part if small else single(part.start)
                 system.frames.ref_add(first, 1)
-                yield change(f"{system.pages_text(first)} {system.count} += 1")
+                yield change(f"{system.pages_text(first)} {system.refcount_name} += 1")
                 part = slice(first.stop, part.stop)
             got = not width(part) or (yield from get_tails(system, part))
             if not got:
                 system.frames.ref_add(part, 1)
-                yield change(f"{system.pages_text(part)} {system.count} += 1", "The split won: the page is an ordinary one by now.")
+                yield change(f"{system.pages_text(part)} {system.refcount_name} += 1", "The split won: the page is an ordinary one by now.")
 
     def try_get_page(self, system: System, page: int) -> Routine[bool]:
         if system.frames.is_tail(page):
@@ -63,11 +63,11 @@ class TailPinning(HeadMapcount):
         for part in parts:
             if not frames.is_tail(part.stop - 1):
                 frames.ref_add(part, 1)
-                yield change(f"{system.pages_text(part)} {system.count} += 1")
+                yield change(f"{system.pages_text(part)} {system.refcount_name} += 1")
                 continue
             head = frames.compound_head(part.stop - 1)
             frames.ref_one_by_one(head, width(part))
-            yield change(f"head {system.count} += {width(part)}", "The page table lock keeps the split out.")
+            yield change(f"head {system.refcount_name} += {width(part)}", "The page table lock keeps the split out.")
             yield from self.get_tail_pins(system, head, part)
 
     def get_tail_pins(self, system: System, head: int, pages: slice) -> Routine[None]:
@@ -93,10 +93,10 @@ class TailPinning(HeadMapcount):
 
     # --- questions --------------------------------------------------------------------------------------------------
 
-    def total_mapcount(self, frames: Frames, head: int) -> int:
+    def total_mapcount(self, frames: PageFrames, head: int) -> int:
         return self.page_mapcount(frames, head)
 
-    def pmd_mapped(self, frames: Frames, head: int) -> bool | None:
+    def pmd_mapped(self, frames: PageFrames, head: int) -> bool | None:
         return bool(frames.mapcount[head] >= 0)
 
     def expected(self, pmds: int, ptes: npt.NDArray[np.int64], pins: npt.NDArray[np.int64], flags: int = 0) -> Expected:
@@ -116,7 +116,7 @@ def get_tails(system: System, part: slice) -> Routine[bool]:
     if not _guard(system, head, count):
         yield read("get_page_unless_zero: no, the head is free", "So the page was split, or freed.")
         return False
-    yield change(f"head {system.count} += {count}", "The head is held first: it may be freed at any time once the page is split.")
+    yield change(f"head {system.refcount_name} += {count}", "The head is held first: it may be freed at any time once the page is split.")
     lock = system.compound_lock(head)
     yield from system.cpus.bit_lock_irqsave(lock, count, "The page must not be split while the tail is counted.")
     still_tail = frames.is_tail(part.start)
@@ -142,7 +142,7 @@ def put_tails(system: System, part: slice, head: int) -> Routine[None]:
         yield read("get_page_unless_zero: no, the head is free", "So the page was split: it has a count of its own.")
         yield from system.put_small_pages(part)
         return
-    yield change(f"head {system.count} += {width(part)}: a guard", "Nobody can free the head now, whatever becomes of the page.")
+    yield change(f"head {system.refcount_name} += {width(part)}: a guard", "Nobody can free the head now, whatever becomes of the page.")
     lock = system.compound_lock(head)
     yield from system.cpus.bit_lock_irqsave(lock, width(part), "The page must not be split while both counters are lowered.")
     still_tail = system.frames.is_tail(part.start)
@@ -166,7 +166,7 @@ def _guard(system: System, head: int, count: int) -> bool:
 def _unpin_tails(system: System, part: slice, head: int) -> Routine[None]:
     """Lower both counters of tails by one, under a guard reference for each and, if all is right, compound_lock."""
     system.frames.ref_one_by_one(head, -width(part))
-    yield change(f"head {system.count} -= {width(part)}: the guard goes", "The lock keeps the page as it is from here on.")
+    yield change(f"head {system.refcount_name} -= {width(part)}: the guard goes", "The lock keeps the page as it is from here on.")
     system.frames.map_add(part, -1)
     yield change(f"{system.pages_text(part)} _mapcount -= 1: a pin less")
 
@@ -175,7 +175,7 @@ def _put_head(system: System, head: int, count: int) -> Routine[None]:
     """Drop references of a head, or of the small page that it was; whoever drops the last one frees the page."""
     system.frames.ref_one_by_one(head, -count)
     last = bool(system.frames.refcount[head] == 0)
-    yield change(f"{system.pages_text(single(head))} {system.count} -= {count}")
+    yield change(f"{system.pages_text(single(head))} {system.refcount_name} -= {count}")
     if last:
         yield from system.free_page(head)
 
@@ -187,7 +187,7 @@ def puts_a_tail_without_the_lock(system: System, part: slice, head: int) -> Rout
     """put_tails that looks whether the pages are tails without keeping the split out (docs/KERNEL.md 6.3)."""
     yield read(f"a tail: its head is {system.page_name(head)}")
     held = _guard(system, head, width(part))
-    yield change(f"head {system.count} += {width(part)}: a guard") if held else read("get_page_unless_zero: no, the head is free")
+    yield change(f"head {system.refcount_name} += {width(part)}: a guard") if held else read("get_page_unless_zero: no, the head is free")
     still_tail = held and system.frames.is_tail(part.start)
     yield read("is it still a tail? " + ("yes" if still_tail else "no"))
     if still_tail:

@@ -19,7 +19,7 @@ from thplab.scenario import Scenario, builtin, load
 from thplab.show.describe.compare_text import value_text
 from thplab.show.diagrams import Cut, page_table_diagram, render
 from thplab.show.plots.costs import KINDS, counted
-from thplab.study.compare import GROUPS, Compared, Comparison, Row, compare
+from thplab.study.compare import GROUPS, Compared, Comparison, Fact, compare
 
 KERNELS = ("v3.16", "rfc-2014", "v6.18")
 LEAST, MOST = 2, 4
@@ -141,6 +141,6 @@ def _groups(compared: Compared) -> list[list[Any]]:
     return found
 
 
-def _row(row: Row) -> list[Any]:
+def _row(row: Fact) -> list[Any]:
     texts = [value_text(row, index) for index in range(len(row.values))]
     return [row.label, texts, [value != row.values[0] for value in row.values], row.moved]

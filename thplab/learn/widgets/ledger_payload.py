@@ -15,7 +15,7 @@ from thplab.machine.trace import Frame
 from thplab.show.describe import describe
 from thplab.show.diagrams import Cut, page_table_diagram, render
 from thplab.show.diagrams.arrows import HUGE, PTE, Arrow, Ends, arrows, pin_id
-from thplab.show.ledger import Account, Row, ledger, small_pages
+from thplab.show.ledger import Account, Share, ledger, small_pages
 
 GAPS = ("none", "some", "all")
 SHARE = 0.4
@@ -58,7 +58,7 @@ def payload(frame: Frame, gaps: str, seed: int) -> dict[str, Any]:
     """
     state = frame.state
     cut = Cut.of([state])
-    table = _Table(state, cut, next(iter(frame.stack), ""))
+    table = _Lines(state, cut, next(iter(frame.stack), ""))
     groups = [(title, [table.account(account) for account in accounts]) for title, accounts in table.groups()]
     cells = [cell for _, accounts in groups for account in accounts for cell in cells_of(account)]
     _blank([cell for cell in cells if cell.pop("can")], gaps, random.Random(seed))
@@ -92,7 +92,7 @@ def _entries(state: State) -> str:
     return "\n\n".join(shown + (["\n".join(["Pins", *pins])] if pins else []))
 
 
-class _Table:
+class _Lines:
     """Makes the lines of one state's ledger."""
 
     def __init__(self, state: State, cut: Cut, routine: str) -> None:
@@ -119,7 +119,7 @@ class _Table:
             "rows": rows,
         }
 
-    def _row(self, account: Account, row: Row) -> dict[str, Any]:
+    def _row(self, account: Account, row: Share) -> dict[str, Any]:
         where, marks = self._where(account, row)
         why, can = f"{row.text}, in {account.name}", bool(marks)  # what the picture does not show is given
         cell = self._cell(row.count, self._rule(account, row.kind, row.count), where, marks, why, can)
@@ -128,7 +128,7 @@ class _Table:
     def _cell(self, value: int, rule: str, where: str, marks: list[str], why: str, can: bool) -> dict[str, Any]:
         return {"actual": count_text(value), "rule": rule, "where": where, "marks": marks, "why": why, "blank": False, "can": can}
 
-    def _by(self, account: Account, row: Row) -> str:
+    def _by(self, account: Account, row: Share) -> str:
         """By what the holder holds, without how often."""
         page_0 = row.kind == "PTE" and row.what.endswith("of page 0")
         if row.kind == "pin" and account.column == "refcount":
@@ -164,7 +164,7 @@ class _Table:
         scheme = self.state.kernel.scheme.name
         return _MAPCOUNTS.get((scheme, part), f"It is counted as the scheme {scheme} has it.")
 
-    def _where(self, account: Account, row: Row) -> tuple[str, list[str]]:
+    def _where(self, account: Account, row: Share) -> tuple[str, list[str]]:
         """Where in the picture a share can be seen: in words, and as ids of rows and notes."""
         first, last = self._reach(account)
         if row.kind == "pin":

@@ -15,7 +15,7 @@ from thplab.scenario import Scenario, load
 from thplab.study.live import nearest, portable_builtins, shipped, unable
 from thplab.study.live.request import refuse_unless_portable, refuse_unless_sensible
 from thplab.study.live.support import release
-from thplab.study.verify import replay
+from thplab.study.verify import replay_records
 
 ASKED_FOR = "only recorded runs were asked for (recorded=True)"
 
@@ -58,7 +58,7 @@ class LiveLab(LiveWidget, page="comparison live"):
         if record is not None:
             simulator = nearest(record["kernel"])[0]
             unseen = dict.fromkeys(record.get("unseen", ()), "not seen when it was recorded")
-            outcomes = tuple(replay([record], simulator))
+            outcomes = tuple(replay_records([record], simulator))
             compared = pack(live_payload(record, outcomes, RECORDED, simulator, unseen, self.live_pictures))
             says = f"Recorded on Linux {record['kernel']}."
             if self._why:

@@ -13,7 +13,7 @@ from thplab.show.describe import describe
 from thplab.show.diagrams import Cut, page_table_diagram, render
 from thplab.study.live import nearest
 from thplab.study.live.recording import Record
-from thplab.study.live.text import Row, observed, rows
+from thplab.study.live.text import ShownField, observed, rows
 from thplab.study.verify import Outcome
 
 LIVE, RECORDED = "live", "recorded"
@@ -100,7 +100,7 @@ def _place(field: str) -> tuple[str, str]:
     return f"pagemap and page flags: {of}", _OTHERS.get(name, name)
 
 
-def in_words(row: Row, text: str) -> str:
+def in_words(row: ShownField, text: str) -> str:
     """What one side says of a field, for a reader: runs of pages as `0…255: 2`, sizes with their unit. What is no run stays as it is."""
     name = row.field.rpartition(".")[2]
     if name in _SMAPS and text.isdigit():

@@ -15,7 +15,7 @@ from thplab.learn.widgets.live_payload import LIVE, live_payload
 from thplab.learn.widgets.page import pack
 from thplab.learn.widgets.widget import Widget
 from thplab.scenario import Scenario
-from thplab.study.live import Agent, LiveError, check, nearest
+from thplab.study.live import Agent, LiveError, check_live, nearest
 from thplab.study.live.request import refuse_unless_portable
 from thplab.study.live.support import release
 
@@ -86,7 +86,7 @@ class LiveWidget(Widget):
                 if self._ended:
                     raise LiveError("the widget was closed")
                 refuse_unless_portable(scenario, agent.io_uring)
-                checked = check(agent, scenario, kernel)
+                checked = check_live(agent, scenario, kernel)
             finally:
                 self._agent = None
         data = live_payload(checked.record, checked.outcomes, LIVE, kernel, agent.unseen, self.live_pictures)

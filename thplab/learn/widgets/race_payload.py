@@ -12,7 +12,7 @@ from thplab.show.describe import describe
 from thplab.show.diagrams import Cut, page_table_diagram, render
 from thplab.study.explore.race import Race
 from thplab.study.explore.replay import RaceTrace, replay
-from thplab.study.explore.run import Run, Schedule, format_schedule
+from thplab.study.explore.run import RaceRun, Schedule, format_schedule
 from thplab.study.invariants import ALWAYS, AT_REST
 
 
@@ -29,7 +29,7 @@ class RacePayload:
         self._cut = Cut.of(list(self._states.values()))
 
     def _in_turn(self, order: tuple[int, ...]) -> Schedule:
-        run, schedule = Run(self.race.pair), []
+        run, schedule = RaceRun(self.race.pair), []
         for cpu in order:
             while run.move(cpu):
                 schedule.append(cpu)

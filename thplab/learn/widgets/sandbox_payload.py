@@ -17,7 +17,7 @@ from thplab.machine.trace import Frame, Trace
 from thplab.scenario.text import write_operation
 from thplab.show.describe import describe
 from thplab.show.diagrams import Cut, page_table_diagram, render
-from thplab.study.invariants import ALWAYS, AT_REST, BETWEEN, check, check_state
+from thplab.study.invariants import ALWAYS, AT_REST, BETWEEN, check_frame, check_state
 
 
 class SandboxPayload:
@@ -102,7 +102,7 @@ class SandboxPayload:
             "places": {row: [pages._asdict() for pages in where] for row, where in clickable(now.state, cut).items()},
             "words": describe(now.state, then),
             "ledger": ledger_groups(now, before if count else None),
-            "broken": self._breaks(count) if at is None else {v.invariant: v.problem for v in check(now, before)},
+            "broken": self._breaks(count) if at is None else {v.invariant: v.problem for v in check_frame(now, before)},
             "rest": now.at_rest,
             "share": write_share(self.branches.setup, done.scenario),
             "code": f"{head}{now.number}{tail}",
@@ -147,7 +147,7 @@ def _violations(trace: Trace, count: int) -> dict[str, str]:
     if not end.at_rest:
         told = ((Deadlock, "no_deadlock"), (KernelBug, "no_kernel_bug"))
         found |= {name: str(trace.error) for kind, name in told if isinstance(trace.error, kind)}
-    found |= {violation.invariant: violation.problem for violation in check(end, before)}
+    found |= {violation.invariant: violation.problem for violation in check_frame(end, before)}
     for frame in trace.frames[before.number + 1 : end.number]:
         for violation in check_state(frame.state):
             found.setdefault(violation.invariant, f"{violation.problem} (after its step {frame.number - before.number})")

@@ -12,9 +12,19 @@ from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_head, PG_tail
 from thplab.hardware.geometry import LEVEL_NAMES
 from thplab.machine.state import Mapped, ProcessState, State
-from thplab.show.describe.walk_text import HOLE_IN_VMA, HOLE_OUTSIDE, HUGE_ZERO, Field, ending, entry_fields, entry_kind, meaning, refused
+from thplab.show.describe.walk_text import (
+    HOLE_IN_VMA,
+    HOLE_OUTSIDE,
+    HUGE_ZERO,
+    BitField,
+    ending,
+    entry_fields,
+    entry_kind,
+    meaning,
+    refused,
+)
 
-Run = tuple[int, int, str, int, str, int, int]
+EntryRun = tuple[int, int, str, int, str, int, int]
 """Entries [start, stop) of a table: the first entry in hexadecimal, what each next one adds to the pfn, the kind, the number of the
 text in "words" (meaning, ending, and names of the fields), and the head of the compound page (0: none)."""
 
@@ -102,7 +112,7 @@ class _Words:
     def __init__(self, state: State) -> None:
         self.state = state
         self.words: list[tuple[str, str, int]] = []
-        self.fields: list[list[Field]] = []
+        self.fields: list[list[BitField]] = []
 
     def put(self, entry: int, level: int) -> int:
         """The number of the words of an entry: what it says, where a walk ends that ends here, and the number of its list of fields."""
@@ -114,7 +124,7 @@ class _Words:
             self.words.append(words)
         return self.words.index(words)
 
-    def runs(self, pfn: int) -> Iterator[Run]:
+    def runs(self, pfn: int) -> Iterator[EntryRun]:
         """The entries of a table that are not empty, as runs that share their words."""
         row, level = self.state.tables[pfn], self.state.levels[pfn]
         used = [(index, int(row[index])) for index in np.flatnonzero(row).tolist()]

@@ -8,7 +8,7 @@ from itertools import groupby, zip_longest
 
 from thplab.kernel.policies import Kernel
 from thplab.scenario.text import write_operation
-from thplab.study.compare import ANSWER, COSTS, EVENTS, PAGES, PMD_COLUMN, PMD_COUNTER, USER, Compared, Comparison, Row, Value
+from thplab.study.compare import ANSWER, COSTS, EVENTS, PAGES, PMD_COLUMN, PMD_COUNTER, USER, Compared, Comparison, Fact, Value
 
 NARROWEST, WIDEST = 100, 140
 
@@ -106,7 +106,7 @@ class _Teller:
 
     # --- tables -----------------------------------------------------------------------------------------------------------
 
-    def _table(self, rows: Sequence[Row]) -> Iterator[str]:
+    def _table(self, rows: Sequence[Fact]) -> Iterator[str]:
         if rows:
             yield self._names()
         for group, members in groupby(rows, key=lambda row: row.group):
@@ -134,13 +134,13 @@ def _broken(text: str, width: int) -> list[str]:
     return [line.replace("_ ", "_").replace(_GAP, " ") for line in lines]
 
 
-def _cell(row: Row, index: int) -> str:
+def _cell(row: Fact, index: int) -> str:
     """A value, with what it was before where that is short; marked if it is not the first kernel's."""
     mark = "*" if row.values[index] != row.values[0] else ""
     return mark + value_text(row, index)
 
 
-def value_text(row: Row, index: int) -> str:
+def value_text(row: Fact, index: int) -> str:
     """The value of a row on one kernel, with what it was before where both are numbers: "2 → 513"."""
     new, old = row.values[index], row.before[index]
     if row.group in (ANSWER, EVENTS, COSTS) or old in (None, new) or not (_is_number(old) and _is_number(new)):
@@ -148,7 +148,7 @@ def value_text(row: Row, index: int) -> str:
     return f"{old}{_GAP}→{_GAP}{new}"
 
 
-def _fact(row: Row) -> str:
+def _fact(row: Fact) -> str:
     """A row on which all agree: "F0 references 1 → 2", where they were the same before, too."""
     value = value_text(row, 0) if len(set(row.before)) == 1 else _text(row.values[0])
     return f"{row.label} {value}".replace(_GAP, " ")

@@ -15,7 +15,7 @@ from thplab.machine.trace import Frame, Trace
 from thplab.scenario import Operation
 from thplab.scenario.text import write_operation
 from thplab.show.ledger import Account, Counter, counters, ledger, small_pages
-from thplab.study.invariants import INVARIANTS, check
+from thplab.study.invariants import INVARIANTS, check_frame
 from thplab.study.observe import smaps
 
 WIDTH = 100
@@ -190,7 +190,7 @@ class _Narrator:
             yield "vmstat: " + ", ".join(events)
         broken: dict[str, str] = {}
         for frame in frames:
-            for violation in check(frame, self.trace[frame.number - 1]):
+            for violation in check_frame(frame, self.trace[frame.number - 1]):
                 broken.setdefault(violation.invariant, f"after step {frame.number}: {violation.problem}")
         verdict = f"{len(broken)} of {len(INVARIANTS)} invariants do not hold" if broken else f"all {len(INVARIANTS)} invariants hold"
         yield f"cost: {_costs(state, before.state)}; {verdict}"

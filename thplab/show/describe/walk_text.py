@@ -36,7 +36,7 @@ class Stop:
     kind: str
 
 
-class Field(NamedTuple):
+class BitField(NamedTuple):
     """Bits `high` to `low` of an entry: a name as short as can be, and what they say in words."""
 
     name: str
@@ -191,30 +191,30 @@ def ending(state: State, entry: int, level: int) -> str:
 # --- the bits of an entry -----------------------------------------------------------------------------------------------------
 
 
-def entry_fields(entry: int, level: int) -> tuple[Field, ...]:
+def entry_fields(entry: int, level: int) -> tuple[BitField, ...]:
     """The fields of an entry of a table of `level`, from bit 63 down to bit 0; together all 64 bits (Intel SDM vol. 3, 4.5)."""
     return _AWAY if pt.swp_type(entry) and not level else _PRESENT[min(level, 2)]
 
 
-def _bit(mask: int, name: str, about: str) -> Field:
+def _bit(mask: int, name: str, about: str) -> BitField:
     at = mask.bit_length() - 1
-    return Field(name, at, at, about)
+    return BitField(name, at, at, about)
 
 
-def _present(level: int) -> tuple[Field, ...]:
+def _present(level: int) -> tuple[BitField, ...]:
     seventh = ("PAT", "which memory type; not used here", "PSE", "1: maps a huge page, 0: points to a table", "PS", "0: points to a table")
     return (
         _bit(pt._PAGE_NX, "NX", "1: no code may be fetched from here"),
-        Field("–", 62, 52, "free for software, not used here"),
-        Field("pfn", 51, 12, "the page frame: of a page or of the next table"),
-        Field("–", 11, 11, "free for software, not used here"),
+        BitField("–", 62, 52, "free for software, not used here"),
+        BitField("pfn", 51, 12, "the page frame: of a page or of the next table"),
+        BitField("–", 11, 11, "free for software, not used here"),
         _bit(pt._PAGE_SPLITTING, "spl", "software, splitting: the page is being split (until the RFC)"),
         _bit(pt._PAGE_SPECIAL, "spc", "software, special: no struct page that counts, the zero page"),
         _bit(pt._PAGE_PROTNONE, "none", "PROT_NONE when P is 0: hidden from the hardware, there for the kernel"),
         _bit(pt._PAGE_PSE, *seventh[2 * level : 2 * level + 2]),
         _bit(pt._PAGE_DIRTY, "D", "dirty: it was written through this entry"),
         _bit(pt._PAGE_ACCESSED, "A", "accessed: it was used through this entry"),
-        Field("–", 4, 3, "how to cache; not used here"),
+        BitField("–", 4, 3, "how to cache; not used here"),
         _bit(pt._PAGE_USER, "U", "user: the process may use it"),
         _bit(pt._PAGE_RW, "RW", "1: writable, 0: a write faults"),
         _bit(pt._PAGE_PRESENT, "P", "present: the hardware goes on here"),
@@ -225,12 +225,12 @@ _PRESENT = tuple(_present(level) for level in range(3))
 
 # With P = 0 the hardware looks at nothing else; the simulator lays these entries out more simply than the kernel does.
 _AWAY = (
-    Field("–", 63, 52, "not used here"),
-    Field("pfn/slot", 51, 12, "the page frame, or the slot of the swap device; the kernel packs it differently"),
-    Field("–", 11, 7, "not used here"),
+    BitField("–", 63, 52, "not used here"),
+    BitField("pfn/slot", 51, 12, "the page frame, or the slot of the swap device; the kernel packs it differently"),
+    BitField("–", 11, 7, "not used here"),
     _bit(pt._PAGE_DIRTY, "D", "migration entry: the PTE was dirty"),
     _bit(pt._PAGE_ACCESSED, "A", "migration entry: the PTE was accessed"),
     _bit(pt._SWP_EXCLUSIVE, "excl", "the page belonged to this process alone (v6.1 on)"),
-    Field("type", 3, 1, "1: migration, read-only; 2: migration, writable; 3: swap; 4: poison"),
+    BitField("type", 3, 1, "1: migration, read-only; 2: migration, writable; 3: swap; 4: poison"),
     _bit(pt._PAGE_PRESENT, "P", "not present: the hardware stops here"),
 )

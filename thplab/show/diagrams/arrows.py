@@ -9,7 +9,7 @@ import numpy as np
 
 from thplab.hardware import page_tables as pt
 from thplab.machine.state import State
-from thplab.show.diagrams.nodes import Nodes, Table
+from thplab.show.diagrams.layout import Layout, Table
 from thplab.show.diagrams.places import IN_HAND, LINKED, Place, Stood
 from thplab.show.diagrams.rows import images
 
@@ -38,51 +38,51 @@ class Arrow(NamedTuple):
     process: str
 
 
-def arrows(state: State, nodes: Nodes) -> dict[Ends, Arrow]:
+def arrows(state: State, layout: Layout) -> dict[Ends, Arrow]:
     """The arrows of one state, between the rows of a picture. What shares both ends is one arrow with the sum of the pages."""
     found: dict[Ends, Arrow] = {}
-    for ends, arrow in _all(state, nodes):
+    for ends, arrow in _all(state, layout):
         pages = arrow.pages + (found[ends].pages if ends in found else 0)
         found[ends] = arrow._replace(pages=pages)
     return found
 
 
-def _all(state: State, nodes: Nodes) -> Iterator[tuple[Ends, Arrow]]:
-    tables = nodes.find(state)
+def _all(state: State, layout: Layout) -> Iterator[tuple[Ends, Arrow]]:
+    tables = layout.find(state)
     for place, stood in tables.items():
-        table, row = nodes.tables[place], state.tables[stood.pfn]
+        table, row = layout.tables[place], state.tables[stood.pfn]
         if stood.status != LINKED:
             continue
         if place.level == 1:
-            yield from _from_pmds(state, nodes, place, table, tables)
+            yield from _from_pmds(state, layout, place, table, tables)
         else:
-            yield from _from_ptes(state, nodes, place, table, row)
-    for name in nodes.pins:
+            yield from _from_ptes(state, layout, place, table, row)
+    for name in layout.pins:
         for pfn in sorted(set(state.pins[name].pages)) if name in state.pins else ():
             node = pin_id(name)
-            for target, row_id, count in _frames(state, nodes, pfn, 1):
+            for target, row_id, count in _frames(state, layout, pfn, 1):
                 yield Ends(node, node, target, row_id), Arrow(PIN, count, "")
 
 
-def _from_pmds(state: State, nodes: Nodes, place: Place, table: Table, tables: Mapping[Place, Stood]) -> Iterator[tuple[Ends, Arrow]]:
+def _from_pmds(state: State, layout: Layout, place: Place, table: Table, tables: Mapping[Place, Stood]) -> Iterator[tuple[Ends, Arrow]]:
     row, geometry = state.tables[tables[place].pfn], state.geometry
     below = {geometry.index(p.base, 1): p for p in tables if p.level == 0 and p.upper(geometry) == place}
     for index in sorted({*np.flatnonzero(row).tolist(), *below}):
         entry = int(row[index])
         start = (table.id, next(table.row_id(rows) for rows in table.rows if rows.start <= index < rows.stop))
         if pt.pmd_trans_huge(entry):
-            yield Ends(*start, *_compound(state, nodes, pt.pte_pfn(entry))), Arrow(HUGE, geometry.nr, place.process)
+            yield Ends(*start, *_compound(state, layout, pt.pte_pfn(entry))), Arrow(HUGE, geometry.nr, place.process)
         if index not in below:
             if entry and not pt.pmd_trans_huge(entry):
                 node = more_tables_id(place.process)
                 yield Ends(*start, node, node), Arrow(TABLE, 1, place.process)
         elif tables[below[index]].status != IN_HAND:
-            node = nodes.tables[below[index]].id
+            node = layout.tables[below[index]].id
             kind = TABLE if tables[below[index]].status == LINKED else SPARE
             yield Ends(*start, node, f"{node}-head"), Arrow(kind, 1, place.process)
 
 
-def _from_ptes(state: State, nodes: Nodes, place: Place, table: Table, row: pt.Entries) -> Iterator[tuple[Ends, Arrow]]:
+def _from_ptes(state: State, layout: Layout, place: Place, table: Table, row: pt.Entries) -> Iterator[tuple[Ends, Arrow]]:
     for image in images(row, state.geometry.nr):
         kind = MIGRATION if image.kind == "migration" else PTE
         for rows in table.rows:
@@ -93,18 +93,18 @@ def _from_ptes(state: State, nodes: Nodes, place: Place, table: Table, row: pt.E
             if image.kind == "zero":
                 yield Ends(*start, ZERO_PAGE, ZERO_PAGE), Arrow(PTE, high - low, place.process)
                 continue
-            for node, row_id, count in _frames(state, nodes, image.pfn + low - image.start, high - low):
+            for node, row_id, count in _frames(state, layout, image.pfn + low - image.start, high - low):
                 yield Ends(*start, node, row_id), Arrow(kind, count, place.process)
 
 
-def _compound(state: State, nodes: Nodes, pfn: int) -> tuple[str, str]:
+def _compound(state: State, layout: Layout, pfn: int) -> tuple[str, str]:
     if pfn == state.huge_zero_page:
         return HUGE_ZERO_PAGE, HUGE_ZERO_PAGE
-    block = nodes.block_at(pfn)
+    block = layout.block_at(pfn)
     return (block.id, f"{block.id}-head") if block else (MORE_PAGES, MORE_PAGES)
 
 
-def _frames(state: State, nodes: Nodes, pfn: int, count: int) -> Iterator[tuple[str, str, int]]:
+def _frames(state: State, layout: Layout, pfn: int, count: int) -> Iterator[tuple[str, str, int]]:
     """The rows that show `count` frames of one block from `pfn` on: node, row, and how many of the frames are in it."""
     if pfn == state.zero_page:
         yield ZERO_PAGE, ZERO_PAGE, count
@@ -112,7 +112,7 @@ def _frames(state: State, nodes: Nodes, pfn: int, count: int) -> Iterator[tuple[
     if state.huge_zero_page and pfn - pfn % state.geometry.nr == state.huge_zero_page:
         yield HUGE_ZERO_PAGE, HUGE_ZERO_PAGE, count
         return
-    block = nodes.block_at(pfn)
+    block = layout.block_at(pfn)
     if block is None:
         yield MORE_PAGES, MORE_PAGES, count
         return

@@ -59,7 +59,7 @@ def _font(span: Span) -> str:
     return f'<FONT COLOR="{light(span.ink)}" POINT-SIZE="{span.size:.3g}">{f"<B>{text}</B>" if span.bold else text}</FONT>'
 
 
-class Row(NamedTuple):
+class CellRow(NamedTuple):
     """Cells side by side. `id` names the row as a whole and is its port; "" for a row that nothing points to."""
 
     id: str
@@ -98,18 +98,18 @@ class Strip(NamedTuple):
         return f'<TR><TD PORT="{self.id}" ID="{self.id}" HREF="#{self.id}" TITLE="row" BORDER="0" CELLPADDING="0">{inner}</TD></TR>'
 
 
-def table(rows: Sequence[Row | Strip], frame: str = "", dashed: bool = False) -> str:
+def table(rows: Sequence[CellRow | Strip], frame: str = "", dashed: bool = False) -> str:
     """A label of rows below each other; `frame` is the role of a line around it, "" for none that shows."""
     return f"<{_table(rows, frame, dashed)}>"
 
 
-def table_below(strip: Strip, id: str, rows: Sequence[Row], frame: str, dashed: bool) -> str:
+def table_below(strip: Strip, id: str, rows: Sequence[CellRow], frame: str, dashed: bool) -> str:
     """As table(), with a strip above the frame. `id` names what is in the frame."""
     inner = _table(rows, frame, dashed).replace("<TABLE ", f'<TABLE ID="{id}" HREF="#{id}" TITLE="row" ', 1)
     return f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0">{strip.html()}<TR><TD>{inner}</TD></TR></TABLE>>'
 
 
-def _table(rows: Sequence[Row | Strip], frame: str, dashed: bool) -> str:
+def _table(rows: Sequence[CellRow | Strip], frame: str, dashed: bool) -> str:
     style = ' STYLE="dashed"' if dashed else ""
     inner = "".join(row.html() for row in rows)
     return f'<TABLE BORDER="1" COLOR="{light(frame or "paper")}"{style} CELLBORDER="0" CELLSPACING="0" CELLPADDING="0">{inner}</TABLE>'
@@ -118,7 +118,7 @@ def _table(rows: Sequence[Row | Strip], frame: str, dashed: bool) -> str:
 def more(id: str, count: int, what: str, width: int) -> str:
     """The label of a note that says what there was no room for: "… 3 more blocks"."""
     text = f"… {count} more {what}" + "s" * (count != 1)
-    return table([Row(id, [Cell(f"{id}-text", [Span(text, "muted")], width)], line=False)], "line", dashed=True)
+    return table([CellRow(id, [Cell(f"{id}-text", [Span(text, "muted")], width)], line=False)], "line", dashed=True)
 
 
 def old_new(old: str | None, new: str, ink: str = "ink") -> list[Span]:

@@ -9,11 +9,11 @@ from thplab.errors import BadInput
 from thplab.machine.state import State
 from thplab.show.diagrams.arrows import HUGE_ZERO_PAGE, ZERO_PAGE, Arrow, Ends, arrows
 from thplab.show.diagrams.cutter import Cutter
-from thplab.show.diagrams.nodes import Nodes
+from thplab.show.diagrams.layout import Layout
 
 
 @dataclass(frozen=True)
-class Cut(Nodes):
+class Cut(Layout):
     """The nodes, rows and arrows of all pictures that belong together.
 
     `arrows` has each arrow of any state, with the most pages that it stands for in any.

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import COLUMNS, PG_anon, PG_head, PG_reserved, PG_used
 from thplab.machine.state import Array, State
-from thplab.show.diagrams.nodes import Block, Nodes, Table
+from thplab.show.diagrams.layout import Block, Layout, Table
 from thplab.show.diagrams.places import Place, find_tables, huge_places, linked_tables
 from thplab.show.diagrams.rows import Image, Rows, cut_at, entry_borders, frame_borders, images, limited
 
@@ -38,7 +38,7 @@ class Cutter:
         self.homes: dict[int, list[Place]] = {}
         self.seen: set[tuple[object, int]] = set()
 
-    def nodes(self) -> Nodes:
+    def nodes(self) -> Layout:
         """The nodes that fit all states. Call it once."""
         known = self._find_homes()
         for state in self.states:
@@ -51,7 +51,7 @@ class Cutter:
         self._match()
         pins = tuple(dict.fromkeys(name for s in self.states for name in s.pins))
         tables, more_tables = self._tables()
-        return Nodes(
+        return Layout(
             geometry=self.geometry,
             processes=self.processes,
             tables=tables,

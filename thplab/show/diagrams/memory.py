@@ -10,8 +10,8 @@ from thplab.kernel.schemes.base import HeadCounter
 from thplab.kernel.system import Pin
 from thplab.machine.state import Array, State
 from thplab.show.diagrams.arrows import HUGE_ZERO_PAGE, MORE_PAGES, MORE_PINS, pin_id
-from thplab.show.diagrams.cells import PAD, SMALL, Cell, Row, Span, more, old_new, table, text_width
-from thplab.show.diagrams.nodes import Block
+from thplab.show.diagrams.cells import PAD, SMALL, Cell, CellRow, Span, more, old_new, table, text_width
+from thplab.show.diagrams.layout import Block
 from thplab.show.diagrams.roles import light
 from thplab.show.diagrams.rows import Rows
 from thplab.show.diagrams.view import View
@@ -34,7 +34,7 @@ def add_memory(graph: graphviz.Digraph, view: View) -> None:
         title = "huge zero page" if name == HUGE_ZERO_PAGE else "zero page"
         size = view.state.geometry.size_text(view.state.geometry.nr if name == HUGE_ZERO_PAGE else 1)
         text = [Span(title, bold=True), Span(f"  {size} of zeroes, shared by all", size=SMALL)]
-        row = Row(name, [Cell(f"{name}-text", text, WIDTH, view.ground(name, plain="zero"))], line=False)
+        row = CellRow(name, [Cell(f"{name}-text", text, WIDTH, view.ground(name, plain="zero"))], line=False)
         hidden = name == HUGE_ZERO_PAGE and not view.state.huge_zero_page
         graph.node(name, table([row], "line"), id=f"{name}-node", style="invis" if hidden else "", **{"class": "zero"})
     if view.cut.more_blocks:
@@ -84,7 +84,7 @@ def _name(frames: Array) -> str:
     return f"{np.count_nonzero((flags & (PG_used | PG_table)) == PG_used)} {status}" if status == ORDINARY else status
 
 
-def _header(view: View, block: Block, frames: Array, old: Array | None) -> Row:
+def _header(view: View, block: Block, frames: Array, old: Array | None) -> CellRow:
     """What the block is: compound page, ordinary pages or free memory."""
     status, name, nr = _status(frames), _name(frames), view.state.geometry.nr
     before = _name(old) if old is not None else name
@@ -96,15 +96,15 @@ def _header(view: View, block: Block, frames: Array, old: Array | None) -> Row:
         before = before.split()[0]
     id = f"{block.id}-head"
     spans = [Span(f"{before} → {name}" if changed else name, ink, bold=True), Span(f" · {where}", ink, size=SMALL)]
-    return Row(id, [Cell(f"{id}-title", spans, WIDTH, view.ground(id, changed, ground))], line=False)
+    return CellRow(id, [Cell(f"{id}-title", spans, WIDTH, view.ground(id, changed, ground))], line=False)
 
 
-def _small_header(view: View, block: Block) -> Row:
+def _small_header(view: View, block: Block) -> CellRow:
     id = f"{block.id}-head"
-    return Row(id, [Cell(f"{id}-title", [Span("small pages", bold=True)], WIDTH, view.ground(id, plain="split"))], line=False)
+    return CellRow(id, [Cell(f"{id}-title", [Span("small pages", bold=True)], WIDTH, view.ground(id, plain="split"))], line=False)
 
 
-def _counters(view: View, block: Block, frames: Array, old: Array | None) -> Row:
+def _counters(view: View, block: Block, frames: Array, old: Array | None) -> CellRow:
     """The head's reference count and flags, under the kernel's names."""
     id, name = f"{block.id}-count", view.state.kernel.refcount_name
     flags_id = f"{block.id}-flags"
@@ -112,7 +112,7 @@ def _counters(view: View, block: Block, frames: Array, old: Array | None) -> Row
     if _status(frames) != COMPOUND:
         text = "each page has its own count" if _status(frames) == ORDINARY else "nobody holds any of it"
         empty = Cell(id, [], COUNT_WIDTH + 30, view.ground(id, plain="page-row"))
-        return Row("", [empty, Cell(flags_id, [Span(text, "muted", size=SMALL)], width, view.ground(flags_id, plain="page-row"))])
+        return CellRow("", [empty, Cell(flags_id, [Span(text, "muted", size=SMALL)], width, view.ground(flags_id, plain="page-row"))])
     count, flags = int(_column(frames, "refcount")[0]), _flags(frames)
     before = old is not None and _status(old) == COMPOUND
     old_count = int(_column(old, "refcount")[0]) if old is not None and before else None
@@ -124,7 +124,7 @@ def _counters(view: View, block: Block, frames: Array, old: Array | None) -> Row
         letters.append(Span(("+" if new else "−" if gone else "") + f"PG_{flag} ", "ink" if new or gone else "muted", new or gone, SMALL))
     while text_width(letters) > width - PAD and not letters[-1].bold:
         letters.pop()
-    return Row(
+    return CellRow(
         "",
         [
             Cell(id, spans, COUNT_WIDTH + 30, view.ground(id, old_count not in (None, count), "page-row")),
@@ -133,7 +133,7 @@ def _counters(view: View, block: Block, frames: Array, old: Array | None) -> Row
     )
 
 
-def _head_counter_rows(view: View, block: Block, frames: Array, old: Array | None) -> list[Row]:
+def _head_counter_rows(view: View, block: Block, frames: Array, old: Array | None) -> list[CellRow]:
     """The counters that the compound page has once, a row each. What is no compound page keeps their place."""
     before = old if old is not None and _status(old) == COMPOUND else None
     rows = []
@@ -143,7 +143,7 @@ def _head_counter_rows(view: View, block: Block, frames: Array, old: Array | Non
         was, text = _told(counter, frames, before) if compound else (None, "")
         ground = view.ground(id, was is not None, "page-row")
         name = Cell(f"{id}-name", [Span(counter.name if compound else "", size=SMALL)], PAGE_WIDTH + COUNT_WIDTH, ground)
-        rows.append(Row("", [name, Cell(id, old_new(was, text), MAP_WIDTH, ground)]))
+        rows.append(CellRow("", [name, Cell(id, old_new(was, text), MAP_WIDTH, ground)]))
     return rows
 
 
@@ -158,14 +158,14 @@ def _flags(frames: Array) -> tuple[str, ...]:
     return tuple(name for bit, name in FLAG_NAMES.items() if int(_column(frames, "flags")[0]) & bit)
 
 
-def _titles(view: View, block: Block) -> Row:
+def _titles(view: View, block: Block) -> CellRow:
     name = "subpage" if block.whole else "pfn"
     texts = ((name, PAGE_WIDTH), (view.state.kernel.refcount_name, COUNT_WIDTH), ("mapcount = _mapcount + 1", MAP_WIDTH))
     cells = [Cell(f"{block.id}-title{i}", [Span(text, "muted", size=8.5)], width) for i, (text, width) in enumerate(texts)]
-    return Row("", cells, line=True)
+    return CellRow("", cells, line=True)
 
 
-def _row(view: View, block: Block, run: Rows, frames: Array, old: Array | None) -> Row:
+def _row(view: View, block: Block, run: Rows, frames: Array, old: Array | None) -> CellRow:
     id = block.row_id(run)
     pins = view.state.kernel.scheme.tail_mapcount == "pins"
     texts = (_count(frames, run), _maps(frames, run, pins))
@@ -187,7 +187,7 @@ def _row(view: View, block: Block, run: Rows, frames: Array, old: Array | None) 
         Cell(f"{id}-count", spans[0], COUNT_WIDTH, view.ground(f"{id}-count", changed[0], view.ground(id))),
         Cell(f"{id}-mapcount", spans[1], MAP_WIDTH, view.ground(f"{id}-mapcount", changed[1], view.ground(id))),
     ]
-    return Row(id, cells)
+    return CellRow(id, cells)
 
 
 def _label(view: View, block: Block, run: Rows, frames: Array) -> str:
@@ -236,8 +236,8 @@ def _add_pin(graph: graphviz.Digraph, view: View, name: str) -> None:
     ground = view.ground(id, new, "pin-ground")
     texts = (_pages(view.state, pin), _counted(view.state, pin)) if pin else ("", "")
     rows = [
-        Row("", [Cell(f"{id}-pages", [Span(f"{name}: ", "pin", bold=True), Span(texts[0], "pin")], NOTE_WIDTH, ground)], line=False),
-        Row("", [Cell(f"{id}-counted", [Span(texts[1], "pin", size=SMALL)], NOTE_WIDTH, ground)], line=False),
+        CellRow("", [Cell(f"{id}-pages", [Span(f"{name}: ", "pin", bold=True), Span(texts[0], "pin")], NOTE_WIDTH, ground)], line=False),
+        CellRow("", [Cell(f"{id}-counted", [Span(texts[1], "pin", size=SMALL)], NOTE_WIDTH, ground)], line=False),
     ]
     graph.node(
         id,

@@ -11,7 +11,7 @@ import graphviz
 from thplab.errors import BadInput
 from thplab.machine.state import State
 from thplab.show.diagrams.arrows import HUGE, MIGRATION, MORE_PAGES, MORE_PINS, PIN, SPARE, TABLE, Arrow
-from thplab.show.diagrams.cells import FONT, Cell, Row, Span, table
+from thplab.show.diagrams.cells import FONT, Cell, CellRow, Span, table
 from thplab.show.diagrams.cut import Cut
 from thplab.show.diagrams.memory import add_memory
 from thplab.show.diagrams.process import add_process
@@ -52,7 +52,7 @@ def page_table_diagram(
     add_memory(graph, view)
     if not cut.processes and not cut.blocks:
         cell = Cell("nothing-text", [Span("no process yet", "muted")], WIDTH)
-        graph.node("nothing", table([Row("nothing", [cell], line=False)]), id="nothing-node")
+        graph.node("nothing", table([CellRow("nothing", [cell], line=False)]), id="nothing-node")
     _keep_columns(graph, cut)
     _add_arrows(graph, view)
     for id in sorted(view.mark - set(re.findall(r'\bid="?([\w-]+)', graph.source, re.IGNORECASE))):

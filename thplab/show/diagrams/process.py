@@ -7,7 +7,7 @@ import graphviz
 from thplab.hardware import page_tables as pt
 from thplab.hardware.geometry import Geometry
 from thplab.machine.state import ProcessState, State, VmaState
-from thplab.show.diagrams.cells import SMALL, Cell, Row, Span, old_new, table
+from thplab.show.diagrams.cells import SMALL, Cell, CellRow, Span, old_new, table
 from thplab.show.diagrams.roles import light, process_role
 from thplab.show.diagrams.tables import add_tables
 from thplab.show.diagrams.view import View
@@ -51,7 +51,7 @@ def _title(view: View, name: str, role: str) -> str:
 
 
 def _title_of(head: Cell, below: Cell) -> str:
-    return table([Row("", [head._replace(height=18)], line=False), Row("", [below._replace(height=16)], line=False)])
+    return table([CellRow("", [head._replace(height=18)], line=False), CellRow("", [below._replace(height=16)], line=False)])
 
 
 def _count(vmas: tuple[VmaState, ...]) -> str:

@@ -6,10 +6,10 @@ import graphviz
 
 from thplab.hardware.geometry import LEVEL_NAMES
 from thplab.show.diagrams.arrows import HUGE, more_tables_id
-from thplab.show.diagrams.cells import SMALL, Cell, Row, Span, Strip, more, table, table_below
+from thplab.show.diagrams.cells import SMALL, Cell, CellRow, Span, Strip, more, table, table_below
 from thplab.show.diagrams.cut import Cut
 from thplab.show.diagrams.entries import entry_spans
-from thplab.show.diagrams.nodes import Table
+from thplab.show.diagrams.layout import Table
 from thplab.show.diagrams.places import IN_HAND, LINKED, Place, Stood
 from thplab.show.diagrams.roles import process_role
 from thplab.show.diagrams.rows import Rows
@@ -27,7 +27,7 @@ def add_tables(box: graphviz.Digraph, view: View, process: str) -> None:
     if not mine:  # graphviz draws no box around nothing
         id, top = f"{process}-no-tables", LEVEL_NAMES[view.cut.geometry.levels - 1]
         cell = Cell(id, [Span(f"no table below the {top}" if there else "", "muted")], WIDTH)
-        box.node(id, table([Row("", [cell], line=False)]), id=f"{id}-node", style="" if there else "invis")
+        box.node(id, table([CellRow("", [cell], line=False)]), id=f"{id}-node", style="" if there else "invis")
     for place, node in mine:
         pmd = lane(view.cut, place)
         _add_table(box, view, place, node, strips.pop(pmd) if pmd in strips else None)
@@ -83,7 +83,7 @@ def _add_table(box: graphviz.Digraph, view: View, place: Place, node: Table, str
         box.node(node.id, table_below(strip, node.id, rows, frame, not live), id=f"{node.id}-lane", style=style, **{"class": kind})
 
 
-def _header(view: View, place: Place, node: Table, stood: Stood | None, before: Stood | None, role: str) -> Row:
+def _header(view: View, place: Place, node: Table, stood: Stood | None, before: Stood | None, role: str) -> CellRow:
     id = f"{node.id}-head"
     live = stood is not None and stood.status == LINKED
     changed = stood is not None and view.previous is not None and (before is None or before.status != stood.status)
@@ -94,7 +94,7 @@ def _header(view: View, place: Place, node: Table, stood: Stood | None, before: 
         Cell(f"{id}-title", [title], INDEX_WIDTH, view.ground(id, plain=ground)),
         Cell(f"{id}-status", [status], WIDTH - INDEX_WIDTH, view.ground(id, changed, ground)),
     ]
-    return Row(id, cells, line=False)
+    return CellRow(id, cells, line=False)
 
 
 def _status(view: View, place: Place, stood: Stood, before: Stood | None) -> str:
@@ -107,7 +107,7 @@ def _status(view: View, place: Place, stood: Stood, before: Stood | None) -> str
     return place.via(geometry) if place.level else f"under PMD {geometry.index(place.base, 1)}"
 
 
-def _rows(view: View, place: Place, node: Table, stood: Stood | None, before: Stood | None) -> list[Row]:
+def _rows(view: View, place: Place, node: Table, stood: Stood | None, before: Stood | None) -> list[CellRow]:
     rows = []
     for run in node.rows:
         id = node.row_id(run)
@@ -120,7 +120,7 @@ def _rows(view: View, place: Place, node: Table, stood: Stood | None, before: St
             Cell(f"{id}-entry", spans, ENTRY_WIDTH, ground),
             Cell(f"{id}-times", [Span(times, "muted", size=SMALL)], TIMES_WIDTH, ground, "end"),
         ]
-        rows.append(Row(id, cells, line=stood is not None))
+        rows.append(CellRow(id, cells, line=stood is not None))
     return rows
 
 

@@ -11,7 +11,7 @@ from thplab.kernel.policies import Kernel
 from thplab.scenario import Scenario, load
 from thplab.show.diagrams.roles import light
 from thplab.show.plots.plot import HATCHES, LINES, Plot
-from thplab.study.compare import COST_NAMES, COSTS, Row, compare
+from thplab.study.compare import COST_NAMES, COSTS, Fact, compare
 
 ATOMIC, FLUSHES, DEAF, LOCKS = "atomic operations", "TLB flushes", "interrupts off", "locks taken"
 KINDS = (ATOMIC, FLUSHES, LOCKS, DEAF)
@@ -41,7 +41,7 @@ def costs(
     return Plot(_drawn(title, names, counts), title, f"{'; '.join(said)}.", table)
 
 
-def counted(rows: Iterable[Row], kernels: int) -> dict[str, tuple[int, ...]]:
+def counted(rows: Iterable[Fact], kernels: int) -> dict[str, tuple[int, ...]]:
     """Kind of cost -> what these rows of a comparison of so many kernels cost on each."""
     sums = {kind: [0] * kernels for kind in KINDS}
     for row in rows:

@@ -5,7 +5,7 @@ from thplab.study.explore.interleavings import Exploration, Failure, explore
 from thplab.study.explore.pair import Pair
 from thplab.study.explore.pairs import PAIRS
 from thplab.study.explore.replay import RaceTrace, replay
-from thplab.study.explore.run import Run, Schedule, format_schedule, parse_schedule
+from thplab.study.explore.run import RaceRun, Schedule, format_schedule, parse_schedule
 
 __all__ = [
     "PAIRS",
@@ -13,8 +13,8 @@ __all__ = [
     "Failure",
     "Graph",
     "Pair",
+    "RaceRun",
     "RaceTrace",
-    "Run",
     "Schedule",
     "explore",
     "format_schedule",

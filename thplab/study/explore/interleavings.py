@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from thplab.study.explore.graph import Graph, Node
 from thplab.study.explore.pair import Pair
-from thplab.study.explore.run import Key, Run, Schedule, deadlock, format_schedule
+from thplab.study.explore.run import Key, RaceRun, Schedule, deadlock, format_schedule
 from thplab.study.invariants import Violation
 
 LIMIT = 100_000
@@ -113,11 +113,11 @@ class _Explorer:
         """A step depends on the machine and on its own CPU's position only, so its outcome is known when it comes again."""
         self.problems: dict[tuple[bytes, bool, str], Violation | None] = {}
         """What is wrong with a state of the machine, which many states of the race share."""
-        self.pending: list[tuple[int, Run, Schedule]] = []
+        self.pending: list[tuple[int, RaceRun, Schedule]] = []
 
     def explore(self) -> Exploration:
         """Visit everything within the bound."""
-        self._visit(Run(self.pair), ())
+        self._visit(RaceRun(self.pair), ())
         while self.pending:
             if len(self.graph.nodes) >= self.limit:
                 self.graph.complete = False
@@ -129,7 +129,7 @@ class _Explorer:
             self.result.failure = Failure(found[0].problem, found[0].invariant, found[1])
         return self.result
 
-    def _visit(self, run: Run, schedule: Schedule) -> int:
+    def _visit(self, run: RaceRun, schedule: Schedule) -> int:
         """The node of the state that `run` is in after `schedule`. A new one that is not an end is to be followed."""
         state = run.state(self.pair.start)
         key = run.key(state)
@@ -151,7 +151,7 @@ class _Explorer:
             self.pending.append((len(nodes) - 1, run, schedule))
         return len(nodes) - 1
 
-    def _follow(self, here: int, live: Run, schedule: Schedule) -> None:
+    def _follow(self, here: int, live: RaceRun, schedule: Schedule) -> None:
         """Find where each CPU's next step leads. That a routine returns touches nothing: that need not be tried in every order."""
         key, edges = self.keys[here], self.graph.nodes[here].edges
         unknown = []
@@ -168,7 +168,7 @@ class _Explorer:
                 self._only(edges, cpu)
                 break
         for cpu in unknown:
-            run = live if cpu == unknown[-1] else Run(self.pair, schedule)  # the last try may use up the live machine
+            run = live if cpu == unknown[-1] else RaceRun(self.pair, schedule)  # the last try may use up the live machine
             if not run.move(cpu):
                 self.moves[key.machine, cpu, key.cpus[cpu]] = None
                 continue

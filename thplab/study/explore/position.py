@@ -7,14 +7,14 @@ from types import FunctionType, GeneratorType, MethodType
 from typing import Any
 
 from thplab.errors import ThplabError
-from thplab.hardware.frames import Frames
+from thplab.hardware.frames import PageFrames
 from thplab.hardware.geometry import Geometry
 from thplab.hardware.page_tables import PageTables
 from thplab.hardware.steps import Cpus
 from thplab.kernel.system import System
 from thplab.machine.machine import Machine
 
-_ONE_OF_A_KIND = (Machine, System, Frames, PageTables, Cpus, Geometry)
+_ONE_OF_A_KIND = (Machine, System, PageFrames, PageTables, Cpus, Geometry)
 """Parts of a machine of which there is one: in a local they say nothing."""
 
 

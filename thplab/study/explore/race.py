@@ -12,7 +12,7 @@ from thplab.study.explore.graph import Ways
 from thplab.study.explore.interleavings import Exploration, explore
 from thplab.study.explore.pair import Pair
 from thplab.study.explore.replay import RaceTrace, replay
-from thplab.study.explore.run import Run, Schedule, deadlock, format_schedule, parse_schedule
+from thplab.study.explore.run import RaceRun, Schedule, deadlock, format_schedule, parse_schedule
 from thplab.study.invariants import Violation, check_state
 
 MOVES, WAITS, RETURNS, ENDED, STOPPED = "moves", "waits", "returns", "ended", "stopped"
@@ -51,7 +51,7 @@ class Race:
         return self._ahead[key]
 
     def _look(self, schedule: Schedule, cpu: int) -> Ahead:
-        run = Run(self.pair, schedule)
+        run = RaceRun(self.pair, schedule)
         if run.bug:
             return Ahead(STOPPED, None)
         if run.routines[cpu] is None:

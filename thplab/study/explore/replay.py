@@ -9,7 +9,7 @@ from thplab.hardware.steps import WAIT
 from thplab.machine.trace import Frame, Setup, Trace
 from thplab.scenario import Scenario
 from thplab.study.explore.pair import Pair
-from thplab.study.explore.run import Run, Schedule, format_schedule, parse_schedule
+from thplab.study.explore.run import RaceRun, Schedule, format_schedule, parse_schedule
 
 
 @dataclass(eq=False)
@@ -37,14 +37,14 @@ def replay(pair: Pair, schedule: Schedule | str) -> RaceTrace:
     schedule = parse_schedule(schedule) if isinstance(schedule, str) else schedule
     setup = Setup(pair.kernel, pair.geometry.name, pair.memory)
     trace = RaceTrace(setup, replace(Scenario.parse(pair.prepare), about=pair.about), pair=pair, schedule=schedule)
-    run = Run(pair)
+    run = RaceRun(pair)
     trace.frames.append(Frame(0, None, pair.start))
     for cpu in schedule:
         _move(run, cpu, trace.frames)
     return trace
 
 
-def _move(run: Run, cpu: int, frames: list[Frame]) -> None:
+def _move(run: RaceRun, cpu: int, frames: list[Frame]) -> None:
     number = len(frames)
     if not 0 <= cpu < len(run.routines):
         raise BadInput("schedule", f"names CPU {cpu} for step {number}", "one of " + ", ".join(map(str, range(len(run.routines)))))

@@ -46,7 +46,7 @@ class Key(NamedTuple):
     bug: str
 
 
-class Run:
+class RaceRun:
     """A pair's machine and routines after a schedule. The machine's grain is that of a race: one subpage a step.
 
     The first operation of a CPU is begun at once, each further one when the one before it has returned; one that is
@@ -136,7 +136,7 @@ class Run:
 
 def next_step(pair: Pair, schedule: Schedule, cpu: int) -> Step | None:
     """The step that `cpu` would make after `schedule`: a wait says why it cannot. None if it has ended."""
-    run = Run(pair, schedule)
+    run = RaceRun(pair, schedule)
     run.step = None
     run.move(cpu)
     return run.step
@@ -144,7 +144,7 @@ def next_step(pair: Pair, schedule: Schedule, cpu: int) -> Step | None:
 
 def deadlock(pair: Pair, schedule: Schedule) -> Violation | None:
     """The deadlock that `schedule` ends in, with what each CPU waits for; None if a CPU can go on or all have ended."""
-    run = Run(pair, schedule)
+    run = RaceRun(pair, schedule)
     waits = {cpu: step for cpu in range(len(pair.cpus)) if (step := next_step(pair, schedule, cpu)) is not None}
     if run.done or any(step.kind != WAIT for step in waits.values()):
         return None

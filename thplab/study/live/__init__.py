@@ -4,13 +4,25 @@ An agent, a process of its own, maps the memory and looks at it; what comes back
 thplab.study.verify does all comparing. No privilege is needed for the essentials, and no setting of the system is changed.
 """
 
-from thplab.study.live.check import Checked, Survey, check, portable_builtins, shortest, survey
+from thplab.study.live.check import Checked, Survey, check_live, portable_builtins, shortest, survey
 from thplab.study.live.driver import Agent, LiveError
 from thplab.study.live.portable import portable_part, refusal
-from thplab.study.live.recording import record, shipped
+from thplab.study.live.recording import record_live, shipped
 from thplab.study.live.support import nearest, unable
 
 __all__ = [
-    "Agent", "Checked", "LiveError", "Survey", "check", "nearest", "portable_builtins", "portable_part", "record", "refusal", "shipped",
-    "shortest", "survey", "unable",
-]  # fmt: skip
+    "Agent",
+    "Checked",
+    "LiveError",
+    "Survey",
+    "check_live",
+    "nearest",
+    "portable_builtins",
+    "portable_part",
+    "record_live",
+    "refusal",
+    "shipped",
+    "shortest",
+    "survey",
+    "unable",
+]

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from thplab.scenario import Operation, Phase, Scenario, builtin, load
 from thplab.study.live.driver import Agent
 from thplab.study.live.portable import portable_part
-from thplab.study.live.recording import REPEATS, Record, Runs
+from thplab.study.live.recording import REPEATS, LiveRuns, Record
 from thplab.study.live.shrink import shrink
-from thplab.study.verify import Outcome, Report, replay
+from thplab.study.verify import Outcome, Verified, replay_records
 
 
 @dataclass(frozen=True)
@@ -31,17 +31,17 @@ class Checked:
         return any(outcome.differences for outcome in self.outcomes)
 
 
-def check(agent: Agent, scenario: Scenario, kernel: str, repeats: int = REPEATS) -> Checked:
+def check_live(agent: Agent, scenario: Scenario, kernel: str, repeats: int = REPEATS) -> Checked:
     """Perform a portable scenario and compare it with a simulated kernel.
 
     Noise makes runs differ, and no noise makes them agree: so one run that agrees is enough, and one that does not is repeated until
     it is clear what the kernel does. Raises LiveError.
     """
-    runs = Runs(scenario, agent.unseen)
+    runs = LiveRuns(scenario, agent.unseen)
     while True:
         runs.add(agent.perform(runs.ops))
         record = runs.record()
-        checked = Checked(scenario, record, tuple(replay([record], kernel)))
+        checked = Checked(scenario, record, tuple(replay_records([record], kernel)))
         if not checked.disagrees or runs.settled(repeats):
             return checked
 
@@ -50,7 +50,7 @@ def check(agent: Agent, scenario: Scenario, kernel: str, repeats: int = REPEATS)
 class Survey:
     """Many scenarios, checked: what came out, as thplab.study.verify reports it, and how often each was run."""
 
-    report: Report = field(default_factory=Report)
+    report: Verified = field(default_factory=Verified)
     performed: Counter[str] = field(default_factory=Counter)
     """Operation, or madvise and its advice -> how often."""
     runs: Counter[int] = field(default_factory=Counter)
@@ -77,7 +77,7 @@ def survey(agent: Agent, scenarios: Iterable[Scenario], kernel: str, tell: Calla
     """Check scenarios one after the other; `tell` hears of each. Raises LiveError."""
     result = Survey()
     for scenario in scenarios:
-        checked = check(agent, scenario, kernel)
+        checked = check_live(agent, scenario, kernel)
         result.add(checked)
         tell(checked)
     return result
@@ -89,7 +89,7 @@ def shortest(agent: Agent, checked: Checked, kernel: str) -> Checked:
 
     def disagrees(ops: tuple[Operation, ...]) -> bool:
         nonlocal found
-        tried = check(agent, Scenario(checked.scenario.name, phases=(Phase(ops=ops),)), kernel)
+        tried = check_live(agent, Scenario(checked.scenario.name, phases=(Phase(ops=ops),)), kernel)
         if tried.disagrees:
             found = tried
         return tried.disagrees

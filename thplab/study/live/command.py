@@ -11,15 +11,15 @@ from thplab.errors import BadInput
 from thplab.hardware.geometry import X86_64
 from thplab.kernel import kernels
 from thplab.scenario import Phase, Scenario, load
-from thplab.study.live.check import check, portable_builtins, shortest, survey
+from thplab.study.live.check import check_live, portable_builtins, shortest, survey
 from thplab.study.live.driver import Agent
 from thplab.study.live.generate import Generator
 from thplab.study.live.portable import portable_part
-from thplab.study.live.recording import record, shipped
+from thplab.study.live.recording import record_live, shipped
 from thplab.study.live.request import refuse_unless_portable, refuse_unless_sensible
 from thplab.study.live.support import nearest, release, unable
 from thplab.study.live.text import checked_line, observed, performed_text, side_by_side, survey_text
-from thplab.study.verify import replay
+from thplab.study.verify import replay_records
 
 Tell = Callable[[str], object]
 
@@ -44,7 +44,7 @@ def live(source: str | None, recorded: bool, tell: Tell) -> int:
             raise refused
         part = Scenario(scenario.name, scenario.about, (Phase(ops=ops),), scenario.env)
         refuse_unless_sensible(part, kernel)
-        checked = check(agent, part, kernel)
+        checked = check_live(agent, part, kernel)
         hidden = "".join(f"\nnot seen here: {name}: {reason}" for name, reason in agent.unseen.items())
     runs = f"{checked.runs} run{'s' if checked.runs > 1 else ''}"
     tell(side_by_side(checked.outcomes, f"Linux {release()}, live ({runs}); simulator {kernel}{_nearest(own)}{hidden}"))
@@ -96,7 +96,7 @@ def record_all(sources: Sequence[str], path: Path, tell: Tell) -> int:
         try:
             with path.open("w", encoding="utf-8") as file:
                 for scenario in scenarios:
-                    made = record(agent, scenario)
+                    made = record_live(agent, scenario)
                     file.write(json.dumps(made, separators=(",", ":")) + "\n")
                     tell(f"{scenario.name or scenario.line()}: {made['agree']} of {made['reps']} runs agree, noisy {made['noisy_ops']}\n")
         except OSError as error:
@@ -111,7 +111,11 @@ def _show_recorded(scenario: Scenario, why: str, tell: Tell) -> int:
         raise BadInput("scenario", f"has no recorded run{reason}", "a portable built-in one")
     kernel, own = nearest(found["kernel"])
     reason = f"no live run here: {why}\n" if why else ""
-    tell(side_by_side(tuple(replay([found], kernel)), f"{reason}Linux {found['kernel']}, recorded; simulator {kernel}{_nearest(own)}"))
+    tell(
+        side_by_side(
+            tuple(replay_records([found], kernel)), f"{reason}Linux {found['kernel']}, recorded; simulator {kernel}{_nearest(own)}"
+        )
+    )
     return 0
 
 

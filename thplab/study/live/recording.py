@@ -29,7 +29,7 @@ _COUNTS = ("ev", "sz")
 SHIPPED = Path(__file__).parent / "recorded"
 
 
-class Runs:
+class LiveRuns:
     """Some runs of one scenario."""
 
     def __init__(self, scenario: Scenario, unseen: Collection[str]) -> None:
@@ -71,9 +71,9 @@ class Runs:
         }
 
 
-def record(agent: Agent, scenario: Scenario, repeats: int = REPEATS) -> Record:
+def record_live(agent: Agent, scenario: Scenario, repeats: int = REPEATS) -> Record:
     """Perform a scenario until `repeats` runs agree. It must be portable (thplab.study.live.portable). Raises LiveError."""
-    runs = Runs(scenario, agent.unseen)
+    runs = LiveRuns(scenario, agent.unseen)
     while not runs.settled(repeats):
         runs.add(agent.perform(runs.ops))
     return runs.record()

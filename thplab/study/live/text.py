@@ -8,7 +8,7 @@ from typing import NamedTuple
 from thplab.hardware.geometry import X86_64
 from thplab.study.live.check import Checked, Survey
 from thplab.study.verify import Outcome
-from thplab.study.verify.records import FrameView, View
+from thplab.study.verify.records import FrameView, OperationView
 
 _SAME, _DIFFERENT = "=", "≠"
 _WIDTH = 34
@@ -20,7 +20,7 @@ _OBSERVATIONS = {
 }
 
 
-class Row(NamedTuple):
+class ShownField(NamedTuple):
     """A field that either side shows after an operation, and what both say. `field` is e.g. `ret`, `ev.thp_split_pmd` or `A.R.rss`."""
 
     field: str
@@ -66,7 +66,7 @@ def performed_text(survey: Survey) -> str:
     return f"performed: {counts}\n"
 
 
-def rows(outcome: Outcome) -> Iterator[Row]:
+def rows(outcome: Outcome) -> Iterator[ShownField]:
     """The fields of an operation: first those that agree, then those that do not."""
     wrong = {difference.field: difference for difference in outcome.differences}
     if outcome.views is not None:
@@ -74,9 +74,9 @@ def rows(outcome: Outcome) -> Iterator[Row]:
         for field in recorded:
             # Where the two do not differ, one that does not say it takes it as the other has it.
             if field not in wrong:
-                yield Row(field, recorded[field], shown.get(field, recorded[field]), True)
+                yield ShownField(field, recorded[field], shown.get(field, recorded[field]), True)
     for field, difference in wrong.items():
-        yield Row(field, difference.expected, difference.got, False)
+        yield ShownField(field, difference.expected, difference.got, False)
 
 
 def observed(unseen: Mapping[str, str]) -> list[str]:
@@ -86,7 +86,7 @@ def observed(unseen: Mapping[str, str]) -> list[str]:
     return lines
 
 
-def _line(row: Row) -> str:
+def _line(row: ShownField) -> str:
     mark = _SAME if row.agrees else _DIFFERENT
     if max(len(row.kernel), len(row.simulator)) <= _WIDTH:
         return f"     {mark} {row.field:21}   {row.kernel:{_WIDTH}} {row.simulator}"
@@ -95,7 +95,7 @@ def _line(row: Row) -> str:
     return f"     {mark} {row.field:21}   {row.kernel}\n{'':28}   {'simulator:'} {row.simulator}"
 
 
-def _facts(view: View) -> dict[str, str]:
+def _facts(view: OperationView) -> dict[str, str]:
     """What a view says, field by field, without what is zero: which counters changed, what each region holds, which frames are kept."""
     facts = {"ret": str(view.ret)} | {name: f"{value:+d}" for name, value in sorted(view.counts.items()) if value}
     for name, region in sorted(view.regions.items()):

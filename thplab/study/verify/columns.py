@@ -10,7 +10,7 @@ NOTHING = object()
 """The value of a page that is not in a column."""
 
 
-class Place(NamedTuple):
+class PagePlace(NamedTuple):
     """Where a page of a region is: its state, its frame and which page of that (None where that says nothing), by PMD or by PTE."""
 
     state: str
@@ -18,12 +18,12 @@ class Place(NamedTuple):
     page: int | None
     how: str
 
-    def behind(self, pages: int) -> Place:
+    def behind(self, pages: int) -> PagePlace:
         """The place of the page that is so many pages behind, in the same run."""
         return self if self.page is None else self._replace(page=self.page + pages)
 
 
-class Run(NamedTuple):
+class PageRun(NamedTuple):
     """Some pages from `first` on, with the value of the first one: all have the same, or lie in places one behind the other."""
 
     first: int
@@ -36,21 +36,21 @@ class Run(NamedTuple):
 
     def at(self, page: int) -> object:
         """The value of one page of the run."""
-        return self.value.behind(page - self.first) if isinstance(self.value, Place) else self.value
+        return self.value.behind(page - self.first) if isinstance(self.value, PagePlace) else self.value
 
 
 class Column:
     """Runs in the order of their pages, each as long as it can be: two columns say the same if their runs are equal."""
 
     def __init__(self) -> None:
-        self.runs: list[Run] = []
+        self.runs: list[PageRun] = []
 
     def add(self, first: int, count: int, value: object) -> None:
         """`count` pages from `first` on, which lie behind all that are in the column."""
         if self.runs and self.runs[-1].end == first and self.runs[-1].at(first) == value:
             first, longer, value = self.runs.pop()
             count += longer
-        self.runs.append(Run(first, count, value))
+        self.runs.append(PageRun(first, count, value))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Column) and self.runs == other.runs
@@ -79,4 +79,4 @@ def aligned(*columns: Column) -> Iterator[tuple[int, int, list[object]]]:
 
 
 def _cell(value: object) -> str:
-    return ", ".join("-" if cell is None else str(cell) for cell in (value if isinstance(value, Place) else (value,)))
+    return ", ".join("-" if cell is None else str(cell) for cell in (value if isinstance(value, PagePlace) else (value,)))

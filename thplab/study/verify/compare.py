@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from thplab.study.verify.columns import NOTHING, Column, Columns, aligned
-from thplab.study.verify.records import GONE, LEFT_OUT, FrameView, RegionView, View
+from thplab.study.verify.records import GONE, LEFT_OUT, FrameView, OperationView, RegionView
 
 
 class Difference(NamedTuple):
@@ -18,7 +18,9 @@ class Difference(NamedTuple):
     got: str
 
 
-def compare(recorded: View, shown: View, skipped: Counter[str], ignored: tuple[str, ...] = ()) -> Iterator[Difference]:
+def differences(
+    recorded: OperationView, shown: OperationView, skipped: Counter[str], ignored: tuple[str, ...] = ()
+) -> Iterator[Difference]:
     """The differences after one operation. Counts of the system whose names begin with one of `ignored` are not looked at.
 
     `skipped` counts the recorded fields that the machine does not show.

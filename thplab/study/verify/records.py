@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from thplab.errors import BadInput
-from thplab.study.verify.columns import NOTHING, Column, Columns, Place, aligned
+from thplab.study.verify.columns import NOTHING, Column, Columns, PagePlace, aligned
 
 LEFT_OUT = {
     "frames.flags": "LRU and other page flags, in sub as well: the simulator has no LRU lists; x (anon_exclusive) alone is compared",
@@ -50,7 +50,7 @@ class RegionView:
 
 
 @dataclass
-class View:
+class OperationView:
     """All that can be compared after an operation; a frame that is not ours any more is GONE."""
 
     ret: str | None
@@ -131,13 +131,13 @@ def kernel_name(recorded: str) -> str:
     return f"v{found.group()}"
 
 
-def recorded_view(after: Mapping[str, Any], labels: Labels) -> View:
+def recorded_view(after: Mapping[str, Any], labels: Labels) -> OperationView:
     """What a record says after an operation. `labels` is the scenario's own and goes on from operation to operation."""
     for label, frame in after["frames"].items():
         if frame == GONE:
             labels.drop(label)
     ret = after["ret"]
-    view = View(None if isinstance(ret, dict) else str(ret), {})
+    view = OperationView(None if isinstance(ret, dict) else str(ret), {})
     for kind in ("ev", "sz"):
         view.counts |= {f"{kind}.{name}": count for name, count in after.get(kind, {}).items()}
     for process, regions in after["proc"].items():
@@ -177,7 +177,7 @@ def _page_columns(runs: Iterable[list[Any]], labels: Labels) -> Columns:
         elif isinstance(label, str) and label.startswith("s:"):
             frame, small = "s", label[2:].rsplit(" ", 1)[0]
             columns["small page"].add(page, count, small)
-        columns["runs"].add(page, count, Place(state, frame, index, how))
+        columns["runs"].add(page, count, PagePlace(state, frame, index, how))
         others = {"mapcount": rest[0], "kind": kind, "excl": rest[3]} if live else {"flags": rest[1]}
         for name, value in others.items():
             if value is not None:

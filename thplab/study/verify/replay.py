@@ -20,9 +20,9 @@ from thplab.machine.machine import Machine
 from thplab.machine.snapshot import capture
 from thplab.machine.state import State
 from thplab.scenario import Operation, Scenario
-from thplab.study.verify.compare import Difference, compare
+from thplab.study.verify.compare import Difference, differences
 from thplab.study.verify.inside import drive, shows_inside
-from thplab.study.verify.records import Labels, RegionView, View, kernel_name, read_records, recorded_view, unrecorded
+from thplab.study.verify.records import Labels, OperationView, RegionView, kernel_name, read_records, recorded_view, unrecorded
 from thplab.study.verify.shown import Shown
 from thplab.study.verify.unseen import blurred
 
@@ -61,7 +61,7 @@ class Outcome:
     not_modelled: str = ""
     skipped: Counter[str] = field(default_factory=Counter)
     """Recorded fields that the machine does not show -> in how many places."""
-    views: tuple[View, View] | None = None
+    views: tuple[OperationView, OperationView] | None = None
     """What was compared, recorded and shown; None if nothing was."""
     state: State | None = None
     """The simulated machine after it; None if nothing was compared."""
@@ -80,7 +80,7 @@ class _Stopped(Exception):
 
 
 @dataclass
-class Report:
+class Verified:
     """What came out: N operations = `agree` + `disagree` + `not_modelled`."""
 
     agree: int = 0
@@ -127,19 +127,19 @@ class Report:
         return "\n".join(lines) + "\n"
 
 
-def verify(path: str | Path, kernel_override: str = "", mutant_name: str = "") -> Report:
+def verify(path: str | Path, kernel_override: str = "", mutant_name: str = "") -> Verified:
     """Replay every scenario of a truth file on the kernel that it names, or on another one, and compare all that is recorded.
 
     `mutant_name` replays on that mutant of the kernel. Raises BadInput for a file that cannot be read or holds no records, for a
     kernel or mutant that does not exist, and for a mutant of another scheme.
     """
-    report = Report()
-    for outcome in replay(read_records(path), kernel_override, mutant_name):
+    report = Verified()
+    for outcome in replay_records(read_records(path), kernel_override, mutant_name):
         report.add(outcome)
     return report
 
 
-def replay(records: Iterable[Mapping[str, Any]], kernel_override: str = "", mutant_name: str = "") -> Iterator[Outcome]:
+def replay_records(records: Iterable[Mapping[str, Any]], kernel_override: str = "", mutant_name: str = "") -> Iterator[Outcome]:
     """The same operation by operation, in the order of the records: whoever has seen enough may stop. Raises as verify does."""
     wrong = mutant(mutant_name)
     for record in records:
@@ -160,7 +160,7 @@ class _Replay:
         # Part A drained the batches after each operation (tests/truth/README.md); a live run of today does so, too, and says it.
         self.drained = bool(record.get("drained", not self.shown.live))
         self.unseen = tuple(record.get("unseen", ()))
-        self.views: tuple[View, View] | None = None
+        self.views: tuple[OperationView, OperationView] | None = None
 
     def run(self) -> Iterator[Outcome]:
         """Replay to the end; from where the machine cannot go on, nothing is modelled."""
@@ -194,7 +194,7 @@ class _Replay:
         recorded, shown = recorded_view(after, self.labels), self.shown.view(self.state, result, hugezero="hugezero" in after)
         shown.inside = inside
         self.views = blurred(recorded, self.unseen), blurred(shown, self.unseen)
-        return compare(*self.views, skipped, ignored)
+        return differences(*self.views, skipped, ignored)
 
     def _perform(self, op: Operation, recorded: object, look: bool) -> tuple[int, dict[str, RegionView] | None]:
         """Carry out an operation; returns what the kernel returns and, if asked to `look`, what was seen inside of page splits.

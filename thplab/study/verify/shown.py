@@ -26,8 +26,8 @@ from thplab.hardware.frames import (
 from thplab.machine.machine import Machine
 from thplab.machine.state import Mapped, ProcessState, State
 from thplab.study.observe import smaps
-from thplab.study.verify.columns import Column, Columns, Place
-from thplab.study.verify.records import GONE, FrameView, Labels, RegionView, View
+from thplab.study.verify.columns import Column, Columns, PagePlace
+from thplab.study.verify.records import GONE, FrameView, Labels, OperationView, RegionView
 
 _SMAPS = {"rss": "Rss", "pss": "Pss", "anonhuge": "AnonHugePages", "swap": "Swap", "lazyfree": "LazyFree", "locked": "Locked", "ksm": "KSM"}
 
@@ -47,7 +47,7 @@ _COUNTERS = [row for row, name in enumerate(COLUMNS) if name not in ("first_page
 _FLAGS = ((pt._PAGE_PROTNONE, "n"), (pt._PAGE_RW, "w"), (pt._PAGE_DIRTY, "d"), (pt._PAGE_ACCESSED, "y"))
 
 
-class _Frame(NamedTuple):
+class _Thp(NamedTuple):
     """A block that is or was a THP of the scenario: whether it is a compound page, and which pages are ours since then."""
 
     compound: bool
@@ -63,15 +63,15 @@ class Shown:
         self.live = live
         """As a live machine shows it: a small page that nobody maps is gone."""
         self.labels = Labels()
-        self.frames: dict[int, _Frame] = {}
+        self.frames: dict[int, _Thp] = {}
         self.counts = self._counts(state)
 
-    def view(self, state: State, result: int, hugezero: bool = False) -> View:
+    def view(self, state: State, result: int, hugezero: bool = False) -> OperationView:
         """What the machine shows in `state`, at rest after an operation that returned `result`; the huge zero page only if asked."""
         self.state = state
         self._follow_frames()
         counts = self._counts(state)
-        view = View(errname(result), {name: value - self.counts.get(name, 0) for name, value in counts.items()})
+        view = OperationView(errname(result), {name: value - self.counts.get(name, 0) for name, value in counts.items()})
         self.counts = counts
         for process in state.processes:
             for name, region in sorted(process.regions):
@@ -81,7 +81,7 @@ class Shown:
         view.frames |= {self.labels.see(block): self._frame(block, frame) for block, frame in self.frames.items()}
         if hugezero and state.huge_zero_page:
             nr = state.geometry.nr
-            view.frames["hugezero"] = self._frame(state.huge_zero_page // nr, _Frame(True, np.ones(nr, np.bool_)))
+            view.frames["hugezero"] = self._frame(state.huge_zero_page // nr, _Thp(True, np.ones(nr, np.bool_)))
         return view
 
     # --- counters of the system -------------------------------------------------------------------------------------------
@@ -115,16 +115,16 @@ class Shown:
                 del self.frames[block]
                 self.labels.drop(block)
             else:
-                self.frames[block] = _Frame(compound, ours)
+                self.frames[block] = _Thp(compound, ours)
         for process in state.processes:
             for _, region in sorted(process.regions):
                 for m, _, _ in self._mapped(process, region):
                     block = m.pfn // nr
                     if m.kind == "page" and block not in self.frames and state.field("flags", m.pfn) & (PG_head | PG_tail):
                         self.labels.see(block)
-                        self.frames[block] = _Frame(True, np.ones(nr, np.bool_))
+                        self.frames[block] = _Thp(True, np.ones(nr, np.bool_))
 
-    def _frame(self, block: int, frame: _Frame) -> FrameView:
+    def _frame(self, block: int, frame: _Thp) -> FrameView:
         state, nr = self.state, self.state.geometry.nr
         head = block * nr
         columns: Columns = defaultdict(Column)
@@ -230,11 +230,11 @@ class Shown:
                     self._add_alike(columns, page + offset, alike, m.pfn + offset, how)
                 continue
             if m.kind == "swap":
-                columns["runs"].add(page, count, Place("swap", None, None, how))
+                columns["runs"].add(page, count, PagePlace("swap", None, None, how))
                 columns["excl"].add(page, count, 0)
                 continue
             kind = m.kind if m.kind != "zero" else "hugezero" if m.level else "zero"
-            columns["runs"].add(page, count, Place(kind, None, None, how))
+            columns["runs"].add(page, count, PagePlace(kind, None, None, how))
             columns["kind"].add(page, count, kind)
             columns["mapcount"].add(page, count, 0)
             columns["excl"].add(page, count, 0)
@@ -247,9 +247,9 @@ class Shown:
         block, index = divmod(pfn, nr)
         mapcount = self._kpagecount(pfn)
         if block in self.frames and self.frames[block].ours[index]:
-            columns["runs"].add(page, count, Place("present", self.labels.see(block), index, how))
+            columns["runs"].add(page, count, PagePlace("present", self.labels.see(block), index, how))
         else:
-            columns["runs"].add(page, count, Place("present", "s", None, how))
+            columns["runs"].add(page, count, PagePlace("present", "s", None, how))
             small = f"small ref={state.field('refcount', pfn)} mc={state.field('mapcount', pfn)}"
             columns["small page"].add(page, count, small)
         columns["kind"].add(page, count, "head" if flags & PG_head else "tail" if flags & PG_tail else "ksm" if flags & PG_ksm else "small")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from thplab.study.verify.columns import Column, Columns, Place
-from thplab.study.verify.records import RegionView, View
+from thplab.study.verify.columns import Column, Columns, PagePlace
+from thplab.study.verify.records import OperationView, RegionView
 
 UNSEEN = {
     "frames": "which page frames are mapped, their kinds and mapcounts, and pages that nobody maps: for root",
@@ -15,7 +15,7 @@ UNSEEN = {
 """What a record may name as `unseen` -> what it is."""
 
 
-def blurred(view: View, unseen: Collection[str]) -> View:
+def blurred(view: OperationView, unseen: Collection[str]) -> OperationView:
     """`view` as who cannot see the things named in `unseen` sees it. Anything else that is named there is no matter of a view."""
     if not UNSEEN.keys() & unseen:
         return view
@@ -27,12 +27,12 @@ def _pages(columns: Columns, unseen: Collection[str]) -> Columns:
     kept = {name: column for name, column in columns.items() if "frames" not in unseen or name not in ("kind", "mapcount")}
     places = Column()
     for run in columns["runs"].runs if "runs" in columns else ():
-        assert isinstance(run.value, Place)
+        assert isinstance(run.value, PagePlace)
         places.add(run.first, run.pages, _place(run.value, unseen))
     return kept | {"runs": places} if places.runs else kept
 
 
-def _place(place: Place, unseen: Collection[str]) -> Place:
+def _place(place: PagePlace, unseen: Collection[str]) -> PagePlace:
     if "frames" in unseen:
         place = place._replace(frame=None, page=None)
         if "maps" in unseen and place.state in ("zero", "hugezero"):

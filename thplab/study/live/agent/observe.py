@@ -29,7 +29,7 @@ _PFN, _EXCLUSIVE, _SWAPPED, _PRESENT = (1 << 55) - 1, 56, 62, 63
 _PAGEMAP_SCAN = 3 << 30 | 96 << 16 | ord("f") << 8 | 16
 _IS_PFNZERO, _IS_HUGE = 1 << 5, 1 << 6
 
-Run = list[Any]
+SeenRun = list[Any]
 
 
 def counters(events: tuple[str, ...] = EVENTS) -> dict[str, dict[str, int]]:
@@ -92,7 +92,7 @@ class Observer:
 
     # --- entries of a process ---------------------------------------------------------------------------------------------
 
-    def _pages(self, pid: int, base: int, pages: int, seen: set[int], now: set[int]) -> list[Run]:
+    def _pages(self, pid: int, base: int, pages: int, seen: set[int], now: set[int]) -> list[SeenRun]:
         """Runs of [page, n, state, frame, frame_index, mapcount, kind, map, exclusive]."""
         with open(f"/proc/{pid}/pagemap", "rb", buffering=0) as file:
             entries = _words(file.fileno(), base // PAGE, pages)
@@ -101,7 +101,7 @@ class Observer:
             huge = self._scan(file.fileno(), base, pages, _IS_HUGE)
             zero = self._scan(file.fileno(), base, pages, _IS_PFNZERO)
         known = self._known(entries) if self.sees_frames else {}
-        runs: list[Run] = []
+        runs: list[SeenRun] = []
         for page, entry in enumerate(entries):
             how = ("pmd" if page in huge else "pte") if self.sees_maps else None
             if entry >> _PRESENT & 1:
@@ -129,7 +129,7 @@ class Observer:
             known.update(zip(run, pairs, strict=True))
         return known
 
-    def _place(self, pfn: int, shown: tuple[int, int], seen: set[int], now: set[int]) -> Run:
+    def _place(self, pfn: int, shown: tuple[int, int], seen: set[int], now: set[int]) -> SeenRun:
         """Frame, index in it, mapcount and kind of a page that is mapped."""
         block, index = divmod(pfn, HUGE)
         flags, count = shown
@@ -218,20 +218,20 @@ def _kind(flags: int) -> str:
     return "head" if flags >> _HEAD & 1 else "tail" if flags >> _TAIL & 1 else "small"
 
 
-def _zero(how: str | None) -> Run:
+def _zero(how: str | None) -> SeenRun:
     """The place of the zero page, for who does not see frames."""
     return ["Z", None, 0, "hugezero" if how == "pmd" else "zero"]
 
 
-def _continues(run: Run, new: Run) -> bool:
+def _continues(run: SeenRun, new: SeenRun) -> bool:
     """Does a page go on where a run ends: right behind it, all else equal, and in the next page of the same frame?"""
     if run[0] + run[1] != new[0] or run[2:4] != new[2:4] or run[5:] != new[5:]:
         return False
     return bool(new[4] is None if run[4] is None else new[4] == run[4] + run[1])
 
 
-def _frame_runs(pages: Iterable[tuple[int, str, int]]) -> list[Run]:
-    runs: list[Run] = []
+def _frame_runs(pages: Iterable[tuple[int, str, int]]) -> list[SeenRun]:
+    runs: list[SeenRun] = []
     for index, kind, count in pages:
         if runs and runs[-1][2:] == [kind, count]:
             runs[-1][1] += 1

@@ -18,7 +18,7 @@ from .processes import Late, Processes
 OUTPUT = 1
 
 
-class Scene(Processes):
+class Performance(Processes):
     """One scenario that is being performed and looked at."""
 
     def __init__(self, observer: observe.Observer, limit: float) -> None:
@@ -39,7 +39,7 @@ class Scene(Processes):
 def _answer(request: dict[str, Any], observer: observe.Observer) -> dict[str, Any]:
     if request["ask"] == "hello":
         return {"unseen": observer.unseen(), "io_uring": _io_uring()}
-    scene = Scene(observer, request["limit"])
+    scene = Performance(observer, request["limit"])
     after: list[dict[str, Any]] = []
     try:
         for op in request["ops"]:

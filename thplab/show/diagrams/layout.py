@@ -38,7 +38,7 @@ class Block(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Nodes:
+class Layout:
     """The nodes and rows of all pictures that belong together.
 
     `homes` and `known` serve to find the place of a table. `more_tables` (process -> count), `more_blocks`, `more_pins`: what there was
