@@ -19,7 +19,6 @@ from thplab.kernel.mutants import Mutant, mutant
 from thplab.kernel.policies import Kernel
 from thplab.kernel.routines.lru import lru_add_drain
 from thplab.machine.machine import Machine
-from thplab.machine.trace import begin
 from thplab.scenario import Operation
 from thplab.scenario.vocabulary import WORD, spec_of
 from thplab.study.verify.fold import Folded, fold
@@ -146,11 +145,11 @@ def _perform(machine: Machine, setup: list[Operation], op: Operation, dirty: boo
     """Carry out the setup at full speed, then the operation page by page. Returns what was seen of it, and what all of them returned."""
     rets: list[int] = []
     for each in setup:
-        rets.append(drain(begin(machine, each)))
+        rets.append(drain(machine.begin(each)))
     drain(lru_add_drain(machine.system))  # the recorder waits until no page is in a batch
     machine.system.whole = False
     watch = Watch(machine, dirty)
-    routine = begin(machine, op)
+    routine = machine.begin(op)
     while True:
         try:
             step = next(routine)
