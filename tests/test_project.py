@@ -21,8 +21,8 @@ PACKAGE = ROOT / "thplab"
 FLOORS = ("errors", "hardware", "scenario", "kernel", "machine", "study", "show", "learn", "cli __main__")
 FLOOR = {module: floor for floor, modules in enumerate(FLOORS) for module in modules.split()}
 HIGHEST_WITHOUT_VIEWS = FLOOR["study"]
-# `import thplab` itself stands on the highest floor that needs no view library.
-FLOOR["__init__"] = HIGHEST_WITHOUT_VIEWS
+# `import thplab` itself offers the widgets, too, and loads them late.
+FLOOR["__init__"] = FLOOR["learn"]
 # The lowest floor that may import a package of others; one that is not named here belongs to the views, from the next floor on.
 FROM_FLOOR = {"numpy": 0} | dict.fromkeys(("IPython", "anywidget", "ipywidgets", "traitlets"), FLOOR["learn"])
 

@@ -59,6 +59,9 @@ class Vma:
     pgoff: int
     chain: list[AnonVma] = field(default_factory=list)
 
+    def __repr__(self) -> str:
+        return f"<VMA of {self.mm.name}: {self.start:#x} to {self.end:#x}>"
+
     @property
     def anon_vma(self) -> AnonVma | None:
         """Where pages that are faulted in here are registered; None before the first fault."""
@@ -93,6 +96,9 @@ class AddressSpace:
     @property
     def key(self) -> str:
         return f"mm {self.name}"
+
+    def __repr__(self) -> str:
+        return f"<{self.key}, VMAs: {len(self.vmas)}>"
 
     @property
     def mmap_sem(self) -> str:

@@ -232,6 +232,9 @@ class Kernel:
     ksm: KsmPolicies
     hwpoison: Hwpoison
 
+    def __repr__(self) -> str:
+        return f"<Kernel {self.name}, scheme {self.scheme.name}>"
+
     @classmethod
     def of(cls, policies: Mapping[str, object], **own: Any) -> Self:
         """A kernel from all its policies by name, such as "cow.splits_pmd", and the fields that are no policies."""

@@ -92,6 +92,13 @@ class System:
         self.ksm = Ksm()
         self.whole = True
 
+    def __repr__(self) -> str:
+        return f"<System {self}>"
+
+    def __str__(self) -> str:
+        living = ", ".join(self.mms) or "no process"
+        return f"{self.kernel.name}, {self.geometry.name}, {len(self.frames.refcount)} frames: {living}"
+
     # --- grain --------------------------------------------------------------------------------------------------------
 
     def each(self, pages: slice) -> tuple[slice, ...]:

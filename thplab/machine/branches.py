@@ -24,6 +24,9 @@ class Branches:
     at: int = 0
     done: int = 0
 
+    def __repr__(self) -> str:
+        return f"<Branches on {self.setup}: {len(self.all)}, number {self.at} at operation {self.done}>"
+
     @classmethod
     def of(cls, scenario: Scenario, setup: Setup) -> Branches:
         """One branch with all operations of a scenario, its phases laid aside.

@@ -61,6 +61,9 @@ class Machine:
         refill(machine.system, state)
         return machine
 
+    def __repr__(self) -> str:
+        return f"<Machine {self.system}>"
+
     # --- running ------------------------------------------------------------------------------------------------------
 
     def begin(self, op: Operation) -> Routine[int]:
@@ -155,6 +158,9 @@ class Process:
 
     machine: Machine
     name: str
+
+    def __repr__(self) -> str:
+        return f"<Process {self.name} of {self.machine.system}>"
 
     def _call(self, op: str, **fields: Value) -> int:
         return self.machine.call(Operation(op, {"proc": self.name, **fields}))

@@ -118,6 +118,11 @@ class State:
     zero_page: int
     in_progress: bool
 
+    def __repr__(self) -> str:
+        living = ", ".join(p.name for p in self.processes) or "no process"
+        under_way = ", in the middle of a routine" if self.in_progress else ""
+        return f"<State of {self.kernel.name}, {self.geometry.name}: {living}; huge pages: {len(self.compound_pages())}{under_way}>"
+
     # --- single frames --------------------------------------------------------------------------------------------------
 
     def column(self, name: str, pfn: int, count: int = 1) -> Array:

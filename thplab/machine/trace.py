@@ -34,6 +34,9 @@ class Setup:
     mutant: str = ""
     swap: str = ""
 
+    def __str__(self) -> str:
+        return ", ".join(filter(None, (self.kernel_name, self.geometry, self.swap, self.mutant)))
+
     @property
     def kernel_name(self) -> str:
         """What the kernel is called."""
@@ -77,6 +80,9 @@ class Frame:
     cpu: int = 0
     result: int | None = None
 
+    def __repr__(self) -> str:
+        return f"<Frame {self.number}: {self.step.text if self.step else 'how the machine began'}>"
+
     @property
     def routines(self) -> tuple[str, ...]:
         """The stack without the primitives that only say what the step says itself: lock, unlock, flush_tlb and the like."""
@@ -113,6 +119,10 @@ class Trace:
     problem: str = ""
     position: int = 0
     error: ThplabError | None = None
+
+    def __repr__(self) -> str:
+        stopped = ", stopped" if self.problem else ""
+        return f"<{type(self).__name__} on {self.setup}: frame {self.position} of 0 to {len(self) - 1}{stopped}; {self.scenario}>"
 
     # --- walking --------------------------------------------------------------------------------------------------------
 

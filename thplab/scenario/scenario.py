@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from textwrap import shorten
 from typing import Any
 
 from thplab.errors import BadInput
@@ -32,6 +33,12 @@ class Scenario:
             raise BadInput("phases", "have no title", "a title for each phase but the first")
         if len(self.phases) > 1 and not self.phases[0].title and not self.phases[0].ops:
             raise BadInput("phases", "begin with one that has neither title nor operations", "to leave it out")
+
+    def __str__(self) -> str:
+        return self.name or shorten(self.line(), 80, placeholder=" ...")
+
+    def __repr__(self) -> str:
+        return f"<Scenario {self}: {len(self.ops)} operations>"
 
     @property
     def ops(self) -> tuple[Operation, ...]:

@@ -94,6 +94,9 @@ class Compared:
     remarks: tuple[str, ...]
     states: tuple[State, ...] = field(compare=False, repr=False)
 
+    def __repr__(self) -> str:
+        return f"<Compared {self.op.op}: {len(self.differing())} of {len(self.rows)} facts differ>"
+
     def row(self, label: str) -> Fact:
         """The row of that label. Raises BadInput, naming those that there are, if there is none."""
         for row in self.rows:
@@ -125,6 +128,9 @@ class Comparison:
     totals: tuple[Fact, ...]
     problem: str
     start: tuple[State, ...] = field(compare=False, repr=False)
+
+    def __repr__(self) -> str:
+        return f"<Comparison of {', '.join(kernel.name for kernel in self.kernels)}, {self.geometry.name}: {self.scenario}>"
 
 
 def compare(

@@ -89,6 +89,9 @@ class Population:
         _check_whole("sharing", self.sharing, 1)
         _check_whole("unmapping", self.unmapping, 0, self.sharing)
 
+    def __repr__(self) -> str:
+        return f"<Population of {self.thps} huge pages, {self.unmapped.mean():.0%} unmapped>"
+
     @property
     def thps(self) -> int:
         """How many huge pages there are."""
@@ -219,6 +222,9 @@ class Footprint:
     """Huge pages that the shrinker tried to split in vain."""
     queued: int
     """Huge pages that are still on the deferred split queue."""
+
+    def __repr__(self) -> str:
+        return f"<Footprint on {self.kernel}: {self.held} of {self.mapped} bytes mapped are held>"
 
     @property
     def mapped(self) -> int:

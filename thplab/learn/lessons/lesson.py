@@ -61,6 +61,9 @@ class Lesson:
     """The kinds of questions in "check yourself", and the machine that they are about."""
     quiz_setup: Setup = Setup()
 
+    def __repr__(self) -> str:
+        return f"<Lesson {self.notebook}: {', '.join(self.shows)}>"
+
     @property
     def number(self) -> int:
         """The notebook's place in the series."""

@@ -21,6 +21,9 @@ class Cut(Layout):
 
     arrows: Mapping[Ends, Arrow]
 
+    def __repr__(self) -> str:
+        return f"<Cut: {len(self.tables)} tables, {len(self.blocks)} blocks, {len(self.arrows)} arrows>"
+
     @classmethod
     def of(cls, states: Sequence[State]) -> Cut:
         """The cut that fits all `states`, which are of one machine. Raises BadInput if there are none or their geometries differ."""

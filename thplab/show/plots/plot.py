@@ -33,6 +33,9 @@ class Plot:
     text: str
     table: tuple[tuple[str, ...], ...]
 
+    def __repr__(self) -> str:
+        return f"<Plot {self.title}: {self.text}>"
+
     def svg(self) -> str:
         """The figure as SVG. Colours are CSS variables, so that it is legible in a light page and in a dark one."""
         with matplotlib.rc_context(_STYLE):

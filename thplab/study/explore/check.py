@@ -64,6 +64,9 @@ class Report:
         """Nothing wrong was found."""
         return not self.problem
 
+    def __repr__(self) -> str:
+        return f"<Report on {self.scheme}: {self.problem or 'nothing wrong was found'}>"
+
     def __str__(self) -> str:
         lines = [f"scheme {self.scheme}: {'nothing wrong was found' if self.ok else 'wrong'}", *(f"  {line}" for line in self.looked_at)]
         return "\n".join([*lines, *self._words()])

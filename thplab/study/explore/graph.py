@@ -33,6 +33,9 @@ class Graph:
     nodes: list[Node] = field(default_factory=list)
     complete: bool = True
 
+    def __repr__(self) -> str:
+        return f"<Graph of {len(self.nodes)} nodes>"
+
     def follow(self, schedule: Schedule) -> int | None:
         """The node that a schedule leads to; None if it leaves the graph."""
         at = 0

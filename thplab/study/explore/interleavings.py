@@ -29,6 +29,9 @@ class Failure:
     invariant: str
     schedule: Schedule
 
+    def __repr__(self) -> str:
+        return f"<Failure {self.invariant}: {self.problem} [{self.text()}]>"
+
     @property
     def switches(self) -> int:
         """How often another CPU goes on."""
@@ -74,6 +77,9 @@ class Exploration:
     def as_expected(self) -> bool:
         """A pair that loses was seen to; one that holds was seen to in every interleaving."""
         return self.failure is not None if self.pair.loses else self.complete and self.failure is None
+
+    def __repr__(self) -> str:
+        return f"<Exploration {self}>"
 
     def __str__(self) -> str:
         ways = "endlessly many" if self.complete else "uncounted"

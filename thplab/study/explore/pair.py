@@ -44,6 +44,9 @@ class Pair:
     memory: int = 16
     sees: tuple[tuple[int, str], ...] = ()
 
+    def __repr__(self) -> str:
+        return f"<Pair {self.name}: {' | '.join(map(self.does, range(len(self.cpus))))}>"
+
     @cached_property
     def programs(self) -> tuple[Program, ...]:
         """What each CPU does, operation by operation. Raises BadInput for a text that does not parse."""

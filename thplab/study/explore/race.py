@@ -33,6 +33,9 @@ class Race:
     schedule: Schedule = ()
     _ahead: dict[tuple[Schedule, int], Ahead] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"<Race {self.line}>"
+
     @cached_property
     def found(self) -> Exploration:
         """Every interleaving of the pair; explored when it is first asked for."""

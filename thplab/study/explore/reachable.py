@@ -71,6 +71,9 @@ class Reached:
         """The number of the state with the shortest scenario that `predicate` holds for; None if it holds for none that was reached."""
         return next((number for number, state in enumerate(self.states) if predicate(state)), None)
 
+    def __repr__(self) -> str:
+        return f"<Reached {self}>"
+
     def __str__(self) -> str:
         bound = "" if self.complete else " (stopped at the bound: not everything was reached)"
         wrong = f"; {self.violation.problem}: {self.scenario(len(self.states) - 1).line()}" if self.violation else ""

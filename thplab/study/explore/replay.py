@@ -12,7 +12,7 @@ from thplab.study.explore.pair import Pair
 from thplab.study.explore.run import RaceRun, Schedule, format_schedule, parse_schedule
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class RaceTrace(Trace):
     """The frames of one schedule of a pair, from the prepared machine on."""
 

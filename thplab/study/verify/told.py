@@ -7,7 +7,6 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-import thplab
 from thplab.errors import BadInput
 from thplab.hardware.geometry import X86_64
 from thplab.kernel import kernels
@@ -42,7 +41,7 @@ def told(wanted: str, name: str, width: int) -> tuple[str, bool]:
 
 def recordings_folder() -> Path:
     """Where the recordings of steps are: in the package if it was installed from a wheel, else beside it in the checkout."""
-    package = Path(thplab.__file__).parent
+    package = Path(__file__).parents[2]
     folder = package / "truth" / "steps"
     return folder if folder.is_dir() else package.parent / "tests" / "truth" / "steps"
 
