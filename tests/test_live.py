@@ -317,7 +317,7 @@ def test_what_makes_no_sense_is_never_performed(monkeypatch: pytest.MonkeyPatch,
 
     monkeypatch.setattr(command, "unable", lambda: "")
     monkeypatch.setattr(command, "Agent", Idle)
-    for name in ("check", "record"):
+    for name in ("check_live", "record_live"):
         monkeypatch.setattr(command, name, performed)
     with pytest.raises(BadInput, match="operation 2"):
         command.live(line, False, print)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from thplab.errors import ENOMEM, BadInput, ThplabError
-from thplab.hardware.geometry import TOY, Geometry, geometry
+from thplab.hardware import geometry as geometries
+from thplab.hardware.geometry import TOY, Geometry
 from thplab.hardware.steps import Routine, drain
 from thplab.kernel import kernels
 from thplab.kernel.address_space import AddressSpace, Region
@@ -48,7 +49,7 @@ class Machine:
         swap: str = "",
     ) -> None:
         record = kernels.kernel(kernel) if isinstance(kernel, str) else kernel
-        shape = _geometry(geometry)
+        shape = geometries.geometry(geometry) if isinstance(geometry, str) else geometry
         self.system = System(record, shape, 32 * shape.nr if memory is None else memory, variants or {}, swap)
 
     @classmethod
@@ -141,10 +142,6 @@ class Machine:
     def costs(self) -> dict[str, int]:
         """What the routines have spent so far: read-modify-writes, locks, flushes."""
         return self.system.costs.as_dict()
-
-
-def _geometry(value: str | Geometry) -> Geometry:
-    return geometry(value) if isinstance(value, str) else value
 
 
 @dataclass(frozen=True)
