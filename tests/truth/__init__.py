@@ -1,0 +1,1 @@
+"""What real kernels did, and the recorder that asked them."""
