@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import subprocess
@@ -16,10 +17,12 @@ import pytest
 
 from thplab import cli
 from thplab.errors import BadInput
+from thplab.kernel.kernels import KERNELS
 from thplab.kernel.mutants import MUTANTS
+from thplab.kernel.policies import POLICIES
 from thplab.machine.trace import Setup, record
 from thplab.scenario import builtin, load
-from thplab.show.describe import narrate
+from thplab.show.describe import narrate, policy_rows
 from thplab.study.explore import PAIRS
 
 ROOT = Path(__file__).parent.parent
@@ -29,6 +32,64 @@ def thplab(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own."""
     command = [sys.executable, "-c", "import sys; from thplab.cli import main; sys.exit(main())", *words]
     return subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=False)
+
+
+# --- kernels ------------------------------------------------------------------------------------------------------------
+
+
+def test_kernels_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["kernels"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[: len(KERNELS)]] == list(KERNELS)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_a_kernel_tells_every_policy_its_meaning_and_why(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["kernels", name]) == 0
+    out = capsys.readouterr().out
+    rows = policy_rows(KERNELS[name])
+    assert [row.name for row in rows] == list(POLICIES) and json.dumps([row._asdict() for row in rows])
+    assert all(row.value and row.meaning and row.why for row in rows)
+    told = re.findall(r"^(?:\*| ) (\w+\.\w+): ", out, re.MULTILINE)
+    assert told == list(POLICIES), "in this order, each once"
+    own = re.findall(r"^\* (\w+\.\w+): ", out, re.MULTILINE)
+    assert own == [row.name for row in rows if row.kernel == name] and own
+
+
+def test_what_a_kernel_inherits_names_whose_it_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    cli.main(["kernels", "v5.10"])
+    out = capsys.readouterr().out
+    assert (
+        "  split.pmd_keeps_dirty: no\n"
+        "    The PTEs that a PMD split makes are dirty if the PMD was; else the page is marked dirty instead.\n"
+        "    as v4.5, recorded in tests/truth/linux-4.5.jsonl, scenario mprotect_1_r\n"
+    ) in out
+    assert "  mm.mprotect_makes_writable: no answer\n" in out and "    as v3.16, moot: no page is marked as exclusive\n" in out
+
+
+def test_one_policy_in_full_and_how_to_see_it(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert cli.main(["kernels", "v5.10", "cow.splits_pmd"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("cow.splits_pmd of v5.10: yes\n    A write fault on a shared huge page splits the writer's PMD")
+    assert "v5.10's own record says so:\n    recorded in tests/truth/linux-5.10.jsonl, scenario cow_parent_write\n" in out
+    assert re.findall(r"^    (\S+) +(yes|no)$", out, re.MULTILINE) == [
+        (name, "yes" if kernel.cow.splits_pmd else "no") for name, kernel in KERNELS.items()
+    ]
+    command = re.search(r"To see it: thplab (.*)", out)
+    assert command is not None
+    monkeypatch.chdir(ROOT)
+    assert cli.main(command[1].split()) == 0
+    assert "thp_split_pmd 0 → 1" in capsys.readouterr().out
+
+
+def test_what_no_kernel_or_policy_is_called(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["kernels", "v5.10", "cow.split_pmd"]) == 2
+    assert "policy 'cow.split_pmd' is unknown; expected one of cow.splits_pmd, cow.zero_splits_pmd" in capsys.readouterr().err
+    assert cli.main(["kernels", "v5.10", "cows"]) == 2
+    assert "expected GROUP.NAME, the group one of split, migration" in capsys.readouterr().err
+    assert cli.main(["kernels", "v5.11"]) == 2 and "'v5.11' is unknown" in capsys.readouterr().err
 
 
 # --- races --------------------------------------------------------------------------------------------------------------

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-from pathlib import Path
-
 import pytest
 from random_scenarios import Model, operations
 
 from thplab.hardware.steps import drain
 from thplab.hardware.swap_device import DEVICES
 from thplab.kernel.kernels import KERNELS
-from thplab.kernel.policies import Reclaim
 from thplab.machine.machine import Machine, Process
 from thplab.machine.trace import Setup, Trace, record
 from thplab.show.ledger import SWAP_CACHE, ledger
 from thplab.study.invariants import check_frame, check_state
 from thplab.study.observe import smaps
-from thplab.study.verify import read_records
-from thplab.study.verify.replay import replay_records as replayed
 
 EVERY = pytest.mark.parametrize("kernel", KERNELS)
 SPLITS = pytest.mark.parametrize("kernel", [name for name, kernel in KERNELS.items() if kernel.scheme.pmd_split_is_local])
@@ -226,33 +220,3 @@ def test_random_scenarios_with_swap(kernel: str, device: str) -> None:
             out += state.swap is not None and bool(state.swap.swap_map.any())
             model.compare(state, where)
     assert out > 20, "pages must go out"
-
-
-SHOWN_BY = {
-    "reclaim.out_whole": ("v5.10", "swap_pageout_whole"),
-    "reclaim.splits_pte_mapped": ("v6.12", "zram_pte_mapped_pageout"),
-    "reclaim.in_skips_cache": ("v5.10", "zram_zerofilled_pageout"),
-    "reclaim.in_whole": ("v6.12", "swap_pageout_whole"),
-    "reclaim.in_writable": ("v6.12", "swap_pageout_part"),
-    "reclaim.splits_lazyfree": ("v6.1", "free_whole_reclaim"),
-    "reclaim.discards_at_once": ("v6.18", "free_whole_reclaim"),
-    "advice.pageout_clears_young": ("v6.12", "pageout_whole"),
-    "advice.free_stops_at_split": ("v4.5", "x_swapfree_part_pinned"),
-    "advice.takes_large_folios": ("v6.12", "zram_pte_mapped_pageout"),
-}
-"""Policy of reclaim, or of advice to it -> a kernel and a recorded scenario that ask for it."""
-
-
-def test_every_policy_is_shown() -> None:
-    assert {f"reclaim.{field.name}" for field in fields(Reclaim)} <= set(SHOWN_BY)
-
-
-@pytest.mark.parametrize("policy", SHOWN_BY)
-def test_a_policy_that_is_flipped_disagrees(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    name, scenario = SHOWN_BY[policy]
-    path = Path(__file__).parent / "truth" / f"linux-{name.removeprefix('v')}.jsonl"
-    records = [r for r in read_records(path) if r["name"] == scenario]
-    assert not any(outcome.differences for outcome in replayed(records))
-    right = KERNELS[name]
-    monkeypatch.setitem(KERNELS, name, right.but({policy: not right.policy(policy)}))
-    assert any(outcome.differences for outcome in replayed(records))

@@ -2,136 +2,119 @@
 
 from __future__ import annotations
 
-from errno import EAGAIN, EBUSY
+import re
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
+from thplab.errors import BadInput
+from thplab.kernel.evidence import Documented, Moot, Own, Recorded, Unrecorded
 from thplab.kernel.kernels import KERNELS
-from thplab.kernel.policies import POLICIES
-from thplab.study.live.recording import SHIPPED
-from thplab.study.verify import Outcome, Verified, read_records, replay_records
+from thplab.kernel.policies import GROUPS, POLICIES
+from thplab.study.verify import Verified, read_records, replay_records
 
-TRUTH = Path(__file__).parent / "truth"
-RECORDED = {f"v{path.stem.removeprefix('linux-')}": path for path in sorted(TRUTH.glob("linux-*.jsonl"))}
-BUILT = [name for name in KERNELS if name in RECORDED]
-SEPARATE = ("reclaim", "khugepaged", "ksm", "hwpoison")
-"""Groups of policies that CALLERS below and tests/test_swap.py flip, as they do these three:"""
-ADVICE_TO_RECLAIM = ("free_stops_at_split", "takes_large_folios", "pageout_clears_young")
-FLIPPED = [
-    policy
-    for policy in POLICIES
-    if policy.partition(".")[0] not in SEPARATE
-    and policy.partition(".")[2] not in (*ADVICE_TO_RECLAIM, "events", "hwpoison_in_rss")
-    and policy != "migration.whole"
-]
+ROOT = Path(__file__).parent.parent
+BUILT = [name for name in KERNELS if (ROOT / f"tests/truth/linux-{name[1:]}.jsonl").exists()]
+LIVE = "thplab/study/live/recorded/linux-6.18.jsonl"
 
 
 @cache
-def records(kernel: str) -> list[dict[str, Any]]:
-    """The truth file of a kernel, and what the live lab has recorded on it and ships."""
-    live = SHIPPED / RECORDED[kernel].name
-    return read_records(RECORDED[kernel]) + (read_records(live) if live.exists() else [])
+def records(path: str) -> list[dict[str, Any]]:
+    """A file of records, by its path in the repository."""
+    return read_records(ROOT / path)
 
 
-@cache
-def outcomes(kernel: str) -> tuple[Outcome, ...]:
-    """What comes out of each recorded operation while the kernel's policies are right."""
-    return tuple(replay_records(records(kernel)))
+FILES = [*(f"tests/truth/linux-{name[1:]}.jsonl" for name in BUILT), LIVE]
 
 
-@pytest.mark.parametrize("kernel", BUILT)
-def test_nothing_disagrees_with_the_recording(kernel: str) -> None:
+@pytest.mark.parametrize("path", FILES)
+def test_nothing_disagrees_with_the_recording(path: str) -> None:
     report = Verified()
-    for outcome in outcomes(kernel):
+    for outcome in replay_records(records(path)):
         report.add(outcome)
     assert report.disagreements == [], report.text()
-    recorded = sum(len(record["ops"]) for record in records(kernel))
+    recorded = sum(len(record["ops"]) for record in records(path))
     assert report.agree + report.not_modelled == report.operations == recorded
     assert report.agree > 0.6 * recorded
 
 
-PREDECESSOR = {later: earlier for earlier, later in pairwise(BUILT)}
-"""Kernel -> the recorded one that came before it, from whose record its own says what has changed."""
+# --- why a record says what it says -------------------------------------------------------------------------------------
 
-SHOWN_ELSEWHERE = {
-    "split.freezes_refcount": "one read-modify-write: tests/test_costs.py; and what it is for: the pair of docs/KERNEL.md 6.7",
-    "split.drops_pmd_whole": "1,024 read-modify-writes: tests/test_costs.py",
-}
-"""Policies that leave no trace in any recording: what shows them instead."""
+BASE = {"rfc-2014": "v3.16", **{later: earlier for earlier, later in pairwise(BUILT)}}
+"""Kernel -> the one from whose record its own says what has changed."""
 
-
-def changed(kernel: str) -> list[str]:
-    """The policies in which a kernel's record differs from its predecessor's; all of them where it has none. None: never asked for."""
-    right, before = KERNELS[kernel], KERNELS.get(PREDECESSOR.get(kernel, ""))
-    policies = [p for p in FLIPPED if right.policy(p) is not None]
-    return [p for p in policies if before is None or right.policy(p) != before.policy(p)]
+CITED = [
+    (kernel, policy, evidence)
+    for kernel in KERNELS
+    for policy, belief in KERNELS[kernel].beliefs.items()
+    if belief.kernel == kernel
+    for evidence in belief.evidence
+    if isinstance(evidence, Recorded)
+]
 
 
-@pytest.mark.parametrize(("kernel", "policy"), [(k, p) for k in BUILT for p in changed(k)])
-def test_a_policy_that_is_flipped_shows(kernel: str, policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a record says itself its own recording shows. What it inherits, its ancestor's does."""
-    right, before = KERNELS[kernel], outcomes(kernel)
-    monkeypatch.setitem(KERNELS, kernel, right.but({policy: other(right.policy(policy))}))
-    pairs = zip(before, replay_records(records(kernel)), strict=True)
-    # A flipped policy may also let the machine try what is not built, or hide a field that was compared.
-    shows = any(f.differences or f.agrees < a.agrees or f.skipped != a.skipped for a, f in pairs)
-    if policy in SHOWN_ELSEWHERE:
-        assert not shows, f"{policy} shows in a recording: it needs no other test"
-    else:
-        assert shows
+def other(kernel: str, policy: str) -> object:
+    """What a kernel would do if its record were wrong: what its base does, else what another kernel does, else the opposite."""
+    value = KERNELS[kernel].policy(policy)
+    bases = [BASE[kernel]] if kernel in BASE else []
+    told = [KERNELS[name].policy(policy) for name in (*bases, *KERNELS)]
+    return next((one for one in told if one not in (None, value)), None if value is None else not value)
 
 
-def other(value: object) -> object:
-    """Another value that a policy could have."""
-    if isinstance(value, bool):
-        return not value
-    if isinstance(value, int):
-        return {-EBUSY: -EAGAIN, -EAGAIN: -EBUSY}.get(value, value + 1)
-    assert isinstance(value, frozenset | tuple | str), value
-    return type(value)() if value else "all"
+@pytest.mark.parametrize(("kernel", "policy", "cited"), CITED, ids=lambda value: getattr(value, "scenario", value))
+def test_a_cited_recording_asks_for_the_policy(kernel: str, policy: str, cited: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    (record,) = [record for record in records(cited.path) if record["name"] == cited.scenario]
+    assert f"v{'.'.join(record['kernel'].split('.')[:2])}" == kernel, "its own recording"
+    assert not any(outcome.differences for outcome in replay_records([record]))
+    monkeypatch.setitem(KERNELS, kernel, KERNELS[kernel].but({policy: other(kernel, policy)}))
+    assert any(outcome.differences for outcome in replay_records([record]))
 
 
-CALLERS: dict[str, dict[str, object]] = {
-    "v3.16": {
-        "khugepaged.preallocates": False,
-        "khugepaged.asks_writable": "one",
-        "proc.hwpoison_in_rss": True,
-        "hwpoison.soft_offline_failed": EBUSY,
-    },
-    "v4.5": {"khugepaged.preallocates": False, "proc.hwpoison_in_rss": True, "hwpoison.soft_offline_keeps": True},
-    "v5.10": {
-        "khugepaged.preallocates": True,
-        "khugepaged.takes_shared": False,
-        "proc.hwpoison_in_rss": True,
-        "hwpoison.soft_offline_keeps": False,
-    },
-    "v6.1": {
-        "khugepaged.takes_shared": False,
-        "khugepaged.asks_writable": "all",
-        "proc.hwpoison_in_rss": False,
-        "hwpoison.soft_offline_keeps": False,
-    },
-    "v6.12": {
-        "khugepaged.takes_shared": False,
-        "khugepaged.batches": True,
-        "hwpoison.answer": "errno",
-        "hwpoison.soft_offline_keeps": False,
-    },
-    "v6.18": {"khugepaged.takes_shared": False, "khugepaged.batches": False},
-}
-"""Kernel -> what its callers of split_huge_page do, changed: policies of which its recording shows one side."""
-
-CALLED = ("khugepaged_scan", "collapse", "soft_offline", "hwpoison")
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_every_policy_that_a_record_changes_has_evidence(kernel: str) -> None:
+    record = KERNELS[kernel]
+    assert set(record.beliefs) == set(POLICIES)
+    for policy in POLICIES:
+        belief = record.evidence(policy)
+        assert belief.evidence and not any(isinstance(evidence, Own) for evidence in belief.evidence), policy
+        assert (belief.value is None) <= any(isinstance(evidence, Moot | Unrecorded) for evidence in belief.evidence), policy
+        if kernel in BASE and belief.value != KERNELS[BASE[kernel]].policy(policy):
+            assert belief.kernel == kernel, policy
 
 
-@pytest.mark.parametrize(("kernel", "policy"), [(kernel, policy) for kernel, changed in CALLERS.items() for policy in changed])
-def test_a_policy_of_the_callers_that_is_changed_disagrees(kernel: str, policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = KERNELS[kernel]
-    assert right.policy(policy) != CALLERS[kernel][policy]
-    monkeypatch.setitem(KERNELS, kernel, right.but({policy: CALLERS[kernel][policy]}))
-    shown = [r for r in records(kernel) if any(op["op"] in CALLED or op.get("advice") in CALLED for op in r["ops"])]
-    assert any(outcome.differences for outcome in replay_records(shown))
+def test_a_page_that_is_cited_says_so() -> None:
+    beliefs = [belief for kernel in KERNELS.values() for belief in kernel.beliefs.values()]
+    for what in {each.what for belief in beliefs for each in belief.evidence if isinstance(each, Documented)}:
+        path, section = re.match(r"(\S+\.md) (\d\.\d|part [A-C]|corrections)", what).groups()  # type: ignore[union-attr]
+        page = (ROOT / path).read_text()
+        assert re.search(rf"^#+ {re.escape(section)}\b", page, re.MULTILINE | re.IGNORECASE), what
+        assert all(quoted in page for quoted in re.findall(r'"(.+?)"', what)), what
+
+
+def test_values_are_of_their_types() -> None:
+    for kernel in KERNELS.values():
+        for policy in POLICIES:
+            group, _, name = policy.partition(".")
+            hint = get_type_hints(GROUPS[group])[name]
+            value = kernel.policy(policy)
+            if get_origin(hint) is Literal:
+                assert value in get_args(hint), (kernel.name, policy)
+            else:
+                allowed = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+                assert type(value) in [get_origin(each) or each for each in allowed], (kernel.name, policy)
+
+
+def test_what_somebody_changes_has_no_evidence_any_more() -> None:
+    mine = replace(KERNELS["v4.5"], name="mine", cow=replace(KERNELS["v4.5"].cow, splits_pmd=True))
+    assert mine.evidence("cow.splits_pmd").kernel == "mine"
+    assert [type(evidence) for evidence in mine.evidence("cow.splits_pmd").evidence] == [Own]
+    assert mine.evidence("cow.zero_splits_pmd") == KERNELS["v4.5"].evidence("cow.zero_splits_pmd"), "what is left alone keeps it"
+    with pytest.raises(BadInput, match=r"'cow\.split_pmd' is unknown"):
+        mine.evidence("cow.split_pmd")
+    with pytest.raises(BadInput, match="'cow' is unknown"):
+        mine.but({"cow": True})

@@ -19,7 +19,7 @@ from thplab.kernel import kernels
 from thplab.kernel.mutants import MUTANTS, mutant
 from thplab.machine.trace import Setup, record
 from thplab.scenario import builtin, load
-from thplab.show.describe import footprint_table, narrate, side_by_side, story, summary
+from thplab.show.describe import footprint_table, kernel_text, kernels_text, narrate, policy_text, side_by_side, story, summary
 from thplab.study.compare import compare
 from thplab.study.explore import PAIRS, explore
 from thplab.study.explore.pairs import pair_named
@@ -47,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _steps(options)
         if options.command == "compare":
             return _compare(options)
+        if options.command == "kernels":
+            return _kernels(options.name, options.policy)
         if options.command == "races":
             return _races(options.name)
         if options.command == "footprint":
@@ -90,6 +92,14 @@ def _parser() -> argparse.ArgumentParser:
     sides.add_argument("scenario", metavar="SCENARIO", help="as for run")
     sides.add_argument("--kernels", metavar="K,K,...", default="", help="two or more (default: all of them)")
     sides.add_argument("--geometry", metavar="G", default=TOY.name, help=f"{', '.join(GEOMETRIES)} (default: %(default)s)")
+
+    records = commands.add_parser(
+        "kernels",
+        help="tell what a kernel does, and why that is believed",
+        description="Name the kernels; or tell all policies of one, each with its meaning and its evidence; or one policy in full.",
+    )
+    records.add_argument("name", nargs="?", metavar="K", default="", help="a kernel (default: name them all)")
+    records.add_argument("policy", nargs="?", metavar="POLICY", default="", help="one policy, such as cow.splits_pmd (default: all)")
 
     replay = commands.add_parser(
         "verify",
@@ -206,6 +216,16 @@ def _compare(options: argparse.Namespace) -> int:
     comparison = compare(load(options.scenario), options.kernels.split(",") if options.kernels else (), options.geometry)
     _print(side_by_side(comparison, shutil.get_terminal_size((120, 24)).columns))
     return 1 if comparison.problem else 0
+
+
+# --- kernels ------------------------------------------------------------------------------------------------------------
+
+
+def _kernels(name: str, policy: str) -> int:
+    width = shutil.get_terminal_size((120, 24)).columns
+    record = kernels.kernel(name) if name else None
+    _print(kernels_text() if record is None else policy_text(record, policy, width) if policy else kernel_text(record, width))
+    return 0
 
 
 # --- verify -------------------------------------------------------------------------------------------------------------

@@ -1,8 +1,13 @@
-"""The named kernels: a scheme, and the policies. Data with sources, no logic. A record says what has changed since the one before it."""
+"""The named kernels: each a scheme, and what its record says in the policies, with the evidence for it. Data, no logic.
+
+A record says what has changed since the kernel before it, and what its own recording shows as well. tests/test_truth.py replays each
+recording that is cited here with the policy turned over: it must disagree.
+"""
 
 from __future__ import annotations
 
 from thplab.errors import EAGAIN, EBUSY, EIO, BadInput
+from thplab.kernel.evidence import Derived, Documented, Moot, Recalled, Recorded, Unrecorded
 from thplab.kernel.policies import Kernel
 from thplab.kernel.schemes import DoubleMap, Folio, Rfc, TailPinning
 
@@ -16,74 +21,103 @@ _EVENTS = (
     "thp_split_pmd",
     "thp_zero_page_alloc",
 )
-_ADVICES = frozenset({"dontneed", "hugepage", "nohugepage", "mergeable", "unmergeable", "dontfork", "soft_offline", "hwpoison"})
+_ADVICES = frozenset(
+    {"dontneed", "hugepage", "nohugepage", "mergeable", "unmergeable", "dontfork", "soft_offline", "hwpoison"}
+)
 
 V3_16 = Kernel.of(
     {
-        "split.refused": 1,  # docs/KERNEL.md 1.6, number 3: no errno, and only for a page that nobody maps
-        "split.pmd_keeps_dirty": None,
-        "split.marks_dirty": None,
-        "split.freezes_refcount": None,
-        "split.frees_zero_pages": None,
-        "split.drops_pmd_whole": None,
-        "split.debugfs": "",  # linux-3.16.jsonl, x_split_debugfs_unpinned
-        "migration.keeps_young": None,
-        "migration.whole": False,  # docs/KERNEL.md 1.5
-        "gup.foll_pin": False,  # linux-3.16.jsonl, x_uring_1_munmap
-        "gup.coalesces": None,
-        "cow.zero_splits_pmd": False,
-        "cow.zero_ignores_advice": None,  # no recording asks
-        "cow.mm_ids": None,
-        "cow.splits_pmd": False,  # linux-3.16.jsonl, l_cow_pin_parent_writes; docs/KERNEL.md 1.2
-        "cow.huge_asks_mapcount": True,  # linux-3.16.jsonl, l_reuse_ignores_pins
-        "cow.pte_asks_mapcount": True,  # tests/truth/README.md part C, "COW after the split"
-        "cow.anon_exclusive": False,
-        "mm.mprotect_makes_writable": None,
-        "mm.fork_keeps_zero_young": True,
-        "mm.merges_into_unfaulted": None,  # no recording asks
-        "mm.mprotect_uncharges": None,  # no recording asks
-        "mm.mremap_moves_vmas": None,  # no recording asks
-        "queue.drop_caches_rounds": None,
-        "queue.takes_new": None,
-        "queue.takes_unmapped": None,
-        "reclaim.out_whole": False,
-        "reclaim.splits_pte_mapped": True,
-        "reclaim.in_skips_cache": False,
-        "reclaim.in_whole": False,
-        "reclaim.in_writable": False,
-        "reclaim.splits_lazyfree": True,
-        "reclaim.discards_at_once": False,
-        "advice.known": _ADVICES,  # tests/truth/README.md part C, limits
-        "advice.free_needs_swap": None,
-        "advice.pageout_clears_young": False,
-        "advice.free_stops_at_split": True,  # linux-4.5.jsonl, x_swapfree_part_pinned
-        "advice.takes_large_folios": False,
-        "advice.dontneed_frees_tables": None,  # no recording asks
-        "proc.events": (  # docs/KERNEL.md 1.1
-            "thp_fault_alloc",
-            "thp_fault_fallback",
-            "thp_collapse_alloc",
-            "thp_collapse_alloc_failed",
-            "thp_split",
-            "thp_zero_page_alloc",
+        "split.refused": (
+            1,
+            Recorded("linux-3.16.jsonl", "l_split_unmapped"),
+            Documented("docs/KERNEL.md 1.6, number 3: no errno, and only for a page that nobody maps"),
         ),
-        "proc.clear_refs_splits": True,  # linux-3.16.jsonl, l_clear_refs
-        "proc.huge_zero_in_rss": True,  # docs/KERNEL.md 1.6, number 13
-        "proc.protnone_in_rss": True,
-        "proc.hwpoison_in_rss": False,  # linux-3.16.jsonl, x_hwpoison_shared
-        "khugepaged.preallocates": True,  # linux-3.16.jsonl, l_khp_after_mprotect; docs/KERNEL.md 1.6, number 6
-        "khugepaged.asks_writable": "all",  # linux-3.16.jsonl, l_khp_write_protected
-        "khugepaged.takes_shared": False,  # linux-3.16.jsonl, x_khp_shared
-        "khugepaged.batches": False,  # linux-6.12.jsonl, x_khp_pte_mapped_pinned
-        "ksm.splits_after": False,  # docs/KERNEL.md 1.5
-        "ksm.max_sharing": 0,
-        "ksm.unshares": False,  # linux-3.16.jsonl, l_ksm_pin_same: the copy is writable
-        "hwpoison.size_first": False,
-        "hwpoison.answer": "ignored",  # tests/truth/README.md part C, "hwpoison page 5"
-        "hwpoison.unsplit": "held",  # docs/KERNEL.md 1.5; a split of a mapped page never fails in v3.16, but does in the RFC
-        "hwpoison.counts_users": False,
-        "hwpoison.soft_offline_keeps": False,  # linux-3.16.jsonl, l_soft_offline_pinned_other
-        "hwpoison.soft_offline_failed": EIO,  # linux-3.16.jsonl, l_soft_offline_pinned_same
+        "split.freezes_refcount": (None, Moot("no page is frozen")),
+        "split.drops_pmd_whole": (None, Moot("no page is frozen")),
+        "split.marks_dirty": (None, Moot("no page is frozen")),
+        "split.frees_zero_pages": (None, Moot("no page is frozen")),
+        "split.pmd_keeps_dirty": (None, Moot("no PMD is split alone")),
+        "split.debugfs": ("", Recorded("linux-3.16.jsonl", "x_split_debugfs_unpinned")),
+        "migration.whole": (False, Documented("docs/KERNEL.md 1.5")),
+        "migration.keeps_young": (None, Moot("no page is frozen")),
+        "gup.foll_pin": (False, Recorded("linux-3.16.jsonl", "x_uring_1_munmap")),
+        "gup.coalesces": (None, Moot("there is no io_uring")),
+        "cow.splits_pmd": (
+            False,
+            Recorded("linux-3.16.jsonl", "l_cow_pin_parent_writes"),
+            Documented("docs/KERNEL.md 1.2"),
+        ),
+        "cow.zero_splits_pmd": (False, Recorded("linux-3.16.jsonl", "fault_read_hugezero")),
+        "cow.zero_ignores_advice": (None, Unrecorded("no recording asks")),
+        "cow.huge_asks_mapcount": (True, Recorded("linux-3.16.jsonl", "l_reuse_ignores_pins")),
+        "cow.pte_asks_mapcount": (True, Recorded("linux-3.16.jsonl", "l_split_cow_pinned")),
+        "cow.mm_ids": (None, Moot("a part of a compound page is never written in place")),
+        "cow.anon_exclusive": (False, Recorded("linux-3.16.jsonl", "fault_write_mid")),
+        "mm.fork_keeps_zero_young": (True, Recorded("linux-3.16.jsonl", "fault_read_hugezero_fork_write")),
+        "mm.mprotect_makes_writable": (None, Moot("no page is marked as exclusive")),
+        "mm.mprotect_uncharges": (None, Unrecorded("no recording asks")),
+        "mm.merges_into_unfaulted": (None, Unrecorded("no recording asks")),
+        "mm.mremap_moves_vmas": (None, Unrecorded("no recording asks")),
+        "queue.takes_new": (None, Moot("there is no deferred split queue")),
+        "queue.takes_unmapped": (None, Moot("there is no deferred split queue")),
+        "queue.drop_caches_rounds": (None, Moot("there is no deferred split queue")),
+        "reclaim.out_whole": (False, Documented('docs/KERNEL.md 1.5, "swap-out add_to_swap"')),
+        "reclaim.splits_pte_mapped": (True, Derived("every huge page is split before it goes out")),
+        "reclaim.in_skips_cache": (False, Recalled("so up to 4.12")),
+        "reclaim.in_whole": (False, Derived("no huge page is in the swap cache")),
+        "reclaim.in_writable": (False, Recalled("so up to 4.12")),
+        "reclaim.splits_lazyfree": (True, Moot("there is no MADV_FREE")),
+        "reclaim.discards_at_once": (False, Moot("there is no MADV_FREE")),
+        "advice.known": (
+            _ADVICES,
+            Recorded("linux-3.16.jsonl", "free_part_shared"),
+            Documented("tests/truth/README.md part C, limits"),
+        ),
+        "advice.free_needs_swap": (None, Moot("there is no MADV_FREE")),
+        "advice.free_stops_at_split": (True, Moot("there is no MADV_FREE")),
+        "advice.takes_large_folios": (False, Moot("there is no MADV_FREE, MADV_COLD or MADV_PAGEOUT")),
+        "advice.pageout_clears_young": (False, Moot("there is no MADV_PAGEOUT")),
+        "advice.dontneed_frees_tables": (None, Unrecorded("no recording asks")),
+        "proc.events": (
+            (
+                "thp_fault_alloc",
+                "thp_fault_fallback",
+                "thp_collapse_alloc",
+                "thp_collapse_alloc_failed",
+                "thp_split",
+                "thp_zero_page_alloc",
+            ),
+            Recorded("linux-3.16.jsonl", "mprotect_1_r"),
+            Documented("docs/KERNEL.md 1.1"),
+        ),
+        "proc.huge_zero_in_rss": (
+            True,
+            Recorded("linux-3.16.jsonl", "fault_read_hugezero"),
+            Documented("docs/KERNEL.md 1.6, number 13"),
+        ),
+        "proc.protnone_in_rss": (True, Recorded("linux-3.16.jsonl", "mprotect_whole")),
+        "proc.hwpoison_in_rss": (False, Recorded("linux-3.16.jsonl", "x_hwpoison_shared")),
+        "proc.clear_refs_splits": (True, Recorded("linux-3.16.jsonl", "l_clear_refs")),
+        "khugepaged.preallocates": (
+            True,
+            Recorded("linux-3.16.jsonl", "l_khp_after_mprotect"),
+            Documented("docs/KERNEL.md 1.6, number 6"),
+        ),
+        "khugepaged.asks_writable": ("all", Recorded("linux-3.16.jsonl", "l_khp_after_mprotect")),
+        "khugepaged.takes_shared": (False, Documented('tests/truth/README.md part C, "khugepaged"')),
+        "khugepaged.batches": (False, Derived("it does not collapse compound pages")),
+        "ksm.splits_after": (False, Documented('docs/KERNEL.md 1.5, "KSM page_trans_compound_anon_split"')),
+        "ksm.max_sharing": (0, Recalled("there is no max_page_sharing yet")),
+        "ksm.unshares": (False, Recorded("linux-3.16.jsonl", "l_ksm_pin_same")),
+        "hwpoison.size_first": (False, Recalled("the loop of madvise over pages; no source was noted")),
+        "hwpoison.answer": ("ignored", Documented('tests/truth/README.md part C, "hwpoison page 5"')),
+        "hwpoison.unsplit": (
+            "held",
+            Documented("docs/KERNEL.md 1.5; a split of a mapped page never fails here, but does in the RFC"),
+        ),
+        "hwpoison.counts_users": (False, Recalled("no source was noted")),
+        "hwpoison.soft_offline_keeps": (False, Recorded("linux-3.16.jsonl", "l_soft_offline_pinned_other")),
+        "hwpoison.soft_offline_failed": (-EIO, Recorded("linux-3.16.jsonl", "l_soft_offline_pinned_same")),
     },
     name="v3.16",
     scheme=TailPinning(),
@@ -91,181 +125,233 @@ V3_16 = Kernel.of(
     source="docs/KERNEL.md section 1, of which 1.6 wins; tests/truth/linux-3.16.jsonl",
 )
 
-RFC_2014 = V3_16.but(
+# Its base's callers of split_huge_page stay as they are: they cope with a split that fails (docs/KERNEL.md 2.4).
+RFC_2014 = V3_16.later(
     {
-        "split.refused": -EBUSY,  # docs/KERNEL.md 2.2, "split_huge_page, pinned"
-        "split.pmd_keeps_dirty": True,  # docs/KERNEL.md 2.6, step 4
-        "split.marks_dirty": False,  # the RFC does not freeze; its v2 patch 18 is not on record in detail
-        "split.freezes_refcount": False,  # docs/KERNEL.md 2.5
-        "split.frees_zero_pages": False,
-        "split.drops_pmd_whole": False,
-        "split.debugfs": "",  # as its base: linux-3.16.jsonl, x_split_debugfs_unpinned
-        "migration.keeps_young": False,
-        "gup.coalesces": False,
-        "cow.splits_pmd": False,  # docs/KERNEL.md 2.2
-        "cow.huge_asks_mapcount": False,  # docs/KERNEL.md 2.5 (b)
-        "cow.pte_asks_mapcount": True,  # docs/KERNEL.md 2.5 (c)
-        "cow.mm_ids": False,
-        "mm.mprotect_makes_writable": False,
-        "queue.drop_caches_rounds": 1,
-        "queue.takes_new": False,
-        "queue.takes_unmapped": False,  # there is no queue
-        "advice.known": _ADVICES,  # as 3.16: tests/truth/README.md part C, limits
-        "advice.free_stops_at_split": True,  # linux-4.5.jsonl, x_swapfree_part_pinned
-        "proc.events": _EVENTS,  # patch 05 splits thp_split into three
-        "proc.clear_refs_splits": True,  # as its base, which calls what patch 04 makes split_huge_pmd
-        "proc.huge_zero_in_rss": True,  # as its base: docs/KERNEL.md 1.6, number 13
+        "split.refused": (-EBUSY, Documented('docs/KERNEL.md 2.2, "split_huge_page, pinned"')),
+        "split.pmd_keeps_dirty": (True, Documented("docs/KERNEL.md 2.6, step 4")),
+        "cow.huge_asks_mapcount": (False, Documented("docs/KERNEL.md 2.5 (b)")),
+        "cow.pte_asks_mapcount": (True, Documented("docs/KERNEL.md 2.5 (c)")),
+        "cow.splits_pmd": (False, Documented("docs/KERNEL.md 2.2")),
+        "queue.drop_caches_rounds": (1, Moot("there is no deferred split queue, so that the shrinker finds nothing")),
+        "proc.events": (_EVENTS, Derived("patch 05 splits thp_split into three")),
+        "proc.clear_refs_splits": (True, Derived("as its base, which calls what patch 04 makes split_huge_pmd")),
     },
     name="rfc-2014",
     scheme=Rfc(),
-    refcount_name="_count",
     source="docs/KERNEL.md section 2; mails 1402329861-7037-N-git-send-email-kirill.shutemov of 9 June 2014",
 )
 
-V4_5 = V3_16.but(
+V4_5 = V3_16.later(
     {
-        "split.refused": -EBUSY,  # tests/truth/README.md part A, "split, 1 extra ref"
-        "split.pmd_keeps_dirty": False,  # linux-4.5.jsonl, mprotect_1_r
-        "split.marks_dirty": True,  # linux-4.5.jsonl, x_split_unpinned
-        "split.freezes_refcount": False,  # docs/KERNEL.md, corrections 1
-        "split.frees_zero_pages": False,  # tests/truth/README.md part A, "split ok, sole"
-        "split.drops_pmd_whole": False,  # docs/KERNEL.md 3.3, step 2
-        "split.debugfs": "all",  # linux-4.5.jsonl, x_split_debugfs_unpinned
-        "migration.keeps_young": False,  # linux-4.5.jsonl, x_split_unpinned
-        "gup.foll_pin": False,  # linux-4.5.jsonl, x_uring_1_munmap
-        "cow.splits_pmd": False,  # tests/truth/README.md part A, surprise 3
-        "cow.zero_splits_pmd": False,  # tests/truth/README.md part A, "huge zero page, then write 1"
-        "cow.huge_asks_mapcount": False,  # tests/truth/README.md part A, surprise 11
-        "cow.pte_asks_mapcount": True,  # docs/KERNEL.md 3.2, "write fault on a PTE of a THP"
-        "mm.fork_keeps_zero_young": True,  # linux-4.5.jsonl, fault_read_hugezero_fork_write
-        "queue.drop_caches_rounds": 1,  # linux-4.5.jsonl, drop_caches_deferred_pinned
-        "queue.takes_new": False,  # tests/truth/README.md part A, "THP fault"
-        "queue.takes_unmapped": True,  # linux-4.5.jsonl, pin_munmap_whole_unpin; part A, surprise 5
-        "advice.known": _ADVICES | {"free"},  # MADV_FREE came with 4.5; the rest of tests/truth/README.md part A, limits
-        "advice.free_needs_swap": True,  # linux-4.5.jsonl, free_part_shared
-        "advice.free_stops_at_split": True,  # linux-4.5.jsonl, x_swapfree_part_pinned
-        "proc.events": _EVENTS,  # thp_deferred_split_page came with 4.6
-        "proc.clear_refs_splits": None,
-        "proc.huge_zero_in_rss": False,  # docs/KERNEL.md 1.6, number 13
-        "proc.protnone_in_rss": True,  # linux-4.5.jsonl, mprotect_whole
-        "khugepaged.asks_writable": "one",  # docs/KERNEL.md 1.6, number 6: so since 4.4
-        "hwpoison.unsplit": "nothing",  # docs/KERNEL.md 3.6
+        "split.refused": (-EBUSY, Recorded("linux-4.5.jsonl", "x_split_pinned_head")),
+        "split.freezes_refcount": (False, Documented("docs/KERNEL.md corrections to common belief, 1")),
+        "split.drops_pmd_whole": (False, Documented("docs/KERNEL.md 3.3, step 2")),
+        "split.marks_dirty": (True, Recorded("linux-4.5.jsonl", "x_split_unpinned")),
+        "split.frees_zero_pages": (False, Recorded("linux-4.5.jsonl", "x_split_unpinned")),
+        "split.pmd_keeps_dirty": (False, Recorded("linux-4.5.jsonl", "mprotect_1_r")),
+        "split.debugfs": ("all", Recorded("linux-4.5.jsonl", "x_split_debugfs_unpinned")),
+        "migration.whole": (False, Documented("docs/KERNEL.md 3.6")),
+        "migration.keeps_young": (False, Recorded("linux-4.5.jsonl", "x_split_unpinned")),
+        "gup.foll_pin": (False, Recorded("linux-4.5.jsonl", "x_uring_1_munmap")),
+        "cow.splits_pmd": (False, Recorded("linux-4.5.jsonl", "cow_parent_write")),
+        "cow.zero_splits_pmd": (False, Recorded("linux-4.5.jsonl", "fault_read_hugezero")),
+        "cow.huge_asks_mapcount": (False, Recorded("linux-4.5.jsonl", "pin_then_fork")),
+        "cow.pte_asks_mapcount": (True, Documented('docs/KERNEL.md 3.2, "write fault on a PTE of a THP"')),
+        "mm.fork_keeps_zero_young": (True, Recorded("linux-4.5.jsonl", "fault_read_hugezero_fork_write")),
+        "queue.takes_new": (False, Recorded("linux-4.5.jsonl", "fault_write_mid")),
+        "queue.takes_unmapped": (True, Recorded("linux-4.5.jsonl", "pin_munmap_whole_unpin")),
+        "queue.drop_caches_rounds": (1, Recorded("linux-4.5.jsonl", "drop_caches_deferred_pinned")),
+        "reclaim.out_whole": (False, Documented('docs/KERNEL.md 3.6, "add_to_swap"')),
+        "reclaim.splits_lazyfree": (True, Recalled("so up to 4.12")),
+        "reclaim.discards_at_once": (False, Derived("it is split first")),
+        "advice.known": (
+            _ADVICES | {"free"},
+            Recorded("linux-4.5.jsonl", "free_part_shared"),
+            Documented("tests/truth/README.md part A, limits"),
+        ),
+        "advice.free_needs_swap": (True, Recorded("linux-4.5.jsonl", "free_part_shared")),
+        "advice.free_stops_at_split": (True, Recorded("linux-4.5.jsonl", "x_swapfree_part_pinned")),
+        "advice.takes_large_folios": (False, Recalled("no source was noted")),
+        "proc.events": (
+            _EVENTS,
+            Recorded("linux-4.5.jsonl", "x_split_unpinned"),
+            Recorded("linux-4.5.jsonl", "mprotect_1_r"),
+        ),
+        "proc.huge_zero_in_rss": (False, Recorded("linux-4.5.jsonl", "fault_read_hugezero")),
+        "proc.protnone_in_rss": (True, Recorded("linux-4.5.jsonl", "mprotect_whole")),
+        "proc.hwpoison_in_rss": (False, Recorded("linux-4.5.jsonl", "x_hwpoison_shared")),
+        "proc.clear_refs_splits": (None, Unrecorded("no recording asks")),
+        "khugepaged.preallocates": (True, Recorded("linux-4.5.jsonl", "x_khp_after_split")),
+        "khugepaged.asks_writable": ("one", Documented("docs/KERNEL.md 1.6, number 6: so since 4.4")),
+        "ksm.splits_after": (False, Documented("tests/truth/README.md part A, surprise 13")),
+        "hwpoison.answer": ("ignored", Documented('tests/truth/README.md part A, "MADV_HWPOISON page 5"')),
+        "hwpoison.unsplit": ("nothing", Documented("docs/KERNEL.md 3.6")),
+        "hwpoison.soft_offline_keeps": (False, Recorded("linux-4.5.jsonl", "x_soft_offline_pinned")),
     },
     name="v4.5",
     scheme=DoubleMap(),
-    refcount_name="_count",  # renamed in 4.6
     source="docs/KERNEL.md section 3; tests/truth/linux-4.5.jsonl",
 )
 
-V5_10 = V4_5.but(
+V5_10 = V4_5.later(
     {
-        "split.freezes_refcount": True,  # since 4.8: docs/KERNEL.md, corrections 1
-        "split.marks_dirty": False,  # linux-5.10.jsonl, x_split_unpinned
-        "migration.whole": True,  # since 4.14: docs/KERNEL.md 3.6
-        "gup.foll_pin": True,  # linux-5.10.jsonl, pin_dma_whole
-        "gup.coalesces": False,  # linux-5.10.jsonl, pin_dma_whole
-        "cow.splits_pmd": True,  # tests/truth/README.md part A, surprise 3
-        "cow.zero_splits_pmd": True,  # tests/truth/README.md part A, "huge zero page, then write 1"
-        "cow.huge_asks_mapcount": True,  # tests/truth/README.md part A, surprise 11
-        "cow.mm_ids": False,
-        "cow.pte_asks_mapcount": False,  # tests/truth/README.md part A, "write after others gone, PTE map"
-        "mm.fork_keeps_zero_young": False,  # linux-5.10.jsonl, fault_read_hugezero_fork_write
-        "queue.takes_unmapped": False,  # tests/truth/README.md part A, surprise 5
-        "reclaim.out_whole": True,  # linux-5.10.jsonl, swap_pageout_whole
-        "reclaim.splits_pte_mapped": True,  # linux-5.10.jsonl, zram_pte_mapped_pageout
-        "reclaim.in_skips_cache": True,  # linux-5.10.jsonl, zram_zerofilled_pageout
-        "reclaim.in_whole": False,  # linux-5.10.jsonl, swap_pageout_whole
-        "reclaim.in_writable": False,  # linux-5.10.jsonl, swap_pageout_part
-        "reclaim.splits_lazyfree": True,  # linux-5.10.jsonl, free_whole_reclaim
-        "reclaim.discards_at_once": False,
-        "advice.known": V4_5.advice.known | {"cold", "pageout", "wipeonfork"},  # 5.4, 5.4, 4.14
-        "advice.free_needs_swap": False,  # since 4.12
-        "advice.pageout_clears_young": True,  # linux-6.1.jsonl, pageout_whole
-        "advice.free_stops_at_split": False,  # linux-5.10.jsonl, x_swapfree_part_pinned
-        "advice.takes_large_folios": False,  # linux-5.10.jsonl, zram_pte_mapped_pageout
-        "proc.events": (*_EVENTS, "thp_deferred_split_page", "thp_swpout", "thp_swpout_fallback", "pglazyfree", "pglazyfreed"),
-        "khugepaged.preallocates": False,  # linux-5.10.jsonl, x_khp_after_split
-        "khugepaged.takes_shared": True,  # linux-5.10.jsonl, x_khp_pte_mapped_pinned
-        "ksm.splits_after": True,  # tests/truth/README.md part A, surprise 13
-        "ksm.max_sharing": 256,
-        "hwpoison.size_first": True,
-        "hwpoison.answer": "errno",  # tests/truth/README.md part A, "MADV_HWPOISON page 5"
-        "hwpoison.unsplit": "page",
-        "hwpoison.counts_users": True,
-        "hwpoison.soft_offline_keeps": True,  # linux-5.10.jsonl, x_soft_offline_pinned
+        "split.freezes_refcount": (True, Documented("docs/KERNEL.md corrections to common belief, 1")),
+        "split.drops_pmd_whole": (False, Recorded("linux-5.10.jsonl", "x_split_unpinned")),
+        "split.marks_dirty": (False, Recorded("linux-5.10.jsonl", "x_split_unpinned")),
+        "migration.whole": (True, Documented("docs/KERNEL.md 3.6: since 4.14")),
+        "gup.foll_pin": (True, Recorded("linux-5.10.jsonl", "pin_dma_whole")),
+        "gup.coalesces": (False, Recorded("linux-5.10.jsonl", "pin_dma_whole")),
+        "cow.splits_pmd": (True, Recorded("linux-5.10.jsonl", "cow_parent_write")),
+        "cow.zero_splits_pmd": (True, Recorded("linux-5.10.jsonl", "fault_read_hugezero")),
+        "cow.huge_asks_mapcount": (True, Recorded("linux-5.10.jsonl", "pin_blocks_pmd_reuse")),
+        "cow.pte_asks_mapcount": (False, Recorded("linux-5.10.jsonl", "swap_pageout_part")),
+        "cow.mm_ids": (False, Recorded("linux-5.10.jsonl", "cow_parent_write")),
+        "cow.anon_exclusive": (False, Recorded("linux-5.10.jsonl", "fault_write_mid")),
+        "mm.fork_keeps_zero_young": (False, Recorded("linux-5.10.jsonl", "fault_read_hugezero_fork_write")),
+        "queue.takes_unmapped": (False, Recorded("linux-5.10.jsonl", "pin_munmap_whole_unpin")),
+        "reclaim.out_whole": (True, Recorded("linux-5.10.jsonl", "swap_pageout_whole")),
+        "reclaim.splits_pte_mapped": (True, Recalled("no source was noted")),
+        "reclaim.in_skips_cache": (True, Recorded("linux-5.10.jsonl", "zram_zerofilled_pageout")),
+        "reclaim.in_whole": (False, Recorded("linux-5.10.jsonl", "swap_pageout_whole")),
+        "reclaim.in_writable": (False, Derived("v6.1 still does it")),
+        "reclaim.splits_lazyfree": (True, Recorded("linux-5.10.jsonl", "free_whole_reclaim")),
+        "advice.known": (
+            V4_5.advice.known | {"cold", "pageout", "wipeonfork"},
+            Recorded("linux-5.10.jsonl", "cold_whole"),
+            Recorded("linux-5.10.jsonl", "pageout_whole"),
+            Recorded("linux-5.10.jsonl", "wipeonfork"),
+        ),
+        "advice.free_needs_swap": (False, Recorded("linux-5.10.jsonl", "free_part_shared")),
+        "advice.free_stops_at_split": (False, Recorded("linux-5.10.jsonl", "x_swapfree_part_pinned")),
+        "advice.pageout_clears_young": (True, Recorded("linux-5.10.jsonl", "pageout_whole_pinned")),
+        "proc.events": (
+            (*_EVENTS, "thp_deferred_split_page", "thp_swpout", "thp_swpout_fallback", "pglazyfree", "pglazyfreed"),
+            Recorded("linux-5.10.jsonl", "mprotect_1_r"),
+            Recorded("linux-5.10.jsonl", "pageout_whole"),
+            Recorded("linux-5.10.jsonl", "swap_pageout_whole"),
+            Recorded("linux-5.10.jsonl", "free_whole_reclaim"),
+        ),
+        "proc.hwpoison_in_rss": (False, Recorded("linux-5.10.jsonl", "x_hwpoison_shared")),
+        "khugepaged.preallocates": (False, Recorded("linux-5.10.jsonl", "x_khp_after_split")),
+        "khugepaged.takes_shared": (True, Recorded("linux-5.10.jsonl", "x_khp_pte_mapped_pinned")),
+        "khugepaged.batches": (False, Derived("v6.12 still does it")),
+        "ksm.splits_after": (True, Documented("tests/truth/README.md part A, surprise 13")),
+        "ksm.max_sharing": (256, Recalled("the default of max_page_sharing")),
+        "hwpoison.size_first": (True, Recalled("the loop of madvise over pages; no source was noted")),
+        "hwpoison.answer": ("errno", Documented('tests/truth/README.md part A, "MADV_HWPOISON page 5"')),
+        "hwpoison.unsplit": ("page", Documented('tests/truth/README.md part A, "MADV_HWPOISON page 5"')),
+        "hwpoison.counts_users": (True, Recalled("no source was noted")),
+        "hwpoison.soft_offline_keeps": (True, Recorded("linux-5.10.jsonl", "x_soft_offline_pinned")),
     },
     name="v5.10",
     refcount_name="_refcount",
     source="tests/truth/linux-5.10.jsonl",
 )
 
-V6_1 = V5_10.but(
+V6_1 = V5_10.later(
     {
-        "split.refused": -EAGAIN,  # tests/truth/README.md part A, "split, 1 extra ref"
-        "split.debugfs": "range",  # tests/truth/README.md part A, "debugfs, pinned"; the file takes a range since 5.13
-        "migration.keeps_young": True,  # linux-6.1.jsonl, x_split_unpinned
-        "cow.huge_asks_mapcount": False,  # tests/truth/README.md part A, surprise 11
-        "cow.anon_exclusive": True,  # tests/truth/README.md part A, surprise 14
-        "mm.mprotect_makes_writable": False,  # linux-6.1.jsonl, mprotect_whole
-        "reclaim.splits_lazyfree": False,  # linux-6.1.jsonl, free_whole_reclaim
-        "advice.known": V5_10.advice.known | {"populate_write", "collapse"},  # 5.14, 6.1
-        "proc.hwpoison_in_rss": True,  # linux-6.1.jsonl, x_hwpoison_shared
-        "proc.events": (
-            *V5_10.proc.events,
-            "thp_scan_exceed_none_pte",
-            "thp_scan_exceed_swap_pte",
-            "thp_scan_exceed_share_pte",
-            "ksm_swpin_copy",
+        "split.refused": (-EAGAIN, Recorded("linux-6.1.jsonl", "x_split_pinned_head")),
+        "split.debugfs": (
+            "range",
+            Documented('tests/truth/README.md part A, "debugfs, pinned"; the file takes a range since 5.13'),
         ),
-        "proc.protnone_in_rss": False,  # linux-6.1.jsonl, mprotect_whole
-        "hwpoison.unsplit": "both",  # tests/truth/README.md part A, "MADV_HWPOISON page 5"
-        "hwpoison.counts_users": False,
-        "hwpoison.soft_offline_failed": EBUSY,  # since 5.11
+        "migration.keeps_young": (True, Recorded("linux-6.1.jsonl", "x_split_unpinned")),
+        "cow.huge_asks_mapcount": (False, Recorded("linux-6.1.jsonl", "pin_blocks_pmd_reuse")),
+        "cow.anon_exclusive": (True, Recorded("linux-6.1.jsonl", "swap_pageout_part")),
+        "mm.mprotect_makes_writable": (False, Recorded("linux-6.1.jsonl", "mprotect_whole")),
+        "reclaim.in_writable": (False, Recorded("linux-6.1.jsonl", "swap_pageout_part")),
+        "reclaim.splits_lazyfree": (False, Recorded("linux-6.1.jsonl", "free_whole_reclaim")),
+        "reclaim.discards_at_once": (False, Derived("v6.12 still does it")),
+        "advice.known": (
+            V5_10.advice.known | {"populate_write", "collapse"},
+            Recorded("linux-6.1.jsonl", "collapse_small_pages"),
+            Recalled("MADV_POPULATE_WRITE since 5.14"),
+        ),
+        "advice.pageout_clears_young": (True, Recorded("linux-6.1.jsonl", "pageout_whole")),
+        "proc.events": (
+            (
+                *V5_10.proc.events,
+                "thp_scan_exceed_none_pte",
+                "thp_scan_exceed_swap_pte",
+                "thp_scan_exceed_share_pte",
+                "ksm_swpin_copy",
+            ),
+            Recorded("linux-6.1.jsonl", "x_khp_shared"),
+            Recorded("linux-6.1.jsonl", "swap_pageout_whole"),
+        ),
+        "proc.protnone_in_rss": (False, Recorded("linux-6.1.jsonl", "mprotect_whole")),
+        "proc.hwpoison_in_rss": (True, Recorded("linux-6.1.jsonl", "x_hwpoison_shared")),
+        "khugepaged.asks_writable": ("one", Recorded("linux-6.1.jsonl", "x_khp_pte_mapped_pinned")),
+        "khugepaged.takes_shared": (True, Recorded("linux-6.1.jsonl", "x_khp_shared")),
+        "hwpoison.unsplit": ("both", Documented('tests/truth/README.md part A, "MADV_HWPOISON page 5"')),
+        "hwpoison.counts_users": (False, Recalled("no source was noted")),
+        "hwpoison.soft_offline_keeps": (True, Recorded("linux-6.1.jsonl", "x_soft_offline_pinned")),
+        "hwpoison.soft_offline_failed": (-EBUSY, Recalled("since 5.11")),
     },
     name="v6.1",
     source="tests/truth/linux-6.1.jsonl",
 )
 
-V6_12 = V6_1.but(
+V6_12 = V6_1.later(
     {
-        "split.frees_zero_pages": True,  # tests/truth/README.md part A, surprise 8
-        "split.pmd_keeps_dirty": True,  # linux-6.12.jsonl, mprotect_1_r
-        "split.drops_pmd_whole": True,  # docs/KERNEL.md 4.3, step 4
-        "gup.coalesces": True,  # linux-6.12.jsonl, pin_dma_whole
-        "mm.mprotect_makes_writable": True,  # linux-6.12.jsonl, mprotect_whole
-        "queue.takes_new": True,  # tests/truth/README.md part A, surprise 7
-        "queue.drop_caches_rounds": 2,  # linux-6.12.jsonl, drop_caches_deferred_pinned
-        "reclaim.splits_pte_mapped": False,  # linux-6.12.jsonl, zram_pte_mapped_pageout
-        "reclaim.in_whole": True,  # linux-6.12.jsonl, swap_pageout_whole
-        "reclaim.in_writable": True,  # linux-6.12.jsonl, swap_pageout_part
-        "advice.pageout_clears_young": False,  # linux-6.12.jsonl, pageout_whole
-        "advice.takes_large_folios": True,  # linux-6.12.jsonl, zram_pte_mapped_pageout
-        "proc.events": (*V6_1.proc.events, "thp_underused_split_page"),
-        "proc.protnone_in_rss": True,  # linux-6.12.jsonl, mprotect_whole
-        "ksm.unshares": True,  # since 6.2
-        "hwpoison.answer": "kills",  # linux-6.12.jsonl, x_hwpoison_shared
+        "split.drops_pmd_whole": (True, Documented("docs/KERNEL.md 4.3, step 4")),
+        "split.frees_zero_pages": (True, Recorded("linux-6.12.jsonl", "x_split_unpinned")),
+        "split.pmd_keeps_dirty": (True, Recorded("linux-6.12.jsonl", "mprotect_1_r")),
+        "gup.coalesces": (True, Recorded("linux-6.12.jsonl", "pin_dma_whole")),
+        "mm.mprotect_makes_writable": (True, Recorded("linux-6.12.jsonl", "mprotect_whole")),
+        "queue.takes_new": (True, Recorded("linux-6.12.jsonl", "fault_write_mid")),
+        "queue.drop_caches_rounds": (2, Recorded("linux-6.12.jsonl", "drop_caches_deferred_pinned")),
+        "reclaim.splits_pte_mapped": (False, Recorded("linux-6.12.jsonl", "zram_pte_mapped_pageout")),
+        "reclaim.in_whole": (True, Recorded("linux-6.12.jsonl", "swap_pageout_whole")),
+        "reclaim.in_writable": (True, Recorded("linux-6.12.jsonl", "swap_pageout_part")),
+        "reclaim.discards_at_once": (False, Recorded("linux-6.12.jsonl", "free_whole_reclaim")),
+        "advice.takes_large_folios": (True, Recorded("linux-6.12.jsonl", "zram_pte_mapped_pageout")),
+        "advice.pageout_clears_young": (False, Recorded("linux-6.12.jsonl", "pageout_whole")),
+        "proc.events": ((*V6_1.proc.events, "thp_underused_split_page"), Recorded("linux-6.12.jsonl", "underused_on")),
+        "proc.protnone_in_rss": (True, Recorded("linux-6.12.jsonl", "mprotect_whole")),
+        "khugepaged.takes_shared": (True, Recorded("linux-6.12.jsonl", "x_khp_pte_mapped_pinned")),
+        "khugepaged.batches": (False, Recorded("linux-6.12.jsonl", "x_khp_pte_mapped_pinned")),
+        "ksm.unshares": (True, Recalled("since 6.2")),
+        "hwpoison.answer": ("kills", Recorded("linux-6.12.jsonl", "x_hwpoison_shared")),
+        "hwpoison.soft_offline_keeps": (True, Recorded("linux-6.12.jsonl", "x_soft_offline_pinned")),
     },
     name="v6.12",
     scheme=Folio(mm_ids=False),
     source="docs/KERNEL.md section 4; tests/truth/linux-6.12.jsonl",
 )
 
-V6_18 = V6_12.but(
+V6_18 = V6_12.later(
     {
-        "cow.zero_splits_pmd": False,  # linux-6.18.jsonl, fault_read_hugezero
-        "cow.zero_ignores_advice": True,  # thplab/study/live/recorded/linux-6.18.jsonl, zero_page_nohugepage
-        "cow.mm_ids": True,  # docs/KERNEL.md 4.2, "write fault PTE of large folio"
-        "mm.merges_into_unfaulted": True,  # thplab/study/live/recorded/linux-6.18.jsonl, merge_into_unfaulted
-        "mm.mprotect_uncharges": True,  # thplab/study/live/recorded/linux-6.18.jsonl, mprotect_unfaulted
-        "mm.mremap_moves_vmas": True,  # thplab/study/live/recorded/linux-6.18.jsonl, mremap_vmas
-        "queue.drop_caches_rounds": 3,  # linux-6.18.jsonl, drop_caches_deferred_pinned
-        "reclaim.discards_at_once": True,  # linux-6.18.jsonl, free_whole_reclaim
-        "advice.known": V6_12.advice.known - {"soft_offline", "hwpoison"},  # linux-6.18.jsonl: built without CONFIG_MEMORY_FAILURE
-        "advice.dontneed_frees_tables": True,  # thplab/study/live/recorded/linux-6.18.jsonl, dontneed_table
-        "proc.events": (*V6_12.proc.events, "cow_ksm"),  # 5.18; tests/truth/README.md part B records it, part A does not
-        "proc.clear_refs_splits": False,  # thplab/study/live/recorded/linux-6.18.jsonl, clear_refs
-        "khugepaged.batches": True,  # linux-6.18.jsonl, collapse_pte_mapped_pinned
-        "khugepaged.asks_writable": "none",  # since 6.18; tests/truth/README.md part B, "MADV_COLLAPSE": shared, so all read-only
+        "cow.zero_splits_pmd": (False, Recorded("linux-6.18.jsonl", "fault_read_hugezero")),
+        "cow.zero_ignores_advice": (True, Recorded("live/linux-6.18.jsonl", "zero_page_nohugepage")),
+        "cow.mm_ids": (
+            True,
+            Recorded("linux-6.18.jsonl", "mmid_second_write_pte"),
+            Documented('docs/KERNEL.md 4.2, "write fault PTE of large folio"'),
+        ),
+        "mm.mprotect_uncharges": (True, Recorded("live/linux-6.18.jsonl", "mprotect_unfaulted")),
+        "mm.merges_into_unfaulted": (True, Recorded("live/linux-6.18.jsonl", "merge_into_unfaulted")),
+        "mm.mremap_moves_vmas": (True, Recorded("live/linux-6.18.jsonl", "mremap_vmas")),
+        "queue.drop_caches_rounds": (3, Recorded("linux-6.18.jsonl", "drop_caches_deferred_pinned")),
+        "reclaim.discards_at_once": (True, Recorded("linux-6.18.jsonl", "free_whole_reclaim")),
+        "advice.known": (
+            V6_12.advice.known - {"soft_offline", "hwpoison"},
+            Documented('tests/truth/README.md part B, "soft_offline, hwpoison": built without CONFIG_MEMORY_FAILURE'),
+        ),
+        "advice.dontneed_frees_tables": (True, Recorded("live/linux-6.18.jsonl", "dontneed_table")),
+        "proc.events": (
+            (*V6_12.proc.events, "cow_ksm"),
+            Documented("tests/truth/README.md part B: its record format has cow_ksm"),
+            Recalled("since 5.18"),
+        ),
+        "proc.clear_refs_splits": (False, Recorded("live/linux-6.18.jsonl", "clear_refs")),
+        "khugepaged.asks_writable": (
+            "none",
+            Documented('tests/truth/README.md part B, "MADV_COLLAPSE": shared pages, which are all read-only'),
+        ),
+        "khugepaged.takes_shared": (True, Recorded("linux-6.18.jsonl", "collapse_pte_mapped_pinned")),
+        "khugepaged.batches": (True, Recorded("linux-6.18.jsonl", "collapse_pte_mapped_pinned")),
     },
     name="v6.18",
     scheme=Folio(mm_ids=True),

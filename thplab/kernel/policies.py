@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Self
 
 from thplab.errors import BadInput
+from thplab.kernel.evidence import Belief, Evidence, Own
 from thplab.kernel.schemes import HeadCounter, Scheme
+
+Told = Mapping[str, tuple[Any, *tuple[Evidence, ...]]]
+"""Policies by name, such as "cow.splits_pmd": the value first, then the evidence for it."""
 
 
 class Policies:
-    """A group of policies. Routines ask its fields, and never the kernel's name. A policy that does not come up in a kernel is None."""
+    """A group of policies. Routines ask its fields, and never the kernel's name. None: it does not come up, or is not on record."""
 
     @property
     def key(self) -> str:
@@ -26,8 +30,7 @@ class Split(Policies):
     refused: int
     """What a page split returns when it refuses a pinned page, or, where it takes pins along, a page that nobody maps."""
     freezes_refcount: bool | None
-    """A split sets the frozen page's reference count from 1 to 0 by compare-and-swap; else it reads it and relies on the freeze.
-    None, here and below: no page is frozen."""
+    """A split sets the frozen page's reference count from 1 to 0 by compare-and-swap; else it reads it and relies on the freeze."""
     drops_pmd_whole: bool | None
     """Freezing a PMD mapping takes away one mapping and one reference; else first 512 small ones are made of them."""
     marks_dirty: bool | None
@@ -35,7 +38,7 @@ class Split(Policies):
     frees_zero_pages: bool | None
     """A split maps zero-filled subpages to the shared zero page, which frees them."""
     pmd_keeps_dirty: bool | None
-    """The PTEs that a PMD split makes are dirty if the PMD was; else the page is marked dirty instead. None: no PMD is split alone."""
+    """The PTEs that a PMD split makes are dirty if the PMD was; else the page is marked dirty instead."""
     debugfs: Literal["", "range", "all"]
     """What the file split_huge_pages of debugfs splits: "all" huge pages of the machine, a "range"; empty: there is no such file."""
 
@@ -47,7 +50,7 @@ class Migration(Policies):
     whole: bool
     """A huge page migrates as one; else it must be split first."""
     keeps_young: bool | None
-    """A migration entry remembers the accessed and the dirty bit of the PTE that it stands for. None: no page is frozen."""
+    """A migration entry remembers the accessed and the dirty bit of the PTE that it stands for."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Gup(Policies):
     foll_pin: bool
     """io_uring exists and takes FOLL_PIN references."""
     coalesces: bool | None
-    """io_uring keeps one pin for each large folio of a buffer, instead of one for each page. None: there is no io_uring."""
+    """io_uring keeps one pin for each large folio of a buffer, instead of one for each page."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +72,13 @@ class Cow(Policies):
     zero_splits_pmd: bool
     """A write fault on the huge zero page splits the PMD and gives the writer 4 KiB; else it gets a huge page."""
     zero_ignores_advice: bool | None
-    """A write fault on the huge zero page gives a huge page even where the VMA has lost its advice since. None: not on record."""
+    """A write fault on the huge zero page gives a huge page even where the VMA has lost its advice since."""
     huge_asks_mapcount: bool
     """A write fault reuses a huge page in place if it is mapped once; else only if its reference count is 1."""
     pte_asks_mapcount: bool
     """A write fault reuses a small page that is mapped once, a part of a compound page never; else both if the reference count is 1."""
     mm_ids: bool | None
-    """A large folio remembers which two mms map it: it knows whether it may be shared, and is written in place by its only mapper.
-    None: no PTE maps a part of one."""
+    """A large folio remembers which two mms map it: it knows whether it may be shared, and is written in place by its only mapper."""
     anon_exclusive: bool
     """PG_anon_exclusive marks what one process has for itself: such a page is written in place, whoever else holds it."""
 
@@ -88,10 +90,9 @@ class Mm(Policies):
     fork_keeps_zero_young: bool
     """The child's PMD over the huge zero page starts out accessed."""
     mprotect_makes_writable: bool | None
-    """mprotect makes the entry of an exclusive page writable at once; else the next write fault does. None: no page is exclusive."""
+    """mprotect makes the entry of an exclusive page writable at once; else the next write fault does."""
     mprotect_uncharges: bool | None
-    """mprotect stops accounting for a VMA without pages that it makes unwritable, which differs from one with pages from then on.
-    None, here and below: not on record."""
+    """mprotect stops accounting for a VMA without pages that it makes unwritable, which differs from one with pages from then on."""
     merges_into_unfaulted: bool | None
     """A VMA with pages of its own and a neighbour without any become one VMA; else only the other way round, as the change comes."""
     mremap_moves_vmas: bool | None
@@ -100,7 +101,7 @@ class Mm(Policies):
 
 @dataclass(frozen=True)
 class Queue(Policies):
-    """The deferred split queue. None: there is no queue."""
+    """Which huge pages wait on the deferred split queue, and what empties it."""
 
     takes_new: bool | None
     """A new huge page goes on the deferred split queue at once: it may turn out to be hardly used."""
@@ -137,7 +138,7 @@ class Advice(Policies):
     known: frozenset[str]
     """What madvise knows; anything else is -EINVAL. Not all of it is built."""
     free_needs_swap: bool | None
-    """MADV_FREE is MADV_DONTNEED while there is no swap. None: there is no MADV_FREE."""
+    """MADV_FREE is MADV_DONTNEED while there is no swap."""
     free_stops_at_split: bool
     """MADV_FREE of a part of a huge page only splits it; else the part is freed, too."""
     takes_large_folios: bool
@@ -145,7 +146,7 @@ class Advice(Policies):
     pageout_clears_young: bool
     """MADV_PAGEOUT takes the accessed bit away before reclaim tries the page."""
     dontneed_frees_tables: bool | None
-    """MADV_DONTNEED of all that a PTE table maps frees the table: the next fault may bring a huge page. None: not on record."""
+    """MADV_DONTNEED of all that a PTE table maps frees the table: the next fault may bring a huge page."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ class Proc(Policies):
     hwpoison_in_rss: bool
     """smaps counts a hwpoison entry as resident memory."""
     clear_refs_splits: bool | None
-    """Writing to /proc/PID/clear_refs splits every huge PMD of the process, and flushes the TLB; else neither. None: not on record."""
+    """Writing to /proc/PID/clear_refs splits every huge PMD of the process, and flushes the TLB; else neither."""
 
 
 @dataclass(frozen=True)
@@ -206,7 +207,7 @@ class Hwpoison(Policies):
     soft_offline_keeps: bool
     """The page that was soft offlined is kept with one reference; else it is freed, never to be used again."""
     soft_offline_failed: int
-    """The errno (positive) of a soft offline whose migration fails."""
+    """What a soft offline returns whose migration fails."""
 
 
 @dataclass(frozen=True)
@@ -231,14 +232,21 @@ class Kernel:
     khugepaged: Khugepaged
     ksm: KsmPolicies
     hwpoison: Hwpoison
+    beliefs: Mapping[str, Belief] = field(default_factory=dict, compare=False, repr=False)
+    """What each policy was told to be, and by which evidence; `evidence` answers for what it is now."""
 
     def __repr__(self) -> str:
         return f"<Kernel {self.name}, scheme {self.scheme.name}>"
 
     @classmethod
-    def of(cls, policies: Mapping[str, object], **own: Any) -> Self:
-        """A kernel from all its policies by name, such as "cow.splits_pmd", and the fields that are no policies."""
-        return cls(**own, **{group: GROUPS[group](**values) for group, values in _grouped(policies).items()})
+    def of(cls, told: Told, **own: Any) -> Self:
+        """A kernel from all its policies by name, each a value and its evidence, and the fields that are no policies."""
+        groups = {group: GROUPS[group](**values) for group, values in _grouped(_values(told)).items()}
+        return cls(**own, **groups, beliefs=_beliefs(told, own["name"]))
+
+    def later(self, told: Told, **own: Any) -> Self:
+        """The kernel that comes after this one: what its record says anew, each a value and its evidence. It inherits the rest."""
+        return self.but(_values(told), **own, beliefs={**self.beliefs, **_beliefs(told, own["name"])})
 
     def but(self, policies: Mapping[str, object], **own: Any) -> Self:
         """This kernel with some policies changed, by name. Raises BadInput for a policy that does not exist."""
@@ -246,9 +254,17 @@ class Kernel:
         return replace(self, **own, **groups)
 
     def policy(self, name: str) -> Any:
-        """What this kernel does in a policy, such as "cow.splits_pmd"."""
-        group, _, policy = name.partition(".")
+        """What this kernel does in a policy, such as "cow.splits_pmd". Raises BadInput for one that does not exist."""
+        ((group, (policy,)),) = _grouped({name: None}).items()
         return getattr(getattr(self, group), policy)
+
+    def evidence(self, name: str) -> Belief:
+        """What this kernel does in a policy, and why that is believed. Raises BadInput for a policy that does not exist."""
+        value, belief = self.policy(name), self.beliefs.get(name)
+        if belief is not None and belief.value == value:
+            return belief
+        changed = f", where {belief.kernel} has {belief.value}" if belief else ""
+        return Belief(value, (Own(f"a record of somebody's own says so{changed}"),), self.name)
 
     @property
     def head_counters(self) -> tuple[HeadCounter, ...]:
@@ -263,11 +279,21 @@ POLICIES = tuple(f"{group}.{field.name}" for group, kind in GROUPS.items() for f
 """All policies by name."""
 
 
+def _values(told: Told) -> dict[str, object]:
+    return {name: value for name, (value, *_) in told.items()}
+
+
+def _beliefs(told: Told, kernel: str) -> dict[str, Belief]:
+    return {name: Belief(value, tuple(evidence), kernel) for name, (value, *evidence) in told.items()}
+
+
 def _grouped(policies: Mapping[str, object]) -> dict[str, dict[str, object]]:
     groups: dict[str, dict[str, object]] = {}
     for name, value in policies.items():
-        if name not in POLICIES:
-            raise BadInput("policy", f"{name!r} is unknown", "one of " + ", ".join(POLICIES))
         group, _, policy = name.partition(".")
+        if name not in POLICIES:
+            known = ", ".join(known for known in POLICIES if known.startswith(f"{group}."))
+            groups_known = f"GROUP.NAME, the group one of {', '.join(GROUPS)}"
+            raise BadInput("policy", f"{name!r} is unknown", f"one of {known}" if known else groups_known)
         groups.setdefault(group, {})[policy] = value
     return groups

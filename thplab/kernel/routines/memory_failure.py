@@ -98,7 +98,7 @@ def soft_offline_page(system: System, page: int) -> Routine[int]:
     error = yield from move_small_page(system, page)
     if error:
         yield from system.scheme.put_pages(system, single(page))
-        return -policy.soft_offline_failed
+        return policy.soft_offline_failed
     frames.flags[page] = (frames.flags[page] | PG_hwpoison) & ~PG_lru
     if policy.soft_offline_keeps:
         system.poisoned[page] = None
