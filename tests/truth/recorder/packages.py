@@ -42,6 +42,9 @@ def fetch(work: Work, kernel: Kernel) -> str:
     for package in sorted(debs.glob("*.deb")):
         run(["dpkg", "-x", package, work.files(kernel.name)])
     shutil.rmtree(debs)
+    library = work.files(kernel.name) / "lib"
+    if not library.exists():  # newer packages have everything in /usr, where depmod and modprobe do not look
+        library.symlink_to("usr/lib")
     return work.release(kernel.name)
 
 
