@@ -8,8 +8,8 @@ import thplab
 from thplab.errors import BadInput
 from thplab.hardware.steps import Routine, change
 from thplab.kernel.address_space import Vma
+from thplab.kernel.memory import Memory
 from thplab.kernel.schemes import DoubleMap, Rfc
-from thplab.kernel.system import System
 from thplab.study.explore import RaceTrace
 from thplab.study.invariants import check_state
 
@@ -19,14 +19,14 @@ class Forgets(Rfc):
 
     name = "forgets"
 
-    def add_pte_rmap(self, system: System, vma: Vma, pages: slice) -> Routine[None]:
+    def add_pte_rmap(self, system: Memory, vma: Vma, pages: slice) -> Routine[None]:
         yield change("nothing")
 
 
 class CountsInAList(Rfc):
     name = "counts in a list"
 
-    def dup_pmd_rmap(self, system: System, vma: Vma, head: int) -> Routine[None]:
+    def dup_pmd_rmap(self, system: Memory, vma: Vma, head: int) -> Routine[None]:
         counted = [head]
         yield from super().dup_pmd_rmap(system, vma, head)
         assert counted
@@ -35,7 +35,7 @@ class CountsInAList(Rfc):
 class Breaks(Rfc):
     name = "breaks"
 
-    def get_pages(self, system: System, pages: slice) -> Routine[None]:
+    def get_pages(self, system: Memory, pages: slice) -> Routine[None]:
         raise ValueError("not written yet")
 
 

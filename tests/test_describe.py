@@ -113,7 +113,7 @@ def test_what_a_routine_has_in_hand_is_one_row_of_the_account() -> None:
     trace = trace_of("story")
     frame = step_frame(trace, "reclaim takes the page off the LRU")
     account = ledger(frame.state, 8, trace[frame.number - 1].state, frame.stack[0])[0]
-    assert account.text == "head _count 10 → 11 = A: 1 PMD + B: 8 PTEs + dma: pin of subpage 4 + in the hands of swap_out: +1"
+    assert account.text == "head _count 10 → 11 = A: 1 PMD + B: 8 PTEs + dma: pin of subpage 4 + in the hands of reclaim of one page: +1"
     assert sum(row.count for row in account.rows) == account.value
 
 
@@ -145,7 +145,7 @@ def test_counters_tell_old_and_new_of_what_moved() -> None:
     assert moved(step_frame(trace, "head _count += 7")) == [("head _count", "compound page 0x8", 2, 9)]
     assert moved(step_frame(trace, "each tail _mapcount += 1")) == [("tails 1–7 mapcount", "compound page 0x8", 0, 1)]
     assert moved(step_frame(trace, "PMD = the PTE table")) == []
-    refused = next(frame for frame in trace if "split_refused" in frame.stack)
+    refused = next(frame for frame in trace if "refuse the split" in frame.stack)
     assert moved(refused) == [("thp_split_page_failed", "vmstat", 0, 1)]
 
 

@@ -135,7 +135,7 @@ def test_what_is_in_a_routines_hand_is_given() -> None:
     )
     widget = Ledger(trace, step=hand, gaps="all")
     last = accounts(widget)[0]["rows"][-1]
-    assert (last["holder"], last["by"]) == ("in the hands of swap_out", "in hand")
+    assert (last["holder"], last["by"]) == ("in the hands of reclaim of one page", "in hand")
     assert (last["cell"]["actual"], last["cell"]["blank"]) == ("1", False)
 
 

@@ -1,24 +1,33 @@
-"""Routines as such: what may stand in the place of one, and what they look like to the explorer."""
+"""Routines as such: what each kernel calls them, and what may stand in the place of one."""
 
 from __future__ import annotations
 
+import json
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from inspect import Signature, signature
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from thplab.hardware.steps import ROUTINES, Routine, routine
+from thplab.hardware.steps import ROUTINES, Routine, phrase, routine
 from thplab.kernel import routines
+from thplab.kernel.kernels import KERNELS
 from thplab.kernel.mutants import MUTANTS
+from thplab.kernel.names import ORDER, SINCE, Names
 from thplab.kernel.system import System
-from thplab.machine.trace import Setup, record
+from thplab.machine.trace import Setup, call_text, record
 from thplab.study.explore import PAIRS
 
 for module in pkgutil.iter_modules(routines.__path__):
     import_module(f"{routines.__name__}.{module.name}")
+
+STEPS = Path(__file__).parent / "truth" / "steps"
+RECORDED = {f"v{file.stem.removeprefix('steps-')}": file for file in sorted(STEPS.glob("*.jsonl"))}
+FIELDS = {"_count"}
 
 VARIANTS = [(of, name, variant) for of, mutant in MUTANTS.items() for name, variant in mutant.variants.items()]
 VARIANTS += [(of, name, variant) for of, pair in PAIRS.items() for name, variant in pair.variants.items()]
@@ -45,3 +54,47 @@ def test_no_two_routines_have_the_same_name() -> None:
 
     with pytest.raises(TypeError, match="two routines are called zap_pte_range"):
         routine(zap_pte_range)
+
+
+# --- names ----------------------------------------------------------------------------------------------------------------
+
+
+def functions(steps: list[Any]) -> Iterator[str]:
+    """The functions that recorded steps name."""
+    for step in steps:
+        if step[0] == "loop":
+            yield from functions(step[2])
+        else:
+            yield step[0]
+
+
+def test_the_table_of_names_says_nothing_that_goes_without_saying() -> None:
+    assert tuple(sorted(KERNELS, key=ORDER.index)) == ORDER
+    assert SINCE.keys() <= ROUTINES.keys() | FIELDS
+    for name, since in SINCE.items():
+        assert list(since) == sorted(since, key=ORDER.index)
+        names = [*([] if ORDER[0] in since else [name]), *since.values()]
+        assert all(before != after for before, after in pairwise(names)), name
+
+
+@pytest.mark.parametrize("kernel", RECORDED)
+def test_no_routine_has_a_name_that_a_recorded_kernel_has_for_nothing_else(kernel: str) -> None:
+    lines = RECORDED[kernel].read_text().splitlines()
+    recorded = {name for line in lines for name in functions(json.loads(line)["steps"])}
+    names = Names(kernel)
+    shown = {names.shown(each) for each in ROUTINES.values()}
+    assert len(shown & recorded) >= 30
+    for name, since in SINCE.items():
+        elsewhere = {name, *since.values()} - {names.of(name)}
+        assert elsewhere & recorded <= shown, f"{kernel} has {elsewhere & recorded - shown}, not {names.of(name)}"
+
+
+def test_a_part_is_shown_as_a_phrase_and_a_function_by_the_name_that_the_kernel_has_for_it() -> None:
+    def stacks(kernel: str) -> set[str]:
+        trace = record("mmap A; write A 0; fork A B; split_pmd B 0; write B 1", Setup(kernel))
+        return {call_text(name) for frame in trace for name in frame.stack}
+
+    assert {"drop the copied mapping", "page_remove_rmap()", "put_page()", "do_page_fault()"} <= stacks("v4.5")
+    assert {"drop the copied mapping", "folio_remove_rmap_ptes()", "folio_put()", "do_user_addr_fault()"} <= stacks("v6.18")
+    with pytest.raises(TypeError, match="'put_page' looks like a function"):
+        phrase("put_page")

@@ -14,12 +14,11 @@ from typing import Any
 import pytest
 
 from thplab.errors import BadInput
-from thplab.hardware.steps import Cpus
 from thplab.kernel.kernels import KERNELS
 from thplab.learn.widgets import Compare, Prediction, RaceStepper, Stepper
 from thplab.learn.widgets.page import script, style
 from thplab.learn.widgets.payload import code, payload
-from thplab.machine.trace import Frame, Setup, Trace, record
+from thplab.machine.trace import Frame, Setup, Trace, call_text, record
 from thplab.scenario import builtin, load
 from thplab.show.describe import describe
 from thplab.show.ledger import counters, ledger
@@ -132,9 +131,9 @@ def test_the_call_tree_has_a_line_for_each_step_below_the_routines_it_is_in(stor
         for depth, text, frame in op["rows"]:
             assert depth <= len(above)
             if frame is None:
-                above = [*above[:depth], text.removesuffix("()")]
+                above = [*above[:depth], text]
             else:
-                assert above[:depth] == [name for name in story[frame].stack if name not in vars(Cpus)]
+                assert above[:depth] == list(map(call_text, story[frame].stack))
 
 
 def test_an_operation_that_is_interrupted_goes_on() -> None:

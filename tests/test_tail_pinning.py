@@ -89,8 +89,8 @@ def test_references_of_many_tails_cost_as_many_times() -> None:
 def test_slow_gup_needs_no_compound_lock() -> None:
     old = Old()
     base = old.vma.start
-    assert old.drains(follow_page(old.system, old.vma, base, False)) == {"rmw": 1, "lock:ptl": 1}
-    assert old.drains(follow_page(old.system, old.vma, base + TAIL * 4096, False)) == {"rmw": 2, "lock:ptl": 1}
+    assert old.drains(follow_page(old.system, old.vma, base)) == {"rmw": 1, "lock:ptl": 1}
+    assert old.drains(follow_page(old.system, old.vma, base + TAIL * 4096)) == {"rmw": 2, "lock:ptl": 1}
 
 
 @pytest.mark.parametrize(("start", "npages", "tails"), [(0, 1, 0), (0, 8, 7), (3, 4, 4), (0, NR, NR - 1)])

@@ -278,8 +278,8 @@ def test_steps_are_told_side_by_side_with_ticks_where_they_agree(
     out = capsys.readouterr().out
     assert out.startswith("pin_pmd: pin(A, page 4, p), after mmap(A, 1 THP), fill(A, pages 0…511)\n")
     assert [line for line in out.splitlines() if line.startswith("  ✓ ")] == [
-        f"  ✓ {'F0[0] _refcount 1 → 2 [try_get_folio]':60}F0[0] _refcount 1 → 2 [gup_get_pages]",
-        f"  ✓ {'F0[0] +referenced [gup_fast_fallback]':60}F0[0] +referenced [get_user_pages]",
+        f"  ✓ {'F0[0] _refcount 1 → 2 [try_get_folio]':60}F0[0] _refcount 1 → 2 [try_grab_folio_fast]",
+        f"  ✓ {'F0[0] +referenced [gup_fast_fallback]':60}F0[0] +referenced [a driver's request]",
     ]
 
 

@@ -13,9 +13,9 @@ import numpy.typing as npt
 from thplab.hardware.frames import PageFrames, width
 from thplab.hardware.steps import Routine, change
 from thplab.kernel.address_space import Vma
+from thplab.kernel.memory import Memory
 from thplab.kernel.schemes import Expected, HeadCounter
 from thplab.kernel.schemes.head_references import HeadReferences
-from thplab.kernel.system import System
 
 
 class HeadOnly(HeadReferences):
@@ -29,7 +29,7 @@ class HeadOnly(HeadReferences):
 
     # --- mappings: the head's counter goes up and down --------------------------------------------------------------
 
-    def new_rmap(self, system: System, vma: Vma, page: int) -> Routine[None]:
+    def new_rmap(self, system: Memory, vma: Vma, page: int) -> Routine[None]:
         frames = system.frames
         if frames.is_compound(page):
             frames.large_mapcount[page] = 0  # raw counters start at -1; a plain store, as nobody else can see the page yet
@@ -37,28 +37,28 @@ class HeadOnly(HeadReferences):
             frames.mapcount[page] = 0
         yield change("one mapping")
 
-    def dup_pmd_rmap(self, system: System, vma: Vma, head: int) -> Routine[None]:
+    def dup_pmd_rmap(self, system: Memory, vma: Vma, head: int) -> Routine[None]:
         yield from self._count(system, head, 1)
 
-    def remove_pmd_rmap(self, system: System, vma: Vma, head: int) -> Routine[None]:
+    def remove_pmd_rmap(self, system: Memory, vma: Vma, head: int) -> Routine[None]:
         yield from self._count(system, head, -1)
 
-    def add_pte_rmap(self, system: System, vma: Vma, pages: slice) -> Routine[None]:
+    def add_pte_rmap(self, system: Memory, vma: Vma, pages: slice) -> Routine[None]:
         yield from self._count_ptes(system, pages, 1)
 
-    def remove_pte_rmap(self, system: System, vma: Vma, pages: slice) -> Routine[None]:
+    def remove_pte_rmap(self, system: Memory, vma: Vma, pages: slice) -> Routine[None]:
         yield from self._count_ptes(system, pages, -1)
 
-    def split_pmd_rmap(self, system: System, vma: Vma, head: int) -> Routine[None]:
+    def split_pmd_rmap(self, system: Memory, vma: Vma, head: int) -> Routine[None]:
         yield from self._count(system, head, system.geometry.nr - 1)
 
-    def _count(self, system: System, head: int, mappings: int) -> Routine[None]:
+    def _count(self, system: Memory, head: int, mappings: int) -> Routine[None]:
         frames = system.frames
         frames.large_mapcount[head] += mappings
         frames.costs.rmw += 1
         yield change(f"_large_mapcount += {mappings}", "One word for all mappings of the page.")
 
-    def _count_ptes(self, system: System, pages: slice, one: int) -> Routine[None]:
+    def _count_ptes(self, system: Memory, pages: slice, one: int) -> Routine[None]:
         frames = system.frames
         parts = system.each(pages)
         for part in parts:

@@ -41,13 +41,14 @@ ROUTINES: dict[str, routine[Any, ..., Any]] = {}
 
 
 class routine(Generic[S, P, T]):
-    """Marks a kernel routine. A system may run a variant of it instead, by name: that is how mutants are put in.
+    """Marks a function of the kernel's. A system may run a variant of it instead, by name: that is how mutants are put in.
 
-    `right` is the routine as it is written, whatever the system runs in its place.
+    `right` is the routine as it is written, whatever the system runs in its place. `phrase` is empty, but for a part.
     """
 
-    def __init__(self, right: Callable[Concatenate[S, P], Routine[T]]) -> None:
+    def __init__(self, right: Callable[Concatenate[S, P], Routine[T]], phrase: str = "") -> None:
         self.right = right
+        self.phrase = phrase
         self.key = right.__name__
         update_wrapper(self, right)
         if self.key in ROUTINES:
@@ -57,6 +58,13 @@ class routine(Generic[S, P, T]):
     def __call__(self, system: S, /, *args: P.args, **kwargs: P.kwargs) -> Routine[T]:
         run: Callable[Concatenate[S, P], Routine[T]] = system.variants.get(self.key, self.right)
         return run(system, *args, **kwargs)
+
+
+def phrase(text: str) -> Callable[[Callable[Concatenate[S, P], Routine[T]]], routine[S, P, T]]:
+    """Marks a part of a function of the kernel's: a routine with a name of our own, which the call tree shows as `text`."""
+    if text.isidentifier():
+        raise TypeError(f"{text!r} looks like a function")
+    return lambda right: routine(right, text)
 
 
 def read(text: str, why: str = "") -> Step:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from thplab.errors import EAGAIN, EBUSY, EIO, BadInput
 from thplab.kernel.evidence import Derived, Documented, Moot, Recalled, Recorded, Unrecorded
+from thplab.kernel.names import Names
 from thplab.kernel.policies import Kernel
 from thplab.kernel.schemes import DoubleMap, Folio, Rfc, TailPinning
 
@@ -120,8 +121,8 @@ V3_16 = Kernel.of(
         "hwpoison.soft_offline_failed": (-EIO, Recorded("linux-3.16.jsonl", "l_soft_offline_pinned_same")),
     },
     name="v3.16",
+    names=Names("v3.16"),
     scheme=TailPinning(),
-    refcount_name="_count",
     source="docs/KERNEL.md section 1, of which 1.6 wins; tests/truth/linux-3.16.jsonl",
 )
 
@@ -138,6 +139,7 @@ RFC_2014 = V3_16.later(
         "proc.clear_refs_splits": (True, Derived("as its base, which calls what patch 04 makes split_huge_pmd")),
     },
     name="rfc-2014",
+    names=Names("rfc-2014"),
     scheme=Rfc(),
     source="docs/KERNEL.md section 2; mails 1402329861-7037-N-git-send-email-kirill.shutemov of 9 June 2014",
 )
@@ -190,6 +192,7 @@ V4_5 = V3_16.later(
         "hwpoison.soft_offline_keeps": (False, Recorded("linux-4.5.jsonl", "x_soft_offline_pinned")),
     },
     name="v4.5",
+    names=Names("v4.5"),
     scheme=DoubleMap(),
     source="docs/KERNEL.md section 3; tests/truth/linux-4.5.jsonl",
 )
@@ -245,7 +248,7 @@ V5_10 = V4_5.later(
         "hwpoison.soft_offline_keeps": (True, Recorded("linux-5.10.jsonl", "x_soft_offline_pinned")),
     },
     name="v5.10",
-    refcount_name="_refcount",
+    names=Names("v5.10"),
     source="tests/truth/linux-5.10.jsonl",
 )
 
@@ -290,6 +293,7 @@ V6_1 = V5_10.later(
         "hwpoison.soft_offline_failed": (-EBUSY, Recalled("since 5.11")),
     },
     name="v6.1",
+    names=Names("v6.1"),
     source="tests/truth/linux-6.1.jsonl",
 )
 
@@ -317,6 +321,7 @@ V6_12 = V6_1.later(
         "hwpoison.soft_offline_keeps": (True, Recorded("linux-6.12.jsonl", "x_soft_offline_pinned")),
     },
     name="v6.12",
+    names=Names("v6.12"),
     scheme=Folio(mm_ids=False),
     source="docs/KERNEL.md section 4; tests/truth/linux-6.12.jsonl",
 )
@@ -354,6 +359,7 @@ V6_18 = V6_12.later(
         "khugepaged.batches": (True, Recorded("linux-6.18.jsonl", "collapse_pte_mapped_pinned")),
     },
     name="v6.18",
+    names=Names("v6.18"),
     scheme=Folio(mm_ids=True),
     source="docs/KERNEL.md section 4; tests/truth/linux-6.18.jsonl",
 )

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 from thplab.errors import BadInput
 from thplab.kernel.evidence import Belief, Evidence, Own
+from thplab.kernel.names import Names
 from thplab.kernel.schemes import HeadCounter, Scheme
 
 Told = Mapping[str, tuple[Any, *tuple[Evidence, ...]]]
@@ -216,8 +217,8 @@ class Kernel:
 
     name: str
     scheme: Scheme
-    refcount_name: str
-    """What struct page calls the reference count: `_count` until 4.6, `_refcount` since 4.7."""
+    names: Names
+    """What it calls what was renamed over the years."""
     source: str
     """Where the record was read."""
     split: Split
@@ -265,6 +266,11 @@ class Kernel:
             return belief
         changed = f", where {belief.kernel} has {belief.value}" if belief else ""
         return Belief(value, (Own(f"a record of somebody's own says so{changed}"),), self.name)
+
+    @property
+    def refcount_name(self) -> str:
+        """What struct page calls the reference count: `_count` until 4.6, `_refcount` since 4.7."""
+        return self.names.of("_count")
 
     @property
     def head_counters(self) -> tuple[HeadCounter, ...]:

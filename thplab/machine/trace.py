@@ -8,17 +8,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from thplab.errors import BadInput, Deadlock, ThplabError
-from thplab.hardware.steps import WAIT, Cpus, Routine, Step, read
+from thplab.hardware.steps import WAIT, Routine, Step, read
 from thplab.hardware.swap_device import DEVICES
 from thplab.kernel import kernels
 from thplab.kernel.mutants import mutant
 from thplab.kernel.policies import Kernel
+from thplab.kernel.system import System
 from thplab.machine.machine import Machine
 from thplab.machine.snapshot import capture
 from thplab.machine.state import State
 from thplab.scenario import Operation, Scenario
-
-_PRIMITIVES = frozenset(vars(Cpus))
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class Frame:
     """One step of a trace and the state after it. Frame 0 has no step: it is how the machine began.
 
     `op` is the operation under way (None on frame 0) and `op_index` its number in the scenario (-1 for an inserted one).
-    `stack` names the routines in progress, outermost first. `result` is what the operation returned, on its last frame.
+    `stack` names the routines in progress, outermost first (see stack_of). `result` is what the operation returned, on its last frame.
     """
 
     number: int
@@ -84,24 +83,29 @@ class Frame:
         return f"<Frame {self.number}: {self.step.text if self.step else 'how the machine began'}>"
 
     @property
-    def routines(self) -> tuple[str, ...]:
-        """The stack without the primitives that only say what the step says itself: lock, unlock, flush_tlb and the like."""
-        return tuple(name for name in self.stack if name not in _PRIMITIVES)
-
-    @property
     def at_rest(self) -> bool:
         """No routine is in progress."""
         return not self.state.in_progress
 
 
-def stack_of(routine: Routine[Any]) -> tuple[str, ...]:
-    """The names of the routines nested in `routine`, outermost first. Bare helpers of an operation are left out."""
-    names = []
+def stack_of(routine: Routine[Any], system: System) -> tuple[str, ...]:
+    """What the kernel of `system` calls the functions nested in `routine`, outermost first, and phrases for parts of them.
+
+    Left out is what says nothing that the step does not say itself: locks, flushes, helpers; and what calls itself or its like.
+    """
+    names: list[str] = []
     at: Any = routine
     while at is not None and hasattr(at, "gi_code"):
-        names.append(at.gi_code.co_name)
+        name = system.shown.get(at.gi_code)
+        if name and names[-1:] != [name]:
+            names.append(name)
         at = at.gi_yieldfrom
-    return tuple(n for n in names if not n.startswith("_"))
+    return tuple(names)
+
+
+def call_text(name: str) -> str:
+    """A name of a stack as texts show it: a function with its parentheses, a phrase as it is."""
+    return f"{name}()" if name.isidentifier() else name
 
 
 @dataclass(eq=False)
@@ -357,6 +361,6 @@ class _Recorder:
             frames[-1] = replace(frames[-1], state=state, result=end.value)
             return False
         state = capture(self.machine.system, frames[-1].state, in_progress=True)
-        stack = stack_of(current.routine)
+        stack = stack_of(current.routine, self.machine.system)
         frames.append(Frame(len(frames), step, state, current.op, current.index, current.phase, stack, current.cpu))
         return True

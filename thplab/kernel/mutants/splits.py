@@ -76,7 +76,7 @@ MUTANTS = {
     ),
     "thaws_the_first_vma_only": Mutant(
         "after a page split the parent's migration entries become PTEs again, and the child's are forgotten",
-        {"unfreeze_ptes": split_huge_page_freeze.thaws_the_first_vma_only},
+        {"unfreeze_page_vma": split_huge_page_freeze.thaws_the_first_vma_only},
         "nothing_is_frozen",
         kernel="v4.5",
         scenario="mmap A; write A 0; fork A B; split A 0",

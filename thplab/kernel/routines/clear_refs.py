@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_referenced, single
-from thplab.hardware.steps import Routine, change, read
+from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import AddressSpace, Vma
 from thplab.kernel.routines.huge_pmd import pmd_trans_huge_lock
 from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
 from thplab.kernel.routines.walk import entry_range, pmd_at, pmd_ranges
-from thplab.kernel.system import System, routine
+from thplab.kernel.system import System
 
 
 @routine
@@ -20,7 +20,7 @@ def clear_refs_write(system: System, mm: AddressSpace) -> Routine[int]:
     for vma in vmas:
         ranges = pmd_ranges(system.geometry, vma.start, vma.end)
         for address, stop in ranges:
-            yield from clear_refs_pmd(system, vma, address, stop)
+            yield from clear_refs_pte_range(system, vma, address, stop)
     if system.kernel.proc.clear_refs_splits:
         yield from system.cpus.flush_tlb(f"all of {mm.name}", "A CPU sets the bit again only if it has forgotten the entry.")
     yield from system.cpus.unlock(mm.mmap_sem)
@@ -28,7 +28,7 @@ def clear_refs_write(system: System, mm: AddressSpace) -> Routine[int]:
 
 
 @routine
-def clear_refs_pmd(system: System, vma: Vma, address: int, stop: int) -> Routine[None]:
+def clear_refs_pte_range(system: System, vma: Vma, address: int, stop: int) -> Routine[None]:
     """Clear the accessed bits of [address, stop), which lies under one PMD. The kernel may have to split a huge PMD for it."""
     found = pmd_at(system, vma.mm, address)
     if found is None:
@@ -49,11 +49,11 @@ def clear_refs_pmd(system: System, vma: Vma, address: int, stop: int) -> Routine
         yield read(f"read the PMD again: {pt.entry_text(pmd)}")
     if not pt.pte_none(pmd):
         low, high = entry_range(system.geometry, address, stop)
-        yield from clear_refs_pte_range(system, pt.pte_pfn(pmd), low, high)
+        yield from clear_refs_ptes(system, pt.pte_pfn(pmd), low, high)
 
 
-@routine
-def clear_refs_pte_range(system: System, pte_table: int, low: int, high: int) -> Routine[None]:
+@phrase("clear the accessed bits of the PTEs")
+def clear_refs_ptes(system: System, pte_table: int, low: int, high: int) -> Routine[None]:
     """Clear the accessed bits of the PTEs [low, high) that map pages; the zero page is nobody's."""
     lock = system.ptl(pte_table)
     yield from system.cpus.lock(lock)
@@ -68,7 +68,7 @@ def clear_refs_pte_range(system: System, pte_table: int, low: int, high: int) ->
     yield from system.cpus.unlock(lock)
 
 
-@routine
+@phrase("the pages count as used no more")
 def clear_page_referenced(system: System, pages: slice) -> Routine[None]:
     """Clear PG_referenced of small pages, or of the head of the compound page that `pages` are a part of, where it is set."""
     frames = system.frames

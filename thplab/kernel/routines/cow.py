@@ -6,13 +6,20 @@ import numpy as np
 
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_anon_exclusive, PG_ksm, PG_swapcache, single
-from thplab.hardware.steps import Routine, change, read
+from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import VM_HUGEPAGE, Vma
 from thplab.kernel.routines.deposit import pgtable_trans_huge_withdraw
-from thplab.kernel.routines.rmap import anon_vma_prepare
+from thplab.kernel.routines.mm import get_page, put_page
+from thplab.kernel.routines.rmap import (
+    anon_vma_prepare,
+    folio_add_new_anon_rmap,
+    folio_remove_rmap_pmd,
+    folio_remove_rmap_ptes,
+    set_anon_rmap,
+)
 from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
 from thplab.kernel.routines.swap import reuse_swap_page, try_to_free_swap
-from thplab.kernel.system import System, routine
+from thplab.kernel.system import System
 
 VM_FAULT_OOM = 0x0001
 VM_FAULT_HWPOISON = 0x0010
@@ -26,12 +33,10 @@ def transparent_hugepage_enabled(system: System, vma: Vma, address: int) -> bool
     return fits and VM_HUGEPAGE in vma.flags
 
 
-@routine
+@phrase("map the fresh page")
 def set_new_pte(system: System, vma: Vma, address: int, pte_table: int, page: int) -> Routine[None]:
     """Map a fresh small page at `address`, writable if the VMA is. Called under the lock of `pte_table`."""
-    assert vma.anon_vma is not None, "anon_vma_prepare came first"
-    system.page_add_new(single(page), vma.anon_vma, vma.index(address))
-    yield from system.scheme.new_rmap(system, vma, page)
+    yield from folio_add_new_anon_rmap(system, vma, address, page)
     entry = pt.mkyoung(pt.mk_pte(page, pt.pgprot(vma.prot)))
     entry = pt.mkdirty(pt.mkwrite(entry)) if vma.prot & pt.PROT_WRITE else entry
     system.tables.set(pte_table, system.geometry.index(address, 0), entry)
@@ -66,19 +71,19 @@ def do_wp_page(system: System, vma: Vma, address: int, pte_table: int, pte: int)
             if page_lock:
                 yield from system.cpus.unlock(page_lock)
         else:
-            reuse = yield from wp_can_reuse_anon_page(system, vma, old)
+            reuse = yield from wp_can_reuse_anon_folio(system, vma, old)
         if reuse:
             tables.set(pte_table, index, pt.mkdirty(pt.mkyoung(pt.mkwrite(pte))))
             yield change("PTE made writable in place")
             yield from system.cpus.unlock(lock)
             return 0
-        yield from system.scheme.get_pages(system, single(old))
+        yield from get_page(system, single(old))
         yield from system.cpus.unlock(lock, "The copy is made without the lock; the reference keeps the page.")
     yield from anon_vma_prepare(system, vma)
     new = frames.alloc_pages(0)
     if new is None:
         if not pt.pte_special(pte):
-            yield from system.scheme.put_pages(system, single(old))
+            yield from put_page(system, single(old))
         return VM_FAULT_OOM
     yield change(f"allocate a small page, {system.page_name(new)}: {system.refcount_name} = 1")
     frames.content[new] = frames.content[old]
@@ -97,21 +102,21 @@ def do_wp_page(system: System, vma: Vma, address: int, pte_table: int, pte: int)
             yield from drop_copied_mapping(system, vma, old)
     yield from system.cpus.unlock(lock)
     if not same:
-        yield from system.scheme.put_pages(system, single(new))
+        yield from put_page(system, single(new))
     elif not pt.pte_special(pte):
-        yield from system.scheme.put_pages(system, single(old))
+        yield from put_page(system, single(old))
     if not pt.pte_special(pte):
-        yield from system.scheme.put_pages(system, single(old))
+        yield from put_page(system, single(old))
     return 0
 
 
-@routine
+@phrase("drop the copied mapping")
 def drop_copied_mapping(system: System, vma: Vma, old: int) -> Routine[None]:
     """The entry maps the copy now: count the mapping of the page that was copied away. Called under the page table lock."""
-    yield from system.scheme.remove_pte_rmap(system, vma, single(old))
+    yield from folio_remove_rmap_ptes(system, vma, single(old))
 
 
-@routine
+@phrase("lock the page for a look at it")
 def lock_for_reuse(system: System, page: int, ptl: str) -> Routine[str]:
     """Lock a small page before it is looked at for reuse, so that nobody is freezing it. Called and left under `ptl`.
 
@@ -123,15 +128,15 @@ def lock_for_reuse(system: System, page: int, ptl: str) -> Routine[str]:
     page_lock = system.page_lock(page)
     locked = yield from system.cpus.trylock(page_lock)
     if not locked:
-        yield from system.scheme.get_pages(system, single(page))
+        yield from get_page(system, single(page))
         yield from system.cpus.unlock(ptl)
         yield from system.cpus.lock(page_lock)
         yield from system.cpus.lock(ptl)
-        yield from system.scheme.put_pages(system, single(page))
+        yield from put_page(system, single(page))
     return page_lock
 
 
-@routine
+@phrase("give the locks up again")
 def unlock_after_reuse(system: System, page_lock: str, ptl: str) -> Routine[None]:
     """Give up what lock_for_reuse left locked."""
     yield from system.cpus.unlock(ptl)
@@ -139,7 +144,7 @@ def unlock_after_reuse(system: System, page_lock: str, ptl: str) -> Routine[None
         yield from system.cpus.unlock(page_lock)
 
 
-@routine
+@phrase("may the page be written in place?")
 def may_reuse_page(system: System, page: int) -> Routine[bool]:
     """May a write go to `page` in place? A small page that is mapped once; a part of a compound page never.
 
@@ -157,7 +162,7 @@ def may_reuse_page(system: System, page: int) -> Routine[bool]:
 
 
 @routine
-def wp_can_reuse_anon_page(system: System, vma: Vma, page: int) -> Routine[bool]:
+def wp_can_reuse_anon_folio(system: System, vma: Vma, page: int) -> Routine[bool]:
     """May a write go to `page`, small, or part of a large one, in place? Iff this process has it for itself.
 
     Called under the page table lock. PG_anon_exclusive says so at once; else nobody but this mapping may hold a reference. A page
@@ -171,7 +176,7 @@ def wp_can_reuse_anon_page(system: System, vma: Vma, page: int) -> Routine[bool]
         yield read(f"{system.page_name(page)} is PG_anon_exclusive: write it in place")
         return True
     if system.kernel.cow.mm_ids and frames.is_compound(page):
-        return (yield from wp_can_reuse_large_anon_folio(system, vma, page))
+        return (yield from __wp_can_reuse_large_anon_folio(system, vma, page))
     swap_cache = bool(system.kernel.cow.anon_exclusive and frames.flags[page] & PG_swapcache)
     alone = frames.page_count(page) == 1 + swap_cache
     yield read(
@@ -191,7 +196,7 @@ def wp_can_reuse_anon_page(system: System, vma: Vma, page: int) -> Routine[bool]
 
 
 @routine
-def wp_can_reuse_large_anon_folio(system: System, vma: Vma, page: int) -> Routine[bool]:
+def __wp_can_reuse_large_anon_folio(system: System, vma: Vma, page: int) -> Routine[bool]:
     """May a write go to this part of a large folio in place? Iff one mm has all mappings, more than one, and nobody has a reference beside.
 
     Called under the page table lock. Leaves PG_anon_exclusive set where it returns True. (A single mapping that is left is not
@@ -237,42 +242,40 @@ def do_huge_pmd_wp_page(system: System, vma: Vma, address: int, pmd_table: int, 
         yield from split_huge_pmd(system, vma, address)
         return VM_FAULT_FALLBACK
     if not zero:
-        yield from system.scheme.get_pages(system, single(page))
+        yield from get_page(system, single(page))
     yield from system.cpus.unlock(lock)
     allowed = transparent_hugepage_enabled(system, vma, address) or (zero and bool(system.kernel.cow.zero_ignores_advice))
     new = frames.alloc_pages(geometry.order) if allowed else None
     if new is None:
         system.count_vm_event("thp_fault_fallback")
         yield change(f"no huge page is {'free' if allowed else 'wanted here'}: thp_fault_fallback")
-        return (yield from wp_fallback(system, vma, address, pmd_table, pmd))
+        return (yield from do_huge_pmd_wp_page_fallback(system, vma, address, pmd_table, pmd))
     yield change(f"allocate a compound page, {system.page_name(new)}: {system.refcount_name} = 1")
     system.count_vm_event("thp_fault_alloc")
     frames.content[frames.compound(new)] = 0 if zero else frames.content[frames.compound(page)]
     yield change(f"{'clear' if zero else 'copy'} {geometry.size_text(geometry.nr)}", "The writer gets its own huge page.")
     yield from system.cpus.lock(lock)
     if not zero:
-        yield from system.scheme.put_pages(system, single(page))
+        yield from put_page(system, single(page))
     same = tables.get(pmd_table, index) == pmd
     yield read("is the PMD still the same? " + ("yes" if same else "no: the copy is thrown away"))
     if same:
         tables.set(pmd_table, index, 0)
         yield change("PMD cleared")
         yield from system.cpus.flush_tlb(f"{geometry.size_text(geometry.nr)} of {vma.mm.name}")
-        assert vma.anon_vma is not None
-        system.page_add_new(frames.compound(new), vma.anon_vma, vma.index(address & -geometry.huge_size))
-        yield from system.scheme.new_rmap(system, vma, new)
+        yield from folio_add_new_anon_rmap(system, vma, address & -geometry.huge_size, new)
         tables.set(pmd_table, index, pt.mkdirty(pt.mkyoung(pt.mkwrite(pt.mk_huge_pmd(new, pt.pgprot(vma.prot))))))
         yield change("PMD = the new huge page, writable")
         if not zero:
-            yield from system.scheme.remove_pmd_rmap(system, vma, page)
-            yield from system.scheme.put_pages(system, single(page))
+            yield from folio_remove_rmap_pmd(system, vma, page)
+            yield from put_page(system, single(page))
     yield from system.cpus.unlock(lock)
     if not same:
-        yield from system.scheme.put_pages(system, single(new))
+        yield from put_page(system, single(new))
     return 0
 
 
-@routine
+@phrase("may the huge page be written in place?")
 def may_reuse_huge_page(system: System, page: int) -> Routine[bool]:
     """May a write go to the huge page in place? Iff its reference count is 1; so a pin makes the write copy.
 
@@ -299,7 +302,7 @@ def may_reuse_huge_page(system: System, page: int) -> Routine[bool]:
 
 
 @routine
-def wp_fallback(system: System, vma: Vma, address: int, pmd_table: int, pmd: int) -> Routine[int]:
+def do_huge_pmd_wp_page_fallback(system: System, vma: Vma, address: int, pmd_table: int, pmd: int) -> Routine[int]:
     """No huge page for a copy (do_huge_pmd_wp_page_fallback): copy into small pages, or split the PMD and copy one.
 
     Called with a reference on the old page (not on the huge zero page), which it drops. The old page is not split.
@@ -313,7 +316,7 @@ def wp_fallback(system: System, vma: Vma, address: int, pmd_table: int, pmd: int
     if not pages:
         yield change(f"no memory for {geometry.nr} small pages either", "Those that were found are given back.")
         yield from split_huge_pmd(system, vma, address)
-        yield from system.scheme.put_pages(system, single(page))
+        yield from put_page(system, single(page))
         return VM_FAULT_FALLBACK
     yield change(f"allocate {geometry.nr} small pages")
     frames.content[np.array(pages)] = frames.content[frames.compound(page)]
@@ -330,18 +333,18 @@ def wp_fallback(system: System, vma: Vma, address: int, pmd_table: int, pmd: int
         yield from map_small_copies(system, vma, haddr, pgtable, pages, pt.mkdirty(pt.mkyoung(pt.mkwrite(pt.pgprot(vma.prot)))))
         tables.link(pmd_table, index, pgtable)
         yield change("PMD = the PTE table")
-        yield from system.scheme.remove_pmd_rmap(system, vma, page)
+        yield from folio_remove_rmap_pmd(system, vma, page)
     yield from system.cpus.unlock(lock)
     if same:
-        yield from system.scheme.put_pages(system, single(page))
+        yield from put_page(system, single(page))
     else:
         for new in pages:
-            yield from system.scheme.put_pages(system, single(new))
-    yield from system.scheme.put_pages(system, single(page))
+            yield from put_page(system, single(new))
+    yield from put_page(system, single(page))
     return 0
 
 
-@routine
+@phrase("map the small copies")
 def map_small_copies(system: System, vma: Vma, address: int, pte_table: int, pages: tuple[int, ...], bits: int) -> Routine[None]:
     """Map fresh small pages, which need not lie together, one after the other from `address` on, all with the same bits.
 
@@ -350,7 +353,7 @@ def map_small_copies(system: System, vma: Vma, address: int, pte_table: int, pag
     frames = system.frames
     assert vma.anon_vma is not None
     for offset, new in enumerate(pages):
-        system.page_add_new(single(new), vma.anon_vma, vma.index(address) + offset)
+        set_anon_rmap(system, single(new), vma.anon_vma, vma.index(address) + offset)
     frames.mapcount[np.array(pages)] = 0
     first = system.geometry.index(address, 0)
     system.tables.table[pte_table][first : first + len(pages)] = (np.array(pages, np.uint64) << np.uint64(12)) | np.uint64(bits)

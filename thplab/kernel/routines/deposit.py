@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from thplab.hardware.steps import Routine, change
+from thplab.hardware.steps import Routine, change, routine
 from thplab.kernel.address_space import AddressSpace
-from thplab.kernel.system import System, routine
+from thplab.kernel.system import System
 
 
 @routine

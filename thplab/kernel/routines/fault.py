@@ -7,8 +7,9 @@ import numpy as np
 from thplab.errors import EFAULT, ENOMEM, KILLED_BY_SIGBUS
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_reserved
-from thplab.hardware.steps import Routine, change, read, wait
+from thplab.hardware.steps import Routine, change, phrase, read, routine, wait
 from thplab.kernel.address_space import AddressSpace, Vma
+from thplab.kernel.pages import deferred_split_huge_page
 from thplab.kernel.routines.cow import (
     VM_FAULT_FALLBACK,
     VM_FAULT_HWPOISON,
@@ -20,12 +21,13 @@ from thplab.kernel.routines.cow import (
 )
 from thplab.kernel.routines.deposit import pgtable_trans_huge_deposit
 from thplab.kernel.routines.migration import migration_entry_wait
-from thplab.kernel.routines.rmap import anon_vma_prepare
+from thplab.kernel.routines.mm import put_page
+from thplab.kernel.routines.rmap import anon_vma_prepare, folio_add_new_anon_rmap
 from thplab.kernel.routines.swap_fault import do_swap_page
-from thplab.kernel.system import System, routine
+from thplab.kernel.system import System
 
 
-@routine
+@phrase("the process itself")
 def access(system: System, mm: AddressSpace, start: int, end: int, value: int | None, unique: bool = False) -> Routine[int]:
     """Touch every page of [start, end) as the process would: read it (`value` None) or store `value` in it.
 
@@ -141,7 +143,7 @@ def handle_mm_fault(system: System, vma: Vma, address: int, write: bool) -> Rout
         else:
             yield from huge_pmd_set_accessed(system, pmd_table, index, pmd, write)
             return 0
-    pte_table = yield from pte_alloc(system, vma.mm, pmd_table, index)
+    pte_table = yield from __pte_alloc(system, vma.mm, pmd_table, index)
     if pte_table is None:
         return VM_FAULT_OOM
     if pte_table == 0:
@@ -184,7 +186,7 @@ def pmd_alloc(system: System, mm: AddressSpace, address: int) -> Routine[int | N
 
 
 @routine
-def pte_alloc(system: System, mm: AddressSpace, pmd_table: int, index: int) -> Routine[int | None]:
+def __pte_alloc(system: System, mm: AddressSpace, pmd_table: int, index: int) -> Routine[int | None]:
     """pfn of the PTE table under a PMD, made if there is none (__pte_alloc). 0 if the PMD is huge; None without memory."""
     tables = system.tables
     pmd = tables.get(pmd_table, index)
@@ -231,7 +233,7 @@ def do_huge_pmd_anonymous_page(system: System, vma: Vma, address: int, pmd_table
     if pgtable is None:
         system.count_vm_event("thp_fault_fallback")
         yield change("no memory for a PTE table to deposit", "The fault falls back to small pages and counts thp_fault_fallback.")
-        yield from system.scheme.put_pages(system, slice(page, page + 1))
+        yield from put_page(system, slice(page, page + 1))
         return VM_FAULT_FALLBACK
     yield change("allocate a PTE table to deposit", "It will be there when the PMD is split, so the split never has to allocate.")
     frames.content[frames.compound(page)] = 0
@@ -244,19 +246,15 @@ def do_huge_pmd_anonymous_page(system: System, vma: Vma, address: int, pmd_table
         yield from system.cpus.unlock(lock)
         tables.free(pgtable)
         yield change("free the PTE table")
-        yield from system.scheme.put_pages(system, slice(page, page + 1))
+        yield from put_page(system, slice(page, page + 1))
         return 0
-    anon_vma = vma.anon_vma
-    assert anon_vma is not None
-    haddr = address & -geometry.huge_size
-    system.page_add_new(frames.compound(page), anon_vma, vma.index(haddr))
-    yield from system.scheme.new_rmap(system, vma, page)
+    yield from folio_add_new_anon_rmap(system, vma, address & -geometry.huge_size, page)
     yield from pgtable_trans_huge_deposit(system, vma.mm, pmd_table, pgtable)
     pmd = pt.mkyoung(pt.mk_huge_pmd(page, pt.pgprot(vma.prot)))
     tables.set(pmd_table, index, pt.mkdirty(pt.mkwrite(pmd)) if vma.prot & pt.PROT_WRITE else pmd)
     yield change("PMD = the huge page, writable", "One entry of the page table now maps all of it.")
     if system.kernel.queue.takes_new:
-        yield from system.deferred_split_huge_page(page, partially_mapped=False)
+        yield from deferred_split_huge_page(system, page, partially_mapped=False)
     system.count_vm_event("thp_fault_alloc")
     yield from system.cpus.unlock(lock, event="thp_fault_alloc")
     return 0
@@ -343,7 +341,7 @@ def do_anonymous_page(system: System, vma: Vma, address: int, pte_table: int, wr
     yield from system.cpus.lock(lock)
     if not pt.pte_none(tables.get(pte_table, index)):
         yield from system.cpus.unlock(lock)
-        yield from system.scheme.put_pages(system, slice(page, page + 1))
+        yield from put_page(system, slice(page, page + 1))
         return 0
     yield from set_new_pte(system, vma, address, pte_table, page)
     yield from system.cpus.unlock(lock)

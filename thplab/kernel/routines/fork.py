@@ -8,19 +8,29 @@ import numpy.typing as npt
 from thplab.errors import EAGAIN, ENOMEM
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_anon_exclusive, single
-from thplab.hardware.steps import Routine, change, read
+from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import VM_DONTCOPY, VM_LOCKED, VM_WIPEONFORK, AddressSpace, Vma
 from thplab.kernel.routines.cow import alloc_small_pages, map_small_copies
 from thplab.kernel.routines.deposit import pgtable_trans_huge_deposit
-from thplab.kernel.routines.fault import pmd_alloc, pte_alloc
+from thplab.kernel.routines.fault import __pte_alloc, pmd_alloc
+from thplab.kernel.routines.gup import share_files
 from thplab.kernel.routines.huge_pmd import wait_split_huge_page
-from thplab.kernel.routines.ksm import ksm_enter
-from thplab.kernel.routines.rmap import anon_vma_lock
+from thplab.kernel.routines.ksm import __ksm_enter
+from thplab.kernel.routines.mm import get_page
+from thplab.kernel.routines.rmap import anon_vma_alloc, anon_vma_lock, folio_try_dup_anon_rmap_pmd, folio_try_dup_anon_rmap_ptes
 from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
 from thplab.kernel.routines.swap import swap_duplicate
 from thplab.kernel.routines.unmap import exit_mmap
 from thplab.kernel.routines.walk import entry_range, pmd_at, pmd_ranges
-from thplab.kernel.system import System, routine
+from thplab.kernel.system import System
+
+
+def mm_alloc(system: System, name: str, pgd: int) -> AddressSpace:
+    """A fresh address space with the lowest free mm id, which is one of the machine's from now on."""
+    taken = {mm.mm_id for mm in system.mms.values()}
+    free = next(number for number in range(1, len(taken) + 2) if number not in taken)
+    system.mms[name] = AddressSpace(name, system.geometry, pgd, free)
+    return system.mms[name]
 
 
 @routine
@@ -34,11 +44,11 @@ def dup_mmap(system: System, parent: AddressSpace, name: str) -> Routine[int]:
     if pgd is None:
         yield from system.cpus.unlock(parent.mmap_sem)
         return -ENOMEM
-    child = system.new_mm(name, pgd)
+    child = mm_alloc(system, name, pgd)
     child.regions.update(parent.regions)
     yield change(f"a new process {name} with an empty page table")
     if parent.name in system.ksm.mms:
-        yield from ksm_enter(system, child)
+        yield from __ksm_enter(system, child)
     error = 0
     vmas = tuple(vma for vma in parent.vmas if VM_DONTCOPY not in vma.flags)
     for source in vmas:
@@ -47,7 +57,7 @@ def dup_mmap(system: System, parent: AddressSpace, name: str) -> Routine[int]:
             error = yield from copy_page_range(system, vma, source)
         if error:
             break
-    system.share_files(parent.name, name)
+    share_files(system, parent.name, name)
     yield from system.cpus.flush_tlb(f"all of {parent.name}", f"{parent.name}'s entries have become read-only.")
     yield from system.cpus.unlock(parent.mmap_sem)
     if error:
@@ -55,7 +65,7 @@ def dup_mmap(system: System, parent: AddressSpace, name: str) -> Routine[int]:
     return error
 
 
-@routine
+@phrase("copy the VMA")
 def dup_vma(system: System, source: Vma, child: AddressSpace) -> Routine[Vma]:
     """Copy a VMA into the child and put the copy into every anon_vma of the parent's, behind it (anon_vma_fork).
 
@@ -68,7 +78,7 @@ def dup_vma(system: System, source: Vma, child: AddressSpace) -> Routine[Vma]:
         return vma
     lock = anon_vma_lock(source.chain[0])
     yield from system.cpus.lock(lock)
-    vma.chain = [system.new_anon_vma(source.chain[0].root), *source.chain]
+    vma.chain = [anon_vma_alloc(system, source.chain[0].root), *source.chain]
     child.insert(vma)
     yield change("copy the VMA and link it into the reverse map", "From the pages of the parent the kernel must find the child, too.")
     yield from system.cpus.unlock(lock)
@@ -101,7 +111,7 @@ def copy_page_range(system: System, vma: Vma, source: Vma) -> Routine[int]:
             found = pmd_at(system, source.mm, address)
             assert found is not None
             yield read(f"read the parent's PMD again: {pt.entry_text(found.entry)}")
-        pte_table = yield from pte_alloc(system, vma.mm, pmd_table, found.at)
+        pte_table = yield from __pte_alloc(system, vma.mm, pmd_table, found.at)
         if not pte_table:
             return -ENOMEM
         low, high = entry_range(system.geometry, address, stop)
@@ -159,8 +169,8 @@ def copy_huge_pmd(system: System, vma: Vma, pmd_table: int, source: Vma, address
             yield from wait_split_huge_page(system, source)
         return -EAGAIN
     if page != system.huge_zero_page:
-        yield from system.scheme.get_pages(system, single(page))
-        yield from system.scheme.dup_pmd_rmap(system, vma, page)
+        yield from get_page(system, single(page))
+        yield from folio_try_dup_anon_rmap_pmd(system, vma, page)
         yield from pmdp_set_wrprotect(system, source_table, index, pmd)
     yield from pgtable_trans_huge_deposit(system, vma.mm, pmd_table, pgtable)
     keeps_young = page == system.huge_zero_page and system.kernel.mm.fork_keeps_zero_young
@@ -198,7 +208,7 @@ def copy_pte_range(
         copied = copied_parts(system, source, run)
         for part in copied:
             at = address + (part.start - low) * system.geometry.page_size
-            error = error or (yield from copy_present_pages(system, vma, at, pte_table, run.cut(part.start, part.stop).pages))
+            error = error or (yield from copy_present_page(system, vma, at, pte_table, run.cut(part.start, part.stop).pages))
         parts = tuple(part for rest in between(run.entries, copied) for part in system.each(rest))
         for part in parts:
             if run.kind == "migration":
@@ -213,8 +223,8 @@ def copy_pte_range(
                 system.frames.flags[run.cut(part.start, part.stop).pages] &= ~PG_anon_exclusive
                 yield change("the parent's PTEs become read-only")
                 pages = run.cut(part.start, part.stop).pages
-                yield from system.scheme.get_pages(system, pages)
-                yield from system.scheme.add_pte_rmap(system, vma, pages)
+                yield from get_page(system, pages)
+                yield from folio_try_dup_anon_rmap_ptes(system, vma, pages)
             tables.table[pte_table][part] = tables.table[source_table][part]
             if run.kind == "page":
                 tables.change(pte_table, part, clear=pt._PAGE_ACCESSED)
@@ -240,7 +250,7 @@ def between(whole: slice, parts: tuple[slice, ...]) -> tuple[slice, ...]:
 
 
 @routine
-def copy_present_pages(system: System, vma: Vma, address: int, pte_table: int, pages: slice) -> Routine[int]:
+def copy_present_page(system: System, vma: Vma, address: int, pte_table: int, pages: slice) -> Routine[int]:
     """Give the child copies of pages that are pinned in the parent, from `address` on, under the locks of both tables.
 
     Returns 0, or -ENOMEM with nothing changed.
@@ -273,7 +283,7 @@ def keeps_the_exclusive_flag(system: System, pmd_table: int, index: int, pmd: in
 def leaves_the_child_out(system: System, source: Vma, child: AddressSpace) -> Routine[Vma]:
     """dup_vma that does not put the child's VMA into the anon_vmas of the parent's."""
     vma = Vma(child, source.start, source.end, source.prot, source.flags - {VM_LOCKED}, source.pgoff)
-    vma.chain = [system.new_anon_vma(source.chain[0].root)] if source.chain else []
+    vma.chain = [anon_vma_alloc(system, source.chain[0].root)] if source.chain else []
     child.insert(vma)
     yield change("copy the VMA")
     return vma

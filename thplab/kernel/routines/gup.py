@@ -8,17 +8,18 @@ from itertools import pairwise
 from thplab.errors import EFAULT, ENOMEM
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import GUP_PIN_COUNTING_BIAS, PG_anon, PG_dirty, PG_referenced, single, width
-from thplab.hardware.steps import Routine, change, read
+from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import AddressSpace, Vma
 from thplab.kernel.routines.cow import VM_FAULT_HWPOISON, VM_FAULT_OOM
 from thplab.kernel.routines.fault import handle_mm_fault
 from thplab.kernel.routines.huge_pmd import wait_split_huge_page
+from thplab.kernel.routines.mm import get_huge_page_tail, put_page
 from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
 from thplab.kernel.routines.walk import pmd_at
-from thplab.kernel.system import Pin, System, routine
+from thplab.kernel.system import Pin, System
 
 
-@routine
+@phrase("a driver's request")
 def get_user_pages(
     system: System,
     mm: AddressSpace,
@@ -45,7 +46,7 @@ def get_user_pages(
     address = start + len(pages) * system.geometry.page_size
     error = 0
     while address < end and not error:
-        page = yield from get_user_page(system, mm, address, write, pin.foll_pin, split)
+        page = yield from __get_user_pages(system, mm, address, write, pin.foll_pin, split)
         if page >= 0:
             pages += (page,)
             address += system.geometry.page_size
@@ -145,7 +146,7 @@ def get_user_pages_fast(
     return pages
 
 
-@routine
+@phrase("take the references, and look at the entry again")
 def gup_get_pages(system: System, table: int, index: int, entry: int, pages: slice, foll_pin: bool) -> Routine[bool]:
     """GUP-fast takes a reference for each of `pages`, which `entry`, read before, maps. Called with interrupts off.
 
@@ -156,9 +157,9 @@ def gup_get_pages(system: System, table: int, index: int, entry: int, pages: sli
     head = frames.compound_head(pages.start)
     if not system.kernel.split.freezes_refcount:
         if not huge:
-            yield from grab_page(system, pages.start, foll_pin)
+            yield from try_grab_page(system, pages.start, foll_pin)
             return True
-        yield from system.scheme.get_tail_pins(system, head, pages)
+        yield from get_huge_page_tail(system, head, pages)
         frames.ref_add(single(head), count)
         if foll_pin:
             frames.pincount_add(head, count)
@@ -167,23 +168,32 @@ def gup_get_pages(system: System, table: int, index: int, entry: int, pages: sli
             "One add for all pages of this huge page: a pin of a tail is a reference on the head.",
         )
         return True
-    large = frames.is_compound(head)
-    refs, name = (count, "head") if large else (GUP_PIN_COUNTING_BIAS if foll_pin else 1, system.page_name(head))
-    if not frames.ref_inc_not_zero(head, refs):
-        yield read(f"try_get: {name} {system.refcount_name} is 0, no reference", "Somebody is splitting or freeing the page.")
+    refs = yield from try_grab_compound_head(system, head, count, foll_pin)
+    if not refs:
         return False
-    if foll_pin and large:
-        frames.pincount_add(head, count)
-    yield change(f"try_get: {name} {system.refcount_name} += {refs}", "One add, unless the count is 0. A tail's reference is on the head.")
     same = system.tables.get(table, index) == entry and frames.compound_head(pages.start) == head
     entry_name, now = "PMD" if huge else "PTE", "the same" if same else "changed"
     yield read(f"read the {entry_name} again: {now}", "Until now nothing said that the page is still mapped.")
     if not same:
-        if foll_pin and large:
+        if foll_pin and frames.is_compound(head):
             frames.pincount_add(head, -count)
         frames.ref_one_by_one(head, 1 - refs)
-        yield from system.scheme.put_pages(system, single(head))
+        yield from put_page(system, single(head))
     return same
+
+
+@routine
+def try_grab_compound_head(system: System, head: int, count: int, foll_pin: bool) -> Routine[int]:
+    """Take `count` references on a head, or one on a small page, with one add. Returns what was added: 0 if the count is 0."""
+    frames, large = system.frames, system.frames.is_compound(head)
+    refs, name = (count, "head") if large else (GUP_PIN_COUNTING_BIAS if foll_pin else 1, system.page_name(head))
+    if not frames.ref_inc_not_zero(head, refs):
+        yield read(f"try_get: {name} {system.refcount_name} is 0, no reference", "Somebody is splitting or freeing the page.")
+        return 0
+    if foll_pin and large:
+        frames.pincount_add(head, count)
+    yield change(f"try_get: {name} {system.refcount_name} += {refs}", "One add, unless the count is 0. A tail's reference is on the head.")
+    return refs
 
 
 def _usable(entry: int, write: bool) -> bool:
@@ -193,10 +203,10 @@ def _usable(entry: int, write: bool) -> bool:
 
 
 @routine
-def get_user_page(
+def __get_user_pages(
     system: System, mm: AddressSpace, address: int, write: bool, foll_pin: bool = False, split: bool = False
 ) -> Routine[int]:
-    """The slow way for one page: fault it in, then take the reference under the page table lock (follow_page).
+    """The slow way for one page: fault it in, then take the reference under the page table lock.
 
     Holds mmap_sem (shared) all the while. With `split` it faults nothing in. Returns the pfn, or -EFAULT / -ENOMEM.
     """
@@ -206,7 +216,7 @@ def get_user_page(
     yield read("find the VMA: " + ("it allows the access" if allowed else "none that allows the access"))
     result: int | None = None if allowed else -EFAULT
     while result is None and vma is not None:
-        result = yield from follow_page(system, vma, address, write, foll_pin, split, touch=True)
+        result = yield from follow_page_mask(system, vma, address, write, foll_pin, split, touch=True)
         if result is None and split:
             result = -EFAULT
         elif result is None:
@@ -218,14 +228,29 @@ def get_user_page(
 
 
 @routine
-def follow_page(
+def follow_page(system: System, vma: Vma, address: int) -> Routine[int | None]:
+    """Take a reference on the page that is mapped at `address`, whatever for; returns its pfn, or None if none is mapped.
+
+    A huge page that somebody else is splitting is waited for.
+    """
+    return (yield from _follow(system, vma, address, False))
+
+
+@routine
+def follow_page_mask(
     system: System, vma: Vma, address: int, write: bool, foll_pin: bool = False, split: bool = False, touch: bool = False
 ) -> Routine[int | None]:
-    """Take a reference on the page that is mapped at `address`; returns its pfn, or None if it must be faulted in.
+    """follow_page for get_user_pages, which says what the page is to be used for; None if it must be faulted in.
 
     With `split` a huge page is split first (FOLL_SPLIT), with `touch` a huge PMD counts as used from then on, and a page that is to be
-    written as dirty (FOLL_TOUCH). A huge page that somebody else is splitting is waited for.
+    written as dirty (FOLL_TOUCH).
     """
+    return (yield from _follow(system, vma, address, write, foll_pin, split, touch))
+
+
+def _follow(
+    system: System, vma: Vma, address: int, write: bool, foll_pin: bool = False, split: bool = False, touch: bool = False
+) -> Routine[int | None]:
     geometry = system.geometry
     found = pmd_at(system, vma.mm, address)
     pmd = found.entry if found else 0
@@ -235,7 +260,7 @@ def follow_page(
     huge = pt.pmd_trans_huge(pmd)
     if huge and split:
         yield from split_huge_pmd(system, vma, address)
-        return (yield from follow_page(system, vma, address, write, foll_pin, touch=touch))
+        return (yield from _follow(system, vma, address, write, foll_pin, touch=touch))
     table = found.table if huge else pt.pte_pfn(pmd)
     index = found.at if huge else geometry.index(address, 0)
     lock = system.ptl(table)
@@ -246,7 +271,7 @@ def follow_page(
     splitting = huge and pt.pmd_trans_splitting(entry)
     if not splitting and _usable(entry, write) and pt.pmd_trans_huge(entry) == huge:
         page = pt.pte_pfn(entry) + (geometry.index(address, 0) if huge else 0)
-        yield from grab_page(system, page, foll_pin)
+        yield from try_grab_page(system, page, foll_pin)
         if huge and touch:
             system.tables.set(table, index, pt.mkdirty(pt.mkyoung(entry)))
             yield change("PMD marked accessed and dirty", "The driver may read or write at any time.")
@@ -256,13 +281,13 @@ def follow_page(
     yield from system.cpus.unlock(lock)
     if splitting:
         yield from wait_split_huge_page(system, vma)
-        return (yield from follow_page(system, vma, address, write, foll_pin, touch=touch))
+        return (yield from _follow(system, vma, address, write, foll_pin, touch=touch))
     return page
 
 
 @routine
-def grab_page(system: System, page: int, foll_pin: bool) -> Routine[None]:
-    """Take a reference on a page that stays mapped meanwhile (try_grab_page); a FOLL_PIN one can be told from the others afterwards."""
+def try_grab_page(system: System, page: int, foll_pin: bool) -> Routine[None]:
+    """Take a reference on a page that stays mapped meanwhile ; a FOLL_PIN one can be told from the others afterwards."""
     frames = system.frames
     if not foll_pin:
         yield from system.scheme.get_pages_foll(system, single(page))
@@ -279,27 +304,34 @@ def grab_page(system: System, page: int, foll_pin: bool) -> Routine[None]:
         yield change(f"{system.page_name(page)} {system.refcount_name} += {GUP_PIN_COUNTING_BIAS}", "A small page has no count for pins.")
 
 
+def share_files(system: System, parent: str, child: str) -> None:
+    """A fork gives the child all open files of the parent, so those that pins hang on, too."""
+    for name, pin in system.pins.items():
+        if parent in pin.files:
+            system.pins[name] = replace(pin, files=pin.files | {child})
+
+
 @routine
 def exit_files(system: System, name: str) -> Routine[None]:
     """A process that exits closes its files: pins that nobody else has a file for are let go."""
     mine = tuple(pin for pin in system.pins.values() if name in pin.files)
     for pin in mine:
         if pin.files == {name}:
-            yield from release_pages(system, pin.name)
+            yield from drop_pin(system, pin.name)
         else:
             system.pins[pin.name] = replace(pin, files=pin.files - {name})
             yield change(f"{name} closes the file of {pin.name!r}")
 
 
-@routine
-def release_pages(system: System, name: str) -> Routine[int]:
+@phrase("the driver lets go")
+def drop_pin(system: System, name: str) -> Routine[int]:
     """The driver lets go of the pages that it holds as `name`, which exists. Returns 0."""
     pin = system.pins.pop(name)
     yield from put_user_pages(system, pin.pages, pin.foll_pin)
     return 0
 
 
-@routine
+@phrase("give the pages back")
 def put_user_pages(system: System, pages: tuple[int, ...], foll_pin: bool = False) -> Routine[None]:
     """Drop one reference, or FOLL_PIN pin, on each of `pages`."""
     frames = system.frames
@@ -312,7 +344,7 @@ def put_user_pages(system: System, pages: tuple[int, ...], foll_pin: bool = Fals
         elif foll_pin:
             frames.ref_add(part, 1 - GUP_PIN_COUNTING_BIAS)  # the last one is dropped below
             yield change(f"{system.page_name(part.start)} {system.refcount_name} -= {GUP_PIN_COUNTING_BIAS - 1}")
-        yield from system.scheme.put_pages(system, part)
+        yield from put_page(system, part)
         done += part.stop - part.start
 
 

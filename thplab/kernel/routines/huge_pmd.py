@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from thplab.hardware import page_tables as pt
-from thplab.hardware.steps import Routine, read
+from thplab.hardware.steps import Routine, read, routine
 from thplab.kernel.address_space import Vma
 from thplab.kernel.routines.rmap import anon_vma_lock
-from thplab.kernel.system import System, routine
+from thplab.kernel.system import System
 
 
 @routine

@@ -5,14 +5,16 @@ from __future__ import annotations
 from thplab.errors import EAGAIN, EINVAL, ENOMEM
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_lru, PG_referenced, PG_swapcache, single, width
-from thplab.hardware.steps import Routine, change, read
+from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import VM_HUGEPAGE, VM_NOHUGEPAGE, AddressSpace, Vma
+from thplab.kernel.pages import deferred_split_huge_page
 from thplab.kernel.routines.deposit import pgtable_trans_huge_deposit
 from thplab.kernel.routines.fault import handle_mm_fault
-from thplab.kernel.routines.rmap import anon_vma_lock
+from thplab.kernel.routines.mm import put_page
+from thplab.kernel.routines.rmap import anon_vma_lock, folio_add_new_anon_rmap, folio_remove_rmap_ptes
 from thplab.kernel.routines.swap import free_pages_and_swap_cache
 from thplab.kernel.routines.walk import pmd_at
-from thplab.kernel.system import System, routine
+from thplab.kernel.system import System
 
 SUCCEED, PMD_MAPPED, ALLOC_FAILED = "succeed", "PMD mapped", "no huge page is free"
 PMD_NULL, VMA_CHECK, PMD_CHANGED = "no table", "the VMA does not allow it", "the PMD has changed"
@@ -42,8 +44,8 @@ def khugepaged(system: System, scans: int) -> Routine[int]:
     for _ in range(scans + 1):
         yield from khugepaged_do_scan(system)
     if system.kernel.khugepaged.preallocates:
-        page = yield from collapse_alloc_page(system)
-        yield from _give_back(system, page)
+        page = yield from khugepaged_alloc_hugepage(system)
+        yield from give_back(system, page)
     return 0
 
 
@@ -51,7 +53,7 @@ def khugepaged(system: System, scans: int) -> Routine[int]:
 def khugepaged_do_scan(system: System) -> Routine[None]:
     """One full scan: every range of every VMA with VM_HUGEPAGE that could be one huge page."""
     preallocates = system.kernel.khugepaged.preallocates
-    page = (yield from collapse_alloc_page(system)) if preallocates else None
+    page = (yield from khugepaged_alloc_hugepage(system)) if preallocates else None
     names = tuple(system.mms)
     for name in names:
         addresses = _candidates(system, name)
@@ -61,13 +63,13 @@ def khugepaged_do_scan(system: System) -> Routine[None]:
                 break
             yield from system.cpus.lock(mm.mmap_sem, "shared")
             vma = hugepage_vma(system, mm, address, True)
-            result = (yield from scan_pmd(system, vma, address, True)) if vma else VMA_CHECK
+            result = (yield from khugepaged_scan_pmd(system, vma, address, True)) if vma else VMA_CHECK
             yield from system.cpus.unlock(mm.mmap_sem)
             if result == SUCCEED:
                 result = yield from collapse_huge_page(system, mm, address, True, page)
                 if preallocates and result == SUCCEED:
-                    page = yield from collapse_alloc_page(system)
-    yield from _give_back(system, page)
+                    page = yield from khugepaged_alloc_hugepage(system)
+    yield from give_back(system, page)
 
 
 def _candidates(system: System, name: str) -> tuple[int, ...]:
@@ -78,15 +80,15 @@ def _candidates(system: System, name: str) -> tuple[int, ...]:
     return tuple(address for vma in vmas for address in range(-(-vma.start // size) * size, vma.end - size + 1, size))
 
 
-@routine
-def _give_back(system: System, page: int | None) -> Routine[None]:
+@phrase("give the unused huge page back")
+def give_back(system: System, page: int | None) -> Routine[None]:
     """Free a huge page that was not needed."""
     if page is not None:
-        yield from system.scheme.put_pages(system, single(page))
+        yield from put_page(system, single(page))
 
 
 @routine
-def collapse_alloc_page(system: System) -> Routine[int | None]:
+def khugepaged_alloc_hugepage(system: System) -> Routine[int | None]:
     """A new huge page for a collapse, counted in thp_collapse_alloc; None, counted as well, if none is free."""
     page = system.frames.alloc_pages(system.geometry.order)
     event = "thp_collapse_alloc" if page is not None else "thp_collapse_alloc_failed"
@@ -96,7 +98,7 @@ def collapse_alloc_page(system: System) -> Routine[int | None]:
 
 
 @routine
-def madvise_collapse(system: System, mm: AddressSpace, start: int, end: int) -> Routine[int]:
+def madvise_walk_vmas(system: System, mm: AddressSpace, start: int, end: int) -> Routine[int]:
     """Collapse now what lies in [start, end), which is mapped: all ranges of a huge page's size in it, VMA by VMA.
 
     Whether the VMA asks for huge pages and whether anybody touched the pages does not matter. Returns 0 if all of them are huge
@@ -104,15 +106,15 @@ def madvise_collapse(system: System, mm: AddressSpace, start: int, end: int) -> 
     """
     vmas = tuple((max(start, vma.start), min(end, vma.end), vma.start, vma.end) for vma in mm.overlapping(start, end))
     for low, high, first, last in vmas:
-        error = yield from collapse_vma(system, mm, low, high, first, last)
+        error = yield from madvise_collapse(system, mm, low, high, first, last)
         if error:
             return error
     return 0
 
 
 @routine
-def collapse_vma(system: System, mm: AddressSpace, low: int, high: int, first: int, last: int) -> Routine[int]:
-    """madvise_collapse of [low, high) inside one VMA, which was [first, last) when the call began."""
+def madvise_collapse(system: System, mm: AddressSpace, low: int, high: int, first: int, last: int) -> Routine[int]:
+    """madvise_walk_vmas of [low, high) inside one VMA, which was [first, last) when the call began."""
     size = system.geometry.huge_size
     fits = -(-first // size) * size + size <= last
     vma = mm.find_vma(low)
@@ -125,7 +127,7 @@ def collapse_vma(system: System, mm: AddressSpace, low: int, high: int, first: i
     for address in range(hstart, hend, size):
         yield from system.cpus.lock(mm.mmap_sem, "shared")
         vma = hugepage_vma(system, mm, address, False)
-        result = (yield from scan_pmd(system, vma, address, False)) if vma else VMA_CHECK
+        result = (yield from khugepaged_scan_pmd(system, vma, address, False)) if vma else VMA_CHECK
         yield from system.cpus.unlock(mm.mmap_sem)
         if result == SUCCEED:
             result = yield from collapse_huge_page(system, mm, address, False, None)
@@ -147,7 +149,7 @@ def hugepage_vma(system: System, mm: AddressSpace, address: int, asked: bool) ->
 
 
 @routine
-def scan_pmd(system: System, vma: Vma, address: int, by_khugepaged: bool) -> Routine[str]:
+def khugepaged_scan_pmd(system: System, vma: Vma, address: int, by_khugepaged: bool) -> Routine[str]:
     """Is [address, address + huge page), which lies in `vma`, worth a collapse? Called under mmap_sem (shared)."""
     found = pmd_at(system, vma.mm, address)
     yield read(f"read the PMD: {pt.entry_text(found.entry) if found else 'none'}")
@@ -219,10 +221,10 @@ def collapse_huge_page(system: System, mm: AddressSpace, address: int, by_khugep
     """
     new = page
     if new is None:
-        new = yield from collapse_alloc_page(system)
+        new = yield from khugepaged_alloc_hugepage(system)
     if new is None:
         return ALLOC_FAILED
-    result = yield from collapse_swapin(system, mm, address, by_khugepaged)
+    result = yield from __collapse_huge_page_swapin(system, mm, address, by_khugepaged)
     yield from system.cpus.lock(mm.mmap_sem, why="Nobody may fault anything in while the range changes.")
     vma = hugepage_vma(system, mm, address, by_khugepaged)
     found = pmd_at(system, mm, address)
@@ -235,12 +237,12 @@ def collapse_huge_page(system: System, mm: AddressSpace, address: int, by_khugep
         result = yield from collapse_range(system, vma, address, new, by_khugepaged)
     yield from system.cpus.unlock(mm.mmap_sem)
     if page is None and result != SUCCEED:
-        yield from _give_back(system, new)
+        yield from give_back(system, new)
     return result
 
 
 @routine
-def collapse_swapin(system: System, mm: AddressSpace, address: int, by_khugepaged: bool) -> Routine[str]:
+def __collapse_huge_page_swapin(system: System, mm: AddressSpace, address: int, by_khugepaged: bool) -> Routine[str]:
     """Bring back what is on the swap device of a range that is to be collapsed. Takes mmap_sem (shared). Returns a result."""
     geometry = system.geometry
     yield from system.cpus.lock(mm.mmap_sem, "shared")
@@ -261,7 +263,7 @@ def collapse_swapin(system: System, mm: AddressSpace, address: int, by_khugepage
     return result
 
 
-@routine
+@phrase("replace the table by a huge page")
 def collapse_range(system: System, vma: Vma, address: int, new: int, by_khugepaged: bool) -> Routine[str]:
     """The part of a collapse under mmap_sem (exclusive): take the PMD away, look once more, copy, map `new`. Returns a result."""
     geometry, tables, mm = system.geometry, system.tables, vma.mm
@@ -282,18 +284,17 @@ def collapse_range(system: System, vma: Vma, address: int, new: int, by_khugepag
         result = NOT_PRESENT
     yield read(f"look at the {geometry.nr} PTEs again: {result}", "A reference that no mapping explains shows here; none can be added now.")
     if result == SUCCEED:
-        yield from collapse_copy(system, vma, pte_table, new)
+        yield from __collapse_huge_page_copy(system, vma, pte_table, new)
     yield from system.cpus.unlock(pte_lock)
     yield from system.cpus.lock(pmd_lock)
     if result == SUCCEED:
-        system.page_add_new(system.frames.compound(new), anon_vma, vma.index(address))
-        yield from system.scheme.new_rmap(system, vma, new)
+        yield from folio_add_new_anon_rmap(system, vma, address, new)
         yield from pgtable_trans_huge_deposit(system, mm, pmd_table, pte_table)
         entry = pt.mkdirty(pt.mkyoung(pt.mk_huge_pmd(new, pt.pgprot(vma.prot))))
         tables.set(pmd_table, index, pt.mkwrite(entry) if vma.prot & pt.PROT_WRITE else entry)
         yield change("PMD = the new huge page", "The table that mapped the small pages lies deposited under it.")
         if system.kernel.queue.takes_new:
-            yield from system.deferred_split_huge_page(new, partially_mapped=False)
+            yield from deferred_split_huge_page(system, new, partially_mapped=False)
     else:
         tables.set(pmd_table, index, pmd)
         yield change("PMD = the PTE table again")
@@ -303,7 +304,7 @@ def collapse_range(system: System, vma: Vma, address: int, new: int, by_khugepag
 
 
 @routine
-def collapse_copy(system: System, vma: Vma, pte_table: int, new: int) -> Routine[None]:
+def __collapse_huge_page_copy(system: System, vma: Vma, pte_table: int, new: int) -> Routine[None]:
     """Copy what the PTEs map into `new`, then clear them and let the old pages go. Called under the lock of the table."""
     frames, tables, nr = system.frames, system.tables, system.geometry.nr
     runs = tables.runs(pte_table, 0, nr)
@@ -318,11 +319,11 @@ def collapse_copy(system: System, vma: Vma, pte_table: int, new: int) -> Routine
             tables.table[pte_table][part] = 0
             yield change("PTE cleared" if part.stop - part.start == 1 else f"{part.stop - part.start} PTEs cleared")
             if run.kind == "page":
-                yield from _let_go(system, vma, run.cut(part.start, part.stop).pages)
+                yield from let_go(system, vma, run.cut(part.start, part.stop).pages)
 
 
-@routine
-def _let_go(system: System, vma: Vma, pages: slice) -> Routine[None]:
+@phrase("let the old pages go")
+def let_go(system: System, vma: Vma, pages: slice) -> Routine[None]:
     """Count the mappings of pages away that were copied, and drop their references.
 
     Where the kernel goes PTE by PTE, a compound page is partially mapped from the first one to the last one.
@@ -331,7 +332,7 @@ def _let_go(system: System, vma: Vma, pages: slice) -> Routine[None]:
     if system.frames.is_compound(pages.stop - 1) and not system.kernel.khugepaged.batches:
         first = single(pages.start)
     rest = slice(first.stop, pages.stop)
-    yield from system.scheme.remove_pte_rmap(system, vma, first)
+    yield from folio_remove_rmap_ptes(system, vma, first)
     if rest.start < rest.stop:
-        yield from system.scheme.remove_pte_rmap(system, vma, rest)
+        yield from folio_remove_rmap_ptes(system, vma, rest)
     yield from free_pages_and_swap_cache(system, pages)

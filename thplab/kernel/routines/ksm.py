@@ -9,14 +9,17 @@ from __future__ import annotations
 from thplab.errors import EFAULT
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_anon, PG_anon_exclusive, PG_dirty, PG_ksm, single
-from thplab.hardware.steps import Routine, change, read
+from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import VM_MERGEABLE, AddressSpace, Vma
+from thplab.kernel.pages import get_page_unless_zero
 from thplab.kernel.rmap_items import Place, RmapItem
 from thplab.kernel.routines.cow import VM_FAULT_OOM
 from thplab.kernel.routines.fault import handle_mm_fault
 from thplab.kernel.routines.gup import follow_page
+from thplab.kernel.routines.mm import get_page, put_page
+from thplab.kernel.routines.rmap import folio_add_anon_rmap_ptes, folio_remove_rmap_ptes
 from thplab.kernel.routines.split_huge_page import split_huge_page
-from thplab.kernel.system import System, routine
+from thplab.kernel.system import System
 
 
 @routine
@@ -48,7 +51,7 @@ def ksm_do_scan(system: System) -> Routine[None]:
             page = yield from get_mergeable_page(system, (name, address))
             if page >= 0:
                 yield from cmp_and_merge_page(system, (name, address), page)
-                yield from system.scheme.put_pages(system, single(page))
+                yield from put_page(system, single(page))
             address += system.geometry.page_size
     ksm.unstable = {}
     yield change("the scan is full")
@@ -80,12 +83,12 @@ def get_mergeable_page(system: System, place: Place) -> Routine[int]:
         return -EFAULT
     yield from system.cpus.lock(mm.mmap_sem, "shared")
     vma = find_mergeable_vma(system, place)
-    page = (yield from follow_page(system, vma, place[1], False)) if vma is not None else None
+    page = (yield from follow_page(system, vma, place[1])) if vma is not None else None
     yield from system.cpus.unlock(mm.mmap_sem)
     if page is None:
         return -EFAULT
     if not system.frames.flags[system.frames.compound_head(page)] & PG_anon:
-        yield from system.scheme.put_pages(system, single(page))
+        yield from put_page(system, single(page))
         return -EFAULT
     return page
 
@@ -112,7 +115,7 @@ def cmp_and_merge_page(system: System, place: Place, page: int) -> Routine[None]
         yield change(f"{system.page_name(kpage)} {system.refcount_name} += 1")
         if held:
             yield from try_to_merge_with_ksm_page(system, place, page, kpage)
-            yield from system.scheme.put_pages(system, single(kpage))
+            yield from put_page(system, single(kpage))
         return
     content = int(frames.content[page])
     if item.checksum != content:
@@ -122,7 +125,7 @@ def cmp_and_merge_page(system: System, place: Place, page: int) -> Routine[None]
     other = ksm.unstable.get(content)
     tree_page = (yield from get_mergeable_page(system, other)) if other is not None else -EFAULT
     if tree_page >= 0 and frames.content[tree_page] != content:
-        yield from system.scheme.put_pages(system, single(tree_page))
+        yield from put_page(system, single(tree_page))
         other = None
     if other is None:
         ksm.unstable[content] = place
@@ -131,9 +134,9 @@ def cmp_and_merge_page(system: System, place: Place, page: int) -> Routine[None]
     if tree_page < 0:
         return
     if tree_page != page:
-        yield from merge_two_pages(system, place, page, other, tree_page)
+        yield from try_to_merge_two_pages(system, place, page, other, tree_page)
         return
-    yield from system.scheme.put_pages(system, single(tree_page))
+    yield from put_page(system, single(tree_page))
 
 
 def stable_tree_search(system: System, page: int) -> int:
@@ -148,7 +151,7 @@ def stable_tree_search(system: System, page: int) -> int:
 
 
 @routine
-def merge_two_pages(system: System, place: Place, page: int, other: Place, tree_page: int) -> Routine[None]:
+def try_to_merge_two_pages(system: System, place: Place, page: int, other: Place, tree_page: int) -> Routine[None]:
     """Make one page of KSM's of `page` and `tree_page`, which is equal and mapped at `other` (try_to_merge_two_pages).
 
     Called with a reference on both; that of `tree_page` is dropped. If only one of them could be made ready nothing is merged.
@@ -160,7 +163,7 @@ def merge_two_pages(system: System, place: Place, page: int, other: Place, tree_
         if error:
             yield from break_cow(system, place)
     both = frames.is_compound(page) and frames.compound_head(page) == frames.compound_head(tree_page)
-    yield from system.scheme.put_pages(system, single(tree_page))
+    yield from put_page(system, single(tree_page))
     if not error:
         ksm.stable[page] = None
         ksm.unstable.pop(int(frames.content[page]), None)
@@ -204,7 +207,7 @@ def try_to_merge_one_page(system: System, vma: Vma, address: int, page: int, kpa
     if page == kpage:
         return 0
     if system.scheme.tail_mapcount == "pins" and frames.is_compound(page):
-        yield from split_for_merge(system, page)
+        yield from page_trans_compound_anon_split(system, page)
     lock = system.page_lock(page)
     locked = yield from system.cpus.trylock(lock)
     if not locked:
@@ -229,16 +232,16 @@ def try_to_merge_one_page(system: System, vma: Vma, address: int, page: int, kpa
 
 
 @routine
-def split_for_merge(system: System, page: int) -> Routine[None]:
+def page_trans_compound_anon_split(system: System, page: int) -> Routine[None]:
     """Split the compound page that `page` is part of where references stay on their tails (page_trans_compound_anon_split).
 
     Called with a reference on `page`. Such a split does not need the page lock, but somebody must hold the head meanwhile.
     """
     head = system.frames.compound_head(page)
-    held = yield from system.get_page_unless_zero(head)
+    held = yield from get_page_unless_zero(system, head)
     if held:
         yield from split_huge_page(system, head)
-        yield from system.scheme.put_pages(system, single(head))
+        yield from put_page(system, single(head))
 
 
 @routine
@@ -291,13 +294,13 @@ def replace_page(system: System, vma: Vma, address: int, page: int, kpage: int) 
     same = _maps(pte, page) and not pt.pte_write(pte)
     yield read("is the PTE still the same? " + ("yes" if same else "no"))
     if same:
-        yield from system.scheme.get_pages(system, single(kpage))
-        yield from system.scheme.add_pte_rmap(system, vma, single(kpage))
+        yield from get_page(system, single(kpage))
+        yield from folio_add_anon_rmap_ptes(system, vma, single(kpage))
         tables.set(pte_table, index, pt.mkyoung(pt.mk_pte(kpage, pt.pgprot(vma.prot))))
         yield change(f"PTE = {system.page_name(kpage)}, read-only", "One page serves both from now on; whoever writes gets a copy.")
         yield from system.cpus.flush_tlb(f"one page of {vma.mm.name}")
-        yield from system.scheme.remove_pte_rmap(system, vma, single(page))
-        yield from system.scheme.put_pages(system, single(page))
+        yield from folio_remove_rmap_ptes(system, vma, single(page))
+        yield from put_page(system, single(page))
     yield from system.cpus.unlock(lock)
     return 0 if same else -EFAULT
 
@@ -322,11 +325,11 @@ def break_cow(system: System, place: Place) -> Routine[None]:
 def break_ksm(system: System, vma: Vma, address: int) -> Routine[None]:
     """If a page of KSM's is mapped at `address`, let a write fault replace it by a copy. Called under mmap_sem."""
     while True:
-        page = yield from follow_page(system, vma, address, False)
+        page = yield from follow_page(system, vma, address)
         if page is None:
             return
         ksm = bool(system.frames.flags[page] & PG_ksm)
-        yield from system.scheme.put_pages(system, single(page))
+        yield from put_page(system, single(page))
         if not ksm:
             return
         fault = yield from handle_mm_fault(system, vma, address, True)
@@ -336,7 +339,7 @@ def break_ksm(system: System, vma: Vma, address: int) -> Routine[None]:
             yield from unshared_copy(system, vma, address)
 
 
-@routine
+@phrase("nobody has written to the copy")
 def unshared_copy(system: System, vma: Vma, address: int) -> Routine[None]:
     """Make the PTE of a fresh copy read-only and clean: nobody has written to it (FAULT_FLAG_UNSHARE)."""
     pte_table = system.tables.walk(vma.mm.pgd, address, 0)
@@ -359,7 +362,7 @@ def unmerge_ksm_pages(system: System, vma: Vma, start: int, end: int) -> Routine
 
 
 @routine
-def ksm_enter(system: System, mm: AddressSpace) -> Routine[None]:
+def __ksm_enter(system: System, mm: AddressSpace) -> Routine[None]:
     """Let ksmd scan a process from now on."""
     if mm.name not in system.ksm.mms:
         system.ksm.mms[mm.name] = None

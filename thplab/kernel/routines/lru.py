@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from thplab.hardware.frames import PageFrames, PG_lazyfree_batch, PG_lru, PG_swapbacked, PG_swapcache, width
-from thplab.hardware.steps import Routine, change
+from thplab.hardware.steps import Routine, change, routine
 from thplab.kernel.address_space import VM_LOCKED
 from thplab.kernel.routines.rmap import rmap_walk_page
 from thplab.kernel.routines.walk import mapped_page
-from thplab.kernel.system import System, routine
+from thplab.kernel.system import System
 
 PAGEVEC_SIZE = 31
 """Pages of a batch: the last one that fits in has all of them carried out. Seen on 6.18; the recordings of older kernels show no batch

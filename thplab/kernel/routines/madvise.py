@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from thplab.errors import EINVAL
 from thplab.hardware import page_tables as pt
-from thplab.hardware.steps import Routine, read
+from thplab.hardware.steps import Routine, read, routine
 from thplab.kernel.address_space import VM_DONTCOPY, VM_HUGEPAGE, VM_LOCKED, VM_MERGEABLE, VM_NOHUGEPAGE, VM_WIPEONFORK, AddressSpace
-from thplab.kernel.routines.ksm import ksm_enter, unmerge_ksm_pages
+from thplab.kernel.routines.ksm import __ksm_enter, unmerge_ksm_pages
 from thplab.kernel.routines.populate import populate_vma_page_range
 from thplab.kernel.routines.protect import vma_modify_flags
-from thplab.kernel.routines.unmap import MmuGather, tlb_finish_mmu, try_to_free_pte, zap_pmd
+from thplab.kernel.routines.unmap import MmuGather, tlb_finish_mmu, try_to_free_pte, zap_pmd_range
 from thplab.kernel.routines.walk import pmd_ranges
-from thplab.kernel.system import System, routine
+from thplab.kernel.system import System
 
 MADVISE_FLAGS = {
     "hugepage": (VM_HUGEPAGE, VM_NOHUGEPAGE),
@@ -41,7 +41,7 @@ def madvise_dontneed(system: System, mm: AddressSpace, start: int, end: int) -> 
             break
         ranges = pmd_ranges(system.geometry, max(start, vma.start), min(end, vma.end))
         for address, stop in ranges:
-            yield from zap_pmd(system, tlb, vma, address, stop)
+            yield from zap_pmd_range(system, tlb, vma, address, stop)
             if system.kernel.advice.dontneed_frees_tables and stop - address == system.geometry.huge_size:
                 yield from try_to_free_pte(system, tlb, vma, address)
     yield from tlb_finish_mmu(system, tlb)
@@ -74,7 +74,7 @@ def madvise_behavior(system: System, mm: AddressSpace, start: int, end: int, set
     old = mm.overlapping(start, end)
     for vma in old:
         if sets == VM_MERGEABLE:
-            yield from ksm_enter(system, mm)
+            yield from __ksm_enter(system, mm)
         if clears == VM_MERGEABLE and VM_MERGEABLE in vma.flags and vma.anon_vma is not None:
             yield from unmerge_ksm_pages(system, vma, max(start, vma.start), min(end, vma.end))
         yield from vma_modify_flags(system, vma, start, end, (vma.flags | {sets}) - {clears, ""})

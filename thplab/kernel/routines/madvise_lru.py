@@ -9,18 +9,19 @@ from __future__ import annotations
 from thplab.errors import EINVAL
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_dirty, PG_lazyfree_batch, PG_lru, PG_swapcache, single, width
-from thplab.hardware.steps import Routine, change, read
+from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import VM_LOCKED, AddressSpace, Vma
 from thplab.kernel.routines.lru import batch_is_full, is_unevictable, lru_add_drain, lru_lazyfree
+from thplab.kernel.routines.mm import get_page, put_page
 from thplab.kernel.routines.swap import free_swap_and_cache, try_to_free_swap
 from thplab.kernel.routines.vmscan import shrink_page_list, split_locked
 from thplab.kernel.routines.walk import entry_range, pmd_at, pmd_ranges
-from thplab.kernel.system import System, routine
+from thplab.kernel.system import System
 
 COLD, PAGEOUT, FREE = "cold", "pageout", "free"
 
 
-@routine
+@phrase("madvise, VMA by VMA")
 def madvise_lru(system: System, mm: AddressSpace, start: int, end: int, advice: str) -> Routine[int]:
     """Follow COLD, PAGEOUT or FREE for [start, end), which is mapped.
 
@@ -37,14 +38,27 @@ def madvise_lru(system: System, mm: AddressSpace, start: int, end: int, advice: 
         yield from lru_add_drain(system)
         ranges = pmd_ranges(system.geometry, max(start, vma.start), min(end, vma.end))
         for address, stop in ranges:
-            yield from advise_pmd(system, vma, address, stop, advice)
+            if advice == FREE:
+                yield from madvise_free_pte_range(system, vma, address, stop)
+            else:
+                yield from madvise_cold_or_pageout_pte_range(system, vma, address, stop, advice)
     yield from system.cpus.unlock(mm.mmap_sem)
     return error
 
 
 @routine
-def advise_pmd(system: System, vma: Vma, address: int, stop: int, advice: str) -> Routine[None]:
-    """Follow the advice for [address, stop), which lies under one PMD: the PMD itself if it is huge and meant whole, else its PTEs."""
+def madvise_cold_or_pageout_pte_range(system: System, vma: Vma, address: int, stop: int, advice: str) -> Routine[None]:
+    """Follow COLD or PAGEOUT for [address, stop), which lies under one PMD: the PMD itself if it is huge and meant whole, else its PTEs."""
+    yield from _advise_range(system, vma, address, stop, advice)
+
+
+@routine
+def madvise_free_pte_range(system: System, vma: Vma, address: int, stop: int) -> Routine[None]:
+    """The same for FREE."""
+    yield from _advise_range(system, vma, address, stop, FREE)
+
+
+def _advise_range(system: System, vma: Vma, address: int, stop: int, advice: str) -> Routine[None]:
     found = pmd_at(system, vma.mm, address)
     if found is None:
         return
@@ -63,7 +77,7 @@ def advise_pmd(system: System, vma: Vma, address: int, stop: int, advice: str) -
     yield from shrink_page_list(system, isolated)
 
 
-@routine
+@phrase("a huge PMD")
 def advise_huge_pmd(system: System, pmd_table: int, index: int, whole: bool, advice: str) -> Routine[bool]:
     """Follow the advice for the huge page under a PMD, or split the page if only a part of it is meant.
 
@@ -96,30 +110,30 @@ def advise_huge_pmd(system: System, pmd_table: int, index: int, whole: bool, adv
             tables.set(pmd_table, index, pt.mkold(pmd))
             yield change("PMD old")
         if advice == PAGEOUT:
-            isolated = yield from isolate_lru_pages(system, single(page))
+            isolated = yield from isolate_lru_page(system, single(page))
     yield from system.cpus.unlock(lock)
     yield from shrink_page_list(system, isolated)
     return True
 
 
-@routine
+@phrase("split the page of which only a part is meant")
 def split_for_part(system: System, page: int, ptl: str) -> Routine[bool]:
     """Split the huge page that `page` is part of, of which not all is meant. Returns whether it is split now.
 
     Called under `ptl`, which is released.
     """
     head = system.frames.compound_head(page)
-    yield from system.scheme.get_pages(system, single(head))
+    yield from get_page(system, single(head))
     yield from system.cpus.unlock(ptl, "A split takes locks that come before this one.")
     lock = system.page_lock(head)
     yield from system.cpus.lock(lock)
     error = yield from split_locked(system, head)
     yield from system.cpus.unlock(lock)
-    yield from system.scheme.put_pages(system, single(head))
+    yield from put_page(system, single(head))
     return not error
 
 
-@routine
+@phrase("the PTEs, one after the other")
 def advise_ptes(system: System, pte_table: int, low: int, high: int, advice: str) -> Routine[tuple[int, ...]]:
     """Follow the advice for the PTEs [low, high); huge pages among them are split where they must.
 
@@ -161,7 +175,7 @@ def advise_ptes(system: System, pte_table: int, low: int, high: int, advice: str
     return isolated
 
 
-@routine
+@phrase("PTEs over pages that lie together")
 def advise_run(system: System, pte_table: int, run: pt.PteRun, advice: str) -> Routine[tuple[int, ...]]:
     """Follow the advice for a run of PTEs over small pages, or over all of a large folio. Returns the pages isolated for PAGEOUT."""
     frames, tables = system.frames, system.tables
@@ -194,7 +208,7 @@ def advise_run(system: System, pte_table: int, run: pt.PteRun, advice: str) -> R
             tables.change(pte_table, part, clear=pt._PAGE_ACCESSED)
             yield change("PTE old" if width(part) == 1 else f"{width(part)} PTEs old")
         if advice == PAGEOUT:
-            isolated += yield from isolate_lru_pages(system, single(page) if large else pages)
+            isolated += yield from isolate_lru_page(system, single(page) if large else pages)
     return isolated
 
 
@@ -216,7 +230,7 @@ def mark_page_lazyfree(system: System, page: int) -> Routine[None]:
 
 
 @routine
-def isolate_lru_pages(system: System, pages: slice) -> Routine[tuple[int, ...]]:
+def isolate_lru_page(system: System, pages: slice) -> Routine[tuple[int, ...]]:
     """Take pages off the LRU, each with a reference, for reclaim. Returns those that were on it."""
     frames = system.frames
     found: tuple[int, ...] = ()

@@ -8,17 +8,18 @@ from __future__ import annotations
 from thplab.errors import EBUSY, EHWPOISON, KILLED_BY_SIGBUS
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_has_hwpoisoned, PG_hwpoison, PG_lru, PG_reserved, single
-from thplab.hardware.steps import Routine, change, read
+from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import AddressSpace, Vma
 from thplab.kernel.routines.exit import do_exit
 from thplab.kernel.routines.fault import access
-from thplab.kernel.routines.gup import get_user_page, get_user_pages_fast, mark_referenced
-from thplab.kernel.routines.migrate import move_small_page, split_for
-from thplab.kernel.routines.rmap import lock_rmap, rmap_walk_page
-from thplab.kernel.system import System, routine
+from thplab.kernel.routines.gup import __get_user_pages, get_user_pages_fast, mark_referenced
+from thplab.kernel.routines.migrate import split_for, unmap_and_move
+from thplab.kernel.routines.mm import put_page
+from thplab.kernel.routines.rmap import folio_remove_rmap_ptes, lock_rmap, rmap_walk_page
+from thplab.kernel.system import System
 
 
-@routine
+@phrase("the process itself")
 def touch(system: System, mm: AddressSpace, start: int, end: int, value: int | None, unique: bool = False) -> Routine[int]:
     """`access`, and the end of the process if that meets poisoned memory. Returns what `access` returns."""
     error = yield from access(system, mm, start, end, value, unique)
@@ -27,7 +28,7 @@ def touch(system: System, mm: AddressSpace, start: int, end: int, value: int | N
     return error
 
 
-@routine
+@phrase("the process dies of SIGBUS")
 def sigbus(system: System, mm: AddressSpace, why: str) -> Routine[None]:
     """Kill a process with SIGBUS."""
     yield change(f"SIGBUS to {mm.name}", why)
@@ -35,7 +36,7 @@ def sigbus(system: System, mm: AddressSpace, why: str) -> Routine[None]:
 
 
 @routine
-def madvise_inject_error(system: System, mm: AddressSpace, start: int, end: int, soft: bool) -> Routine[int]:
+def madvise_hwpoison(system: System, mm: AddressSpace, start: int, end: int, soft: bool) -> Routine[int]:
     """Treat the pages under [start, end) as failing (`soft`: keep their contents) or as lost.
 
     Returns 0, the errno of the page at which it stopped, or KILLED_BY_SIGBUS; then the process is gone. How far it goes on
@@ -51,7 +52,7 @@ def madvise_inject_error(system: System, mm: AddressSpace, start: int, end: int,
         if soft:
             error = yield from soft_offline_page(system, page)
         elif system.frames.flags[page] & PG_hwpoison and not policy.size_first:
-            yield from system.scheme.put_pages(system, single(page))
+            yield from put_page(system, single(page))
             error = 0
         else:
             error = yield from memory_failure(system, page)
@@ -69,15 +70,23 @@ def _page_size(system: System, page: int) -> int:
     return system.geometry.huge_size if system.frames.is_compound(page) else system.geometry.page_size
 
 
-@routine
 def _get_page(system: System, mm: AddressSpace, address: int) -> Routine[int]:
     """The page under `address`, with a reference on it, faulted in if need be; or a negative errno."""
     pages = yield from get_user_pages_fast(system, mm, address, address + system.geometry.page_size, False)
-    page = pages[0] if pages else (yield from get_user_page(system, mm, address, False))
+    page = pages[0] if pages else (yield from __get_user_pages(system, mm, address, False))
     if page >= 0:
         mark_referenced(system, (page,))
         yield change(f"{system.page_name(page)} counts as referenced")
     return page
+
+
+@routine
+def try_to_split_thp_page(system: System, page: int) -> Routine[int]:
+    """Split the compound page that `page` is part of, on which the caller has a reference, which ends on `page`.
+
+    Returns 0, also for a page that is small already, or the errno of a refused split.
+    """
+    return (yield from split_for(system, page))
 
 
 @routine
@@ -89,15 +98,15 @@ def soft_offline_page(system: System, page: int) -> Routine[int]:
     """
     frames, policy = system.frames, system.kernel.hwpoison
     if frames.flags[page] & PG_hwpoison:
-        yield from system.scheme.put_pages(system, single(page))
+        yield from put_page(system, single(page))
         return 0
-    error = (yield from split_for(system, page)) if frames.flags[page] & PG_reserved == 0 else -EBUSY
+    error = (yield from try_to_split_thp_page(system, page)) if frames.flags[page] & PG_reserved == 0 else -EBUSY
     if error:
-        yield from system.scheme.put_pages(system, single(page))
+        yield from put_page(system, single(page))
         return -EBUSY
-    error = yield from move_small_page(system, page)
+    error = yield from unmap_and_move(system, page)
     if error:
-        yield from system.scheme.put_pages(system, single(page))
+        yield from put_page(system, single(page))
         return policy.soft_offline_failed
     frames.flags[page] = (frames.flags[page] | PG_hwpoison) & ~PG_lru
     if policy.soft_offline_keeps:
@@ -118,11 +127,11 @@ def memory_failure(system: System, page: int) -> Routine[int]:
     frames, policy = system.frames, system.kernel.hwpoison
     if frames.flags[page] & PG_hwpoison:
         yield read("it is known to be bad")
-        yield from system.scheme.put_pages(system, single(page))
+        yield from put_page(system, single(page))
         return -EHWPOISON
     if frames.flags[page] & PG_reserved:
         yield read("it is the kernel's own: nothing can be done")
-        yield from system.scheme.put_pages(system, single(page))
+        yield from put_page(system, single(page))
         return -EBUSY
     frames.flags[page] |= PG_hwpoison
     yield change(f"{system.page_name(page)} is marked bad")
@@ -130,7 +139,7 @@ def memory_failure(system: System, page: int) -> Routine[int]:
     if frames.is_compound(page) and policy.unsplit == "both":
         frames.flags[head] |= PG_has_hwpoisoned
         yield change("head: one of its subpages is bad")
-    error = yield from split_for(system, page)
+    error = yield from try_to_split_thp_page(system, page)
     if error:
         if policy.unsplit == "nothing":
             frames.flags[page] &= ~PG_hwpoison
@@ -139,7 +148,7 @@ def memory_failure(system: System, page: int) -> Routine[int]:
             system.poisoned[page] = None
             yield change(f"{system.page_name(page)} stays marked", "It is mapped as before. The reference stays, so nobody can split it.")
         else:
-            yield from system.scheme.put_pages(system, single(page))
+            yield from put_page(system, single(page))
         return -EHWPOISON if policy.answer == "kills" else -EBUSY
     yield from hwpoison_user_mappings(system, page)
     frames.flags[page] &= ~PG_lru
@@ -180,6 +189,6 @@ def try_to_unmap_poisoned(system: System, vma: Vma, address: int, page: int) -> 
         system.tables.set(pte_table, index, pt.mk_hwpoison(page))
         yield change("PTE = hwpoison entry", "Whoever touches the page now gets SIGBUS.")
         yield from system.cpus.flush_tlb(f"one page of {vma.mm.name}")
-        yield from system.scheme.remove_pte_rmap(system, vma, single(page))
-        yield from system.scheme.put_pages(system, single(page))
+        yield from folio_remove_rmap_ptes(system, vma, single(page))
+        yield from put_page(system, single(page))
     yield from system.cpus.unlock(lock)

@@ -26,39 +26,40 @@ from thplab.hardware.frames import (
     PG_used,
     single,
 )
-from thplab.hardware.steps import Routine, change, read
+from thplab.hardware.steps import Routine, change, read, routine
 from thplab.kernel.address_space import AddressSpace, Vma
 from thplab.kernel.routines.gup import follow_page
-from thplab.kernel.routines.rmap import lock_rmap, rmap_walk_page
+from thplab.kernel.routines.mm import get_page, put_page
+from thplab.kernel.routines.rmap import folio_add_anon_rmap_pmd, folio_add_anon_rmap_ptes, folio_remove_rmap_pmd, lock_rmap, rmap_walk_page
 from thplab.kernel.routines.split_huge_page import split_huge_page
-from thplab.kernel.routines.split_huge_page_freeze import freeze_ptes
+from thplab.kernel.routines.split_huge_page_freeze import freeze_page_vma
 from thplab.kernel.routines.walk import entry_range, pmd_at, pmd_ranges
-from thplab.kernel.system import System, routine
+from thplab.kernel.system import System
 
 _MOVES = PG_anon | PG_lru | PG_dirty | PG_referenced | PG_swapbacked | PG_ksm
 """Flags that go over to the new page."""
 
 
 @routine
-def move_page(system: System, mm: AddressSpace, address: int) -> Routine[int]:
+def do_pages_move(system: System, mm: AddressSpace, address: int) -> Routine[int]:
     """Move the page under `address`, or the huge page that it is part of, to another frame (the system call move_pages).
 
-    Returns 0, -ENOENT if no page is there (the zero page is none), or what migrate_page returns.
+    Returns 0, -ENOENT if no page is there (the zero page is none), or what migrate_pages returns.
     """
     yield from system.cpus.lock(mm.mmap_sem, "shared")
     vma = mm.find_vma(address)
-    page = (yield from follow_page(system, vma, address, False)) if vma is not None else None
+    page = (yield from follow_page(system, vma, address)) if vma is not None else None
     yield from system.cpus.unlock(mm.mmap_sem)
     if page is None:
         return -ENOENT
     if system.frames.flags[page] & PG_reserved:
-        yield from system.scheme.put_pages(system, single(page))
+        yield from put_page(system, single(page))
         return -ENOENT
-    return (yield from migrate_page(system, page))
+    return (yield from migrate_pages(system, page))
 
 
 @routine
-def migrate_page(system: System, page: int) -> Routine[int]:
+def migrate_pages(system: System, page: int) -> Routine[int]:
     """Move the page `page`, or the compound page that it is part of. Takes over the caller's reference on it.
 
     A huge page goes as one where the kernel can do that and finds another one free; else it is split, and only `page` moves.
@@ -73,14 +74,14 @@ def migrate_page(system: System, page: int) -> Routine[int]:
             yield change("allocate another compound page")
             error = yield from unmap_and_move_huge(system, head, new)
             system.count_vm_event("thp_migration_fail" if error else "thp_migration_success")
-            yield from system.scheme.put_pages(system, single(new))
-            yield from system.scheme.put_pages(system, single(page))
+            yield from put_page(system, single(new))
+            yield from put_page(system, single(page))
             return error
         system.count_vm_event("thp_migration_split")
     error = yield from split_for(system, page)
     if not error:
-        error = yield from move_small_page(system, page)
-    yield from system.scheme.put_pages(system, single(page))
+        error = yield from unmap_and_move(system, page)
+    yield from put_page(system, single(page))
     return error
 
 
@@ -92,7 +93,6 @@ def whole(system: System, head: int) -> bool:
     return system.kernel.migration.whole and not system.frames.flags[head] & (PG_partially_mapped | PG_double_map)
 
 
-@routine
 def split_for(system: System, page: int) -> Routine[int]:
     """Split the compound page that `page` is part of, on which the caller has a reference, which ends on `page`.
 
@@ -109,20 +109,20 @@ def split_for(system: System, page: int) -> Routine[int]:
 
 
 @routine
-def move_small_page(system: System, page: int) -> Routine[int]:
+def unmap_and_move(system: System, page: int) -> Routine[int]:
     """Move a small page, on which the caller has a reference and keeps it. Returns 0, -EAGAIN or -ENOMEM."""
     new = system.frames.alloc_pages(0)
     if new is None:
         yield read("no page is free")
         return -ENOMEM
     yield change(f"allocate {system.page_name(new)}")
-    error = yield from unmap_and_move(system, page, new)
-    yield from system.scheme.put_pages(system, single(new))
+    error = yield from __unmap_and_move(system, page, new)
+    yield from put_page(system, single(new))
     return error
 
 
 @routine
-def unmap_and_move(system: System, page: int, new: int) -> Routine[int]:
+def __unmap_and_move(system: System, page: int, new: int) -> Routine[int]:
     """Let the fresh page `new` take the place of the small page `page`. The caller has a reference on each and keeps both.
 
     Returns 0, or -EAGAIN if the page is locked or if anybody else refers to it.
@@ -141,18 +141,18 @@ def unmap_and_move(system: System, page: int, new: int) -> Routine[int]:
         pte_table = system.tables.walk(vma.mm.pgd, address, 0)
         if pte_table is not None:
             low = system.geometry.index(address, 0)
-            yield from freeze_ptes(system, vma, pte_table, low, low + 1, page)
+            yield from freeze_page_vma(system, vma, pte_table, low, low + 1, page)
     pinned = frames.page_count(page) != 1
     yield read(f"is our reference the only one? {'no: pinned' if pinned else 'yes'}")
     target = page
     if not pinned:
-        yield from move_contents(system, page, new)
+        yield from move_to_new_page(system, page, new)
         target = new
     for vma, address in places:
         pte_table = system.tables.walk(vma.mm.pgd, address, 0)
         if pte_table is not None:
             low = system.geometry.index(address, 0)
-            yield from remove_migration_ptes(system, vma, pte_table, low, low + 1, page, target)
+            yield from remove_migration_pte(system, vma, pte_table, low, low + 1, page, target)
     held = (*locks, new_lock, lock)
     for name in held:
         yield from system.cpus.unlock(name)
@@ -160,7 +160,7 @@ def unmap_and_move(system: System, page: int, new: int) -> Routine[int]:
 
 
 @routine
-def move_contents(system: System, page: int, new: int) -> Routine[None]:
+def move_to_new_page(system: System, page: int, new: int) -> Routine[None]:
     """Copy a page that is frozen, small or compound, and what the kernel knows of it, to the page `new`."""
     frames = system.frames
     old, fresh = frames.compound(page), frames.compound(new)
@@ -175,7 +175,7 @@ def move_contents(system: System, page: int, new: int) -> Routine[None]:
 
 
 @routine
-def remove_migration_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, page: int, target: int) -> Routine[None]:
+def remove_migration_pte(system: System, vma: Vma, pte_table: int, low: int, high: int, page: int, target: int) -> Routine[None]:
     """Turn the migration entries of `page` in [low, high) into PTEs of `target`, which may be the same (remove_migration_pte)."""
     tables, frames = system.tables, system.frames
     lock = system.ptl(pte_table)
@@ -188,12 +188,12 @@ def remove_migration_ptes(system: System, vma: Vma, pte_table: int, low: int, hi
         for part in parts:
             first = target + run.cut(part.start, part.stop).pfn - page
             now = slice(first, first + part.stop - part.start)
-            yield from system.scheme.get_pages(system, now)
+            yield from get_page(system, now)
             tables.retarget(pte_table, part, first)
             frames.flags[now] |= np.where(tables.marked(pte_table, part, pt._SWP_EXCLUSIVE), PG_anon_exclusive, 0)
             tables.unfreeze(pte_table, part, pt.pgprot(vma.prot))
             yield change("PTE = " + ("the page again" if target == page else "the new page"))
-            yield from system.scheme.add_pte_rmap(system, vma, now)
+            yield from folio_add_anon_rmap_ptes(system, vma, now)
     yield from system.cpus.unlock(lock)
 
 
@@ -219,7 +219,7 @@ def unmap_and_move_huge(system: System, page: int, new: int) -> Routine[int]:
     yield read("who maps the page? The reverse map tells")
     ranges = _pte_ranges(system, places)
     for vma, pte_table, low, high in ranges:
-        yield from freeze_ptes(system, vma, pte_table, low, high, page)
+        yield from freeze_page_vma(system, vma, pte_table, low, high, page)
     pmds = _pmds(system, places, page)
     ptls = tuple(dict.fromkeys(system.ptl(table) for _, table, _ in pmds))
     for ptl in ptls:
@@ -232,12 +232,12 @@ def unmap_and_move_huge(system: System, page: int, new: int) -> Routine[int]:
     pinned = frames.page_count(page) != len(pmds) + 1
     yield read(f"does anybody else refer to the page? {'yes: pinned' if pinned else 'no'}")
     if not pinned:
-        yield from move_contents(system, page, new)
+        yield from move_to_new_page(system, page, new)
     target = page if pinned else new
     for vma, table, index in pmds:
-        yield from _restore_pmd(system, vma, table, index, page, target)
+        yield from remove_migration_pmd(system, vma, table, index, page, target)
     for vma, pte_table, low, high in ranges:
-        yield from remove_migration_ptes(system, vma, pte_table, low, high, page, target)
+        yield from remove_migration_pte(system, vma, pte_table, low, high, page, target)
     held = (*ptls, *locks, new_lock, lock)
     for name in held:
         yield from system.cpus.unlock(name)
@@ -267,19 +267,17 @@ def _pmds(system: System, places: tuple[tuple[Vma, int], ...], page: int) -> tup
 
 
 @routine
-def _restore_pmd(system: System, vma: Vma, table: int, index: int, page: int, target: int) -> Routine[None]:
+def remove_migration_pmd(system: System, vma: Vma, table: int, index: int, page: int, target: int) -> Routine[None]:
     """Let a PMD that was hidden map `target`, with the rights that it had. Called under its lock."""
     entry = system.tables.get(table, index)
     present = 0 if entry & pt._PAGE_PROTNONE else pt._PAGE_PRESENT
     moved = (entry & ~pt.PTE_PFN_MASK) | pt.mk_pte(target, present)
     if target != page:
         exclusive = int(system.frames.flags[page] & PG_anon_exclusive)
-        yield from system.scheme.get_pages(system, single(target))
-        first = not system.scheme.total_mapcount(system.frames, target)
-        counted = system.scheme.new_rmap if first else system.scheme.dup_pmd_rmap
-        yield from counted(system, vma, target)
-        yield from system.scheme.remove_pmd_rmap(system, vma, page)
-        yield from system.scheme.put_pages(system, single(page))
+        yield from get_page(system, single(target))
+        yield from folio_add_anon_rmap_pmd(system, vma, target)
+        yield from folio_remove_rmap_pmd(system, vma, page)
+        yield from put_page(system, single(page))
         system.frames.flags[target] |= exclusive
     system.tables.set(table, index, moved)
     yield change("PMD = " + ("the huge page again" if target == page else "the new huge page"))
@@ -304,11 +302,11 @@ def compact_memory(system: System) -> Routine[int]:
         if system.frames.ref_inc_not_zero(page):
             yield change(f"{system.page_name(page)} {system.refcount_name} += 1")
             if _is_small_anon(system, page):
-                yield from unmap_and_move(system, page, new)
-            yield from system.scheme.put_pages(system, single(page))
+                yield from __unmap_and_move(system, page, new)
+            yield from put_page(system, single(page))
         else:
             yield read("get_page_unless_zero: no, the page is being freed")
-        yield from system.scheme.put_pages(system, single(new))
+        yield from put_page(system, single(new))
     return 0
 
 

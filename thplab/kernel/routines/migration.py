@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from thplab.hardware import page_tables as pt
-from thplab.hardware.steps import Routine, change, read, wait
-from thplab.kernel.system import System, routine
+from thplab.hardware.steps import Routine, change, read, routine, wait
+from thplab.kernel.routines.mm import put_page
+from thplab.kernel.system import System
 
 
 @routine
@@ -30,4 +31,4 @@ def migration_entry_wait(system: System, pte_table: int, index: int, pte: int) -
     while system.tables.get(pte_table, index) == pte:
         yield wait("waits until the migration entry is gone")
     if held:
-        yield from system.scheme.put_pages(system, slice(page, page + 1))
+        yield from put_page(system, slice(page, page + 1))

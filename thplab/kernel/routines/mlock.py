@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from thplab.errors import EAGAIN, EFAULT, EHWPOISON, ENOMEM
-from thplab.hardware.steps import Routine, read
+from thplab.hardware.steps import Routine, read, routine
 from thplab.kernel.address_space import VM_LOCKED, AddressSpace
 from thplab.kernel.routines.populate import mm_populate
 from thplab.kernel.routines.protect import vma_modify_flags
-from thplab.kernel.system import System, routine
+from thplab.kernel.system import System
 
 _POSIX_ERRORS = {-EFAULT: -ENOMEM, -EHWPOISON: -ENOMEM, -ENOMEM: -EAGAIN}
 """What mlock says for the errors of its populating (__mlock_posix_error_return)."""
@@ -28,7 +28,7 @@ def do_mlock(system: System, mm: AddressSpace, start: int, end: int) -> Routine[
 
 
 @routine
-def do_munlock(system: System, mm: AddressSpace, start: int, end: int) -> Routine[int]:
+def sys_munlock(system: System, mm: AddressSpace, start: int, end: int) -> Routine[int]:
     """Undo mlock on [start, end); pages stay where they are. Returns 0, or -ENOMEM where nothing is mapped."""
     return (yield from apply_vma_lock_flags(system, mm, start, end, frozenset()))
 

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from thplab.errors import EFAULT, EINVAL, ENOMEM
 from thplab.hardware import page_tables as pt
-from thplab.hardware.steps import Routine, change, read
+from thplab.hardware.steps import Routine, change, read, routine
 from thplab.kernel.address_space import VM_MERGEABLE, AddressSpace, Vma
 from thplab.kernel.routines.deposit import pgtable_trans_huge_deposit, pgtable_trans_huge_withdraw
-from thplab.kernel.routines.fault import pmd_alloc, pte_alloc
+from thplab.kernel.routines.fault import __pte_alloc, pmd_alloc
 from thplab.kernel.routines.huge_pmd import wait_split_huge_page
 from thplab.kernel.routines.ksm import unmerge_ksm_pages
 from thplab.kernel.routines.rmap import anon_vma_lock, vmas_lock
 from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
 from thplab.kernel.routines.unmap import do_munmap
 from thplab.kernel.routines.walk import pmd_at, pmd_ranges
-from thplab.kernel.system import System, routine
+from thplab.kernel.system import System
 
 
 @routine
@@ -151,7 +151,7 @@ def move_page_tables(system: System, vma: Vma, old: int, target: Vma, new: int, 
             continue
         yield from split_huge_pmd(system, vma, start)
         source_table = system.tables.walk(mm.pgd, start, 0)
-        pte_table = yield from pte_alloc(system, mm, pmd_table, index)
+        pte_table = yield from __pte_alloc(system, mm, pmd_table, index)
         if source_table is None or not pte_table:
             break
         room = geometry.huge_size - (new + done) % geometry.huge_size

@@ -7,12 +7,12 @@ import numpy as np
 from thplab.errors import EFAULT, EHWPOISON, ENOMEM
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_dirty
-from thplab.hardware.steps import Routine, change, read
+from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import AddressSpace, Vma
 from thplab.kernel.routines.cow import VM_FAULT_HWPOISON, VM_FAULT_OOM
 from thplab.kernel.routines.fault import accessible, handle_mm_fault, huge_pmd_set_accessed
 from thplab.kernel.routines.walk import entry_range, pmd_at
-from thplab.kernel.system import System, routine
+from thplab.kernel.system import System
 
 
 @routine
@@ -64,7 +64,7 @@ def populate_vma_page_range(system: System, vma: Vma, start: int, end: int, writ
     return 0
 
 
-@routine
+@phrase("the pages count as written to")
 def touch_ptes(system: System, pte_table: int, low: int, high: int) -> Routine[None]:
     """Mark the pages under the PTEs [low, high) dirty where the PTEs are not (FOLL_TOUCH): their contents are wanted from now on."""
     lock = system.ptl(pte_table)

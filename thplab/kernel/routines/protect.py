@@ -7,14 +7,14 @@ import numpy.typing as npt
 
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_anon_exclusive, single
-from thplab.hardware.steps import Routine, change, read
+from thplab.hardware.steps import Routine, change, read, routine
 from thplab.kernel.address_space import VM_LOCKED, VM_UNCHARGED, AddressSpace, Vma
 from thplab.kernel.routines.huge_pmd import pmd_trans_huge_lock
 from thplab.kernel.routines.populate import populate_vma_page_range
 from thplab.kernel.routines.rmap import anon_vma_lock, vmas_lock
 from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
 from thplab.kernel.routines.walk import entry_range, pmd_at, pmd_ranges
-from thplab.kernel.system import System, routine
+from thplab.kernel.system import System
 
 
 @routine
@@ -38,7 +38,7 @@ def split_vma(system: System, mm: AddressSpace, address: int) -> Routine[None]:
 
 
 @routine
-def merge_vma(system: System, vma: Vma) -> Routine[None]:
+def vma_merge(system: System, vma: Vma) -> Routine[None]:
     """Join a VMA that was just changed with the neighbours that it no longer differs from. Called under mmap_sem (exclusive)."""
     others = vma.mm.mergeable(vma, bool(system.kernel.mm.merges_into_unfaulted))
     if not others:
@@ -68,11 +68,11 @@ def vma_modify_flags(system: System, vma: Vma, start: int, end: int, flags: froz
     assert target is not None, "it was just cut there"
     target.flags = flags
     yield change(f"the VMA {'remembers: ' + ', '.join(sorted(more)) if more else 'forgets: ' + ', '.join(sorted(less))}")
-    yield from merge_vma(system, target)
+    yield from vma_merge(system, target)
 
 
 @routine
-def do_mprotect(system: System, mm: AddressSpace, start: int, end: int, prot: int) -> Routine[int]:
+def sys_mprotect(system: System, mm: AddressSpace, start: int, end: int, prot: int) -> Routine[int]:
     """Give [start, end), all of it mapped, the protection `prot`. Returns 0."""
     yield from system.cpus.lock(mm.mmap_sem)
     old = mm.overlapping(start, end)
@@ -99,16 +99,16 @@ def mprotect_fixup(system: System, vma: Vma, start: int, end: int, prot: int) ->
     yield change(f"the VMA of {system.geometry.size_text((end - start) // system.geometry.page_size)} gets its new protection")
     ranges = pmd_ranges(system.geometry, start, end)
     for address, stop in ranges:
-        yield from change_pmd(system, target, address, stop)
+        yield from change_pmd_range(system, target, address, stop)
     yield from system.cpus.flush_tlb(f"the changed range of {mm.name}", "Old rights must not survive in any CPU.")
     if opens:  # as kernels do since v4.2
         yield read("locked memory becomes writable", "A later write must not have to copy: it is faulted in now.")
         yield from populate_vma_page_range(system, target, start, end, True)
-    yield from merge_vma(system, target)
+    yield from vma_merge(system, target)
 
 
 @routine
-def change_pmd(system: System, vma: Vma, address: int, stop: int) -> Routine[None]:
+def change_pmd_range(system: System, vma: Vma, address: int, stop: int) -> Routine[None]:
     """Give the entries of [address, stop), which lies under one PMD, the protection of `vma`."""
     found = pmd_at(system, vma.mm, address)
     if found is None:

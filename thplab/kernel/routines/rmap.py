@@ -2,12 +2,70 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from thplab.hardware import page_tables as pt
-from thplab.hardware.frames import PG_ksm
-from thplab.hardware.steps import Routine, change, read
+from thplab.hardware.frames import PG_anon, PG_anon_exclusive, PG_ksm, PG_lru, PG_swapbacked, width
+from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import AnonVma, Vma
 from thplab.kernel.routines.walk import pmd_at
-from thplab.kernel.system import System, routine
+from thplab.kernel.system import System
+
+
+def set_anon_rmap(system: System, pages: slice, anon_vma: AnonVma, index: int) -> None:
+    """Register fresh anonymous pages in the reverse map and on the LRU; nobody else sees them yet (plain stores)."""
+    frames = system.frames
+    frames.mapping[pages] = anon_vma.number
+    frames.index[pages] = np.arange(index, index + width(pages))
+    frames.flags[pages] |= PG_anon
+    exclusive = PG_anon_exclusive if system.kernel.cow.anon_exclusive else 0
+    first = pages.start if frames.is_compound(pages.start) else pages
+    frames.flags[first] |= PG_lru | PG_swapbacked | exclusive
+
+
+@routine
+def folio_add_new_anon_rmap(system: System, vma: Vma, address: int, page: int) -> Routine[None]:
+    """Register a fresh page, huge or small, that nobody else sees yet, and count its first mapping, at `address`."""
+    assert vma.anon_vma is not None, "anon_vma_prepare came first"
+    set_anon_rmap(system, system.frames.compound(page), vma.anon_vma, vma.index(address))
+    yield from system.scheme.new_rmap(system, vma, page)
+
+
+@routine
+def folio_add_anon_rmap_pmd(system: System, vma: Vma, page: int) -> Routine[None]:
+    """Count one PMD more, or the first mapping of all, of a huge page that is registered already."""
+    first = not system.scheme.total_mapcount(system.frames, page)
+    yield from (system.scheme.new_rmap if first else system.scheme.dup_pmd_rmap)(system, vma, page)
+
+
+@routine
+def folio_try_dup_anon_rmap_pmd(system: System, vma: Vma, page: int) -> Routine[None]:
+    """Count one more PMD that maps a huge page, in the child of a fork."""
+    yield from system.scheme.dup_pmd_rmap(system, vma, page)
+
+
+@routine
+def folio_try_dup_anon_rmap_ptes(system: System, vma: Vma, pages: slice) -> Routine[None]:
+    """Count one more PTE for each of `pages`, in the child of a fork."""
+    yield from system.scheme.add_pte_rmap(system, vma, pages)
+
+
+@routine
+def folio_add_anon_rmap_ptes(system: System, vma: Vma, pages: slice) -> Routine[None]:
+    """Count one more PTE for each of `pages`, of one compound page, or small ones that lie together."""
+    yield from system.scheme.add_pte_rmap(system, vma, pages)
+
+
+@routine
+def folio_remove_rmap_pmd(system: System, vma: Vma, page: int) -> Routine[None]:
+    """Count one PMD less that maps a huge page."""
+    yield from system.scheme.remove_pmd_rmap(system, vma, page)
+
+
+@routine
+def folio_remove_rmap_ptes(system: System, vma: Vma, pages: slice) -> Routine[None]:
+    """Count one PTE less for each of `pages`."""
+    yield from system.scheme.remove_pte_rmap(system, vma, pages)
 
 
 @routine
@@ -18,10 +76,18 @@ def anon_vma_prepare(system: System, vma: Vma) -> Routine[None]:
     """
     if vma.chain:
         return
-    anon_vma = find_mergeable_anon_vma(vma) or system.new_anon_vma()
+    anon_vma = find_mergeable_anon_vma(vma) or anon_vma_alloc(system)
     vma.chain.append(anon_vma)
     anon_vma.vmas.append(vma)
     yield change(f"{anon_vma.key} for the VMA", "Through it the kernel finds every process that may map a page of this VMA.")
+
+
+def anon_vma_alloc(system: System, root: int = 0) -> AnonVma:
+    """A fresh, empty anon_vma with the lowest free number, in the family of `root` (0: its own)."""
+    taken = system.anon_vmas.keys() | {a.root for a in system.anon_vmas.values()}
+    number = next(n for n in range(1, len(taken) + 2) if n not in taken)
+    system.anon_vmas[number] = AnonVma(number, root or number)
+    return system.anon_vmas[number]
 
 
 def find_mergeable_anon_vma(vma: Vma) -> AnonVma | None:
@@ -41,7 +107,7 @@ def page_get_anon_vma(system: System, page: int) -> Routine[AnonVma | None]:
     return anon_vma
 
 
-@routine
+@phrase("does a PMD map the page?")
 def page_mapped_by_pmd(system: System, page: int) -> Routine[bool]:
     """Does any PMD map the compound page with head `page`?
 
@@ -103,7 +169,7 @@ def _rmap_locks(system: System, page: int) -> tuple[str, ...]:
     return tuple(sorted({anon_vma_lock(system.anon_vmas[n]) for n in numbers if n in system.anon_vmas}))
 
 
-@routine
+@phrase("lock the reverse map")
 def lock_rmap(system: System, page: int) -> Routine[tuple[str, ...]]:
     """Lock the reverse map of a small page or of a head, so that nobody comes to map it unseen. Returns the locks, none if it has none."""
     locks = _rmap_locks(system, page)

@@ -8,15 +8,16 @@ from __future__ import annotations
 from thplab.errors import EBUSY
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_OF_HEAD, PG_has_hwpoisoned, PG_head, PG_lru, PG_tail, single
-from thplab.hardware.steps import Routine, change, read
+from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import AnonVma
 from thplab.kernel.routines.lru import PageList
+from thplab.kernel.routines.mm import put_page
 from thplab.kernel.routines.rmap import anon_vma_lock, page_get_anon_vma, rmap_walk
 from thplab.kernel.routines.split_huge_page_freeze import other_subpages, split_huge_page_freeze
 from thplab.kernel.routines.split_huge_page_tails import split_huge_page_tails
 from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
 from thplab.kernel.routines.walk import pmd_at
-from thplab.kernel.system import System, routine
+from thplab.kernel.system import System
 
 
 @routine
@@ -60,13 +61,13 @@ def split_huge_page_compound_lock(system: System, page: int, to_list: PageList |
         return (yield from split_refused(system, lock, error))
     others = other_subpages(system, page, kept)
     for part in others:
-        yield from system.scheme.put_pages(system, part)
+        yield from put_page(system, part)
     system.count_vm_event("thp_split_page")
     yield from system.cpus.unlock(lock, "The compound page is gone.", event="thp_split_page")
     return 0
 
 
-@routine
+@phrase("do the mappings explain all references?")
 def check_pins(system: System, page: int) -> Routine[int]:
     """Do the mappings explain all references but the caller's? Returns 0, or the errno of a refused split."""
     mapcount = 0
@@ -85,7 +86,7 @@ def check_pins(system: System, page: int) -> Routine[int]:
     return system.kernel.split.refused if pinned else 0
 
 
-@routine
+@phrase("refuse the split")
 def split_refused(system: System, lock: str, error: int) -> Routine[int]:
     """End of a split that is refused: count it, let the reverse map go. Returns `error`."""
     system.count_vm_event("thp_split_page_failed")
@@ -93,13 +94,13 @@ def split_refused(system: System, lock: str, error: int) -> Routine[int]:
     return error
 
 
-@routine
+@phrase("refuse the split at once")
 def split_refused_at_once(system: System, lock: str, error: int) -> Routine[int]:
     """The same after the first check, when nothing has been touched yet (docs/KERNEL.md 2.5 (a), as intended)."""
     return (yield from split_refused(system, lock, error))
 
 
-@routine
+@phrase("split every PMD")
 def split_all_pmds(system: System, anon_vma: AnonVma, page: int) -> Routine[None]:
     """Split every PMD that maps the huge page. Called under the anon_vma lock."""
     places = rmap_walk(system, anon_vma, page)
@@ -182,5 +183,5 @@ def split_huge_page_naive(system: System, page: int, to_list: PageList | None = 
     yield from split_refcount(system, page, to_list)
     others = other_subpages(system, page, kept)
     for part in others:
-        yield from system.scheme.put_pages(system, part)
+        yield from put_page(system, part)
     return 0

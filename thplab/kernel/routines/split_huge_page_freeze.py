@@ -22,14 +22,15 @@ from thplab.hardware.frames import (
     PG_tail,
     single,
 )
-from thplab.hardware.steps import Routine, change, read
+from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import VM_LOCKED, AddressSpace, AnonVma, Vma
 from thplab.kernel.routines.lru import PageList
-from thplab.kernel.routines.rmap import anon_vma_lock, page_get_anon_vma, rmap_walk
+from thplab.kernel.routines.mm import get_page, put_page
+from thplab.kernel.routines.rmap import anon_vma_lock, folio_add_anon_rmap_ptes, folio_remove_rmap_ptes, page_get_anon_vma, rmap_walk
 from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
 from thplab.kernel.routines.swap import free_pages_and_swap_cache
 from thplab.kernel.routines.walk import entry_range, pmd_at, pmd_ranges
-from thplab.kernel.system import System, routine
+from thplab.kernel.system import System
 
 
 @routine
@@ -53,9 +54,9 @@ def split_huge_page_freeze(system: System, page: int, to_list: PageList | None =
     if not pinned:
         yield from freeze_page(system, anon_vma, page)
         yield from system.cpus.lock("lru_lock")
-        pinned = not (yield from only_reference(system, page, 1 + cache))
+        pinned = not (yield from page_ref_freeze(system, page, 1 + cache))
         if not pinned:
-            yield from split_frozen(system, page, to_list)
+            yield from __split_huge_page(system, page, to_list)
         yield from system.cpus.unlock("lru_lock")
         yield from unfreeze_page(system, anon_vma, page, map_unused=not pinned and bool(system.kernel.split.frees_zero_pages))
         yield from unlock_subpages(system, page)
@@ -86,7 +87,7 @@ def can_split_huge_page(system: System, page: int, cache: int) -> Routine[bool]:
 
 
 @routine
-def only_reference(system: System, page: int, ours: int) -> Routine[bool]:
+def page_ref_freeze(system: System, page: int, ours: int) -> Routine[bool]:
     """Are the caller's reference on a page that nobody maps and the swap cache's, `ours` together, the only ones?
 
     Where the kernel freezes the count, it is 0 afterwards.
@@ -126,11 +127,11 @@ def freeze_page(system: System, anon_vma: AnonVma, page: int) -> Routine[None]:
             pte_table = system.tables.walk(vma.mm.pgd, start, 0)
             if pte_table is not None:
                 first, last = entry_range(system.geometry, start, stop)
-                yield from freeze_ptes(system, vma, pte_table, first, last, page)
+                yield from freeze_page_vma(system, vma, pte_table, first, last, page)
 
 
 @routine
-def freeze_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, page: int) -> Routine[None]:
+def freeze_page_vma(system: System, vma: Vma, pte_table: int, low: int, high: int, page: int) -> Routine[None]:
     """Freeze the PTEs of [low, high) that map the compound page; their references and map counts go."""
     tables, frames = system.tables, system.frames
     lock = system.ptl(pte_table)
@@ -149,12 +150,12 @@ def freeze_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, p
             frames.flags[pages] &= ~PG_anon_exclusive
             yield change("PTE = migration entry", "Whoever touches the page now has to wait.")
             yield from flush_frozen(system, vma.mm)
-            yield from system.scheme.remove_pte_rmap(system, vma, pages)
-            yield from system.scheme.put_pages(system, pages)
+            yield from folio_remove_rmap_ptes(system, vma, pages)
+            yield from put_page(system, pages)
     yield from system.cpus.unlock(lock)
 
 
-@routine
+@phrase("flush what was frozen")
 def flush_frozen(system: System, mm: AddressSpace) -> Routine[None]:
     """No CPU may go on using the entries of `mm` that were frozen just now."""
     yield from system.cpus.flush_tlb(
@@ -163,7 +164,7 @@ def flush_frozen(system: System, mm: AddressSpace) -> Routine[None]:
 
 
 @routine
-def split_frozen(system: System, page: int, to_list: PageList | None) -> Routine[None]:
+def __split_huge_page(system: System, page: int, to_list: PageList | None) -> Routine[None]:
     """Make every tail a page of its own, with one reference to begin with. Nobody maps or holds any of them.
 
     The list that it goes onto and the swap cache that it stays in have one more each.
@@ -197,7 +198,7 @@ def split_frozen(system: System, page: int, to_list: PageList | None) -> Routine
     yield change("the compound page is no more", "The head's count comes last: from now on anybody may take a reference again.")
 
 
-@routine
+@phrase("unlock the new pages")
 def unlock_subpages(system: System, page: int) -> Routine[None]:
     """Unlock the pages that were tails; `page` itself stays locked by the caller. Nothing to do if the page was not split."""
     tails = system.frames.tails(page)
@@ -228,7 +229,7 @@ def unfreeze_page(system: System, anon_vma: AnonVma, page: int, map_unused: bool
         # Looked up only now: a fork may have made the child's table meanwhile, with migration entries copied from its parent.
         pte_table = system.tables.walk(vma.mm.pgd, start, 0)
         if pte_table is not None:
-            yield from unfreeze_ptes(system, vma, pte_table, *entry_range(system.geometry, start, stop), page, map_unused)
+            yield from unfreeze_page_vma(system, vma, pte_table, *entry_range(system.geometry, start, stop), page, map_unused)
 
 
 def rmap_walk_pages(system: System, anon_vma: AnonVma, page: int) -> tuple[tuple[Vma, int, int], ...]:
@@ -244,7 +245,7 @@ def rmap_walk_pages(system: System, anon_vma: AnonVma, page: int) -> tuple[tuple
 
 
 @routine
-def unfreeze_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, page: int, map_unused: bool) -> Routine[None]:
+def unfreeze_page_vma(system: System, vma: Vma, pte_table: int, low: int, high: int, page: int, map_unused: bool) -> Routine[None]:
     """Map again what was frozen in [low, high) of this table: a reference, the PTE, the map count (remove_migration_pte)."""
     tables, nr = system.tables, system.geometry.nr
     lock = system.ptl(pte_table)
@@ -252,23 +253,23 @@ def unfreeze_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int,
     runs = tuple(r for r in tables.runs(pte_table, low, high) if r.kind == "migration" and page <= r.pfn < page + nr)
     yield read("read the migration entries")
     if map_unused and VM_LOCKED not in vma.flags:
-        yield from map_unused_to_zeropage(system, vma, pte_table, runs)
+        yield from try_to_map_unused_to_zeropage(system, vma, pte_table, runs)
         runs = tuple(r for r in tables.runs(pte_table, low, high) if r.kind == "migration" and page <= r.pfn < page + nr)
     for run in runs:
         parts = system.each(run.entries)
         for part in parts:
             pages = run.cut(part.start, part.stop).pages
-            yield from system.scheme.get_pages(system, pages)
+            yield from get_page(system, pages)
             dirty = pt._PAGE_DIRTY if system.kernel.split.marks_dirty else 0
             system.frames.flags[pages] |= tables.marked(pte_table, part, pt._SWP_EXCLUSIVE) * PG_anon_exclusive
             tables.unfreeze(pte_table, part, pt.pgprot(vma.prot) | dirty)
             yield change("PTE = the page again")
-            yield from system.scheme.add_pte_rmap(system, vma, pages)
+            yield from folio_add_anon_rmap_ptes(system, vma, pages)
     yield from system.cpus.unlock(lock)
 
 
 @routine
-def map_unused_to_zeropage(system: System, vma: Vma, pte_table: int, runs: tuple[pt.PteRun, ...]) -> Routine[None]:
+def try_to_map_unused_to_zeropage(system: System, vma: Vma, pte_table: int, runs: tuple[pt.PteRun, ...]) -> Routine[None]:
     """Where a frozen small page is zero-filled, map the shared zero page instead: the page itself is of no use any more.
 
     Called under the lock of the table (try_to_map_unused_to_zeropage).
@@ -297,7 +298,7 @@ def freezes_without_a_flush(system: System, mm: AddressSpace) -> Routine[None]:
 
 
 def checks_without_freezing(system: System, page: int, ours: int) -> Routine[bool]:
-    """only_reference that reads the count and trusts it, where nothing else keeps a GUP-fast out (docs/KERNEL.md 6.7)."""
+    """page_ref_freeze that reads the count and trusts it, where nothing else keeps a GUP-fast out (docs/KERNEL.md 6.7)."""
     only = system.frames.page_count(page) == ours
     yield read(f"head {system.refcount_name}: {ours if only else f'more than {ours}'}, {'nobody else' if only else 'pinned'}, read only")
     return only
@@ -310,8 +311,8 @@ def freezes_at_once(system: System, page: int, cache: int) -> Routine[bool]:
 
 
 def thaws_the_first_vma_only(system: System, vma: Vma, pte_table: int, low: int, high: int, page: int, map_unused: bool) -> Routine[None]:
-    """unfreeze_ptes that brings the entries back in the first VMA of the reverse map, and in no other."""
+    """unfreeze_page_vma that brings the entries back in the first VMA of the reverse map, and in no other."""
     if vma is not system.anon_vmas[int(system.frames.mapping[page])].vmas[0]:
         yield read(f"the migration entries of {vma.mm.name} stay")
         return
-    yield from unfreeze_ptes.right(system, vma, pte_table, low, high, page, map_unused)
+    yield from unfreeze_page_vma.right(system, vma, pte_table, low, high, page, map_unused)

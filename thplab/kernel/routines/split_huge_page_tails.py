@@ -10,13 +10,14 @@ from __future__ import annotations
 from thplab.errors import KernelBug
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_OF_HEAD, PG_dirty, PG_head, PG_lru, PG_tail, single
-from thplab.hardware.steps import Routine, change, read
+from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import AnonVma, Vma
 from thplab.kernel.routines.deposit import pgtable_trans_huge_withdraw
 from thplab.kernel.routines.lru import PageList
+from thplab.kernel.routines.mm import put_page
 from thplab.kernel.routines.rmap import anon_vma_lock, page_get_anon_vma, rmap_walk
 from thplab.kernel.routines.walk import pmd_at
-from thplab.kernel.system import System, routine
+from thplab.kernel.system import System
 
 
 @routine
@@ -38,10 +39,10 @@ def split_huge_page_tails(system: System, page: int, to_list: PageList | None = 
         yield read("it is split already")
         yield from system.cpus.unlock(lock)
         return 0
-    marked = yield from split_huge_page_splitting(system, anon_vma, page)
-    yield from split_huge_page_refcount(system, page, to_list)
-    yield from system.scheme.put_pages(system, system.frames.tails(page))
-    mapped = yield from split_huge_page_map(system, anon_vma, page)
+    marked = yield from __split_huge_page_splitting(system, anon_vma, page)
+    yield from __split_huge_page_refcount(system, page, to_list)
+    yield from put_page(system, system.frames.tails(page))
+    mapped = yield from __split_huge_page_map(system, anon_vma, page)
     if mapped != marked:
         raise KernelBug(f"{marked} PMDs were marked, but {mapped} became tables")
     system.count_vm_event("thp_split")
@@ -50,7 +51,7 @@ def split_huge_page_tails(system: System, page: int, to_list: PageList | None = 
 
 
 @routine
-def split_huge_page_splitting(system: System, anon_vma: AnonVma, page: int) -> Routine[int]:
+def __split_huge_page_splitting(system: System, anon_vma: AnonVma, page: int) -> Routine[int]:
     """Mark every PMD that maps the page; returns how many. Called under the anon_vma lock."""
     places = rmap_walk_head(system, anon_vma, page)
     marked = 0
@@ -93,7 +94,7 @@ def pmdp_splitting_flush(system: System, vma: Vma, pmd_table: int, index: int) -
 
 
 @routine
-def split_huge_page_refcount(system: System, page: int, to_list: PageList | None) -> Routine[None]:
+def __split_huge_page_refcount(system: System, page: int, to_list: PageList | None) -> Routine[None]:
     """Hand the references out and make every tail a page of its own (__split_huge_page_refcount), from the last tail to the first.
 
     Each tail gets a reference for each PMD, its own pins, and one more, which the caller drops; its `_mapcount`, a count of
@@ -134,7 +135,7 @@ def split_huge_page_refcount(system: System, page: int, to_list: PageList | None
 
 
 @routine
-def split_huge_page_map(system: System, anon_vma: AnonVma, page: int) -> Routine[int]:
+def __split_huge_page_map(system: System, anon_vma: AnonVma, page: int) -> Routine[int]:
     """Replace every huge PMD over the pages from `page` on by its deposited table; returns how many. Under the anon_vma lock."""
     places = rmap_walk_head(system, anon_vma, page)
     mapped = 0
@@ -152,7 +153,7 @@ def split_huge_page_map(system: System, anon_vma: AnonVma, page: int) -> Routine
     return mapped
 
 
-@routine
+@phrase("put the table in the place of the PMD")
 def split_huge_pmd_map(system: System, vma: Vma, pmd_table: int, index: int) -> Routine[None]:
     """Put a table of PTEs in the place of a huge PMD; writable and young as the PMD is, always dirty. Under its page table lock."""
     tables, nr = system.tables, system.geometry.nr

@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from thplab.hardware.frames import PG_anon, PG_head, single
-from thplab.hardware.steps import Routine, read
+from thplab.hardware.steps import Routine, read, routine
 from thplab.kernel.address_space import AddressSpace
 from thplab.kernel.routines.gup import follow_page
+from thplab.kernel.routines.mm import put_page
 from thplab.kernel.routines.vmscan import split_locked, split_page_direct
-from thplab.kernel.system import System, routine
+from thplab.kernel.system import System
 
 
 @routine
-def split_huge_pages_all(system: System) -> Routine[int]:
+def split_huge_pages_set(system: System) -> Routine[int]:
     """Try to split every huge page of the machine, in the order of their addresses. Returns 0, whatever came out."""
     flags = PG_head | PG_anon
     heads = tuple(int(pfn) for pfn in np.flatnonzero(system.frames.flags & flags == flags))
@@ -33,7 +34,7 @@ def split_huge_pages_pid(system: System, mm: AddressSpace, start: int, end: int)
     yield from system.cpus.lock(mm.mmap_sem, "shared")
     address = start
     while address < end and (vma := mm.find_vma(address)) is not None:
-        page = yield from follow_page(system, vma, address, False)
+        page = yield from follow_page(system, vma, address)
         address += size
         if page is None:
             continue
@@ -45,6 +46,6 @@ def split_huge_pages_pid(system: System, mm: AddressSpace, start: int, end: int)
             if explained and (yield from system.cpus.trylock(lock)):
                 yield from split_locked(system, head)
                 yield from system.cpus.unlock(lock)
-        yield from system.scheme.put_pages(system, single(head))
+        yield from put_page(system, single(head))
     yield from system.cpus.unlock(mm.mmap_sem)
     return 0

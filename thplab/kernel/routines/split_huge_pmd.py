@@ -6,12 +6,14 @@ import numpy as np
 
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_anon_exclusive, PG_dirty, single
-from thplab.hardware.steps import Routine, change, read
+from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import Vma
 from thplab.kernel.routines.deposit import pgtable_trans_huge_withdraw
+from thplab.kernel.routines.mm import get_page, put_page
+from thplab.kernel.routines.rmap import folio_remove_rmap_pmd, folio_remove_rmap_ptes
 from thplab.kernel.routines.split_huge_page_tails import split_huge_page_tails
 from thplab.kernel.routines.walk import pmd_at
-from thplab.kernel.system import System, routine
+from thplab.kernel.system import System
 
 
 @routine
@@ -39,13 +41,14 @@ def split_huge_pmd(system: System, vma: Vma, address: int, freeze: bool = False,
         yield from system.cpus.unlock(lock)
         return False
     if pt.pte_pfn(pmd) != system.huge_zero_page and not system.scheme.pmd_split_is_local:
-        yield from split_huge_page_pmd(system, vma, address, pmd_table, index)
+        yield from __split_huge_page_pmd(system, vma, address, pmd_table, index)
         return True
-    yield from _split_locked_pmd(system, vma, pmd_table, index, pmd, freeze)
+    yield from __split_huge_pmd_locked(system, vma, pmd_table, index, pmd, freeze)
     return True
 
 
-def _split_locked_pmd(system: System, vma: Vma, pmd_table: int, index: int, pmd: int, freeze: bool) -> Routine[None]:
+@routine
+def __split_huge_pmd_locked(system: System, vma: Vma, pmd_table: int, index: int, pmd: int, freeze: bool) -> Routine[None]:
     """The split of a PMD whose lock is held, and the unlock."""
     geometry, tables, mm = system.geometry, system.tables, vma.mm
     lock, page = system.ptl(pmd_table), pt.pte_pfn(pmd)
@@ -53,7 +56,7 @@ def _split_locked_pmd(system: System, vma: Vma, pmd_table: int, index: int, pmd:
     if page != system.huge_zero_page and pmd & pt._PAGE_DIRTY:
         system.frames.flags[page] |= PG_dirty  # SetPageDirty: what the PMD knows the page knows from now on, whatever becomes of the PTEs
     if page == system.huge_zero_page:
-        yield from fill_zero_ptes(system, vma, pgtable)
+        yield from __split_huge_zero_page_pmd(system, vma, pgtable)
     elif freeze:
         yield from fill_migration_entries(system, pgtable, page, pmd)
     else:
@@ -72,20 +75,20 @@ def _split_locked_pmd(system: System, vma: Vma, pmd_table: int, index: int, pmd:
 
 
 @routine
-def split_huge_page_pmd(system: System, vma: Vma, address: int, pmd_table: int, index: int) -> Routine[None]:
+def __split_huge_page_pmd(system: System, vma: Vma, address: int, pmd_table: int, index: int) -> Routine[None]:
     """Split the page that a huge PMD maps, which makes a table of the PMD, too. Called under its page table lock, which it releases."""
     page = pt.pte_pfn(system.tables.get(pmd_table, index))
-    yield from system.scheme.get_pages(system, single(page))
+    yield from get_page(system, single(page))
     yield from system.cpus.unlock(system.ptl(pmd_table))
     yield from split_huge_page_tails(system, page)
-    yield from system.scheme.put_pages(system, single(page))
+    yield from put_page(system, single(page))
     huge = pt.pmd_trans_huge(system.tables.get(pmd_table, index))
     yield read(f"is the PMD still huge? {'yes' if huge else 'no'}", "A write fault may have put another huge page there before the split.")
     if huge:
         yield from split_huge_pmd(system, vma, address)
 
 
-@routine
+@phrase("take the references of the PTEs")
 def split_pmd_refs(system: System, page: int) -> Routine[None]:
     """Take the references of the PTEs to come: one for each subpage, of which the PMD's own is already there."""
     more = system.geometry.nr - 1
@@ -96,13 +99,13 @@ def split_pmd_refs(system: System, page: int) -> Routine[None]:
     )
 
 
-@routine
+@phrase("count the mappings anew")
 def split_pmd_mapcounts(system: System, vma: Vma, page: int) -> Routine[None]:
     """Count the new PTE mappings and the PMD mapping that goes, in the scheme's own way."""
     yield from system.scheme.split_pmd_rmap(system, vma, page)
 
 
-@routine
+@phrase("fill the PTEs")
 def fill_ptes(system: System, pgtable: int, page: int, pmd: int) -> Routine[None]:
     """Fill the withdrawn table, which nobody else sees yet, with PTEs for all subpages under the PMD's own bits."""
     bits = pmd & ~pt.PTE_PFN_MASK & ~pt._PAGE_PSE
@@ -119,7 +122,7 @@ def fill_ptes(system: System, pgtable: int, page: int, pmd: int) -> Routine[None
     )
 
 
-@routine
+@phrase("fill in migration entries")
 def fill_migration_entries(system: System, pgtable: int, page: int, pmd: int) -> Routine[None]:
     """Fill the withdrawn table with migration entries for all subpages, which remember what the PMD allowed and whose page it was."""
     every = slice(0, system.geometry.nr)
@@ -131,22 +134,22 @@ def fill_migration_entries(system: System, pgtable: int, page: int, pmd: int) ->
     yield change(f"fill {system.geometry.nr} migration entries", "Whoever touches the page from now on has to wait.")
 
 
-@routine
+@phrase("drop the mapping that was frozen")
 def drop_frozen_mapping(system: System, vma: Vma, page: int) -> Routine[None]:
     """The PMD mapping of a page that is frozen, and its reference, go: as one, or by way of PTE mappings that never were usable."""
     pages = system.frames.compound(page)
     if system.kernel.split.drops_pmd_whole:
-        yield from system.scheme.remove_pmd_rmap(system, vma, page)
-        yield from system.scheme.put_pages(system, single(page))
+        yield from folio_remove_rmap_pmd(system, vma, page)
+        yield from put_page(system, single(page))
         return
     yield from split_pmd_refs(system, page)
     yield from split_pmd_mapcounts(system, vma, page)
-    yield from system.scheme.remove_pte_rmap(system, vma, pages)
-    yield from system.scheme.put_pages(system, pages)
+    yield from folio_remove_rmap_ptes(system, vma, pages)
+    yield from put_page(system, pages)
 
 
 @routine
-def fill_zero_ptes(system: System, vma: Vma, pgtable: int) -> Routine[None]:
+def __split_huge_zero_page_pmd(system: System, vma: Vma, pgtable: int) -> Routine[None]:
     """Fill the withdrawn table for a split of the huge zero page: every PTE maps the shared small zero page."""
     nr = system.geometry.nr
     entry = pt.mkspecial(pt.mkyoung(pt.mk_pte(system.frames.zero_page, pt.pgprot(vma.prot))))
@@ -164,7 +167,7 @@ def trusts_the_first_look(system: System, vma: Vma, address: int, freeze: bool =
         return False
     yield read("the PMD is huge: it looks before it takes the lock")
     yield from system.cpus.lock(system.ptl(found.table))
-    yield from _split_locked_pmd(system, vma, *found, freeze)
+    yield from __split_huge_pmd_locked(system, vma, *found, freeze)
     return True
 
 

@@ -7,9 +7,11 @@ it is there or a swap entry names them.
 from __future__ import annotations
 
 from thplab.hardware.frames import PG_dirty, PG_swapcache, single, width
-from thplab.hardware.steps import Routine, change, read
+from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.hardware.swap_device import NO_PAGE
-from thplab.kernel.system import System, routine
+from thplab.kernel.pages import free_page
+from thplab.kernel.routines.mm import put_page
+from thplab.kernel.system import System
 
 
 def slots_text(slots: slice) -> str:
@@ -53,7 +55,7 @@ def delete_from_swap_cache(system: System, page: int) -> Routine[None]:
     yield from put_cache_references(system, page)
 
 
-@routine
+@phrase("drop the swap cache's references")
 def put_cache_references(system: System, page: int) -> Routine[None]:
     """Drop the references that the swap cache had on a page, small or huge, that has just left it."""
     pages = system.frames.compound(page)
@@ -143,7 +145,7 @@ def free_swap_and_cache(system: System, slots: slice) -> Routine[None]:
         if system.frames.ref_inc_not_zero(head):
             yield change(f"find_get_page: {system.page_name(head)} {system.refcount_name} += 1", "It is still in the swap cache.")
             yield from free_swap_cache(system, head)
-            yield from system.scheme.put_pages(system, single(head))
+            yield from put_page(system, single(head))
 
 
 @routine
@@ -171,7 +173,7 @@ def free_pages_and_swap_cache(system: System, pages: slice) -> Routine[None]:
         heads = tuple(dict.fromkeys(frames.compound_head(page) for page in range(pages.start, pages.stop)))
     for head in heads:
         yield from free_swap_cache(system, head)
-    yield from system.scheme.put_pages(system, pages)
+    yield from put_page(system, pages)
 
 
 # --- mutants ----------------------------------------------------------------------------------------------------------
@@ -198,4 +200,4 @@ def frees_what_nobody_maps(system: System, pages: slice) -> Routine[None]:
     yield from free_pages_and_swap_cache.right(system, pages)
     if unmapped and frames.refcount[head]:
         frames.refcount[head] = 0
-        yield from system.free_page(head)
+        yield from free_page(system, head)

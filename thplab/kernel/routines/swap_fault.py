@@ -5,12 +5,14 @@ from __future__ import annotations
 from thplab.errors import ENOMEM
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_anon, PG_anon_exclusive, PG_lru, PG_swapbacked, PG_swapcache, single, width
-from thplab.hardware.steps import Routine, change, read
+from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.hardware.swap_device import NO_PAGE
 from thplab.kernel.address_space import Vma
 from thplab.kernel.routines.cow import VM_FAULT_OOM, do_wp_page
+from thplab.kernel.routines.mm import put_page
+from thplab.kernel.routines.rmap import folio_add_anon_rmap_ptes, set_anon_rmap
 from thplab.kernel.routines.swap import lookup_swap_cache, reuse_swap_page, slots_text, swap_free, try_to_free_swap
-from thplab.kernel.system import System, routine
+from thplab.kernel.system import System
 
 
 @routine
@@ -38,7 +40,7 @@ def do_swap_page(system: System, vma: Vma, address: int, pte_table: int, pte: in
     return fault
 
 
-@routine
+@phrase("read the page in")
 def swapin(system: System, slot: int) -> Routine[int]:
     """Read what is in `slot` into a small page. Takes no lock.
 
@@ -57,7 +59,7 @@ def swapin(system: System, slot: int) -> Routine[int]:
     if not skips:
         if device.page(slot) != NO_PAGE or not device.swap_map[slot]:
             yield read("somebody else was quicker: try again")
-            yield from system.scheme.put_pages(system, single(page))
+            yield from put_page(system, single(page))
             return NO_PAGE
         device.add(single(page), slot)
         frames.ref_add(single(page), 1)
@@ -71,7 +73,7 @@ def swapin(system: System, slot: int) -> Routine[int]:
     return page
 
 
-@routine
+@phrase("map the page that is back")
 def map_swapped_page(system: System, vma: Vma, address: int, pte_table: int, pte: int, page: int, write: bool) -> Routine[int]:
     """Map `page`, which is in memory again, in the place of the swap entry `pte`.
 
@@ -85,13 +87,13 @@ def map_swapped_page(system: System, vma: Vma, address: int, pte_table: int, pte
     still = not in_cache or device.page(pt.pte_pfn(pte)) == page
     yield read("is it still the page of the slot? " + ("yes" if still else "no: try again"))
     if not still:
-        yield from system.scheme.put_pages(system, single(page))
+        yield from put_page(system, single(page))
         return 0
     source = page
     if frames.is_tail(page) and not system.kernel.reclaim.in_whole:
         copy = yield from ksm_might_need_to_copy(system, page)
         if copy < 0:
-            yield from system.scheme.put_pages(system, single(page))
+            yield from put_page(system, single(page))
             return VM_FAULT_OOM
         page, head = copy, copy
     lock = system.ptl(pte_table)
@@ -105,9 +107,9 @@ def map_swapped_page(system: System, vma: Vma, address: int, pte_table: int, pte
         yield from set_swapped_ptes(system, vma, address, pte_table, entries, page, write, source != page or not in_cache)
     yield from system.cpus.unlock(lock)
     if not same:
-        yield from system.scheme.put_pages(system, single(page))
+        yield from put_page(system, single(page))
     if source != page:
-        yield from system.scheme.put_pages(system, single(source))
+        yield from put_page(system, single(source))
     return 0
 
 
@@ -140,7 +142,7 @@ def ksm_might_need_to_copy(system: System, page: int) -> Routine[int]:
     return new
 
 
-@routine
+@phrase("set the PTEs")
 def set_swapped_ptes(
     system: System, vma: Vma, address: int, pte_table: int, entries: slice, page: int, write: bool, fresh: bool
 ) -> Routine[None]:
@@ -165,7 +167,7 @@ def set_swapped_ptes(
         yield from swap_free(system, slots)
     if not frames.flags[pages.start] & PG_anon and not frames.flags[head] & PG_anon:
         anon_vma = vma.chain[0 if mine or fresh else -1]
-        system.page_add_new(pages, anon_vma, vma.index(address))
+        set_anon_rmap(system, pages, anon_vma, vma.index(address))
         if not mine:
             frames.flags[pages] &= ~PG_anon_exclusive
         yield change(f"{system.page_name(pages.start)} is anonymous memory, found through {anon_vma.key}")
@@ -182,4 +184,4 @@ def set_swapped_ptes(
         entry = pt.mkdirty(entry) if write else entry
     tables.fill(pte_table, entries, pages.start, entry)
     yield change(f"{'PTE' if width(entries) == 1 else f'{width(entries)} PTEs'} = {system.page_name(pages.start)}: {pt.entry_text(entry)}")
-    yield from system.scheme.add_pte_rmap(system, vma, pages)
+    yield from folio_add_anon_rmap_ptes(system, vma, pages)

@@ -6,13 +6,14 @@ import numpy as np
 
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_anon_exclusive, PG_dirty, PG_swapbacked, width
-from thplab.hardware.steps import Routine, change, read
+from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import Vma
-from thplab.kernel.routines.rmap import anon_vma_lock, page_get_anon_vma, rmap_walk
+from thplab.kernel.routines.mm import put_page
+from thplab.kernel.routines.rmap import anon_vma_lock, folio_remove_rmap_ptes, page_get_anon_vma, rmap_walk
 from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
 from thplab.kernel.routines.swap import slots_text, swap_duplicate
 from thplab.kernel.routines.walk import entry_range, pmd_at, pmd_ranges
-from thplab.kernel.system import System, routine
+from thplab.kernel.system import System
 
 
 @routine
@@ -57,7 +58,7 @@ def try_to_unmap_one(system: System, vma: Vma, address: int, page: int) -> Routi
                 yield from discard_ptes(system, vma, pte_table, first, last, page)
 
 
-@routine
+@phrase("put swap entries in the place of the PTEs")
 def unmap_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, page: int) -> Routine[None]:
     """Turn the PTEs of [low, high) that map `page` into swap entries; their references and map counts go."""
     tables, frames, device = system.tables, system.frames, system.swap
@@ -86,12 +87,12 @@ def unmap_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, pa
                 f"PTE = swap entry, {slots_text(slots)}" if width(part) == 1 else f"{width(part)} PTEs = swap entries, {slots_text(slots)}",
                 "Whoever touches the page now faults, and the entry says where the page is.",
             )
-            yield from system.scheme.remove_pte_rmap(system, vma, pages)
-            yield from system.scheme.put_pages(system, pages)
+            yield from folio_remove_rmap_ptes(system, vma, pages)
+            yield from put_page(system, pages)
     yield from system.cpus.unlock(lock)
 
 
-@routine
+@phrase("clear the PTEs")
 def discard_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, page: int) -> Routine[None]:
     """Clear the PTEs of [low, high) that map `page`, whose contents MADV_FREE has given up; nothing stands in their place.
 
@@ -114,6 +115,6 @@ def discard_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, 
         tables.table[pte_table][part.entries] = 0
         yield change("PTE cleared", "The contents go with the page: MADV_FREE has given them up.")
         yield from system.cpus.flush_tlb(f"the page of {vma.mm.name}")
-        yield from system.scheme.remove_pte_rmap(system, vma, part.pages)
-        yield from system.scheme.put_pages(system, part.pages)
+        yield from folio_remove_rmap_ptes(system, vma, part.pages)
+        yield from put_page(system, part.pages)
     yield from system.cpus.unlock(lock)

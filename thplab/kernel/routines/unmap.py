@@ -11,16 +11,16 @@ from dataclasses import dataclass, field
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_tail, single
 from thplab.hardware.geometry import LEVEL_NAMES
-from thplab.hardware.steps import Routine, change, read
+from thplab.hardware.steps import Routine, change, read, routine
 from thplab.kernel.address_space import AddressSpace, Vma
 from thplab.kernel.routines.deposit import pgtable_trans_huge_withdraw
 from thplab.kernel.routines.huge_pmd import pmd_trans_huge_lock
 from thplab.kernel.routines.protect import split_vma
-from thplab.kernel.routines.rmap import anon_vma_lock
+from thplab.kernel.routines.rmap import anon_vma_lock, folio_remove_rmap_pmd, folio_remove_rmap_ptes
 from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
 from thplab.kernel.routines.swap import free_pages_and_swap_cache, free_swap_and_cache
 from thplab.kernel.routines.walk import entry_range, pmd_at, pmd_ranges
-from thplab.kernel.system import System, routine
+from thplab.kernel.system import System
 
 
 @dataclass(eq=False)
@@ -64,7 +64,7 @@ def exit_mmap(system: System, mm: AddressSpace) -> Routine[None]:
     """Take a process's whole memory down. Called when nobody else uses it: mmap_sem is not needed."""
     gone = tuple(mm.vmas)
     mm.vmas = []
-    yield from unmap_region(system, mm, gone, 0, system.geometry.address_limit)
+    yield from _unmap(system, mm, gone, 0, system.geometry.address_limit)
     system.tables.free(mm.pgd)
     del system.mms[mm.name]
     system.ksm.forget(mm.name)
@@ -73,7 +73,12 @@ def exit_mmap(system: System, mm: AddressSpace) -> Routine[None]:
 
 @routine
 def unmap_region(system: System, mm: AddressSpace, gone: tuple[Vma, ...], start: int, end: int) -> Routine[None]:
-    """Zap the entries of the VMAs `gone`, which are off the list already, and free the tables in [start, end) without a VMA.
+    """Zap the entries of the VMAs `gone`, which are off the list already, and free the tables in [start, end) without a VMA."""
+    yield from _unmap(system, mm, gone, start, end)
+
+
+def _unmap(system: System, mm: AddressSpace, gone: tuple[Vma, ...], start: int, end: int) -> Routine[None]:
+    """What unmap_region and exit_mmap have in common.
 
     Pages and tables are given back only after the TLB flush, which waits for every CPU that still walks the tables.
     """
@@ -81,7 +86,7 @@ def unmap_region(system: System, mm: AddressSpace, gone: tuple[Vma, ...], start:
     for vma in gone:
         ranges = pmd_ranges(system.geometry, vma.start, vma.end)
         for address, stop in ranges:
-            yield from zap_pmd(system, tlb, vma, address, stop)
+            yield from zap_pmd_range(system, tlb, vma, address, stop)
     for vma in gone:
         yield from unlink_anon_vmas(system, vma)
     yield from free_pgtables(system, tlb, start, end)
@@ -96,13 +101,13 @@ def unlink_anon_vmas(system: System, vma: Vma) -> Routine[None]:
     lock = anon_vma_lock(vma.chain[0])
     yield from system.cpus.lock(lock)
     vma.mm.unlink_anon_vmas(vma)
-    system.drop_empty_anon_vmas()
+    system.anon_vmas = {number: anon_vma for number, anon_vma in system.anon_vmas.items() if anon_vma.vmas}
     yield change("take the VMA out of the reverse map")
     yield from system.cpus.unlock(lock)
 
 
 @routine
-def zap_pmd(system: System, tlb: MmuGather, vma: Vma, address: int, stop: int) -> Routine[None]:
+def zap_pmd_range(system: System, tlb: MmuGather, vma: Vma, address: int, stop: int) -> Routine[None]:
     """Zap [address, stop), which lies under one PMD: the PMD itself if it is huge and goes whole, else its PTEs."""
     found = pmd_at(system, vma.mm, address)
     if found is None:
@@ -135,7 +140,7 @@ def zap_huge_pmd(system: System, tlb: MmuGather, vma: Vma, pmd_table: int, index
     yield change("PMD cleared")
     pgtable = yield from pgtable_trans_huge_withdraw(system, vma.mm, pmd_table)
     if page != system.huge_zero_page:
-        yield from system.scheme.remove_pmd_rmap(system, vma, page)
+        yield from folio_remove_rmap_pmd(system, vma, page)
         tlb.pages.append(single(page))
     yield from system.cpus.unlock(system.ptl(pmd_table))
     system.tables.free(pgtable)
@@ -158,7 +163,7 @@ def zap_pte_range(system: System, tlb: MmuGather, vma: Vma, pte_table: int, low:
             yield change("PTE cleared" if part.stop - part.start == 1 else f"{part.stop - part.start} PTEs cleared")
             if run.kind == "page":
                 pages = run.cut(part.start, part.stop).pages
-                yield from system.scheme.remove_pte_rmap(system, vma, pages)
+                yield from folio_remove_rmap_ptes(system, vma, pages)
                 tlb.pages.append(pages)
             if run.kind == "swap":
                 yield from free_swap_and_cache(system, run.cut(part.start, part.stop).pages)

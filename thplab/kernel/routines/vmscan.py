@@ -6,15 +6,17 @@ import numpy as np
 
 from thplab.errors import EBUSY, ENOSPC
 from thplab.hardware.frames import PG_dirty, PG_lru, PG_partially_mapped, PG_swapbacked, PG_swapcache, single, width
-from thplab.hardware.steps import Routine, change, read
+from thplab.hardware.steps import Routine, change, phrase, read, routine
+from thplab.kernel.pages import free_page, get_page_unless_zero
 from thplab.kernel.routines.lru import PageList, lru_add_drain
+from thplab.kernel.routines.mm import put_page
 from thplab.kernel.routines.split_huge_page import split_huge_page
 from thplab.kernel.routines.swap import add_to_swap, slots_text
 from thplab.kernel.routines.try_to_unmap import try_to_unmap
-from thplab.kernel.system import System, routine
+from thplab.kernel.system import System
 
 
-@routine
+@phrase("reclaim of one page")
 def swap_out(system: System, page: int) -> Routine[int]:
     """Reclaim picks the page `page`, small or the head of a huge one, and tries to write it to the swap device.
 
@@ -52,17 +54,17 @@ def shrink_page_list(system: System, pages: tuple[int, ...]) -> Routine[int]:
         if locked:
             kept = yield from unmap_for_swap(system, page, page_list)
             written = not kept and (not frames.flags[page] & PG_swapbacked or (yield from pageout(system, page)))
-            freed = written and (yield from remove_mapping(system, page))
+            freed = written and (yield from __remove_mapping(system, page))
             yield from system.cpus.unlock(lock)
         error = kept or error
         if freed:
-            yield from system.free_page(page)
+            yield from free_page(system, page)
         else:
             yield from putback_lru_page(system, page, bool(kept))
     return error
 
 
-@routine
+@phrase("find a place for the page and unmap it")
 def unmap_for_swap(system: System, page: int, page_list: PageList) -> Routine[int]:
     """Find the page a place on the device and take it out of the page tables. Called under its page lock.
 
@@ -95,7 +97,7 @@ def unmap_for_swap(system: System, page: int, page_list: PageList) -> Routine[in
     return 0 if gone else -EBUSY
 
 
-@routine
+@phrase("can it go out in one piece?")
 def prepare_huge_page(system: System, page: int, page_list: PageList) -> Routine[int]:
     """Look whether a huge page can go out in one piece; one of which parts are no use is split first. Called under its page lock.
 
@@ -148,8 +150,8 @@ def pageout(system: System, page: int) -> Routine[bool]:
 
 
 @routine
-def remove_mapping(system: System, page: int) -> Routine[bool]:
-    """Freeze the count of a page that only the caller and maybe the swap cache hold, and take it out of the cache (__remove_mapping).
+def __remove_mapping(system: System, page: int) -> Routine[bool]:
+    """Freeze the count of a page that only the caller and maybe the swap cache hold, and take it out of the cache.
 
     Called under its page lock. Returns whether the page is the caller's to free; if not, nothing has changed.
     """
@@ -178,10 +180,10 @@ def putback_lru_page(system: System, page: int, active: bool) -> Routine[None]:
         "the page goes back to the LRU" + (", as active" if active else ""),
         "Swap-out copes with a refusal: it will come back." if active else "",
     )
-    yield from system.scheme.put_pages(system, single(page))
+    yield from put_page(system, single(page))
 
 
-@routine
+@phrase("a direct request for a split")
 def split_page_direct(system: System, page: int) -> Routine[int]:
     """Take a reference through `page`, lock it, split its compound page, let go.
 
@@ -195,11 +197,10 @@ def split_page_direct(system: System, page: int) -> Routine[int]:
     yield from system.cpus.lock(lock)
     error = yield from split_locked(system, head)
     yield from system.cpus.unlock(lock)
-    yield from system.scheme.put_pages(system, single(page))
+    yield from put_page(system, single(page))
     return error
 
 
-@routine
 def split_locked(system: System, page: int, to_list: PageList | None = None) -> Routine[int]:
     """Split the compound page with head `page`. Called under its page lock and with a reference. Returns 0 if it is split already.
 
@@ -231,7 +232,7 @@ def deferred_split_scan(system: System, nr_to_scan: int | None = None) -> Routin
     queued = tuple(system.deferred)[:nr_to_scan]
     yield read(f"{len(system.deferred)} pages wait for a deferred split")
     for page in queued:
-        held = yield from system.get_page_unless_zero(page)
+        held = yield from get_page_unless_zero(system, page)
         if not held:
             continue
         new = system.kernel.queue.takes_new and not frames.flags[page] & PG_partially_mapped
@@ -252,7 +253,7 @@ def deferred_split_scan(system: System, nr_to_scan: int | None = None) -> Routin
         elif underused:
             system.count_vm_event("thp_underused_split_page")
             yield change("thp_underused_split_page += 1")
-        yield from system.scheme.put_pages(system, single(page))
+        yield from put_page(system, single(page))
 
 
 def thp_underused(system: System, page: int) -> bool:

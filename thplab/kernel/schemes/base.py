@@ -8,17 +8,15 @@ for each part of a compound page (see docs/architecture.md), and the caller hold
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from thplab.hardware.frames import PageFrames
 from thplab.hardware.steps import Routine
-
-if TYPE_CHECKING:  # a scheme works on the system, which names its kernel, which names its scheme
-    from thplab.hardware.frames import PageFrames
-    from thplab.kernel.address_space import Vma
-    from thplab.kernel.system import System
+from thplab.kernel.address_space import Vma
+from thplab.kernel.memory import Memory
 
 
 def count_text(count: int) -> str:
@@ -77,50 +75,50 @@ class Scheme(Protocol):
         """The counters that a compound page has once."""
         ...
 
-    def new_rmap(self, system: System, vma: Vma, page: int) -> Routine[None]:
+    def new_rmap(self, system: Memory, vma: Vma, page: int) -> Routine[None]:
         """Count the first mapping of a fresh page, huge or small, that nobody else can see yet (page_add_new_anon_rmap)."""
         ...
 
-    def dup_pmd_rmap(self, system: System, vma: Vma, head: int) -> Routine[None]:
+    def dup_pmd_rmap(self, system: Memory, vma: Vma, head: int) -> Routine[None]:
         """Count one more PMD mapping (page_dup_rmap at fork)."""
         ...
 
-    def remove_pmd_rmap(self, system: System, vma: Vma, head: int) -> Routine[None]:
+    def remove_pmd_rmap(self, system: Memory, vma: Vma, head: int) -> Routine[None]:
         """Count one PMD mapping less (page_remove_rmap)."""
         ...
 
-    def add_pte_rmap(self, system: System, vma: Vma, pages: slice) -> Routine[None]:
+    def add_pte_rmap(self, system: Memory, vma: Vma, pages: slice) -> Routine[None]:
         """Count one more PTE mapping of each page of one compound page, or of small pages that lie together."""
         ...
 
-    def remove_pte_rmap(self, system: System, vma: Vma, pages: slice) -> Routine[None]:
+    def remove_pte_rmap(self, system: Memory, vma: Vma, pages: slice) -> Routine[None]:
         """Count one PTE mapping less of each of `pages`."""
         ...
 
-    def split_pmd_rmap(self, system: System, vma: Vma, head: int) -> Routine[None]:
+    def split_pmd_rmap(self, system: Memory, vma: Vma, head: int) -> Routine[None]:
         """One PMD mapping of the huge page becomes one PTE mapping of each subpage."""
         ...
 
-    def get_pages(self, system: System, pages: slice) -> Routine[None]:
+    def get_pages(self, system: Memory, pages: slice) -> Routine[None]:
         """Take one reference through each of `pages`, which the caller knows to be in use (get_page)."""
         ...
 
-    def get_pages_foll(self, system: System, pages: slice) -> Routine[None]:
+    def get_pages_foll(self, system: Memory, pages: slice) -> Routine[None]:
         """get_pages by somebody who holds the page table lock under which `pages` are mapped (get_page_foll)."""
         ...
 
-    def try_get_page(self, system: System, page: int) -> Routine[bool]:
+    def try_get_page(self, system: Memory, page: int) -> Routine[bool]:
         """Take a reference through `page`, which may be split or freed at any time; returns False if it has none (any more)."""
         ...
 
-    def get_tail_pins(self, system: System, head: int, pages: slice) -> Routine[None]:
+    def get_tail_pins(self, system: Memory, head: int, pages: slice) -> Routine[None]:
         """Note on the tails among `pages`, parts of the huge page at `head`, that a reference of it is theirs (get_huge_page_tail).
 
         The caller has interrupts off or the page table lock, and takes the references of the head itself.
         """
         ...
 
-    def put_pages(self, system: System, pages: slice) -> Routine[None]:
+    def put_pages(self, system: Memory, pages: slice) -> Routine[None]:
         """Drop one reference through each of `pages`; whoever drops the last one frees the page (put_page)."""
         ...
 

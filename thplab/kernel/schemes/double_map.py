@@ -8,20 +8,17 @@ tells that a subpage has lost its last mapping of either kind (3.4).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from thplab.hardware.frames import PG_double_map, single, width
+from thplab.hardware.frames import PageFrames, PG_double_map, single, width
 from thplab.hardware.steps import Routine, change, read
+from thplab.kernel.address_space import Vma
+from thplab.kernel.memory import Memory
+from thplab.kernel.pages import deferred_split_huge_page
 from thplab.kernel.schemes.base import Expected, HeadCounter
 from thplab.kernel.schemes.head_references import HeadReferences
-
-if TYPE_CHECKING:
-    from thplab.hardware.frames import PageFrames
-    from thplab.kernel.address_space import Vma
-    from thplab.kernel.system import System
 
 
 class DoubleMap(HeadReferences):
@@ -35,7 +32,7 @@ class DoubleMap(HeadReferences):
 
     # --- mappings ---------------------------------------------------------------------------------------------------
 
-    def new_rmap(self, system: System, vma: Vma, page: int) -> Routine[None]:
+    def new_rmap(self, system: Memory, vma: Vma, page: int) -> Routine[None]:
         frames = system.frames
         if frames.is_compound(page):
             frames.compound_mapcount[page] = 0
@@ -44,11 +41,11 @@ class DoubleMap(HeadReferences):
             frames.mapcount[page] = 0
             yield change(f"{system.page_name(page)} _mapcount = 0 (one mapping)")
 
-    def dup_pmd_rmap(self, system: System, vma: Vma, head: int) -> Routine[None]:
+    def dup_pmd_rmap(self, system: Memory, vma: Vma, head: int) -> Routine[None]:
         system.frames.compound_map_add(head, 1)
         yield change("compound_mapcount += 1", "One more PMD maps the huge page; no subpage is touched.")
 
-    def remove_pmd_rmap(self, system: System, vma: Vma, head: int) -> Routine[None]:
+    def remove_pmd_rmap(self, system: Memory, vma: Vma, head: int) -> Routine[None]:
         frames = system.frames
         frames.compound_map_add(head, -1)
         last = bool(frames.compound_mapcount[head] == -1)
@@ -69,18 +66,18 @@ class DoubleMap(HeadReferences):
                 yield change(f"{system.pages_text(part)} _mapcount -= 1: the offset of DoubleMap goes")
         yield from self._last_pmd_gone(system, head, unmapped)
 
-    def _last_pmd_gone(self, system: System, head: int, unmapped: int) -> Routine[None]:
+    def _last_pmd_gone(self, system: Memory, head: int, unmapped: int) -> Routine[None]:
         """Nothing but PTEs can map the page now, and none maps `unmapped` of its subpages."""
-        if unmapped and (system.kernel.queue.takes_unmapped or unmapped < system.geometry.nr):
-            yield from system.deferred_split_huge_page(head)
+        if unmapped and (system.queues_unmapped or unmapped < system.geometry.nr):
+            yield from deferred_split_huge_page(system, head)
 
-    def add_pte_rmap(self, system: System, vma: Vma, pages: slice) -> Routine[None]:
+    def add_pte_rmap(self, system: Memory, vma: Vma, pages: slice) -> Routine[None]:
         parts = system.each(pages)
         for part in parts:
             system.frames.map_add(part, 1)
             yield change(f"{system.pages_text(part)} _mapcount += 1", "Each PTE is counted on the very page that it maps.")
 
-    def remove_pte_rmap(self, system: System, vma: Vma, pages: slice) -> Routine[None]:
+    def remove_pte_rmap(self, system: Memory, vma: Vma, pages: slice) -> Routine[None]:
         frames = system.frames
         parts = system.each(pages)
         for part in parts:
@@ -88,9 +85,9 @@ class DoubleMap(HeadReferences):
             unmapped = int(np.count_nonzero(frames.mapcount[part] == -1)) if frames.is_compound(part.stop - 1) else 0
             yield change(f"{system.pages_text(part)} _mapcount -= 1", "The mapping is gone; its reference follows later.")
             if unmapped:
-                yield from system.deferred_split_huge_page(frames.compound_head(part.stop - 1), times=unmapped)
+                yield from deferred_split_huge_page(system, frames.compound_head(part.stop - 1), times=unmapped)
 
-    def split_pmd_rmap(self, system: System, vma: Vma, head: int) -> Routine[None]:
+    def split_pmd_rmap(self, system: Memory, vma: Vma, head: int) -> Routine[None]:
         frames = system.frames
         parts = system.each(frames.compound(head))
         for part in parts:
@@ -158,14 +155,14 @@ class DoubleMap(HeadReferences):
 class ForgetsTheQueue(DoubleMap):
     """Does not see that subpages which PTEs have let go of are of no use to anybody once the last PMD is gone."""
 
-    def _last_pmd_gone(self, system: System, head: int, unmapped: int) -> Routine[None]:
+    def _last_pmd_gone(self, system: Memory, head: int, unmapped: int) -> Routine[None]:
         yield read(f"the last PMD is gone; subpages without a PTE: {unmapped}")
 
 
 class ClearsDoubleMapEarly(DoubleMap):
     """Clears PageDoubleMap with every PMD that is split, also while others still map the page."""
 
-    def split_pmd_rmap(self, system: System, vma: Vma, head: int) -> Routine[None]:
+    def split_pmd_rmap(self, system: Memory, vma: Vma, head: int) -> Routine[None]:
         yield from super().split_pmd_rmap(system, vma, head)
         if system.frames.flags[head] & PG_double_map:
             system.frames.flags[head] &= ~PG_double_map

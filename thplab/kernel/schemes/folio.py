@@ -9,20 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from thplab.hardware.frames import PG_maybe_shared, PG_partially_mapped, width
+from thplab.hardware.frames import PageFrames, PG_maybe_shared, PG_partially_mapped, width
 from thplab.hardware.steps import Routine, change
+from thplab.kernel.address_space import Vma
+from thplab.kernel.memory import Memory
+from thplab.kernel.pages import deferred_split_huge_page
 from thplab.kernel.schemes.base import Expected, HeadCounter
 from thplab.kernel.schemes.head_references import HeadReferences
-
-if TYPE_CHECKING:
-    from thplab.hardware.frames import PageFrames
-    from thplab.kernel.address_space import Vma
-    from thplab.kernel.system import System
 
 ENTIRELY_MAPPED = 0x800000
 """In `_nr_pages_mapped`: a PMD maps the whole folio."""
@@ -52,7 +49,7 @@ class Folio(HeadReferences):
 
     # --- mappings ---------------------------------------------------------------------------------------------------
 
-    def new_rmap(self, system: System, vma: Vma, page: int) -> Routine[None]:
+    def new_rmap(self, system: Memory, vma: Vma, page: int) -> Routine[None]:
         frames = system.frames
         if not frames.is_compound(page):
             frames.mapcount[page] = 0
@@ -65,12 +62,12 @@ class Folio(HeadReferences):
             frames.mm_id_0[page], frames.mm_id_mapcount_0[page] = vma.mm.mm_id, 1
         yield change("_entire_mapcount = 0, _large_mapcount = 0 (one mapping)", "A PMD mapping counts in both, which start at -1.")
 
-    def dup_pmd_rmap(self, system: System, vma: Vma, head: int) -> Routine[None]:
+    def dup_pmd_rmap(self, system: Memory, vma: Vma, head: int) -> Routine[None]:
         yield from self._add_large_mapcount(system, vma, head, 1)
         system.frames.compound_map_add(head, 1)
         yield change("_entire_mapcount += 1", "One more PMD maps the folio; no subpage is touched.")
 
-    def remove_pmd_rmap(self, system: System, vma: Vma, head: int) -> Routine[None]:
+    def remove_pmd_rmap(self, system: Memory, vma: Vma, head: int) -> Routine[None]:
         frames = system.frames
         yield from self._add_large_mapcount(system, vma, head, -1)
         frames.compound_map_add(head, -1)
@@ -84,7 +81,7 @@ class Folio(HeadReferences):
         if 0 < unmapped < system.geometry.nr:
             yield from self._partially_mapped(system, head)
 
-    def add_pte_rmap(self, system: System, vma: Vma, pages: slice) -> Routine[None]:
+    def add_pte_rmap(self, system: Memory, vma: Vma, pages: slice) -> Routine[None]:
         frames = system.frames
         large = frames.is_compound(pages.stop - 1)
         head = frames.compound_head(pages.stop - 1)
@@ -99,7 +96,7 @@ class Folio(HeadReferences):
                 frames.nr_pages_mapped_add(head, newly)
                 yield change(f"_nr_pages_mapped += {newly}", "So many subpages had no PTE before.")
 
-    def remove_pte_rmap(self, system: System, vma: Vma, pages: slice) -> Routine[None]:
+    def remove_pte_rmap(self, system: Memory, vma: Vma, pages: slice) -> Routine[None]:
         frames = system.frames
         large = frames.is_compound(pages.stop - 1)
         head = frames.compound_head(pages.stop - 1)
@@ -118,15 +115,15 @@ class Folio(HeadReferences):
         if unmapped and frames.nr_pages_mapped[head]:
             yield from self._partially_mapped(system, head)
 
-    def split_pmd_rmap(self, system: System, vma: Vma, head: int) -> Routine[None]:
+    def split_pmd_rmap(self, system: Memory, vma: Vma, head: int) -> Routine[None]:
         yield from self.add_pte_rmap(system, vma, system.frames.compound(head))
         yield from self.remove_pmd_rmap(system, vma, head)
 
-    def _partially_mapped(self, system: System, head: int) -> Routine[None]:
+    def _partially_mapped(self, system: Memory, head: int) -> Routine[None]:
         if not system.frames.flags[head] & PG_partially_mapped:
-            yield from system.deferred_split_huge_page(head)
+            yield from deferred_split_huge_page(system, head)
 
-    def _add_large_mapcount(self, system: System, vma: Vma, head: int, n: int) -> Routine[None]:
+    def _add_large_mapcount(self, system: Memory, vma: Vma, head: int, n: int) -> Routine[None]:
         """_large_mapcount += n, and the mm's slot with it. One bit lock guards both, so it is one step (folio_add_large_mapcount)."""
         frames = system.frames
         frames.large_mapcount[head] += n
@@ -203,7 +200,7 @@ class Folio(HeadReferences):
 class CountsEveryPte(Folio):
     """Counts PTEs in `_nr_pages_mapped` instead of subpages that have any."""
 
-    def add_pte_rmap(self, system: System, vma: Vma, pages: slice) -> Routine[None]:
+    def add_pte_rmap(self, system: Memory, vma: Vma, pages: slice) -> Routine[None]:
         frames, head = system.frames, system.frames.compound_head(pages.stop - 1)
         again = int(np.count_nonzero(frames.mapcount[pages] >= 0)) if frames.is_compound(head) else 0
         yield from super().add_pte_rmap(system, vma, pages)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-from thplab.hardware.frames import single, width
+from thplab.hardware.frames import PageFrames, single, width
 from thplab.hardware.steps import Routine, change
-
-if TYPE_CHECKING:
-    from thplab.hardware.frames import PageFrames
-    from thplab.kernel.address_space import Vma
-    from thplab.kernel.system import System
+from thplab.kernel.address_space import Vma
+from thplab.kernel.memory import Memory
+from thplab.kernel.pages import get_page_unless_zero
 
 
 class HeadMapcount:
@@ -22,25 +19,25 @@ class HeadMapcount:
 
     # --- mappings ---------------------------------------------------------------------------------------------------
 
-    def new_rmap(self, system: System, vma: Vma, page: int) -> Routine[None]:
+    def new_rmap(self, system: Memory, vma: Vma, page: int) -> Routine[None]:
         system.frames.mapcount[page] = 0  # a plain store: the page is not visible to anybody yet
         yield change(f"{system.pages_text(single(page))} _mapcount = 0 (one mapping)", "The field starts at -1, so 0 means one mapping.")
 
-    def dup_pmd_rmap(self, system: System, vma: Vma, head: int) -> Routine[None]:
+    def dup_pmd_rmap(self, system: Memory, vma: Vma, head: int) -> Routine[None]:
         system.frames.map_add(single(head), 1)
         yield change("head _mapcount += 1", "One more PMD maps the huge page; the tails are not touched.")
 
-    def remove_pmd_rmap(self, system: System, vma: Vma, head: int) -> Routine[None]:
+    def remove_pmd_rmap(self, system: Memory, vma: Vma, head: int) -> Routine[None]:
         system.frames.map_add(single(head), -1)
         yield change("head _mapcount -= 1", "One PMD less maps the huge page.")
 
-    def add_pte_rmap(self, system: System, vma: Vma, pages: slice) -> Routine[None]:
+    def add_pte_rmap(self, system: Memory, vma: Vma, pages: slice) -> Routine[None]:
         parts = system.each(pages)
         for part in parts:
             system.frames.map_add(part, 1)
             yield change(f"{system.pages_text(part)} _mapcount += 1", "Each PTE is counted on the very page that it maps.")
 
-    def remove_pte_rmap(self, system: System, vma: Vma, pages: slice) -> Routine[None]:
+    def remove_pte_rmap(self, system: Memory, vma: Vma, pages: slice) -> Routine[None]:
         parts = system.each(pages)
         for part in parts:
             system.frames.map_add(part, -1)
@@ -48,8 +45,8 @@ class HeadMapcount:
 
     # --- references -------------------------------------------------------------------------------------------------
 
-    def try_get_page(self, system: System, page: int) -> Routine[bool]:
-        return (yield from system.get_page_unless_zero(system.frames.compound_head(page)))
+    def try_get_page(self, system: Memory, page: int) -> Routine[bool]:
+        return (yield from get_page_unless_zero(system, system.frames.compound_head(page)))
 
     # --- questions --------------------------------------------------------------------------------------------------
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from thplab.hardware.frames import width
 from thplab.hardware.steps import Routine, change, read
-
-if TYPE_CHECKING:
-    from thplab.kernel.system import System
+from thplab.kernel.memory import Memory
+from thplab.kernel.pages import free_page, get_page_unless_zero, put_small_pages
 
 
 class HeadReferences:
@@ -16,7 +13,7 @@ class HeadReferences:
 
     tail_mapcount = "mappings"
 
-    def get_pages(self, system: System, pages: slice) -> Routine[None]:
+    def get_pages(self, system: Memory, pages: slice) -> Routine[None]:
         """Take one reference through each of `pages`, which the caller knows to be in use (get_page)."""
         frames = system.frames
         parts = system.each(pages)
@@ -31,24 +28,24 @@ class HeadReferences:
                 frames.ref_add(part, 1)
                 yield change(f"{system.pages_text(part)} {system.refcount_name} += 1")
 
-    def get_pages_foll(self, system: System, pages: slice) -> Routine[None]:
+    def get_pages_foll(self, system: Memory, pages: slice) -> Routine[None]:
         """get_pages under the page table lock, which makes no difference here."""
         yield from self.get_pages(system, pages)
 
-    def try_get_page(self, system: System, page: int) -> Routine[bool]:
+    def try_get_page(self, system: Memory, page: int) -> Routine[bool]:
         """Take a reference through `page`, which may be split or freed at any time; returns False if it has none (any more)."""
-        return (yield from system.get_page_unless_zero(system.frames.compound_head(page)))
+        return (yield from get_page_unless_zero(system, system.frames.compound_head(page)))
 
-    def get_tail_pins(self, system: System, head: int, pages: slice) -> Routine[None]:
+    def get_tail_pins(self, system: Memory, head: int, pages: slice) -> Routine[None]:
         """Nobody notes which tail a reference is for."""
         yield from ()
 
-    def put_pages(self, system: System, pages: slice) -> Routine[None]:
+    def put_pages(self, system: Memory, pages: slice) -> Routine[None]:
         """Drop one reference through each of `pages`; whoever drops the last one frees the page (put_page)."""
         frames = system.frames
         if not frames.is_compound(pages.stop - 1):
             yield read("not compound: its own count is the one")
-            yield from system.put_small_pages(pages)
+            yield from put_small_pages(system, pages)
             return
         parts = system.each(pages)
         for part in parts:
@@ -57,4 +54,4 @@ class HeadReferences:
             last = bool(frames.refcount[head] == 0)
             yield change(f"head {system.refcount_name} -= {width(part)}")
             if last:
-                yield from system.free_page(head)
+                yield from free_page(system, head)

@@ -7,19 +7,16 @@ are on the head, so nobody knows which tail a pin belongs to.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
 
+from thplab.hardware.frames import PageFrames
 from thplab.hardware.steps import Routine, change, read
+from thplab.kernel.address_space import Vma
+from thplab.kernel.memory import Memory
+from thplab.kernel.pages import free_page, put_small_pages
 from thplab.kernel.schemes.base import Expected
 from thplab.kernel.schemes.head_mapcount import HeadMapcount
-
-if TYPE_CHECKING:
-    from thplab.hardware.frames import PageFrames
-    from thplab.kernel.address_space import Vma
-    from thplab.kernel.system import System
 
 
 class Rfc(HeadMapcount):
@@ -32,7 +29,7 @@ class Rfc(HeadMapcount):
 
     # --- mappings ---------------------------------------------------------------------------------------------------
 
-    def split_pmd_rmap(self, system: System, vma: Vma, head: int) -> Routine[None]:
+    def split_pmd_rmap(self, system: Memory, vma: Vma, head: int) -> Routine[None]:
         # The head's count stays: its PMD mapping turns into a PTE mapping of its own first 4 KiB.
         parts = system.each(system.frames.tails(head))
         for part in parts:
@@ -44,7 +41,7 @@ class Rfc(HeadMapcount):
 
     # --- references -------------------------------------------------------------------------------------------------
 
-    def get_pages(self, system: System, pages: slice) -> Routine[None]:
+    def get_pages(self, system: Memory, pages: slice) -> Routine[None]:
         frames = system.frames
         if not frames.is_tail(pages.stop - 1):
             yield read("not a tail: its own count is the one")
@@ -59,7 +56,7 @@ class Rfc(HeadMapcount):
         for part in parts:
             yield from self._get_tails(system, part, head)
 
-    def _get_tails(self, system: System, part: slice, head: int) -> Routine[None]:
+    def _get_tails(self, system: Memory, part: slice, head: int) -> Routine[None]:
         frames = system.frames
         count = part.stop - part.start
         if count == 1 and part.start == head:
@@ -77,17 +74,17 @@ class Rfc(HeadMapcount):
             yield change(f"{system.pages_text(part)} _count += 1", "The split won: the page is an ordinary one by now.")
         yield from system.cpus.bit_unlock_irqrestore(lock, tails)
 
-    def get_pages_foll(self, system: System, pages: slice) -> Routine[None]:
+    def get_pages_foll(self, system: Memory, pages: slice) -> Routine[None]:
         yield from self.get_pages(system, pages)
 
-    def get_tail_pins(self, system: System, head: int, pages: slice) -> Routine[None]:
+    def get_tail_pins(self, system: Memory, head: int, pages: slice) -> Routine[None]:
         yield from ()  # nobody notes which tail a reference is for
 
-    def put_pages(self, system: System, pages: slice) -> Routine[None]:
+    def put_pages(self, system: Memory, pages: slice) -> Routine[None]:
         frames = system.frames
         if not frames.is_compound(pages.stop - 1):
             yield read("not compound: its own count is the one")
-            yield from system.put_small_pages(pages)
+            yield from put_small_pages(system, pages)
             return
         head = frames.compound_head(pages.stop - 1)
         yield read(f"part of a compound page: its head is {system.page_name(head)}")
@@ -95,7 +92,7 @@ class Rfc(HeadMapcount):
         for part in parts:
             yield from self._put_compound(system, part, head)
 
-    def _put_compound(self, system: System, part: slice, head: int) -> Routine[None]:
+    def _put_compound(self, system: Memory, part: slice, head: int) -> Routine[None]:
         frames = system.frames
         count = part.stop - part.start
         tails = count - (part.start == head)
@@ -104,7 +101,7 @@ class Rfc(HeadMapcount):
             last = bool(frames.refcount[head] == 0)
             yield change("head _count -= 1")
             if last:
-                yield from system.free_page(head)
+                yield from free_page(system, head)
             return
         lock = system.compound_lock(head)
         yield from system.cpus.bit_lock_irqsave(lock, tails, "The page must not be split while the reference is dropped.")
@@ -115,9 +112,9 @@ class Rfc(HeadMapcount):
             yield change(f"head _count -= {count}", "The references of the tails are all on the head.")
         yield from system.cpus.bit_unlock_irqrestore(lock, tails)
         if not still_tail:
-            yield from system.put_small_pages(part)
+            yield from put_small_pages(system, part)
         elif last:
-            yield from system.free_page(head)
+            yield from free_page(system, head)
 
     # --- questions --------------------------------------------------------------------------------------------------
 

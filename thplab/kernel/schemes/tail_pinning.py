@@ -6,21 +6,17 @@ through that tail. A page split reads them and gives every page exactly the pins
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
 
 from thplab.errors import KernelBug
-from thplab.hardware.frames import single, width
+from thplab.hardware.frames import PageFrames, single, width
 from thplab.hardware.steps import Routine, change, read, routine
+from thplab.kernel.address_space import Vma
+from thplab.kernel.memory import Memory
+from thplab.kernel.pages import free_page, get_page_unless_zero, put_small_pages
 from thplab.kernel.schemes.base import Expected
 from thplab.kernel.schemes.head_mapcount import HeadMapcount
-
-if TYPE_CHECKING:
-    from thplab.hardware.frames import PageFrames
-    from thplab.kernel.address_space import Vma
-    from thplab.kernel.system import System
 
 
 class TailPinning(HeadMapcount):
@@ -33,12 +29,12 @@ class TailPinning(HeadMapcount):
 
     # --- mappings ---------------------------------------------------------------------------------------------------
 
-    def split_pmd_rmap(self, system: System, vma: Vma, head: int) -> Routine[None]:
+    def split_pmd_rmap(self, system: Memory, vma: Vma, head: int) -> Routine[None]:
         raise KernelBug(f"a PMD over {system.page_name(head)} is split, but not the page")
 
     # --- references -------------------------------------------------------------------------------------------------
 
-    def get_pages(self, system: System, pages: slice) -> Routine[None]:
+    def get_pages(self, system: Memory, pages: slice) -> Routine[None]:
         parts = system.each(pages)
         for part in parts:
             small = not system.frames.is_tail(part.stop - 1)
@@ -52,12 +48,12 @@ class TailPinning(HeadMapcount):
                 system.frames.ref_add(part, 1)
                 yield change(f"{system.pages_text(part)} {system.refcount_name} += 1", "The split won: the page is an ordinary one by now.")
 
-    def try_get_page(self, system: System, page: int) -> Routine[bool]:
+    def try_get_page(self, system: Memory, page: int) -> Routine[bool]:
         if system.frames.is_tail(page):
             return (yield from get_tails(system, single(page)))
-        return (yield from system.get_page_unless_zero(page))
+        return (yield from get_page_unless_zero(system, page))
 
-    def get_pages_foll(self, system: System, pages: slice) -> Routine[None]:
+    def get_pages_foll(self, system: Memory, pages: slice) -> Routine[None]:
         frames = system.frames
         parts = system.each(pages)
         for part in parts:
@@ -70,17 +66,17 @@ class TailPinning(HeadMapcount):
             yield change(f"head {system.refcount_name} += {width(part)}", "The page table lock keeps the split out.")
             yield from self.get_tail_pins(system, head, part)
 
-    def get_tail_pins(self, system: System, head: int, pages: slice) -> Routine[None]:
+    def get_tail_pins(self, system: Memory, head: int, pages: slice) -> Routine[None]:
         parts = system.each(slice(max(pages.start, head + 1), pages.stop))
         for part in parts:
             system.frames.map_add(part, 1)
             yield change(f"{system.pages_text(part)} _mapcount += 1: a pin", "The tail itself remembers that the reference is for it.")
 
-    def put_pages(self, system: System, pages: slice) -> Routine[None]:
+    def put_pages(self, system: Memory, pages: slice) -> Routine[None]:
         frames = system.frames
         if not frames.is_compound(pages.stop - 1):
             yield read("not compound: its own count is the one")
-            yield from system.put_small_pages(pages)
+            yield from put_small_pages(system, pages)
             return
         parts = system.each(pages)
         for part in parts:
@@ -108,7 +104,7 @@ class TailPinning(HeadMapcount):
 
 
 @routine
-def get_tails(system: System, part: slice) -> Routine[bool]:
+def get_tails(system: Memory, part: slice) -> Routine[bool]:
     """Take a reference through each of these tails; returns False, with nothing taken, if they are tails no more (__get_page_tail)."""
     frames, count = system.frames, width(part)
     head = frames.compound_head(part.start)
@@ -131,7 +127,7 @@ def get_tails(system: System, part: slice) -> Routine[bool]:
 
 
 @routine
-def put_tails(system: System, part: slice, head: int) -> Routine[None]:
+def put_tails(system: Memory, part: slice, head: int) -> Routine[None]:
     """put_page of tails of the compound page that had this `head` when the caller looked (put_compound_page).
 
     The head is held first: the page may be split at any time, and the old head freed. Then compound_lock keeps the split
@@ -140,7 +136,7 @@ def put_tails(system: System, part: slice, head: int) -> Routine[None]:
     yield read(f"a tail: its head is {system.page_name(head)}", "From here on this may be out of date: the page may be split.")
     if not _guard(system, head, width(part)):
         yield read("get_page_unless_zero: no, the head is free", "So the page was split: it has a count of its own.")
-        yield from system.put_small_pages(part)
+        yield from put_small_pages(system, part)
         return
     yield change(f"head {system.refcount_name} += {width(part)}: a guard", "Nobody can free the head now, whatever becomes of the page.")
     lock = system.compound_lock(head)
@@ -152,10 +148,10 @@ def put_tails(system: System, part: slice, head: int) -> Routine[None]:
     yield from system.cpus.bit_unlock_irqrestore(lock, width(part))
     yield from _put_head(system, head, width(part))
     if not still_tail:
-        yield from system.put_small_pages(part)
+        yield from put_small_pages(system, part)
 
 
-def _guard(system: System, head: int, count: int) -> bool:
+def _guard(system: Memory, head: int, count: int) -> bool:
     """Hold `head` `count` times, unless it has no reference (get_page_unless_zero)."""
     held = system.frames.ref_inc_not_zero(head)
     if held:
@@ -163,7 +159,7 @@ def _guard(system: System, head: int, count: int) -> bool:
     return held
 
 
-def _unpin_tails(system: System, part: slice, head: int) -> Routine[None]:
+def _unpin_tails(system: Memory, part: slice, head: int) -> Routine[None]:
     """Lower both counters of tails by one, under a guard reference for each and, if all is right, compound_lock."""
     system.frames.ref_one_by_one(head, -width(part))
     yield change(f"head {system.refcount_name} -= {width(part)}: the guard goes", "The lock keeps the page as it is from here on.")
@@ -171,19 +167,19 @@ def _unpin_tails(system: System, part: slice, head: int) -> Routine[None]:
     yield change(f"{system.pages_text(part)} _mapcount -= 1: a pin less")
 
 
-def _put_head(system: System, head: int, count: int) -> Routine[None]:
+def _put_head(system: Memory, head: int, count: int) -> Routine[None]:
     """Drop references of a head, or of the small page that it was; whoever drops the last one frees the page."""
     system.frames.ref_one_by_one(head, -count)
     last = bool(system.frames.refcount[head] == 0)
     yield change(f"{system.pages_text(single(head))} {system.refcount_name} -= {count}")
     if last:
-        yield from system.free_page(head)
+        yield from free_page(system, head)
 
 
 # --- mutants ----------------------------------------------------------------------------------------------------------
 
 
-def puts_a_tail_without_the_lock(system: System, part: slice, head: int) -> Routine[None]:
+def puts_a_tail_without_the_lock(system: Memory, part: slice, head: int) -> Routine[None]:
     """put_tails that looks whether the pages are tails without keeping the split out (docs/KERNEL.md 6.3)."""
     yield read(f"a tail: its head is {system.page_name(head)}")
     held = _guard(system, head, width(part))
@@ -195,4 +191,4 @@ def puts_a_tail_without_the_lock(system: System, part: slice, head: int) -> Rout
     if held:
         yield from _put_head(system, head, width(part))
     if not still_tail:
-        yield from system.put_small_pages(part)
+        yield from put_small_pages(system, part)

@@ -12,7 +12,7 @@ from thplab.hardware.geometry import Geometry
 from thplab.hardware.steps import LOCK, READ, UNLOCK
 from thplab.kernel.schemes import count_text
 from thplab.learn.widgets.prediction import Prediction
-from thplab.machine.trace import Frame, Setup, Trace
+from thplab.machine.trace import Frame, Setup, Trace, call_text
 from thplab.scenario import Operation
 from thplab.scenario.text import write_line
 from thplab.show.describe import describe
@@ -49,7 +49,7 @@ def payload(trace: Trace, predictions: Sequence[Prediction] = ()) -> dict[str, A
                 "words": words.put(describe(frame.state, before.state if before else None)),
                 "op": places.get(frame.number),
                 "phase": frame.phase,
-                "routine": next(reversed(frame.routines), ""),
+                "routine": call_text(next(reversed(frame.stack), "")),
                 "text": frame.step.text if frame.step else "the machine before the first step",
                 "why": frame.step.why if frame.step else "",
                 "plain": before is not None and is_plain(frame, before) and frame.number not in asked,
@@ -203,10 +203,10 @@ def _rows(frames: Sequence[Frame]) -> Iterator[Row]:
     """The routines that the frames are in, as headers, and the steps below them."""
     open_now: tuple[str, ...] = ()
     for frame in frames:
-        stack = frame.routines
+        stack = frame.stack
         same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(open_now, stack, strict=False)))
         for depth in range(same, len(stack)):
-            yield depth, f"{stack[depth]}()", None
+            yield depth, call_text(stack[depth]), None
         assert frame.step is not None, "only frame 0 has none"
         yield len(stack), frame.step.text, frame.number
         open_now = stack

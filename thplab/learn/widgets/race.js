@@ -238,7 +238,7 @@ class RaceView extends View {
   }
 
   drawCaption(frame, who) {
-    const routine = frame.routine ? [h("span", { class: "thp-in" }, " in ", h("code", {}, `${frame.routine}()`))] : [];
+    const routine = frame.routine ? [h("span", { class: "thp-in" }, " in ", h("code", {}, frame.routine))] : [];
     const parts = [h("p", {}, h("b", {}, ...rich(who)), ...routine, frame.why ? " — " : "", ...rich(frame.why))];
     for (const [name, problem] of Object.entries(frame.broken)) {
       parts.push(h("p", { class: "thp-error" }, h("b", {}, `✗ ${name.replaceAll("_", " ")}: `), problem));

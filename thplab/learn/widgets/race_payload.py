@@ -7,7 +7,7 @@ from typing import Any
 
 from thplab.learn.widgets.payload import geometry_text, must_hold, without_style
 from thplab.machine.state import State
-from thplab.machine.trace import Frame
+from thplab.machine.trace import Frame, call_text
 from thplab.show.describe import describe
 from thplab.show.diagrams import Cut, page_table_diagram, render
 from thplab.study.explore.race import Race
@@ -81,7 +81,7 @@ class RacePayload:
             "cpu": frame.cpu if frame.number else None,
             "text": frame.step.text if frame.step else "before the first step",
             "why": frame.step.why if frame.step else "",
-            "routine": next(reversed(frame.routines), ""),
+            "routine": call_text(next(reversed(frame.stack), "")),
             "picture": picture,
             "words": describe(frame.state, before),
             "ahead": [[a.state, a.step.text if a.step else ""] for a in ahead],

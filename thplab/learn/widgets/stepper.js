@@ -233,7 +233,7 @@ class Stepper extends View {
     const op = this.data.operations[frame.op];
     const begins = number > 0 && Boolean(phase?.title);
     if (begins) parts.push(h("p", {}, h("b", {}, `${phase.title}. `), ...rich(phase.why)));
-    const routine = frame.routine ? [h("span", { class: "thp-in" }, " in ", h("code", {}, `${frame.routine}()`))] : [];
+    const routine = frame.routine ? [h("span", { class: "thp-in" }, " in ", h("code", {}, frame.routine))] : [];
     parts.push(h("p", {}, h("b", {}, ...rich(frame.text)), ...routine, frame.why ? " — " : "", ...rich(frame.why)));
     if (op?.failed && op.last === number) parts.push(h("p", { class: "thp-error" }, h("code", {}, op.label), " returns ", h("b", {}, op.result)));
     const folded = this.folded(number);

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from thplab.errors import EINVAL
 from thplab.hardware.steps import Routine
-from thplab.kernel.routines.khugepaged import madvise_collapse
+from thplab.kernel.routines.khugepaged import madvise_walk_vmas
 from thplab.kernel.routines.madvise import MADVISE_FLAGS, madvise_behavior, madvise_dontneed, madvise_populate
 from thplab.kernel.routines.madvise_lru import COLD, FREE, PAGEOUT, madvise_lru
-from thplab.kernel.routines.memory_failure import madvise_inject_error
+from thplab.kernel.routines.memory_failure import madvise_hwpoison
 from thplab.kernel.system import System
 from thplab.machine.operations.checks import check_mapped, refuse
 
@@ -20,9 +20,9 @@ def madvise(system: System, proc: str, start: int, npages: int, advice: str, reg
     if advice == "dontneed" or (advice == "free" and system.kernel.advice.free_needs_swap and system.swap is None):
         return madvise_dontneed(system, mm, low, high)
     if advice in ("soft_offline", "hwpoison"):
-        return madvise_inject_error(system, mm, low, high, advice == "soft_offline")
+        return madvise_hwpoison(system, mm, low, high, advice == "soft_offline")
     if advice == "collapse":
-        return madvise_collapse(system, mm, low, high)
+        return madvise_walk_vmas(system, mm, low, high)
     if advice == "populate_write":
         return madvise_populate(system, mm, low, high)
     if advice in (COLD, PAGEOUT, FREE):

@@ -9,8 +9,8 @@ from thplab.hardware.steps import Routine, change
 from thplab.kernel.address_space import Vma
 from thplab.kernel.routines import khugepaged, ksm, vmscan
 from thplab.kernel.routines.clear_refs import clear_refs_write
-from thplab.kernel.routines.migrate import compact_memory, move_page
-from thplab.kernel.routines.split_huge_pages import split_huge_pages_all, split_huge_pages_pid
+from thplab.kernel.routines.migrate import compact_memory, do_pages_move
+from thplab.kernel.routines.split_huge_pages import split_huge_pages_pid, split_huge_pages_set
 from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
 from thplab.kernel.routines.walk import mapped_page
 from thplab.kernel.system import System
@@ -45,7 +45,7 @@ def split(
     mm, low, high = check_range(system, proc, start or 0, npages, region)
     match system.kernel.split.debugfs:
         case "all":
-            return split_huge_pages_all(system)
+            return split_huge_pages_set(system)
         case "range":
             return split_huge_pages_pid(system, mm, low, high)
     return refuse(ENOENT, "debugfs has no file split_huge_pages")
@@ -95,7 +95,7 @@ def khugepaged_scan(system: System, scans: int) -> Routine[int]:
 def migrate(system: System, proc: str, start: int, region: str) -> Routine[int]:
     """The page must lie in a VMA."""
     mm, low, _ = check_mapped(system, proc, start, 1, region)
-    return move_page(system, mm, low)
+    return do_pages_move(system, mm, low)
 
 
 def sys(system: System, path: str, value: str) -> Routine[int]:

@@ -7,11 +7,11 @@ from thplab.hardware import page_tables as pt
 from thplab.hardware.steps import Routine, change
 from thplab.kernel.address_space import VM_HUGEPAGE, Region, Vma
 from thplab.kernel.routines.exit import do_exit
-from thplab.kernel.routines.fork import dup_mmap
+from thplab.kernel.routines.fork import dup_mmap, mm_alloc
 from thplab.kernel.routines.memory_failure import touch
-from thplab.kernel.routines.mlock import do_mlock, do_munlock
+from thplab.kernel.routines.mlock import do_mlock, sys_munlock
 from thplab.kernel.routines.mremap import mremap_to
-from thplab.kernel.routines.protect import do_mprotect
+from thplab.kernel.routines.protect import sys_mprotect
 from thplab.kernel.routines.unmap import vm_munmap
 from thplab.kernel.system import System
 from thplab.machine.operations.checks import check_mapped, check_new_process, check_process, check_range
@@ -36,7 +36,7 @@ def _new_process(system: System, proc: str, then: Routine[int] | None) -> Routin
     pgd = system.tables.alloc(system.geometry.levels - 1)
     if pgd is None:
         return -ENOMEM
-    system.new_mm(proc, pgd)
+    mm_alloc(system, proc, pgd)
     yield change(f"process {proc} starts, with an empty page table")
     return 0 if then is None else (yield from then)
 
@@ -110,7 +110,7 @@ def exit(system: System, proc: str) -> Routine[int]:
 
 def mprotect(system: System, proc: str, start: int, npages: int, prot: str, region: str) -> Routine[int]:
     """The pages must lie in VMAs."""
-    return do_mprotect(system, *check_mapped(system, proc, start, npages, region), pt.PROTECTIONS[prot])
+    return sys_mprotect(system, *check_mapped(system, proc, start, npages, region), pt.PROTECTIONS[prot])
 
 
 def munmap(system: System, proc: str, start: int, npages: int, region: str) -> Routine[int]:
@@ -125,7 +125,7 @@ def mlock(system: System, proc: str, start: int, npages: int, region: str) -> Ro
 
 def munlock(system: System, proc: str, start: int, npages: int, region: str) -> Routine[int]:
     """The pages must lie in the region; -ENOMEM if some are in no VMA."""
-    return do_munlock(system, *check_range(system, proc, start, npages, region))
+    return sys_munlock(system, *check_range(system, proc, start, npages, region))
 
 
 def mremap(system: System, proc: str, start: int, npages: int, to: str, at: int, region: str) -> Routine[int]:

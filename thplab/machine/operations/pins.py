@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from thplab.errors import ENOSYS, BadInput
 from thplab.hardware.steps import Routine
-from thplab.kernel.routines.gup import get_user_pages, release_pages
+from thplab.kernel.routines.gup import drop_pin, get_user_pages
 from thplab.kernel.system import Pin, System
 from thplab.machine.operations.checks import check_mapped, check_pin, refuse
 
@@ -39,4 +39,4 @@ def pin(system: System, proc: str, start: int, npages: int, pin: str, how: str, 
 def unpin(system: System, pin: str) -> Routine[int]:
     """The pin must be held."""
     check_pin(system, pin)
-    return release_pages(system, pin)
+    return drop_pin(system, pin)

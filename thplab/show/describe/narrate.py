@@ -11,7 +11,7 @@ from typing import NamedTuple
 from thplab.errors import errname
 from thplab.hardware.steps import LOCK, READ, UNLOCK
 from thplab.machine.state import State
-from thplab.machine.trace import Frame, Trace
+from thplab.machine.trace import Frame, Trace, call_text
 from thplab.scenario import Operation
 from thplab.scenario.text import write_operation
 from thplab.show.ledger import Account, Counter, counters, ledger, small_pages
@@ -127,7 +127,7 @@ class _Narrator:
             if told is None:
                 continue
             at = root
-            for name in frame.routines:
+            for name in frame.stack:
                 last = at.parts[-1] if at.parts else None
                 if not isinstance(last, _Call) or last.name != name:
                     last = _Call(name)
@@ -160,12 +160,12 @@ class _Narrator:
             while len(part.parts) == 1 and isinstance(part.parts[0], _Call):
                 part = part.parts[0]
                 names.append(part.name)
-            call = " > ".join(names)
+            call = " > ".join([*names[:-1], call_text(names[-1])])
             steps = list(part.steps())
             if len(steps) == 1 or not (self.every_step or any(step.has_reason for step in steps)):
-                yield from _wrap(f"{call}(): " + "; ".join(step.text for step in steps), indent)
+                yield from _wrap(f"{call}: " + "; ".join(step.text for step in steps), indent)
             else:
-                yield from _wrap(f"{call}()", indent)
+                yield from _wrap(call, indent)
                 yield from self._parts(part.parts, indent + "  ")
 
     # --- what came of it ------------------------------------------------------------------------------------------------

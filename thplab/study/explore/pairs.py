@@ -250,7 +250,7 @@ _CHECK_AND_PIN = replace(
     name="check-without-cas-and-pin",
     about="The same, but the count is only read: GUP-fast adds its reference between the look and the handing out.",
     loses=True,
-    variants=_NO_IPI | {"only_reference": checks_without_freezing},
+    variants=_NO_IPI | {"page_ref_freeze": checks_without_freezing},
     sees=(
         (1, "read the PTE: P·RW·U·A·D"),
         (0, "head _refcount: 1, nobody else, read only"),

@@ -115,7 +115,7 @@ class RaceRun:
     def stack(self, cpu: int) -> tuple[str, ...]:
         """The routines that a CPU is in, outermost first."""
         routine = self.routines[cpu]
-        return stack_of(routine) if routine is not None else ()
+        return stack_of(routine, self.machine.system) if routine is not None else ()
 
     def state(self, previous: State | None = None) -> State:
         """The state of the machine now."""

@@ -13,7 +13,7 @@ from typing import Any
 from thplab.errors import Deadlock
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_head, PG_tail
-from thplab.hardware.steps import CHANGE, LOCK, UNLOCK, WAIT, Cpus, Routine, Step
+from thplab.hardware.steps import CHANGE, LOCK, UNLOCK, WAIT, Routine, Step
 from thplab.kernel.routines.split_huge_page_tails import rmap_walk_head
 from thplab.kernel.routines.walk import pmd_at
 from thplab.kernel.system import System
@@ -25,9 +25,9 @@ SPLIT = "split_huge_page_tails"
 
 _PLACES = (
     (SPLIT, LOCK, "lock anon_vma_lock"),
-    ("split_huge_page_refcount", LOCK, "lock lru_lock"),
-    ("split_huge_page_refcount", CHANGE, "head "),
-    ("split_huge_page_map", LOCK, "lock ptl"),
+    ("__split_huge_page_refcount", LOCK, "lock lru_lock"),
+    ("__split_huge_page_refcount", CHANGE, "head "),
+    ("__split_huge_page_map", LOCK, "lock ptl"),
     (SPLIT, UNLOCK, "unlock anon_vma_lock"),
 )
 """`at` -> the routine, the kind of its step and how the text begins: before the split; all PMDs marked; all references handed out;
@@ -67,16 +67,15 @@ def drive(machine: Machine, routine: Routine[int]) -> tuple[int, dict[str, Regio
 
 
 def _chain(routine: Any) -> Iterator[Any]:
-    """The generators nested in `routine`, outermost first, without the primitives of the step protocol."""
+    """The generators nested in `routine`, outermost first."""
     while routine is not None and hasattr(routine, "gi_code"):
-        if routine.gi_code.co_name not in vars(Cpus):
-            yield routine
+        yield routine
         routine = routine.gi_yieldfrom
 
 
 def _is_at(due: int, chain: tuple[Any, ...], step: Step) -> bool:
     name, kind, text = _PLACES[due]
-    return bool(chain) and chain[-1].gi_code.co_name == name and step.kind == kind and step.text.startswith(text)
+    return step.kind == kind and step.text.startswith(text) and any(at.gi_code.co_name == name for at in chain)
 
 
 def _look(system: System, page: int, at: int) -> RegionView:

@@ -10,12 +10,12 @@ import numpy as np
 from thplab.hardware import frames as fr
 from thplab.hardware import page_tables as pt
 from thplab.hardware.steps import FLUSH as FLUSH_STEP
-from thplab.hardware.steps import Cpus, Step
+from thplab.hardware.steps import Step
+from thplab.kernel.routines.fault import access
 from thplab.machine.machine import Machine
 from thplab.machine.trace import stack_of
 from thplab.study.verify.stores import FLUSH, Event, Store, Value
 
-_PRIMITIVES = frozenset(vars(Cpus))
 _FIRST, _SECOND = slice(0, fr.COLUMNS.index("flags") + 1), slice(fr.COLUMNS.index("compound_mapcount"), len(fr.COLUMNS))
 """The rows of the frames in which stores are looked for: between them lies what is not compared, contents among it."""
 
@@ -84,8 +84,8 @@ class Watch:
         if step.kind == FLUSH_STEP:
             found.append(_Change("flush", 0, 0, "", "", ""))
         if found:
-            by = next((name for name in reversed(stack_of(routine)) if name not in _PRIMITIVES), "")
-            if by == "access":
+            by = next(reversed(stack_of(routine, self.system)), "")
+            if by == access.phrase:
                 found = [c for c in found if c.kind != "entry"]  # the hardware's accessed and dirty bits
             self.changes.append((found, by, step.text))
 
