@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-LIVE = "live/"
-"""Files of this folder were recorded by the live lab and come with thplab; all others are in tests/truth."""
+LIVE, STEPS = "live/", "steps/"
+"""Folders: what the live lab recorded and comes with thplab; and, in tests/truth as all the rest, what is stored inside an operation."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,12 @@ class Recorded:
     def path(self) -> str:
         """The file in the repository."""
         return f"thplab/study/live/recorded/{self.file.removeprefix(LIVE)}" if self.file.startswith(LIVE) else f"tests/truth/{self.file}"
+
+    def command(self, kernel: str) -> str:
+        """The command that shows what was recorded, in a checkout."""
+        if self.file.startswith(STEPS):
+            return f"thplab steps {self.scenario} --kernel {kernel}"
+        return f"thplab run {self.path}:{self.scenario} --kernel {kernel} --geometry X86_64"
 
     def __str__(self) -> str:
         return f"recorded in {self.path}, scenario {self.scenario}"
@@ -36,7 +42,7 @@ class Said:
 
 
 class Documented(Said):
-    """A page of the repository says so and names its own sources, first of all where; no recorded scenario shows it."""
+    """A page of the repository says so and names its own sources, first of all where."""
 
 
 class Recalled(Said):

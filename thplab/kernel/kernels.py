@@ -199,7 +199,11 @@ V4_5 = V3_16.later(
 
 V5_10 = V4_5.later(
     {
-        "split.freezes_refcount": (True, Documented("docs/KERNEL.md corrections to common belief, 1")),
+        "split.freezes_refcount": (
+            True,
+            Recorded("steps/steps-5.10.jsonl", "split_page_ptes"),
+            Documented("docs/KERNEL.md corrections to common belief, 1"),
+        ),
         "split.drops_pmd_whole": (False, Recorded("linux-5.10.jsonl", "x_split_unpinned")),
         "split.marks_dirty": (False, Recorded("linux-5.10.jsonl", "x_split_unpinned")),
         "migration.whole": (True, Documented("docs/KERNEL.md 3.6: since 4.14")),

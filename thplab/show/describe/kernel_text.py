@@ -62,7 +62,7 @@ def policy_text(kernel: Kernel, name: str, width: int = 120) -> str:
     for evidence in belief.evidence:
         lines += [*_indented(str(evidence), width), *_indented(" ".join((type(evidence).__doc__ or "").split()), width)]
         if isinstance(evidence, Recorded):  # in one line, to be copied
-            lines.append(f"    To see it: thplab run {evidence.path}:{evidence.scenario} --kernel {row.kernel} --geometry X86_64")
+            lines.append(f"    To see it: {evidence.command(row.kernel)}")
     lines += ["", "The kernels:"]
     for other in KERNELS.values():
         lines += textwrap.wrap(f"    {other.name:9} {_value(other.policy(name))}", width, subsequent_indent=" " * 14)
