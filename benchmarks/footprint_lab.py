@@ -70,7 +70,7 @@ def in_python(thps: int) -> float:
     lab, times = FootprintLab(thps=thps), []
     for move in range(MOVES):
         start = time.perf_counter()
-        lab._asked(None, {"values": {"unmapped": move / 100}}, None)
+        lab._asked(None, {"number": move, "do": "move", "with": lab._values | {"unmapped": move / 100}}, None)
         times.append(1000 * (time.perf_counter() - start))
     return statistics.median(times)
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
-import json
 from typing import Any
 
 import pytest
+from asking import ask, unpacked
 
 from thplab.errors import EAGAIN, BadInput
 from thplab.kernel.kernels import KERNELS, kernel
@@ -19,11 +17,6 @@ from thplab.study.footprint import population, project
 
 SCENARIO = "mmap A; fill A 0 1thp; fork A B; mprotect B 1/2thp 1 r; split A 0"
 THREE = ("v3.16", "rfc-2014", "v6.18")
-
-
-def unpacked(text: str) -> dict[str, Any]:
-    data: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(text)))
-    return data
 
 
 def test_a_comparison_shows_what_differs() -> None:
@@ -58,8 +51,7 @@ def test_a_kernel_of_the_readers_own_can_be_chosen_again() -> None:
         data = unpacked(widget.packed)
         answer = next(row for _, rows in data["frames"][4]["groups"] for row in rows if row[0] == "returns")
         assert answer[1:3] == [["-EAGAIN", "-EBUSY"], [False, True]] and data["choices"]["kernels"] == [*KERNELS, "mine"]
-        widget._asked(None, {"do": "compare", "scenario": data["source"], "kernels": data["kernels"]}, None)
-        assert widget.says == ""
+        assert ask(widget, "compare", scenario=data["source"], kernels=data["kernels"], geometry="TOY") == ""
 
 
 def test_its_bars_add_up_to_the_totals() -> None:
@@ -81,22 +73,14 @@ def test_each_kernel_has_the_picture_of_its_own_state() -> None:
 
 def test_another_comparison_and_what_cannot_be_compared() -> None:
     widget = Compare(SCENARIO, kernels=THREE)
-    widget._asked(None, {"do": "compare", "scenario": "cow", "kernels": ["v4.5", "v6.18"], "geometry": "MINI"}, None)
+    ask(widget, "compare", scenario="cow", kernels=["v4.5", "v6.18"], geometry="MINI")
     data = unpacked(widget.packed)
     assert (data["name"], data["kernels"], widget.step, widget.says) == ("cow", ["v4.5", "v6.18"], 0, "")
     assert len(data["frames"]) == 1 + len(load("cow").ops) and data["geometry"].startswith("MINI")
     assert widget.comparison.scenario == load("cow") and [k.name for k in widget.comparison.kernels] == ["v4.5", "v6.18"]
     for scenario, kernels in (("cow", ["v4.5"]), ("nonsense", THREE), ("cow", KERNELS)):
-        widget._asked(None, {"do": "compare", "scenario": scenario, "kernels": list(kernels)}, None)
-        assert "expected" in widget.says and unpacked(widget.packed) == data
-
-
-def test_each_question_is_answered_even_where_nothing_changes() -> None:
-    comparison, lab = Compare("cow", kernels=THREE), FootprintLab(thps=10)
-    for times in (1, 2):
-        comparison._asked(None, {"do": "compare", "scenario": "cow", "kernels": list(THREE), "geometry": "TOY"}, None)
-        lab._asked(None, {"values": {"unmapped": 0.5}}, None)
-        assert comparison.answered == lab.answered == times
+        assert "expected" in ask(widget, "compare", scenario=scenario, kernels=list(kernels), geometry="MINI")
+        assert unpacked(widget.packed) == data
 
 
 def test_bad_arguments_are_told() -> None:
@@ -118,8 +102,8 @@ def test_where_no_picture_can_be_drawn_the_old_comparison_stays(monkeypatch: pyt
         raise NoEngine("no engine")
 
     monkeypatch.setattr("thplab.learn.widgets.compare.payload", nothing)
-    widget._asked(None, {"do": "compare", "scenario": "cow", "kernels": list(THREE), "geometry": "TOY"}, None)
-    assert (widget.comparison, widget.packed) == before and "no engine" in widget.says and widget.answered == 1
+    assert ask(widget, "compare", scenario="cow", kernels=list(THREE), geometry="TOY") == "no engine"
+    assert (widget.comparison, widget.packed) == before and widget.answer["error"]
 
 
 def test_equal_comparisons_are_equal_pages() -> None:
@@ -130,11 +114,16 @@ def held(table: list[list[str]]) -> list[str]:
     return [row[2] for row in table[1:]]
 
 
+def move(lab: FootprintLab, **values: float | str) -> str:
+    """What is said when some sliders are moved."""
+    return ask(lab, "move", **unpacked(lab)["values"] | values)
+
+
 def test_the_footprint_lab_tells_what_the_projection_says() -> None:
     lab = FootprintLab(kernels=("v3.16", "rfc-2014", "v4.5"), thps=50)
     asked = ({"unmapped": 0.3}, {"pressure": 1.0}, {"pattern": "front", "thps": 200}, {"sharing": 3, "unmapping": 2}, {"pinned": 0.2})
     for values in asked:
-        lab._asked(None, {"values": values}, None)
+        assert move(lab, **values) == ""
         now = unpacked(lab.packed)
         v = now["values"]
         question = population(v["thps"], v["unmapped"], v["pattern"], "X86_64", v["sharing"], v["unmapping"], v["zero_filled"], v["pinned"])
@@ -148,14 +137,13 @@ def test_the_footprint_lab_tells_what_the_projection_says() -> None:
 def test_a_position_that_makes_no_sense_is_told_and_changes_nothing() -> None:
     lab = FootprintLab(thps=50)
     before = unpacked(lab.packed)
-    lab._asked(None, {"values": {"unmapping": 5}}, None)
-    now = unpacked(lab.packed)
-    assert "unmapping" in now["says"] and now["table"] == before["table"] and now["bars"] == before["bars"]
+    assert "unmapping" in move(lab, unmapping=5) and lab.answer["error"]
+    assert unpacked(lab.packed) == before
 
 
 def test_without_python_a_grid_of_positions_is_there() -> None:
     lab = FootprintLab(kernels=("rfc-2014", "v4.5"), thps=20)
-    lab._asked(None, {"values": {"thps": 30, "unmapped": 0.7}}, None)  # the page begins where the sliders are by now
+    move(lab, thps=30, unmapped=0.7)  # the page begins where the sliders are by now
     packed = lab.packed_for_html()
     data = unpacked(packed)
     assert data["values"]["unmapped"] == 0.7

@@ -5,15 +5,13 @@ What needs a live run is a run where this machine allows one; elsewhere the same
 
 from __future__ import annotations
 
-import base64
-import gzip
-import json
 import os
 import re
 import threading
 from typing import Any
 
 import pytest
+from asking import ask, unpacked
 from test_live import LONG, processes_of, until
 
 from thplab.errors import BadInput
@@ -30,11 +28,6 @@ from thplab.study.verify import replay_records
 
 WHY = unable()
 COLD = "mmap A; write A 0; madvise A 1/4thp 1/4thp cold"  # no recorded run of it comes with thplab
-
-
-def unpacked(packed: str) -> dict[str, Any]:
-    data: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(packed)))
-    return data
 
 
 def kept(name: str) -> dict[str, Any]:
@@ -146,21 +139,41 @@ def test_a_run_on_this_kernel_or_the_reason_why_there_is_none() -> None:
 def test_what_cannot_be_performed_is_refused_and_nothing_changes(line: str, says: str, what: str) -> None:
     lab = LiveLab("cow")
     before = lab.get_state()
-    lab._asked(None, {"do": what, "line": line}, None)
-    assert says in lab.says and not lab.running
-    assert lab.get_state() == before | {"says": lab.says}
+    assert says in ask(lab, what, source=line) and not lab.running
+    assert lab.get_state() == before | {"answer": lab.answer}
 
 
 def test_where_nothing_can_be_run_the_recording_is_shown_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("thplab.learn.widgets.live.unable", lambda: "this is darwin, not Linux")
     lab = LiveLab("zero_page")
     assert "this is darwin, not Linux" in lab.says and unpacked(lab.compared)["kind"] == RECORDED
-    lab._asked(None, {"do": "run", "line": "cow"}, None)
+    ask(lab, "run", source="cow")
     assert "this is darwin, not Linux" in lab.says and lab.scenario == "zero_page"
-    lab._asked(None, {"do": "choose", "line": COLD}, None)
+    ask(lab, "choose", source=COLD)
     assert lab.compared == "" and lab.says.startswith("No recorded run of it") and lab.scenario == COLD
     with pytest.raises(BadInput, match="swap_out is done by the kernel alone"):
         LiveLab("story")
+
+
+def test_a_run_that_fails_inside_is_answered_and_ends(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    lab = LiveLab("cow")
+    shown, heard = lab.compared, list[dict[str, Any]]()
+    lab.observe(lambda change: heard.append(change["new"]), "answer")
+    monkeypatch.setattr(lab, "_why", "")
+
+    def broken(_scenario: object) -> None:
+        raise RuntimeError("no such thing")
+
+    monkeypatch.setattr(lab, "_performed", broken)
+    before = set(threading.enumerate())
+    ask(lab, "run", source="cow")
+    for thread in set(threading.enumerate()) - before:
+        thread.join()
+    failed = "Something failed inside (RuntimeError: no such thing). Nothing has changed; the log has the traceback."
+    told = [(answer["says"], answer["error"], answer["running"]) for answer in heard]
+    assert told == [("Running on this kernel…", False, True), (failed, True, False)]
+    assert len({answer["to"] for answer in heard}) == 1 and lab.compared == shown and len(caplog.records) == 1
+    assert ask(lab, "choose", source="zero_page").startswith("Recorded on Linux")
 
 
 @pytest.mark.skipif(bool(WHY), reason=f"no live run on this machine, so that none can be closed: {WHY}")
@@ -168,11 +181,11 @@ def test_closing_the_widget_ends_the_run_and_leaves_no_process() -> None:
     lab = LiveLab("cow")
     shown = lab.compared
     thread = lab.start(load(LONG))
-    assert thread is not None and lab.running and lab.start(load("cow")) is None
-    with pytest.raises(BadInput, match="comes while a run is under way"):
-        lab.run()
-    with pytest.raises(BadInput, match="comes while a run is under way"):
-        lab.choose("story")
+    assert lab.running and lab.says == "Running on this kernel…"
+    for refused in (lab.run, lambda: lab.choose("story"), lambda: lab.start(load("cow"))):
+        with pytest.raises(BadInput, match="comes while a run is under way"):
+            refused()
+    assert "comes while a run is under way" in ask(lab, "choose", source="cow") and lab.running
     until(lambda: lab._agent is not None and len(processes_of(lab._agent.pid)) == 3, "the run does not begin")
     assert lab._agent is not None
     pid = lab._agent.pid
@@ -205,11 +218,10 @@ def test_the_stepper_says_whether_its_scenario_can_be_run_on_the_kernel() -> Non
 @pytest.mark.usefixtures("undrawn")
 def test_the_stepper_runs_its_scenario_or_says_why_not() -> None:
     refused = Stepper("story")
-    refused._asked(None, {"do": "run"}, None)
-    assert "swap_out is done by the kernel alone" in refused.says and refused.compared == "" and not refused.running
+    assert "swap_out is done by the kernel alone" in ask(refused, "run") and refused.compared == "" and not refused.running
     stepper = Stepper("cow")
     before = set(threading.enumerate())
-    stepper._asked(None, {"do": "run"}, None)
+    ask(stepper, "run")
     for thread in set(threading.enumerate()) - before:
         thread.join()
     if WHY:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
-import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from asking import ask, unpacked
 
 from thplab.errors import BadInput
 from thplab.hardware.geometry import TINY
@@ -126,23 +124,13 @@ def test_a_schedule_that_cannot_be_is_not_loaded(line: str) -> None:
 # --- the race stepper -------------------------------------------------------------------------------------------------------
 
 
-def unpacked(widget: RaceStepper | Stepper) -> dict[str, Any]:
-    data: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(widget.packed)))
-    return data
-
-
-def ask(widget: RaceStepper, what: str, at: int = 0, **more: Any) -> str:
-    widget._asked(widget, {"do": what, "at": at, **more}, [])
-    return widget.says
-
-
 @pytest.fixture
 def widget() -> RaceStepper:
     return RaceStepper(BLIND)
 
 
 def test_a_move_is_made_in_python_and_shown(widget: RaceStepper) -> None:
-    assert ask(widget, "move", 0, cpu=1) == "" and widget.step == 1
+    assert ask(widget, "move", at=0, cpu=1) == "" and widget.step == 1
     data = unpacked(widget)
     trace = replay(PAIRS[BLIND], "1x1")
     assert [f["text"] for f in data["frames"][1:]] == [f.step.text for f in trace.frames[1:] if f.step]
@@ -156,14 +144,14 @@ def test_a_move_is_made_in_python_and_shown(widget: RaceStepper) -> None:
 
 
 def test_what_is_asked_is_answered_with_counts(widget: RaceStepper) -> None:
-    assert ask(widget, "any") == "369 states and 3,430 schedules were looked at. 280 break something."
-    ask(widget, "move", 0, cpu=0)
-    assert "From here on " in ask(widget, "any", 1)
-    assert ask(widget, "find", 0).startswith("Found, from here on: 11 steps, 2 switches between CPUs, the fewest there are.")
+    assert ask(widget, "any", at=0) == "369 states and 3,430 schedules were looked at. 280 break something."
+    ask(widget, "move", at=0, cpu=0)
+    assert "From here on " in ask(widget, "any", at=1)
+    assert ask(widget, "find", at=0).startswith("Found, from here on: 11 steps, 2 switches between CPUs, the fewest there are.")
     assert widget.step == 0 and unpacked(widget)["line"] == f"{BLIND}: 0x2 1x7 0x2"
     assert list(unpacked(widget)["frames"][-1]["broken"]) == ["no_kernel_bug"]
     holds = RaceStepper(SEEING)
-    assert ask(holds, "find") == "356 states and 4,987 schedules were looked at. None breaks anything."
+    assert ask(holds, "find", at=0) == "356 states and 4,987 schedules were looked at. None breaks anything."
 
 
 def test_a_race_is_shared_as_a_line(widget: RaceStepper) -> None:
@@ -179,7 +167,7 @@ def test_a_race_is_shared_as_a_line(widget: RaceStepper) -> None:
 
 def test_the_pictures_stay_where_they_are(widget: RaceStepper) -> None:
     sizes = set()
-    for what, more in (("move", {"cpu": 0}), ("move", {"cpu": 1}), ("find", {}), ("load", {"line": "1x9"})):
+    for what, more in (("move", {"cpu": 0, "at": 0}), ("move", {"cpu": 1, "at": 0}), ("find", {"at": 0}), ("load", {"line": "1x9"})):
         ask(widget, what, **more)
         sizes |= {picture.split("viewBox=")[1].split(">")[0].split('"')[1] for picture in unpacked(widget)["pictures"]}
     assert len(sizes) == 1

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from labserver import CONTRASTS, LONG, Server, open_alone, open_once, page, write_notebook
+from labserver import CONTRASTS, LONG, Server, ask, open_alone, open_once, page, write_notebook
 from playwright.sync_api import Locator, Page, expect
 
 from thplab.learn.widgets import RaceStepper
@@ -224,6 +224,39 @@ def test_a_race_is_copied_and_loaded_as_a_line(pg: Page, blind: Locator) -> None
     button(blind, "load").click()
     expect(blind.locator(".thp-says")).to_contain_text("lets CPU 1 make step")
     at(blind, 5, 5)
+
+
+# --- what goes wrong inside ---------------------------------------------------------------------------------------------------
+
+TEAR = """
+import logging, thplab.learn.widgets.race as module
+class Kept(logging.Handler):
+    records = []
+    def emit(self, record):
+        self.records.append(record)
+logging.getLogger("thplab").addHandler(Kept())
+def torn(data):
+    raise RuntimeError("the pack is torn")
+pack, module.pack = module.pack, torn
+"""
+
+
+def test_what_fails_inside_python_is_one_clear_line_and_the_race_goes_on(pg: Page, blind: Locator) -> None:
+    load(blind, "0x2")
+    ask(pg, TEAR)
+    before = blind.locator(".thp-picture").inner_html()
+    for _ in range(2):
+        moves(blind, 1).click()
+        expect(blind.locator(".thp-says.thp-error")).to_have_text(
+            "Something failed inside (RuntimeError: the pack is torn). Nothing has changed; the log has the traceback."
+        )
+        at(blind, 2, 2)
+    assert blind.locator(".thp-picture").inner_html() == before
+    assert ask(pg, "module.pack = pack; print([bool(record.exc_info) for record in Kept.records])") == "[True, True]\n"
+    moves(blind, 1).click()
+    at(blind, 3, 3)
+    expect(blind.locator(".thp-says")).to_have_text("")
+    expect(blind.locator(".thp-error")).to_have_count(0)
 
 
 # --- looks ------------------------------------------------------------------------------------------------------------------

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from asking import ask, unpacked
 
 from thplab.errors import BadInput
 from thplab.kernel.kernels import KERNELS
@@ -35,16 +33,6 @@ EVERY = (
     "pin A 3 1 dma io_uring", "unpin dma proc=A", "split A pin=dma", "sys /proc/sys/vm/drop_caches 2 restore=no", "clear_refs A 1",
     "ksm_scan 1 2", "khugepaged_scan 1", "swap_out A 0", "migrate A 0", "split_pmd A 0 region=S",
 )  # fmt: skip
-
-
-def unpacked(text: str) -> dict[str, Any]:
-    data: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(text)))
-    return data
-
-
-def ask(sandbox: Sandbox, what: str, **more: Any) -> str:
-    sandbox._asked(sandbox, {"do": what, **more}, [])
-    return sandbox.says
 
 
 def do(sandbox: Sandbox, line: str) -> str:

@@ -29,7 +29,7 @@ Stepper("story", predictions=[
     Prediction({PHASES[4]!r}, "Whose count goes up?", lambda frame: "the head's",
                answers=["the head's", "page 4's own"], why="A tail has no count of its own."),
 ])"""
-FROM_THE_MIDDLE = ASKING.replace('"story",', f'"story", start={MIDDLE!r},')
+FROM_THE_MIDDLE = ASKING.replace('"story",', f'"story", step={MIDDLE!r},')
 
 
 @pytest.fixture

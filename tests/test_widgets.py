@@ -1,15 +1,19 @@
-"""What holds for every widget: what it takes."""
+"""What holds for every widget: what it takes, and that it answers whatever it is asked."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from inspect import Parameter, signature
+from typing import Any
 
 import pytest
+from asking import ask
 
 from thplab.errors import BadInput
 from thplab.learn import widgets
-from thplab.learn.widgets import AddressWalker, Ledger, Stepper
+from thplab.learn.lessons.questions import mapped_by_pmd
+from thplab.learn.widgets import AddressWalker, Compare, FootprintLab, Ledger, LiveLab, Quiz, RaceStepper, Sandbox, Stepper
+from thplab.learn.widgets.conversation import fits
 from thplab.learn.widgets.widget import Widget
 from thplab.machine.trace import record
 from thplab.scenario import load
@@ -42,3 +46,107 @@ def test_a_trace_brings_its_own_machine_and_a_scenario_is_recorded_on_the_one_na
             kind(trace, **machine)
     named = kind(load("mmap A; write A 0"), kernel="v4.5", geometry="MINI")
     assert named.packed == kind("mmap A; write A 0", kernel="v4.5", geometry="MINI").packed != kind("mmap A; write A 0").packed
+
+
+# --- the conversation -------------------------------------------------------------------------------------------------------
+
+
+def compare() -> Compare:
+    return Compare("mmap A; write A 0", kernels=("v4.5", "v6.18"))
+
+
+SLIDERS = {
+    "thps": 10, "unmapped": 1, "pattern": "front", "pressure": 0.5, "sharing": 1, "unmapping": 1, "pinned": 0, "zero_filled": 0,
+}  # fmt: skip
+ASKED: dict[str, tuple[Callable[[], Widget], str, dict[str, Any]]] = {
+    "compare": (compare, "compare", {"scenario": "mmap A", "kernels": ["v4.5", "v6.1"], "geometry": "MINI"}),
+    "footprint": (lambda: FootprintLab(thps=20), "move", SLIDERS),
+    "live": (lambda: LiveLab(recorded=True), "choose", {"source": "zero_page"}),
+    "quiz": (lambda: Quiz([mapped_by_pmd], count=1), "another", {}),
+    "race": (lambda: RaceStepper("naive-split-and-pin"), "move", {"cpu": 1, "at": 0}),
+    "race that is loaded": (lambda: RaceStepper("naive-split-and-pin: 0x3"), "load", {"line": "0x10 1x6"}),
+    "sandbox": (lambda: Sandbox("mmap A"), "op", {"op": "write", "fields": {"proc": "A", "start": "0"}}),
+    "sandbox on another machine": (lambda: Sandbox("mmap A; write A 0"), "machine", {"kernel": "v4.5", "geometry": "MINI"}),
+    "sandbox that is loaded": (lambda: Sandbox("mmap A"), "load", {"line": "v6.1 TOY: mmap A; write A 0"}),
+}
+"""A widget, and a question that it can answer."""
+
+
+def shown(widget: Widget) -> dict[str, Any]:
+    """All that the page has of a widget, but for the answer."""
+    state: dict[str, Any] = widget.get_state()
+    return {name: value for name, value in state.items() if name not in ("answer", "layout")}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_what_fails_inside_is_one_clear_line_and_everything_goes_on(
+    name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    make, what, fields = ASKED[name]
+    widget, other = make(), make()
+    before = shown(widget)
+
+    def broken(_data: object) -> str:
+        raise RuntimeError("the pack is torn\nin two")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"{type(widget).__module__}.pack", broken)
+        for _ in range(2):
+            says = ask(widget, what, **fields)
+            assert says == "Something failed inside (RuntimeError: the pack is torn). Nothing has changed; the log has the traceback."
+            assert widget.answer["error"] and not widget.running and shown(widget) == before
+    assert [record.exc_info is not None for record in caplog.records] == [True, True]
+    assert ask(widget, what, **fields) == ask(other, what, **fields)
+    assert not widget.answer["error"] and shown(widget) == shown(other) != before
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_a_question_that_is_none_is_answered_with_what_is_wrong(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    make, what, fields = ASKED[name]
+    widget = make()
+    before = shown(widget)
+    for wrong, expected in (
+        ("nonsense", "do is 'nonsense'; expected " + " or ".join(widget.asks)),
+        (what, f"extra is unknown; expected {what} with {', '.join(fields) or 'no field'}"),
+    ):
+        assert ask(widget, wrong, **fields, extra=1) == expected
+    for field, value in fields.items():
+        assert ask(widget, what, **{each: fields[each] for each in fields if each != field}).startswith(
+            f"{field} is missing; expected {what} with"
+        )
+        kind = {int: "int", float: "float", str: "str", list: "list[str]", dict: "dict[str, str]"}
+        for odd in (None, True, [value], {"a": [1]}):
+            told = ask(widget, what, **fields | {field: odd})
+            assert told.startswith(f"{field} is {odd!r}; expected ") and told.split()[-1] in (*kind.values(), "str]"), told
+    for question in (None, "load", [], {}, {"number": 3, "do": what}, {"number": 4, "do": [what], "with": fields}):
+        widget._asked(widget, question, [])
+        assert widget.says == f"question is {question!r}; expected " + '{"number": ..., "do": name, "with": {field: value}}'
+        assert widget.answer["to"] == (question.get("number", 0) if isinstance(question, dict) else 0)
+    assert shown(widget) == before and caplog.records == []
+
+
+def test_a_widget_that_nobody_asks_answers_too() -> None:
+    for widget in (Ledger("mmap A; write A 0"), AddressWalker()):
+        assert ask(widget, "anything") == "do is 'anything'; expected no question at all"
+
+
+def test_an_interrupt_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    race = RaceStepper("naive-split-and-pin")
+    monkeypatch.setattr(type(race.race), "find", interrupted)
+    assert ask(race, "find", at=0) == "It was interrupted. Nothing has changed."
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "right"),
+    [
+        (1, int, True), (1.0, int, False), (True, int, False), ("1", int, False),
+        (1, float, True), (0.5, float, True), (True, float, False),
+        (["a"], list[str], True), (["a", 1], list[str], False), ("a", list[str], False), ({"a": "b"}, dict[str, str], True),
+        ({"a": 1}, dict[str, str], False), ({"a": 1, "b": "c"}, dict[str, int | str], True), (None, int | str, False),
+    ],
+)  # fmt: skip
+def test_values_fit_their_types(value: object, kind: Any, right: bool) -> None:
+    assert fits(value, kind) == right

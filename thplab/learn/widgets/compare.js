@@ -1,31 +1,34 @@
 // One scenario on several kernels: two pictures side by side, all kernels in a table, what each operation costs as bars.
 // What it shows: thplab/learn/widgets/compare.py. All steps are in the page; only another comparison needs the kernel.
 
-const NO_KERNEL = "To compare something else, run this notebook: Python carries it out.";
 const NONE = -1;  // stands for a kernel where there is no picture
 
+/** @extends {View<CompareAsks>} */
 class CompareView extends View {
-  constructor(data, model, el) {
-    super(model);
-    this.id = this.freshId("compare", "-0-title");
-    this.root = h("div", { class: "thp-widget thp-compare", role: "group", "aria-label": "Comparison", keydown: event => this.key(event) });
-    el.replaceChildren(this.root);
-    this.load(data, model.get("step"));
-    this.say(this.live ? model.get("says") : NO_KERNEL);
+  /** @param {CompareData} data @param {Model} model */
+  constructor(data, model) {
+    super(model, "compare", "Comparison");
+    if (!this.live) this.quiet = this.offline;
+    this.load(data);
+  }
+
+  get offline() {
+    return "To compare something else, run this notebook: Python carries it out.";
   }
 
   // Everything anew for another comparison.
-  load(data, step) {
+  /** @param {CompareData} data */
+  load(data) {
     this.data = data;
     this.pair = [0, data.kernels.length - 1];
     this.sides = [0, 1].map(side => new Pictures(data.pictures, `${this.id}-${side}`));
-    const open = this.form?.parentNode.open ?? false, only = this.only?.checked ?? true;
-    const kept = [this.source, this.submit].indexOf(document.activeElement);  // who asked goes on asking
+    const open = this.more?.open ?? false, only = this.only?.checked ?? true;
+    const kept = [this.source, this.submit].findIndex(each => each === document.activeElement);  // who asked goes on asking
     this.root.replaceChildren(this.buildHead(), this.buildBar(), this.buildPictures(), this.buildBody(), this.buildForm(open));
     this.only.checked = only;
-    [this.source, this.submit][kept]?.focus({ preventScroll: true });
+    focusOn([this.source, this.submit][kept]);
     this.step = -1;
-    this.go(step);
+    this.go(this.model.get("step"));
   }
 
   // --- parts -------------------------------------------------------------------------------------------------------
@@ -38,16 +41,12 @@ class CompareView extends View {
   }
 
   buildBar() {
-    this.stepButton = this.button("step", "Next operation", () => this.go(this.step + 1), "Step", icon(ICONS.step));
-    this.backButton = this.button("back", "Back one operation", () => this.go(this.step - 1), icon(ICONS.back), "Back");
-    this.firstButton = this.button("first", "Before the first operation", () => this.go(0), icon(ICONS.first));
-    this.lastButton = this.button("last", "Last operation", () => this.go(Infinity), icon(ICONS.last));
+    const names = ["Next operation", "Back one operation", "Before the first operation", "Last operation"];
+    const buttons = this.buildSteps(names, () => this.go(this.step + 1), () => this.go(this.step - 1), () => this.go(0), () => this.go(Infinity));
     this.position = h("span", { class: "thp-position" });
-    this.slider = h("input", { type: "range", min: 0, max: this.data.frames.length - 1, step: 1, "aria-label": "Operation",
-      input: () => this.go(Number(this.slider.value)) });
+    this.slider = h("input", { type: "range", min: 0, step: 1, "aria-label": "Operation", input: () => this.go(Number(this.slider.value)) });
     this.label = h("div", { class: "thp-op-label", role: "status" });
-    return h("div", {}, h("div", { class: "thp-bar", role: "toolbar", "aria-label": "Operations" }, this.stepButton, this.backButton, this.firstButton,
-      this.lastButton, this.position), h("div", { class: "thp-time" }, this.slider), this.label);
+    return h("div", {}, h("div", { class: "thp-bar", role: "toolbar", "aria-label": "Operations" }, ...buttons, this.position), h("div", { class: "thp-time" }, this.slider), this.label);
   }
 
   // Two kernels are in the pictures, or one. Which ones, the reader chooses.
@@ -61,7 +60,7 @@ class CompareView extends View {
         this.pair[side] = Number(select.value);
         this.drawPictures();
       } }, ...options);
-      select.value = chosen;
+      select.value = `${chosen}`;
       return select;
     });
     return h("div", { class: "thp-pair" }, ...this.pair.map((_, side) => h("div", { class: "thp-side-by" }, this.selects[side], this.boxes[side])));
@@ -93,35 +92,26 @@ class CompareView extends View {
     this.geometry = h("select", { "aria-label": "Geometry" }, ...geometries.map(name => h("option", {}, name)));
     this.geometry.value = data.geometry.split(":")[0];
     this.submit = h("button", { type: "submit", class: "thp-load" }, "Compare");
-    this.submit.setAttribute("aria-disabled", !this.live);
-    this.answer = h("p", { class: "thp-says", "aria-live": "polite" });
-    this.form = h("form", { submit: event => { event.preventDefault(); this.ask(); } },
+    disable(!this.live, this.submit);
+    this.form = h("form", { submit: event => { event.preventDefault(); this.compare(); } },
       h("div", { class: "thp-share" }, h("label", {}, "scenario"), this.source, h("datalist", { id: list }, ...scenarios.map(name => h("option", {}, name)))),
       h("fieldset", { class: "thp-kernels" }, h("legend", {}, `two to ${data.most} kernels`),
         ...kernels.map((name, i) => h("label", { class: "thp-switch" }, this.boxesOf[i], name)), this.geometry, this.submit));
-    const details = h("details", { class: "thp-words" }, h("summary", {}, "Compare something else"), this.form, this.answer);
-    details.open = open;
-    return details;
+    this.more = h("details", { class: "thp-words" }, h("summary", {}, "Compare something else"), this.form, this.says);
+    this.more.open = open;
+    return this.more;
   }
 
-  // --- asking Python -----------------------------------------------------------------------------------------------
-
-  ask() {
-    if (!this.live) this.say(NO_KERNEL);
+  compare() {
     const kernels = this.boxesOf.filter(box => box.checked).map(box => box.value);
-    this.send({ do: "compare", scenario: this.source.value, kernels, geometry: this.geometry.value }, "Comparing…");
-  }
-
-  answered(says) {
-    this.heard();
-    this.say(says);
-  }
-
-  say(text) {
-    this.answer.textContent = text;
+    this.ask("compare", { scenario: this.source.value, kernels, geometry: this.geometry.value }, "Comparing…");
   }
 
   // --- showing -----------------------------------------------------------------------------------------------------
+
+  async follow() {
+    this.go(this.model.get("step"));
+  }
 
   go(wanted) {
     const step = Math.max(0, Math.min(wanted, this.data.frames.length - 1));
@@ -131,19 +121,13 @@ class CompareView extends View {
     const frame = this.data.frames[step], last = this.data.frames.length - 1;
     this.label.replaceChildren(h("code", {}, frame.label));
     this.position.textContent = `operation ${step} / ${last}`;
-    this.slider.value = step;
-    this.slider.style.setProperty("--done", `${(100 * step) / Math.max(1, last)}%`);
-    this.slider.setAttribute("aria-valuetext", `${step} of ${last}: ${frame.label}`);
-    for (const button of [this.backButton, this.firstButton]) button.setAttribute("aria-disabled", step === 0);
-    for (const button of [this.stepButton, this.lastButton]) button.setAttribute("aria-disabled", step === last);
+    drawSlider(this.slider, step, last, `${step} of ${last}: ${frame.label}`);
+    this.drawSteps(step, last);
     this.drawPictures();
     this.drawTable();
     this.drawBars();
-    this.root.dataset.step = step;
-    if (this.model.get("step") !== step) {
-      this.model.set("step", step);
-      this.model.save_changes();
-    }
+    this.root.dataset.step = `${step}`;
+    this.tell("step", step);
   }
 
   drawPictures() {
@@ -151,10 +135,8 @@ class CompareView extends View {
     this.pair.forEach((kernel, side) => {
       this.boxes[side].hidden = kernel === NONE;
       if (kernel === NONE) return;
-      const svg = this.sides[side].get(frame.pictures[kernel]), name = this.data.kernels[kernel];
-      svg.firstChild.textContent = `${name}: ${frame.label}`;
-      svg.firstChild.nextSibling.textContent = "Page tables and pages after this operation. The table below says the same of all kernels.";
-      if (this.boxes[side].firstChild !== svg) this.boxes[side].replaceChildren(svg);
+      this.sides[side].show(this.boxes[side], frame.pictures[kernel], `${this.data.kernels[kernel]}: ${frame.label}`,
+        "Page tables and pages after this operation. The table below says the same of all kernels.");
     });
   }
 
@@ -190,37 +172,9 @@ class CompareView extends View {
     });
   }
 
-  // JupyterLab would take these keys and move to another cell.
-  key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
-    const on = event.target, typing = on.matches("input[type=text], select");
-    const runs = on.matches("button, summary, input[type=checkbox]");
-    const actions = { ArrowRight: () => this.go(this.step + 1), ArrowLeft: () => this.go(this.step - 1), Home: () => this.go(0), End: () => this.go(Infinity) };
-    const action = typing ? null : actions[event.key];
-    this.take(event, action, { typing, runs });
-  }
-
-  destroy() {
-    this.heard();
+  keys() {
+    return { ArrowRight: () => this.go(this.step + 1), ArrowLeft: () => this.go(this.step - 1), Home: () => this.go(0), End: () => this.go(Infinity) };
   }
 }
 
-async function render({ model, el }) {
-  let shown = model.get("packed");
-  const view = new CompareView(await unpack(shown), model, el);
-  const answered = async () => {
-    const packed = model.get("packed");
-    if (packed !== shown) view.load(await unpack(shown = packed), model.get("step"));
-    view.answered(model.get("says"));
-  };
-  const follow = () => { if (model.get("packed") === shown) view.go(model.get("step")); };
-  const heard = [["change:answered", answered], ["change:step", follow]];
-  for (const [event, run] of heard) model.on(event, run);
-  if (model.get("packed") !== shown) answered();  // what has come since it was unpacked
-  return () => {
-    for (const [event, run] of heard) model.off(event, run);
-    view.destroy();
-  };
-}
-
-export default { render };
+export default mount(CompareView, "step");

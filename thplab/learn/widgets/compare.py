@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import traitlets
-
-from thplab.errors import BadInput, ThplabError
+from thplab.errors import BadInput
 from thplab.hardware.geometry import GEOMETRIES
 from thplab.kernel import kernels as known
 from thplab.kernel.policies import Kernel
+from thplab.learn.widgets.conversation import asked
 from thplab.learn.widgets.page import pack
 from thplab.learn.widgets.payload import geometry_text, without_style
 from thplab.learn.widgets.widget import Stepped
@@ -36,11 +35,6 @@ class Compare(Stepped, page="bars compare"):
 
     traits_in_html = ("step",)
 
-    says = traitlets.Unicode("").tag(sync=True)
-    """What was wrong with what was asked last; empty if nothing was."""
-    answered = traitlets.Int(0).tag(sync=True)
-    """How many questions were answered: an answer may be the same as the one before it."""
-
     def __init__(
         self, scenario: Scenario | str = "story", *, kernels: Sequence[str | Kernel] = KERNELS, geometry: str = "TOY", step: int = 0
     ) -> None:
@@ -48,24 +42,15 @@ class Compare(Stepped, page="bars compare"):
         self.comparison, self._source = _compare(scenario, kernels, geometry), scenario if isinstance(scenario, str) else ""
         self._data = payload(self.comparison, self._source, tuple(self._known))
         super().__init__(packed=pack(self._data), step=step)
-        self.on_msg(self._asked)
 
-    def _asked(self, _widget: Any, asked: dict[str, Any], _buffers: Any) -> None:
-        """Compare what the page asks for; what cannot be compared is told, and what is shown stays."""
-        if asked.get("do") != "compare":
-            return
-        source, says = str(asked.get("scenario", "")), ""
-        kernels = [self._known.get(name, name) for name in map(str, asked.get("kernels", ()))]
-        with self.hold_sync():
-            try:
-                comparison = _compare(source, kernels, str(asked.get("geometry", "TOY")))
-                data = payload(comparison, source, tuple(self._known))
-            except ThplabError as error:
-                says = str(error)
-            else:
-                self.comparison, self._source, self._data = comparison, source, data
-                self.packed, self.step = pack(data), 0
-            self.says, self.answered = says, self.answered + 1
+    @asked("compare")
+    def _compare_anew(self, scenario: str, kernels: list[str], geometry: str) -> None:
+        """Compare something else."""
+        comparison = _compare(scenario, [self._known.get(name, name) for name in kernels], geometry)
+        data = payload(comparison, scenario, tuple(self._known))
+        packed = pack(data)
+        self.comparison, self._source, self._data = comparison, scenario, data
+        self.packed, self.step = packed, 0
 
     def still(self) -> tuple[str, str]:
         """The picture of the last kernel at the step that is shown, and the operation."""

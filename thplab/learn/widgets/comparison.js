@@ -1,10 +1,10 @@
-// A scenario on a real kernel beside the simulator, operation by operation; and asking Python to perform one.
+// A scenario on a real kernel beside the simulator, operation by operation; and where a stepper asks for one.
 // What it shows: thplab/learn/widgets/live_payload.py.
 
-const BEGIN = 10000;  // milliseconds in which Python answers that it has begun
 const VERDICTS = { agrees: "= agrees", differs: "≠ differs", "not modelled": "· not modelled" };
 
 // What is compared with what. A run that is shown without Python was made before, so it is a recorded one there.
+/** @param {Compared} data */
 function comparisonTitle(data, live) {
   const how = data.kind === "live" && live ? `performed on this machine's Linux ${data.kernel}` : `recorded on Linux ${data.kernel}`;
   return [h("b", {}, how), ` (${data.runs}), beside the simulator's `, h("b", {}, data.simulator),
@@ -12,6 +12,7 @@ function comparisonTitle(data, live) {
 }
 
 // Both sides after an operation, a line for each field: the value of the kernel, that of the simulator, and whether they agree.
+/** @param {Compared} data */
 function comparisonTable(data, number) {
   const { label, verdict, why, noisy, groups } = data.operations[number];
   const head = ["", `Linux ${data.kernel}`, `simulator ${data.simulator}`, "both"].map(name => h("th", { scope: "col" }, name));
@@ -28,6 +29,7 @@ function comparisonTable(data, number) {
 }
 
 // Where the two disagree: each operation's differing fields, by name; their values are in its table. A click calls `go` with the operation's number.
+/** @param {Compared} data */
 function comparisonFindings(data, go) {
   return data.operations.flatMap(({ label, verdict, groups }, number) => {
     if (verdict !== "differs") return [];
@@ -39,84 +41,40 @@ function comparisonFindings(data, go) {
   });
 }
 
-// Asks Python for one thing at a time. `button` is what starts a run, `says` the line that tells of it.
-class Asking {
-  constructor(model, button, says, why) {
-    Object.assign(this, { model, button, says, why, live: typeof model.send === "function", timer: 0 });
-    this.heard = [["change:says", () => this.hear()], ["change:running", () => this.hear()]];
-    for (const [event, run] of this.heard) model.on(event, run);
-    this.hear();
-  }
-
-  get busy() {
-    return this.timer !== 0 || Boolean(this.live && this.model.get("running"));
-  }
-
-  ask(question) {
-    if (this.busy) return;
-    if (!this.live || (question.do === "run" && this.why)) {
-      this.says.textContent = `It cannot be run: ${this.why}.`;
-      return;
-    }
-    this.timer = setTimeout(() => {
-      this.timer = 0;
-      this.draw("Python has not answered yet: it is busy, or has ended.");
-    }, BEGIN);
-    this.draw("Asking Python…");
-    this.model.send(question);
-  }
-
-  hear() {
-    const running = this.live && this.model.get("running"), says = this.model.get("says") ?? "";
-    if (running || says) {
-      clearTimeout(this.timer);
-      this.timer = 0;
-    }
-    this.draw(running ? "Running on this kernel…" : this.busy ? this.says.textContent : says);
-  }
-
-  draw(text) {
-    this.says.textContent = text;
-    this.button.setAttribute("aria-disabled", this.busy || !this.live || Boolean(this.why));
-    this.button.setAttribute("aria-busy", this.busy);
-  }
-
-  destroy() {
-    clearTimeout(this.timer);
-    for (const [event, run] of this.heard) this.model.off(event, run);
-  }
-}
-
 // In a stepper: the button, and below the controls what came out. `button` and `element` are null where there is nothing to run.
 class LivePanel {
-  constructor(model, stepped) {
-    this.model = model;
+  constructor(view, stepped) {
+    this.view = view;
     this.stepped = stepped;
-    this.offer = (typeof model.send === "function" && model.get("live")) || {};
+    this.offer = (view.live && view.model.get("live")) || {};
     this.number = -1;
-    if (!this.offer.kernel && !model.get("compared")) return;
+    this.button = null;
+    this.element = null;
+    if (!this.offer.kernel && !view.model.get("compared")) return;
     const { kernel, why } = this.offer, name = `Run this scenario on my kernel${kernel ? `, Linux ${kernel}` : ""}`;
+    this.why = kernel ? why : "that needs the notebook's Python";
     this.button = h("button", { type: "button", class: "thp-run", title: why ? `Not possible: ${why}` : name, "aria-label": name, click: () => this.run() }, "Run on my kernel");
-    this.says = h("p", { class: "thp-live-says", "aria-live": "polite" });
+    view.says.className = "thp-live-says";
     this.title = h("p", { class: "thp-live-title" });
     this.box = h("div", { class: "thp-live-box", role: "region", "aria-label": "The kernel beside the simulator", tabindex: 0 });
-    this.element = h("section", { class: "thp-live", hidden: true, "aria-label": "On my kernel" }, this.says, this.title, this.box);
-    this.asking = new Asking(model, this.button, this.says, kernel ? why : "that needs the notebook's Python");
-    this.follow = () => this.load();
-    model.on("change:compared", this.follow);
-    this.load();
+    this.element = h("section", { class: "thp-live", hidden: true, "aria-label": "On my kernel" }, view.says, this.title, this.box);
   }
 
   run() {
     this.element.hidden = false;
-    this.asking.ask({ do: "run" });
+    if (this.why) this.view.say(`It cannot be run: ${this.why}.`);
+    else this.view.ask("run", {}, "Asking Python…");
   }
 
-  async load() {
-    const packed = this.model.get("compared");
+  drawBusy() {
+    if (this.button) disable(this.view.busy || Boolean(this.why), this.button);
+  }
+
+  async read() {
+    const packed = this.view.model.get("compared");
     if (!packed) return;
     const data = await unpack(packed);
-    if (packed !== this.model.get("compared")) return;
+    if (packed !== this.view.model.get("compared")) return;
     this.data = data;
     this.element.hidden = false;
     const other = `The steps below are those of ${this.stepped}, another kernel, which may do otherwise. `;
@@ -133,10 +91,5 @@ class LivePanel {
     this.shown = this.data;
     this.box.replaceChildren(number < 0 ? h("p", {}, "No operation has ended yet at this step.") : comparisonTable(this.data, Math.min(number, this.data.operations.length - 1)));
     this.box.scrollTop = 0;
-  }
-
-  destroy() {
-    this.asking?.destroy();
-    if (this.follow) this.model.off("change:compared", this.follow);
   }
 }

@@ -1,27 +1,29 @@
 // The footprint lab: sliders, and what each kernel holds. Python computes each position; a page without it has some of them.
 
-const OFFLINE = "Without Python only the share that is unmapped can be changed, in steps of 10 %, and memory pressure in steps of 25 %.";
-
+/** @extends {View<FootprintAsks>} */
 class FootprintView extends View {
-  constructor(data, model, el) {
-    super(model);
+  /** @param {FootprintData} data @param {Model} model */
+  constructor(data, model) {
+    super(model, "footprint", "Footprint lab");
+    if (!this.live) this.quiet = this.offline;
+    this.says.id = `${this.id}-says`;
     this.grid = data.grid ?? [];
     this.wanted = { ...data.values };
-    this.id = this.freshId("footprint", "-says");
-    this.root = h("div", { class: "thp-widget thp-footprint", role: "group", "aria-label": "Footprint lab", keydown: event => this.key(event) });
     this.bars = data.bars.map(([kernel], index) => barRow(index, kernel, "now", "at"));
     this.picture = h("div", { class: "thp-memory", role: "img" }, ...this.bars.map(bar => bar.element),
       h("div", { class: "thp-key" }, h("span", { class: "thp-key-held" }), " held", h("span", { class: "thp-key-mapped" }), " mapped; ",
         "the whole track is what was mapped at first"));
     this.words = h("p", { class: "thp-caption", role: "status" });
-    this.says = h("p", { class: "thp-says", id: `${this.id}-says`, "aria-live": "polite" }, this.live ? "" : OFFLINE);
     this.table = h("table", {});
     const reasons = data.reasons.flatMap(([kernel, why]) => [h("dt", {}, kernel), h("dd", {}, ...rich(why))]);
     this.root.append(this.buildControls(data.controls), this.picture, this.words, this.says,
       h("div", { class: "thp-numbers" }, this.table),
       h("details", { class: "thp-words", open: true }, h("summary", {}, "Why each kernel holds what it holds"), h("dl", { class: "thp-reasons" }, ...reasons)));
-    el.replaceChildren(this.root);
     this.show(data);
+  }
+
+  get offline() {
+    return "Without Python only the share that is unmapped can be changed, in steps of 10 %, and memory pressure in steps of 25 %.";
   }
 
   buildControls(controls) {
@@ -43,7 +45,7 @@ class FootprintView extends View {
   restrict(input, name) {
     const places = new Set(this.grid.map(answer => answer.values[name])).size;
     if (places > 1) input.step = 1 / (places - 1);
-    else for (const [key, value] of Object.entries({ disabled: "", title: OFFLINE, "aria-describedby": `${this.id}-says` })) input.setAttribute(key, value);
+    else for (const [key, value] of Object.entries({ disabled: "", title: this.offline, "aria-describedby": `${this.id}-says` })) input.setAttribute(key, value);
   }
 
   change(control, input) {
@@ -63,26 +65,23 @@ class FootprintView extends View {
       this.show(near);
       return;
     }
-    if (this.send({ values: this.wanted }, this.says.textContent)) this.asked = JSON.stringify(this.wanted);
+    if (this.ask("move", this.wanted, this.says.textContent)) this.sent = JSON.stringify(this.wanted);
   }
 
-  say(text) {
-    this.says.textContent = text;
-  }
-
-  answered(data) {
-    const mine = this.waiting;
-    this.heard();
-    if (!mine) this.wanted = { ...data.values };  // the same widget in another cell was moved
+  /** @param {FootprintData} data */
+  load(data) {
+    if (!this.busy) this.wanted = { ...data.values };  // the same widget in another cell was moved
     this.show(data);
-    if (mine && this.asked !== JSON.stringify(this.wanted)) this.pump();
+  }
+
+  answered() {
+    if (this.sent !== JSON.stringify(this.wanted)) this.pump();
   }
 
   show(data) {
     data.bars.forEach(([, held, mapped], index) => this.bars[index].show([held, mapped], `${data.table[index + 1][2]} MiB`));
     this.picture.setAttribute("aria-label", data.words);
     this.words.replaceChildren(...rich(data.words));
-    if (this.live) this.says.textContent = data.says;
     const [heading, ...rows] = data.table;
     this.table.replaceChildren(h("caption", {}, "Memory in MiB; split, refused and queued count huge pages"),
       h("thead", {}, h("tr", {}, ...heading.map(text => h("th", { scope: "col" }, text)))),
@@ -110,20 +109,6 @@ class FootprintView extends View {
   key(event) {
     if (event.target.matches("input, select, summary")) event.stopPropagation();
   }
-
-  destroy() {
-    this.heard();
-  }
 }
 
-async function render({ model, el }) {
-  const view = new FootprintView(await unpack(model.get("packed")), model, el);
-  const follow = async () => view.answered(await unpack(model.get("packed")));
-  model.on("change:answered", follow);
-  return () => {
-    model.off("change:answered", follow);
-    view.destroy();
-  };
-}
-
-export default { render };
+export default mount(FootprintView);

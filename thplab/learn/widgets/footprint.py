@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import traitlets
-
 from thplab.errors import BadInput
 from thplab.hardware.geometry import X86_64
+from thplab.learn.widgets.conversation import asked
 from thplab.learn.widgets.page import pack
 from thplab.learn.widgets.widget import Widget
 from thplab.show import plots
@@ -31,9 +30,6 @@ class FootprintLab(Widget, page="bars footprint"):
     unmap; the shares that are pinned and zero-filled. Raises BadInput as thplab.study.footprint.population() and project() do.
     """
 
-    answered = traitlets.Int(0).tag(sync=True)
-    """How many questions were answered: an answer may be the same as the one before it."""
-
     def __init__(
         self,
         *,
@@ -54,9 +50,8 @@ class FootprintLab(Widget, page="bars footprint"):
             "thps": thps, "unmapped": unmapped, "pattern": pattern, "pressure": pressure, "sharing": sharing, "unmapping": unmapping,
             "pinned": pinned, "zero_filled": zero_filled,
         }  # fmt: skip
-        self._answer = self._at(self._values)
+        self._shown = self._at(self._values)
         super().__init__(packed=pack(self._data()))
-        self.on_msg(self._asked)
 
     def _at(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """All that depends on the position of the sliders."""
@@ -66,19 +61,21 @@ class FootprintLab(Widget, page="bars footprint"):
     def _projected(self, question: Population, pressure: float) -> list[Footprint]:
         return [project(kernel, question, pressure) for kernel in self.kernels]
 
-    def _asked(self, _widget: Any, asked: dict[str, Any], _buffers: Any) -> None:
-        """Answer one position of the sliders; one that makes no sense is told, and what is shown stays."""
-        values = self._values | {name: value for name, value in dict(asked.get("values", {})).items() if name in self._values}
-        try:
-            self._answer, self._values = self._at(values), values
-        except BadInput as error:
-            self._answer = self._answer | {"says": str(error), "values": values}
-        with self.hold_sync():
-            self.packed, self.answered = pack(self._data()), self.answered + 1
+    @asked("move")
+    def _move(
+        self, thps: int, unmapped: float, pattern: str, pressure: float, sharing: int, unmapping: int, pinned: float, zero_filled: float
+    ) -> None:
+        """Show another position of the sliders."""
+        values = {
+            "thps": thps, "unmapped": unmapped, "pattern": pattern, "pressure": pressure, "sharing": sharing, "unmapping": unmapping,
+            "pinned": pinned, "zero_filled": zero_filled,
+        }  # fmt: skip
+        self._shown, self._values = self._at(values), values
+        self.packed = pack(self._data())
 
     def _data(self) -> dict[str, Any]:
         reasons = [[kernel, reason(kernel)] for kernel in self.kernels]
-        return self._answer | {"controls": _controls(self._values), "reasons": reasons}
+        return self._shown | {"controls": _controls(self._values), "reasons": reasons}
 
     def packed_for_html(self) -> str:
         """With the positions of GRID and PRESSURES for a page without Python; there the other sliders stay where they are."""
@@ -93,7 +90,7 @@ class FootprintLab(Widget, page="bars footprint"):
     def still(self) -> tuple[str, str]:
         """The picture at the position of the sliders, and what it says."""
         question = _population(self._values)
-        return plots.held(self._projected(question, self._values["pressure"]), _memory(question)).svg(), self._answer["words"]
+        return plots.held(self._projected(question, self._values["pressure"]), _memory(question)).svg(), self._shown["words"]
 
 
 def _population(values: Mapping[str, Any]) -> Population:
@@ -115,7 +112,6 @@ def _told(values: Mapping[str, Any], question: Population, answers: Sequence[Foo
         "bars": [[answer.kernel, answer.held / most, answer.mapped / most] for answer in answers],
         "table": table(answers),
         "words": summary(question, answers),
-        "says": "",
     }
 
 

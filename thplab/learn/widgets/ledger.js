@@ -4,31 +4,83 @@ const PICTURE = 290;  // greatest height of the picture, so that the table below
 const HINTS = 3;  // the rule, where to look, the number itself
 const COUNTER = /^(_\w+|compound_mapcount|pincount) ?\S*$/;
 
-class LedgerView extends View {
-  constructor(data, model, el) {
-    super(model);
-    this.data = data;
-    this.id = this.freshId("accounts");
-    this.cells = data.groups.flatMap(({ accounts }) => accounts.flatMap(account => [
-      { counter: account.name, holder: "", by: "total", ...account.total }, ...account.rows.map(row => ({ counter: account.name, holder: row.holder, by: row.by, ...row.cell }))]));
-    this.open = this.cells.filter(cell => cell.blank);
-    this.current = this.open[0] ?? null;
-    this.restart(model.get("results"));
-    this.root = h("div", { class: "thp-widget thp-accounts", id: this.id, role: "group", "aria-label": "Ledger: who holds what", keydown: event => this.key(event) });
-    this.root.append(this.buildHead(), this.buildBody(), this.buildWords());
-    el.replaceChildren(this.root);
-    this.show();
-    this.watch = new ResizeObserver(() => this.layout());
-    this.watch.observe(this.root);
-    this.layout();
+// A cell of the ledger and what the learner did with it. A point is for what was right the first time, without a hint.
+class Entry {
+  /** @param {Cell} cell @param {string} counter @param {string} holder @param {string} by */
+  constructor(cell, counter, holder, by) {
+    this.cell = cell;
+    this.counter = counter;
+    this.holder = holder;
+    this.by = by;
+    this.restart();
   }
 
-  // What was tried so far; `results` as Python has it.
-  restart(results) {
-    this.open.forEach((cell, i) => {
-      cell.tries = [...(results[i]?.tries ?? [])];
-      cell.hints = results[i]?.hints ?? 0;
-    });
+  /** @param {Partial<LedgerResult>} [result] */
+  restart({ tries = [], hints = 0 } = {}) {
+    this.tries = [...tries];
+    this.hints = hints;
+    this.says = "";  // why what is in the field was not taken
+  }
+
+  // Where it stands: its button, or its field with a mark beside it.
+  place(field, mark = null) {
+    this.field = field;
+    this.mark = mark;
+    return h("td", { class: "thp-amount" }, field, mark);
+  }
+
+  get last() {
+    return this.tries.at(-1);
+  }
+
+  get right() {
+    return this.last !== undefined && this.same(this.last);
+  }
+
+  get done() {
+    return !this.cell.blank || this.right || this.hints >= HINTS;
+  }
+
+  get scores() {
+    return this.hints === 0 && this.tries.length === 1 && this.right;
+  }
+
+  same(text) {
+    return BigInt(text) === BigInt(this.cell.actual);
+  }
+
+  // What was typed; an empty text is only spoken of where somebody `asked`. The same wrong number again is no other try. A wrong one brings
+  // a hint. Answers whether it was taken.
+  take(typed, asked) {
+    const text = typed.trim().replace("−", "-"), number = /^(-?\d+|0x[0-9a-f]+)$/i.test(text);
+    if (!number) this.says = text || asked ? "Type a whole number, decimal or as 0x10." : "";
+    if (!number || text === this.last) return false;
+    this.says = "";
+    this.tries.push(text);
+    if (!this.right) this.hints = Math.min(this.hints + 1, HINTS);
+    return true;
+  }
+
+  /** @returns {LedgerResult} */
+  result() {
+    const { counter, holder, tries, hints, scores } = this;
+    return { counter, holder, tries: [...tries], hints, right: scores, ...(this.done ? { actual: this.cell.actual } : {}) };
+  }
+}
+
+/** @extends {View<{}>} */
+class LedgerView extends View {
+  /** @param {LedgerData} data @param {Model} model */
+  constructor(data, model) {
+    super(model, "accounts", "Ledger: who holds what");
+    this.data = data;
+    this.cells = data.groups.flatMap(({ accounts }) => accounts.flatMap(({ name, total, rows }) => [
+      new Entry(total, name, "", "total"), ...rows.map(({ cell, holder, by }) => new Entry(cell, name, holder, by))]));
+    this.open = this.cells.filter(({ cell }) => cell.blank);
+    this.current = this.open[0] ?? null;
+    this.open.forEach((entry, i) => entry.restart(model.get("results")[i]));
+    this.root.append(this.buildHead(), this.buildBody(), this.buildWords("The picture in words"));
+    this.show();
   }
 
   // --- parts -------------------------------------------------------------------------------------------------------
@@ -37,7 +89,7 @@ class LedgerView extends View {
     const { kernel, geometry, scenario, step } = this.data;
     this.score = h("b", { class: "thp-score", role: "status" });
     return h("div", { class: "thp-head" }, h("span", { class: "thp-name", title: `${scenario}, ${step}` }, h("b", {}, "Who holds what"), `  ${scenario}, ${step}`),
-      h("span", { class: "thp-chip" }, `kernel: ${kernel}`), h("span", { class: "thp-chip", title: geometry }, `geometry: ${geometry.split(":")[0]}`), this.score);
+      ...chips(kernel, geometry), this.score);
   }
 
   buildBody() {
@@ -71,172 +123,131 @@ class LedgerView extends View {
     return h("table", {}, h("thead", {}, h("tr", {}, ...head)), ...bodies);
   }
 
-  buildCell(cell) {
-    const label = cell.holder ? `amount of ${cell.holder}, ${cell.by}, in ${cell.counter}` : `total of ${cell.counter}`;
-    if (!cell.blank) {
-      cell.field = h("button", { type: "button", class: "thp-given", "aria-label": `${label}: ${cell.actual}`, focus: () => this.look(cell), click: () => this.look(cell) }, cell.actual);
-      return h("td", { class: "thp-amount" }, cell.field);
-    }
-    cell.field = h("input", { type: "text", size: 8, autocomplete: "off", "aria-label": label, focus: () => this.look(cell),
-      blur: event => { if (!this.tools.contains(event.relatedTarget)) this.check(cell, false); } });
-    cell.mark = h("span", { class: "thp-verdict" });
-    return h("td", { class: "thp-amount" }, cell.field, cell.mark);
-  }
-
-  buildWords() {
-    this.words = h("div", { class: "thp-text", tabindex: 0 });
-    this.details = h("details", { class: "thp-words", toggle: () => this.drawWords() }, h("summary", {}, "The picture in words"), this.words);
-    return this.details;
+  /** @param {Entry} entry */
+  buildCell(entry) {
+    const { counter, holder, by, cell } = entry, label = holder ? `amount of ${holder}, ${by}, in ${counter}` : `total of ${counter}`;
+    const look = () => this.look(entry), blur = event => { if (!this.tools.contains(event.relatedTarget)) this.check(entry, false); };
+    if (cell.blank) return entry.place(h("input", { type: "text", size: 8, autocomplete: "off", "aria-label": label, focus: look, blur }), h("span", { class: "thp-verdict" }));
+    return entry.place(h("button", { type: "button", class: "thp-given", "aria-label": `${label}: ${cell.actual}`, focus: look, click: look }, cell.actual));
   }
 
   // --- filling in --------------------------------------------------------------------------------------------------
 
-  isRight(cell) {
-    return cell.tries.length > 0 && this.same(cell.tries.at(-1), cell.actual);
-  }
-
-  isDone(cell) {
-    return !cell.blank || this.isRight(cell) || cell.hints >= HINTS;
-  }
-
-  // A point is for what was right the first time, without a hint.
-  scores(cell) {
-    return cell.hints === 0 && cell.tries.length === 1 && this.isRight(cell);
-  }
-
-  same(text, actual) {
-    return BigInt(text) === BigInt(actual);
-  }
-
-  look(cell) {
-    if (this.current === cell) return;
-    this.current = cell;
+  look(entry) {
+    if (this.current === entry) return;
+    this.current = entry;
     this.show();
   }
 
-  // Check what was typed into a cell; an empty one is only spoken of on request. The same wrong number again is no other try.
-  check(cell, asked) {
-    if (!cell || this.isDone(cell)) return;
-    const text = cell.field.value.trim().replace("−", "-");
-    if (!/^(-?\d+|0x[0-9a-f]+)$/i.test(text)) {
-      cell.says = text || asked ? "Type a whole number, decimal or as 0x10." : "";
-    } else if (text !== cell.tries.at(-1)) {
-      cell.says = "";
-      cell.tries.push(text);
-      if (!this.isRight(cell)) cell.hints = Math.min(cell.hints + 1, HINTS);
-      this.publish();
-    }
+  // Check what was typed; an empty field is only spoken of where somebody `asked`.
+  check(entry, asked) {
+    if (!entry || entry.done) return;
+    if (entry.take(entry.field.value, asked)) this.publish();
     this.show();
   }
 
   hint() {
-    const cell = this.current;
-    if (!cell || this.isDone(cell)) return;
-    cell.hints += 1;
+    if (!this.current || this.current.done) return;
+    this.current.hints += 1;
     this.publish();
     this.show();
   }
 
   again() {
-    this.restart([]);
-    for (const cell of this.open) Object.assign(cell, { says: "" }).field.value = "";
+    for (const entry of this.open) {
+      entry.restart();
+      entry.field.value = "";
+    }
     this.current = this.open[0] ?? null;
     this.publish();
     this.show();
-    this.current?.field.focus({ preventScroll: true });
+    focusOn(this.current?.field);
   }
 
   // The word to Python.
   publish() {
-    this.model.set("results", this.open.map(cell => ({
-      counter: cell.counter, holder: cell.holder, tries: [...cell.tries], hints: cell.hints, right: this.scores(cell),
-      ...(this.isDone(cell) ? { actual: cell.actual } : {}),
-    })));
-    this.model.save_changes();
+    this.tell("results", this.open.map(entry => entry.result()));
   }
 
-  // JupyterLab would take these keys and move to another cell, so none of them leaves the widget.
   key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey && event.key !== "?") return;
-    const on = event.target, typing = on.matches("input"), runs = on.matches("button, summary"), at = this.cells.findIndex(cell => cell.field === on);
+    const on = event.target, typing = on.matches("input"), runs = on.matches("button, summary"), at = this.cells.findIndex(entry => entry.field === on);
     const to = by => () => { const next = this.cells[at + by]; if (next) this.enter(next); };
     const actions = at < 0 ? {} : { ArrowDown: to(1), ArrowUp: to(-1) };
     if (typing) Object.assign(actions, { Enter: () => this.commit(this.open.indexOf(this.cells[at])), "?": () => this.hint() });
-    const action = actions[event.key];
-    this.take(event, action, { typing, runs });
+    this.take(event, actions[event.key], typing, runs);
   }
 
   // Enter checks; once the cell is right, it goes on to the next one that is open.
   commit(at) {
     this.check(this.open[at], true);
-    if (!this.isDone(this.open[at])) return;
-    const rest = [...this.open.slice(at + 1), ...this.open.slice(0, at)].find(cell => !this.isDone(cell));
+    if (!this.open[at].done) return;
+    const rest = [...this.open.slice(at + 1), ...this.open.slice(0, at)].find(entry => !entry.done);
     if (rest) this.enter(rest);
   }
 
-  enter(cell) {
-    cell.field.focus({ preventScroll: true });
-    if (!isInSight(this.table, cell.field.closest("tr"))) center(this.table, cell.field.closest("tr"));
+  enter(entry) {
+    focusOn(entry.field);
+    if (!isInSight(this.table, entry.field.closest("tr"))) center(this.table, entry.field.closest("tr"));
   }
 
   // --- showing -----------------------------------------------------------------------------------------------------
 
   show() {
-    const done = this.open.every(cell => this.isDone(cell));
+    const done = this.open.every(entry => entry.done);
     for (const element of this.covered) element.style.visibility = done ? "" : "hidden";
     this.svg.firstChild.nextSibling.textContent = done ? "Page tables and pages, with their counters." : "Page tables, pages and pins; the counters are covered until the ledger is filled.";
-    for (const cell of this.open) this.drawCell(cell);
-    for (const cell of this.cells) cell.field.closest("tr").classList.toggle("thp-here", cell === this.current);
-    const points = this.open.filter(cell => this.scores(cell)).length, filled = this.open.filter(cell => this.isDone(cell)).length;
+    for (const entry of this.open) this.drawCell(entry);
+    for (const entry of this.cells) entry.field.closest("tr").classList.toggle("thp-here", entry === this.current);
+    const points = this.open.filter(entry => entry.scores).length, filled = this.open.filter(entry => entry.done).length;
     this.score.textContent = this.open.length ? `right the first time: ${points} of ${this.open.length}` : "worked";
     this.panel.replaceChildren(...(this.current ? this.feedback(this.current) : [h("p", {}, "All cells are filled in. Choose a number, and the picture shows where it comes from.")]));
     if (done && this.open.length) this.panel.append(h("p", { class: "thp-in" }, "The ledger is full, and the counters in the picture are uncovered."));
-    this.checkButton.setAttribute("aria-disabled", !this.current || this.isDone(this.current));
-    this.hintButton.setAttribute("aria-disabled", !this.current || this.isDone(this.current));
-    this.againButton.setAttribute("aria-disabled", !this.open.length);
+    disable(!this.current || this.current.done, this.checkButton, this.hintButton);
+    disable(!this.open.length, this.againButton);
     this.point();
     this.drawWords(done);
-    this.root.dataset.filled = filled;
-    this.root.dataset.blank = this.open.length;
+    this.root.dataset.filled = `${filled}`;
+    this.root.dataset.blank = `${this.open.length}`;
   }
 
-  drawCell(cell) {
-    const done = this.isDone(cell), right = this.isRight(cell), last = cell.tries.at(-1);
-    if (done) cell.field.value = cell.actual;
-    else if (last !== undefined && cell.field.value === "") cell.field.value = last;
-    cell.field.readOnly = done;
-    cell.mark.textContent = right ? "✓ right" : done ? "● shown" : last === undefined ? "" : "✗ wrong";
-    cell.mark.parentElement.className = `thp-amount ${right ? "thp-right" : last === undefined && !done ? "" : "thp-wrong"}`;
+  drawCell(entry) {
+    const done = entry.done, right = entry.right, last = entry.last;
+    if (done) entry.field.value = entry.cell.actual;
+    else if (last !== undefined && entry.field.value === "") entry.field.value = last;
+    entry.field.readOnly = done;
+    entry.mark.textContent = right ? "✓ right" : done ? "● shown" : last === undefined ? "" : "✗ wrong";
+    entry.mark.parentElement.className = `thp-amount ${right ? "thp-right" : last === undefined && !done ? "" : "thp-wrong"}`;
   }
 
   // Yours, the actual one and why; before that one hint more for each wrong try.
-  feedback(cell) {
-    const parts = [h("p", {}, h("b", {}, cell.holder ? `${cell.holder} (${cell.by}) in ` : "The total of "), ...rich(cell.counter))];
-    if (!cell.blank) return [...parts, h("p", { class: "thp-why" }, ...rich(`${cell.why}. ${cell.rule}`))];
-    const done = this.isDone(cell), last = cell.tries.at(-1);
+  feedback(entry) {
+    const parts = [h("p", {}, h("b", {}, entry.holder ? `${entry.holder} (${entry.by}) in ` : "The total of "), ...rich(entry.counter))];
+    if (!entry.cell.blank) return [...parts, h("p", { class: "thp-why" }, ...rich(`${entry.cell.why}. ${entry.cell.rule}`))];
+    const done = entry.done, last = entry.last;
     if (done) {
-      const yours = cell.tries.find(text => !this.same(text, cell.actual)) ?? last ?? "–";
-      parts.push(h("p", { class: this.isRight(cell) ? "thp-right" : "thp-wrong" }, h("b", { class: "thp-verdict" }, this.isRight(cell) ? "✓ right" : "● shown"),
-        " · yours ", h("b", { class: "thp-yours" }, yours), " · actual ", h("b", { class: "thp-actual" }, cell.actual)));
-      parts.push(h("p", { class: "thp-why" }, ...rich(`${cell.why}. ${cell.rule}`)));
+      const yours = entry.tries.find(text => !entry.same(text)) ?? last ?? "–";
+      parts.push(h("p", { class: entry.right ? "thp-right" : "thp-wrong" }, h("b", { class: "thp-verdict" }, entry.right ? "✓ right" : "● shown"),
+        " · yours ", h("b", { class: "thp-yours" }, yours), " · actual ", h("b", { class: "thp-actual" }, entry.cell.actual)));
+      parts.push(h("p", { class: "thp-why" }, ...rich(`${entry.cell.why}. ${entry.cell.rule}`)));
       return parts;
     }
-    if (cell.says) parts.push(h("p", { class: "thp-hint" }, cell.says));
+    if (entry.says) parts.push(h("p", { class: "thp-hint" }, entry.says));
     else if (last !== undefined) parts.push(h("p", { class: "thp-wrong" }, h("b", { class: "thp-verdict" }, `✗ ${last} is wrong`)));
-    if (cell.hints > 0) parts.push(h("p", { class: "thp-rule" }, h("b", {}, "The rule: "), ...rich(cell.rule)));
-    if (cell.hints > 1) parts.push(h("p", { class: "thp-where" }, h("b", {}, "Look at "), ...rich(`${cell.where}.`)));
-    if (!cell.hints && !cell.says) parts.push(h("p", { class: "thp-in" }, "Type the number and press Enter. A hint costs the point; the third one fills the cell."));
+    if (entry.hints > 0) parts.push(h("p", { class: "thp-rule" }, h("b", {}, "The rule: "), ...rich(entry.cell.rule)));
+    if (entry.hints > 1) parts.push(h("p", { class: "thp-where" }, h("b", {}, "Look at "), ...rich(`${entry.cell.where}.`)));
+    if (!entry.hints && !entry.says) parts.push(h("p", { class: "thp-in" }, "Type the number and press Enter. A hint costs the point; the third one fills the cell."));
     return parts;
   }
 
-  // Mark in the picture where the cell's number can be seen: from the second hint on, and where it is known.
+  // Mark in the picture where the number can be seen: from the second hint on, and where it is known.
   point() {
-    const cell = this.current, ids = cell && (cell.hints > 1 || this.isDone(cell)) ? cell.marks : [];
+    const entry = this.current, ids = entry && (entry.hints > 1 || entry.done) ? entry.cell.marks : [];
     for (const element of this.svg.querySelectorAll(".thp-pointed")) element.classList.remove("thp-pointed");
     for (const id of ids) this.svg.querySelector(`[id="${id}"]`)?.classList.add("thp-pointed");
   }
 
-  drawWords(done = this.open.every(cell => this.isDone(cell))) {
+  drawWords(done = this.open.every(entry => entry.done)) {
     if (!this.details.open) return;
     this.words.replaceChildren(wordsTable(done ? this.data.words : this.data.entries, done ? "The state in words." : "The entries and pins in words; the counters are told when the ledger is full."));
   }
@@ -245,18 +256,9 @@ class LedgerView extends View {
     const width = this.root.clientWidth, { width: w, height } = this.svg.viewBox.baseVal;
     if (!width) return;
     const scale = Math.min((width - 2) / w, PICTURE / height, 1.2);
-    this.root.style.setProperty("--picture-width", `${Math.floor(w * scale)}px`);
-    this.root.style.setProperty("--picture", `${Math.floor(height * scale)}px`);
-  }
-
-  destroy() {
-    this.watch.disconnect();
+    this.set("picture-width", w * scale);
+    this.set("picture", height * scale);
   }
 }
 
-async function render({ model, el }) {
-  const view = new LedgerView(await unpack(model.get("packed")), model, el);
-  return () => view.destroy();
-}
-
-export default { render };
+export default mount(LedgerView);

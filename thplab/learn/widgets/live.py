@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
 
 import traitlets
 
 from thplab.errors import BadInput
+from thplab.learn.widgets.conversation import asked
 from thplab.learn.widgets.live_payload import RECORDED, live_payload
-from thplab.learn.widgets.live_run import LiveWidget
+from thplab.learn.widgets.live_run import RUNNING, LiveWidget
 from thplab.learn.widgets.page import pack
 from thplab.scenario import Scenario, load
 from thplab.study.live import nearest, portable_builtins, shipped, unable
@@ -28,7 +28,7 @@ class LiveLab(LiveWidget, page="comparison live"):
     Raises BadInput for a scenario that makes no sense or is not portable, and NoEngine if no pictures can be drawn.
     """
 
-    traits_in_html = ("compared", "scenario", "step", "says")
+    traits_in_html = ("compared", "scenario", "step")
     live_pictures = True
 
     scenario = traitlets.Unicode("").tag(sync=True)
@@ -44,14 +44,19 @@ class LiveLab(LiveWidget, page="comparison live"):
         machine = {"choices": choices, "why": why, "kernel": release(), "simulator": self._kernel}
         super().__init__(packed=pack(machine))
         self.choose(scenario)
-        self.on_msg(self._asked)
 
     def choose(self, source: str) -> None:
         """Take another scenario, and show its recorded run if there is one.
 
         Raises BadInput if it makes no sense or cannot be performed, and during a run; then nothing has changed.
         """
-        self._refuse_while_running("choose")
+        with self.at_once():
+            self.tell(self._choose(source))
+
+    @asked("choose")
+    def _choose(self, source: str) -> str:
+        """As choose(); returns what is said of it."""
+        self.refuse_while_running("choose")
         scenario = self._checked(source)
         record = shipped(scenario)
         compared, says = "", f"No recorded run of it comes with thplab, and no live one is possible: {self._why}."
@@ -65,21 +70,21 @@ class LiveLab(LiveWidget, page="comparison live"):
                 says += f" No live run here: {self._why}."
         elif not self._why:
             says = "Not run yet."
-        with self.hold_sync():
-            self.scenario, self.compared, self.step, self.says = source, compared, 0, says
+        self.scenario, self.compared, self.step = source, compared, 0
+        return says
 
     def run(self, source: str | None = None) -> None:
         """Perform the scenario, or another one, and wait for the end. Raises BadInput as choose() does, and if nothing can be run."""
-        thread = self._begin(self.scenario if source is None else source)
-        if thread is not None:
-            thread.join()
+        self._begin(self.scenario if source is None else source).join()
 
-    def _refuse_while_running(self, argument: str) -> None:
-        if self.running:
-            raise BadInput(argument, "comes while a run is under way", "a moment later, when that has ended")
+    @asked("run")
+    def _run_here(self, source: str) -> str:
+        """Perform a scenario, and do not wait for the end."""
+        self._begin(source)
+        return RUNNING
 
-    def _begin(self, source: str) -> threading.Thread | None:
-        self._refuse_while_running("run")
+    def _begin(self, source: str) -> threading.Thread:
+        self.refuse_while_running("run")
         scenario = self._checked(source)
         if self._why:
             raise BadInput("run", f"is not possible here: {self._why}", "choose(), which shows a recorded run")
@@ -90,19 +95,6 @@ class LiveLab(LiveWidget, page="comparison live"):
         refuse_unless_portable(scenario)
         refuse_unless_sensible(scenario, self._kernel)
         return scenario
-
-    def _asked(self, _widget: Any, asked: dict[str, Any], _buffers: Any) -> None:
-        """Do what the page asks for, or say why not."""
-        if self.running:
-            return
-        self.says = ""
-        try:
-            if asked.get("do") == "run":
-                self._begin(str(asked["line"]))
-            elif asked.get("do") == "choose":
-                self.choose(str(asked["line"]))
-        except BadInput as error:
-            self.says = str(error)
 
     def still(self) -> tuple[str, str]:
         """No picture; what is said of the scenario."""

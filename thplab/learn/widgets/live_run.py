@@ -10,7 +10,7 @@ from typing import Any
 
 import traitlets
 
-from thplab.errors import ThplabError
+from thplab.errors import BadInput
 from thplab.learn.widgets.live_payload import LIVE, live_payload
 from thplab.learn.widgets.page import pack
 from thplab.learn.widgets.widget import Widget
@@ -21,6 +21,8 @@ from thplab.study.live.support import release
 
 _ONE_AT_A_TIME = threading.Lock()
 """The counters are the system's: two runs at once would see each other."""
+
+RUNNING = "Running on this kernel…"
 
 
 class LiveWidget(Widget):
@@ -33,27 +35,28 @@ class LiveWidget(Widget):
 
     compared = traitlets.Unicode("").tag(sync=True)
     """The run that is shown beside the simulator, packed; empty if there is none."""
-    says = traitlets.Unicode("").tag(sync=True)
-    """The answer to what was asked last."""
-    running = traitlets.Bool(False).tag(sync=True)
 
     # On the class, because a widget whose making failed is closed, too.
     _agent: Agent | None = None
     _ended = False
 
-    def start(self, scenario: Scenario, /, **then: Any) -> threading.Thread | None:
-        """Perform a scenario and show it, while the kernel of the notebook goes on. Returns the thread, None if a run is under way.
+    def start(self, scenario: Scenario, /, **then: Any) -> threading.Thread:
+        """Perform a scenario and show it, while the kernel of the notebook goes on; returns the thread that does.
 
         `then` are traits that are set together with the result. The caller has seen to it that runs are possible here. What goes
-        wrong is said in the widget, which shows what it showed before.
+        wrong is said in the widget, which shows what it showed before. Raises BadInput if a run is under way.
         """
-        if self.running:
-            return None
-        with self.hold_sync():
-            self.says, self.running = "", True
-        thread = threading.Thread(target=self._run, args=(scenario, then), daemon=True)
-        thread.start()
+        with self.at_once():
+            self.refuse_while_running("run")
+            self.tell(RUNNING, running=True)
+            thread = threading.Thread(target=self._run, args=(scenario, then, self._to), daemon=True)
+            thread.start()
         return thread
+
+    def refuse_while_running(self, argument: str) -> None:
+        """Raises BadInput, which names `argument`, if a run is under way."""
+        if self.running:
+            raise BadInput(argument, "comes while a run is under way", "a moment later, when that has ended")
 
     def close(self) -> None:
         """Close the widget, and end its agent with all that it has started."""
@@ -64,18 +67,13 @@ class LiveWidget(Widget):
                 os.kill(agent.pid, signal.SIGKILL)  # its children die with it; the run hears of it and cleans up
         super().close()
 
-    def _run(self, scenario: Scenario, then: dict[str, Any]) -> None:
-        says, shown = "The run came to no end.", dict[str, Any]()
-        try:
+    def _run(self, scenario: Scenario, then: dict[str, Any], to: int) -> None:
+        with self.answering(to, running=False):
             compared, says = self._performed(scenario)
-            shown = {"compared": compared} | then
-        except (ThplabError, OSError) as error:
-            says = str(error)
-        finally:
-            with self.hold_sync():
-                for name, value in shown.items():
+            with self.at_once():
+                for name, value in ({"compared": compared} | then).items():
                     setattr(self, name, value)
-                self.says, self.running = says, False
+                self.tell(says, running=False, to=to)
 
     def _performed(self, scenario: Scenario) -> tuple[str, str]:
         """Perform and compare: the result, packed, and what to say of it. Raises BadInput, LiveError, NoEngine, OSError."""

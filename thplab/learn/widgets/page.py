@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import html
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
@@ -14,13 +15,13 @@ from typing import Any
 
 from thplab.show.diagrams.roles import ROLES, stylesheet
 
-_EXPORT = "export default { render };"
+_EXPORT = re.compile(r"^export default (.*);$", re.M)
 
 
 @cache
 def script(*names: str) -> str:
-    """The ESM of a widget: the base that all of them share, then the files so named; the last one is its own."""
-    return "\n".join(_read(f"{name}.js") for name in ("base", *names))
+    """The ESM of a widget: what all of them share, then the files so named; the last one is its own."""
+    return "\n".join(_read(f"{name}.js") for name in ("base", "view", "parts", *names))
 
 
 @cache
@@ -51,21 +52,14 @@ def standalone(names: Sequence[str], state: Mapping[str, Any], picture: str, cap
 
     `names` are its files as script() takes them. `state` holds the widget's traits; its "packed" names the element.
     """
-    code = script(*names)
-    assert code.count(_EXPORT) == 1, "a widget's own file ends with its export"
     traits = json.dumps(dict(state)).replace("<", "\\u003c")  # no text of the state can end the script
-    started = (
-        f"const state = {traits};\n"
-        "const model = { get: key => state[key], set: (key, value) => { state[key] = value; }, save_changes() {}, on() {}, off() {} };\n"
-        f'const el = document.querySelector("#{page_id(state["packed"])}:not([data-ready])");\n'
-        'el.dataset.ready = "";\n'
-        "render({ model, el });"
-    )
+    code, number = _EXPORT.subn(lambda export: f'alone({export[1]}, "{page_id(state["packed"])}", {traits});', script(*names))
+    assert number == 1, "a widget's own file ends with its export"
     still = f'<figure class="thp-still">{picture}<figcaption>{html.escape(caption)}</figcaption></figure>'
     return (
         f"<style>{style(*names)}</style>\n"
         f'<div id="{page_id(state["packed"])}">{still}</div>\n'
-        f'<script type="module">{code.replace(_EXPORT, started)}</script>'
+        f'<script type="module">{code}</script>'
     )
 
 

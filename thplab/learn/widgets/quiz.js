@@ -1,20 +1,20 @@
 // The quiz: questions about where a scenario ends, one at a time. The state is shown once a question is answered.
 // What it shows: thplab/learn/widgets/quiz.py. Only another set needs the kernel.
 
-const NO_KERNEL = "Another set needs Python: run this notebook.";
 const MARKS = { open: ["·", "open", "not answered yet"], right: ["✓", "right", "right the first time"], wrong: ["✗", "wrong", "wrong the first time"] };
 
+/** @extends {View<QuizAsks>} */
 class QuizView extends View {
-  constructor(data, model, el) {
-    super(model);
-    this.id = this.freshId("quiz");
-    this.root = h("div", { class: "thp-widget thp-quiz", id: this.id, role: "group", "aria-label": "Check yourself", keydown: event => this.key(event) });
+  /** @param {QuizData} data @param {Model} model */
+  constructor(data, model) {
+    super(model, "quiz", "Check yourself");
+    if (!this.live) this.quiet = this.offline;
     this.root.append(this.buildHead(), this.buildBar(), this.buildBody(), this.buildWords());
-    el.replaceChildren(this.root);
     this.load(data);
-    this.say(this.live ? model.get("says") : NO_KERNEL);
-    this.watch = new ResizeObserver(() => this.layout());
-    this.watch.observe(this.root);
+  }
+
+  get offline() {
+    return "Another set needs Python: run this notebook.";
   }
 
   // --- parts -------------------------------------------------------------------------------------------------------
@@ -31,13 +31,13 @@ class QuizView extends View {
     const button = (name, run, ...content) => h("button", { type: "button", class: `thp-${name}`, click: run }, ...content);
     this.backButton = button("back", () => this.go(this.at - 1), icon(ICONS.back), "Previous");
     this.nextButton = button("next-question", () => this.go(this.at + 1), "Next", icon(ICONS.step));
-    this.anotherButton = button("another", () => this.another(), "Another set");
+    this.anotherButton = button("another", () => this.ask("another", {}, "Making another set…"), "Another set");
     this.list = h("nav", { class: "thp-list", "aria-label": "Questions" });
-    this.answer = h("p", { class: "thp-says", id: `${this.id}-says`, "aria-live": "polite" });
-    this.anotherButton.setAttribute("aria-disabled", !this.live);
-    if (!this.live) this.anotherButton.setAttribute("aria-describedby", this.answer.id);
+    this.says.id = `${this.id}-says`;
+    disable(!this.live, this.anotherButton);
+    if (!this.live) this.anotherButton.setAttribute("aria-describedby", this.says.id);
     return h("div", {}, h("div", { class: "thp-bar", role: "toolbar", "aria-label": "Questions of this set" },
-      this.backButton, this.nextButton, this.list, this.anotherButton), this.answer);
+      this.backButton, this.nextButton, this.list, this.anotherButton), this.says);
   }
 
   buildBody() {
@@ -49,34 +49,18 @@ class QuizView extends View {
       h("div", { class: "thp-ask" }, this.panel), this.picture, this.ledger);
   }
 
-  buildWords() {
-    this.words = h("div", { class: "thp-text", tabindex: 0 });
-    this.details = h("details", { class: "thp-words", toggle: () => this.drawWords() }, h("summary", {}, "The state in words"), this.words);
-    return this.details;
-  }
-
-  // --- asking Python -----------------------------------------------------------------------------------------------
-
-  another() {
-    this.send({ do: "another" }, "Making another set…");
-  }
-
-  say(text) {
-    this.answer.textContent = text;
-  }
-
   // --- going -------------------------------------------------------------------------------------------------------
 
   // A set of questions, at its first one.
+  /** @param {QuizData} data */
   load(data) {
-    this.heard();
-    this.say("");
+    this.say(this.quiet);
     this.data = data;
     this.questions = new Questions(data.questions);
     this.tries = new Map();  // later answers, which are not kept and do not score; null while one is asked for
     this.pictures = new Pictures(data.pictures, this.id);
-    this.list.replaceChildren(...data.questions.map((_, number) => h("button", { type: "button", class: "thp-mark", click: () => this.go(number) })));
-    this.marks = [...this.list.children];
+    this.marks = data.questions.map((_, number) => h("button", { type: "button", class: "thp-mark", click: () => this.go(number) }));
+    this.list.replaceChildren(...this.marks);
     this.at = 0;
     this.laidOut = "";
     this.show();
@@ -96,14 +80,14 @@ class QuizView extends View {
     if (this.questions.yours(question) === null) this.questions.answer(question, text);
     else this.tries.set(question.id, text);
     this.show();
-    this.nextButton.focus({ preventScroll: true });
+    focusOn(this.nextButton);
     this.publish();
   }
 
   tryAgain(question) {
     this.tries.set(question.id, null);
     this.show();
-    this.panel.querySelector("input, button").focus({ preventScroll: true });
+    focusOn(this.panel.querySelector("input, button"));
   }
 
   // The answer to show; null while the question is asked.
@@ -113,19 +97,17 @@ class QuizView extends View {
 
   // The word to Python.
   publish() {
-    this.model.set("results", this.questions.results());
-    this.model.save_changes();
+    this.tell("results", this.questions.results());
   }
 
-  // JupyterLab would take these keys and move to another cell, so none of them leaves the widget.
+  keys() {
+    return { ArrowRight: () => this.go(this.at + 1), ArrowLeft: () => this.go(this.at - 1), Home: () => this.go(0), End: () => this.go(Infinity) };
+  }
+
   key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
-    const on = event.target, typing = on.matches("input[type=text]"), runs = on.matches("button, summary");
-    const last = this.data.questions.length - 1;
-    const actions = { ArrowRight: () => this.go(this.at + 1), ArrowLeft: () => this.go(this.at - 1), Home: () => this.go(0), End: () => this.go(last) };
-    const inside = this.panel.contains(on);
-    this.take(event, typing ? null : actions[event.key], { typing, runs });
-    if (inside && !on.isConnected) this.panel.querySelector("input, button").focus({ preventScroll: true });
+    const inside = this.panel.contains(event.target);
+    super.key(event);
+    if (inside && !event.target.isConnected) focusOn(this.panel.querySelector("input, button"));
   }
 
   // --- showing -----------------------------------------------------------------------------------------------------
@@ -141,9 +123,9 @@ class QuizView extends View {
     this.drawState(question, told);
     this.drawMarks();
     this.drawWords();
-    this.backButton.setAttribute("aria-disabled", this.at === 0);
-    this.nextButton.setAttribute("aria-disabled", this.at === list.length - 1);
-    this.root.dataset.question = this.at;
+    disable(this.at === 0, this.backButton);
+    disable(this.at === list.length - 1, this.nextButton);
+    this.root.dataset.question = `${this.at}`;
     this.root.dataset.seed = this.model.get("seed");
   }
 
@@ -170,10 +152,8 @@ class QuizView extends View {
       this.ledger.replaceChildren();
       return;
     }
-    const svg = this.pictures.get(question.picture);
-    svg.firstChild.textContent = `The state after ${question.operations.at(-1)[0]}`;
-    svg.firstChild.nextSibling.textContent = "Page tables and pages in the end; what the last operation changed is marked. The state in words is below.";
-    if (this.picture.firstChild !== svg) this.picture.replaceChildren(svg);
+    this.pictures.show(this.picture, question.picture, `The state after ${question.operations.at(-1)[0]}`,
+      "Page tables and pages in the end; what the last operation changed is marked. The state in words is below.");
     this.set("picture-width", this.fit(question)[0]);
     this.ledger.replaceChildren(ledgerTable(question.ledger));
     this.ledger.scrollTop = 0;
@@ -187,8 +167,7 @@ class QuizView extends View {
       mark.replaceChildren(h("b", {}, `${number + 1}`), ` ${symbol} ${word}`);
       mark.dataset.state = state;
       mark.setAttribute("aria-label", `Question ${number + 1} of ${list.length}: ${long}`);
-      if (number === this.at) mark.setAttribute("aria-current", "step");
-      else mark.removeAttribute("aria-current");
+      markHere(mark, number === this.at);
     });
     this.score.textContent = `right the first time: ${list.filter(question => this.questions.isRight(question)).length} of ${list.length}`;
   }
@@ -219,39 +198,6 @@ class QuizView extends View {
     const { width, height } = this.pictures.get(question.picture).viewBox.baseVal, scale = Math.min((this.root.clientWidth - 2) / width, 1);
     return [width * scale, height * scale];
   }
-
-  set(name, pixels) {
-    this.root.style.setProperty(`--${name}`, `${Math.floor(pixels)}px`);
-  }
-
-  destroy() {
-    this.heard();
-    this.watch.disconnect();
-  }
 }
 
-async function render({ model, el }) {
-  let last = model.get("packed");
-  const view = new QuizView(await unpack(last), model, el);
-  const follow = async () => {
-    const packed = model.get("packed");
-    if (packed === last) return;
-    last = packed;
-    const data = await unpack(packed);
-    if (packed === last) view.load(data);
-  };
-  const answer = () => {
-    if (!model.get("says")) return;
-    view.heard();
-    view.say(model.get("says"));
-  };
-  const heard = [["change:packed", follow], ["change:says", answer]];
-  for (const [event, run] of heard) model.on(event, run);
-  follow();  // what has come since it was unpacked
-  return () => {
-    for (const [event, run] of heard) model.off(event, run);
-    view.destroy();
-  };
-}
-
-export default { render };
+export default mount(QuizView);

@@ -7,10 +7,10 @@ from typing import Any
 
 import traitlets
 
-from thplab.errors import BadInput
 from thplab.hardware import geometry as sizes
 from thplab.kernel.kernels import DEFAULT
 from thplab.kernel.policies import Kernel
+from thplab.learn.widgets.conversation import asked
 from thplab.learn.widgets.page import pack
 from thplab.learn.widgets.payload import geometry_text, kernel_text, ledger_groups, without_style
 from thplab.learn.widgets.question import Family, Question, ends, make
@@ -34,8 +34,6 @@ class Quiz(Widget, page="quiz"):
     """The seed of the set that is shown."""
     results: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
     """For each question of the set its text and `yours`, the first answer; None until there is one, then also `actual` and `right`."""
-    says = traitlets.Unicode("").tag(sync=True)
-    """The answer to what was asked last."""
 
     def __init__(
         self, families: Sequence[Family], *, kernel: str | Kernel = DEFAULT, geometry: str = "TOY", count: int = 5, seed: int = 1
@@ -43,25 +41,15 @@ class Quiz(Widget, page="quiz"):
         self._families, self._setup, self._count = tuple(families), Setup(kernel, geometry), count
         self.questions = make(self._families, self._setup, count, seed)
         super().__init__(packed=pack(payload(self.questions)), seed=seed)
-        self.on_msg(self._asked)
 
+    @asked("another")
     def another(self) -> None:
         """Show the set of the next seed. Raises BadInput, with the set unchanged, as make does."""
         questions = make(self._families, self._setup, self._count, self.seed + 1)
         packed = pack(payload(questions))
         self.questions = questions
-        with self.hold_sync():
-            self.packed, self.seed, self.results, self.says = packed, self.seed + 1, [], ""
-
-    def _asked(self, _widget: Any, asked: dict[str, Any], _buffers: Any) -> None:
-        """Do what the page asks for. There is one thing that it can."""
-        if asked.get("do") != "another":
-            return
-        self.says = ""
-        try:
-            self.another()
-        except BadInput as error:
-            self.says = str(error)
+        with self.at_once():
+            self.packed, self.seed, self.results = packed, self.seed + 1, []
 
     def still(self) -> tuple[str, str]:
         """No picture, for it would tell the answers; the questions."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
-
-import traitlets
+from collections.abc import Callable
 
 from thplab.errors import BadInput
+from thplab.learn.widgets.conversation import asked
 from thplab.learn.widgets.page import pack
 from thplab.learn.widgets.race_payload import RacePayload
 from thplab.learn.widgets.widget import Stepped
@@ -26,56 +25,51 @@ class RaceStepper(Stepped, page="race"):
     Raises BadInput for a pair or schedule that makes no sense, and NoEngine if no pictures can be drawn.
     """
 
-    traits_in_html = ("step", "says")
-
-    says = traitlets.Unicode("").tag(sync=True)
-    """The answer to what was asked last."""
+    traits_in_html = ("step",)
 
     def __init__(self, race: str | Pair | RaceTrace) -> None:
         self.race = _race(race)
         self._payload = RacePayload(self.race)
         self._data = self._payload.data()
         super().__init__(packed=pack(self._data), step=len(self.race.schedule))
-        self.on_msg(self._asked)
 
-    def _asked(self, _widget: Any, asked: dict[str, Any], _buffers: Any) -> None:
-        """Do what the page asks for, and show it."""
-        what, at = asked.get("do"), int(asked.get("at", 0))
-        self.says = ""
-        try:
-            if what == "move":
-                self.race.move(int(asked["cpu"]), at)
-                self._show(len(self.race.schedule))
-            elif what == "load":
-                self._load(str(asked["line"]))
-            elif what == "find":
-                self._find(at)
-            elif what == "any":
-                self.says = self._any(at)
-        except BadInput as error:
-            self.says = str(error)
+    def way_back(self) -> Callable[[], None]:
+        """To the schedule before."""
+        before = self.race.schedule
+        return lambda: setattr(self.race, "schedule", before)
 
-    def _load(self, line: str) -> None:
+    @asked("move")
+    def _move(self, cpu: int, at: int) -> None:
+        """Let a CPU make its next step after the first `at` ones."""
+        self.race.move(cpu, at)
+        self._show(len(self.race.schedule))
+
+    @asked("load")
+    def _load(self, line: str) -> str:
+        """Take the schedule of a line."""
         name, colon, schedule = line.rpartition(":")
         if colon and name.strip() != self.race.pair.name:
             raise BadInput("line", f"is of the race {name.strip()!r}", f"one of {self.race.pair.name}")
         self.race.load(schedule)
         self._show(len(self.race.schedule))
-        self.says = f"Loaded: {len(self.race.schedule)} steps."
+        return f"Loaded: {len(self.race.schedule)} steps."
 
-    def _find(self, at: int) -> None:
+    @asked("find")
+    def _find(self, at: int) -> str:
+        """Load a schedule that fails, if there is one."""
         kept = self.race.find(at)
         if kept is None:
-            self.says = self._any(at)
-            return
+            return self._any(at)
         found = self.race.schedule[kept:]
         switches = sum(a != b for a, b in itertools.pairwise(found))
         where = "from here on" if kept == at else "from the start, for from here on nothing more can go wrong"
         self._show(kept)
         least = f"{len(found)} steps, {switches} switches between CPUs, the fewest there are"
-        self.says = f"Found, {where}: {least}. Go through it with → or Replay."
+        return f"Found, {where}: {least}. Go through it with → or Replay."
 
+    @asked("any")
     def _any(self, at: int) -> str:
+        """Say how many schedules there are, and how many of them fail."""
         found = self.race.found
         fails = f"It can fail: {found.failure.problem}." if found.failure else "No failure was met."
         if not found.complete:
@@ -90,9 +84,10 @@ class RaceStepper(Stepped, page="race"):
         return f"{total}{found.failing_schedules:,} break something. {here}".strip()
 
     def _show(self, step: int) -> None:
-        self._data = self._payload.data()
-        with self.hold_sync():
-            self.packed, self.step = pack(self._data), step
+        data = self._payload.data()
+        packed = pack(data)
+        self._data = data
+        self.packed, self.step = packed, step
 
     def still(self) -> tuple[str, str]:
         """The picture of the step that is shown, and its text."""

@@ -4,7 +4,6 @@
 const BESIDE = 700;  // pixels: in a wider page the panels below the picture stand side by side
 const LEAST = 260;  // pixels: the place of the picture, in which two processes fit; it grows where it has to
 const EDGE = 30;  // pixels at the bottom of the window that a menu keeps clear of: JupyterLab has its status bar there
-const NO_KERNEL = "To do something, run this notebook: the simulator is in Python. What was done so far can be looked at with Undo and Redo.";
 const OTHER = "other…";
 
 // Pages of a region in words; the region R is the one that everything is in.
@@ -12,20 +11,20 @@ function pagesOf({ region, first, last }) {
   return (first === last ? `page ${first}` : `pages ${first}…${last}`) + (region === "R" ? "" : ` of region ${region}`);
 }
 
+/** @extends {View<SandboxAsks>} */
 class SandboxView extends View {
-  constructor(data, model, el) {
-    super(model);
+  /** @param {SandboxData} data @param {Model} model */
+  constructor(data, model) {
+    super(model, "sandbox", "Sandbox");
     this.hinted = 0;
     this.tall = 0;
-    this.id = this.freshId("sandbox", "-title");
-    this.root = h("div", { class: "thp-widget thp-sandbox", role: "group", "aria-label": "Sandbox", keydown: event => this.key(event) });
     this.data = data;
     this.root.append(this.buildHead(), this.buildBar(), this.buildForm(), this.buildBody(), this.buildShare(), this.buildWords(), this.menu);
-    el.replaceChildren(this.root);
     this.load(data);
-    this.say(model.get("says"));
-    this.watch = new ResizeObserver(() => this.layout());
-    this.watch.observe(this.root);
+  }
+
+  get offline() {
+    return "To do something, run this notebook: the simulator is in Python. What was done so far can be looked at with Undo and Redo.";
   }
 
   // --- parts -------------------------------------------------------------------------------------------------------
@@ -35,7 +34,7 @@ class SandboxView extends View {
   }
 
   buildHead() {
-    const { data } = this, change = () => this.ask({ do: "machine", kernel: this.kernel.value, geometry: this.geometry.value });
+    const { data } = this, change = () => this.ask("machine", { kernel: this.kernel.value, geometry: this.geometry.value });
     this.kernel = this.select("kernel", "Kernel", change);
     this.geometry = this.select("geometry", "Geometry", change);
     const head = h("div", { class: "thp-head" }, h("span", { class: "thp-name" }, h("b", {}, "Sandbox"), "  you drive"),
@@ -45,7 +44,7 @@ class SandboxView extends View {
       this.hint = h("span", { class: "thp-muted" });
       head.append(h("p", { class: "thp-about thp-task" }, h("b", {}, "Task: "), ...rich(data.task.question), " ",
         h("span", { class: "thp-controls" }, this.button("hint-button", "Hint", () => this.showHint(), "hint"),
-          this.checkButton = this.button("check", "Check the task", () => this.ask({ do: "check" }), "check")), " ", this.hint));
+          this.checkButton = this.button("check", "Check the task", () => this.ask("check", {}), "check")), " ", this.hint));
     }
     return head;
   }
@@ -54,7 +53,7 @@ class SandboxView extends View {
     this.undoButton = this.button("undo", "Undo (Ctrl+Z)", () => this.go(this.data.done - 1), icon(ICONS.undo), "Undo");
     this.redoButton = this.button("redo", "Redo (Ctrl+Y)", () => this.go(this.data.done + 1), "Redo", icon(ICONS.redo));
     this.firstButton = this.button("first", "Undo everything", () => this.go(0), icon(ICONS.first));
-    this.branch = this.select("branch", "Branch", () => this.ask({ do: "switch", branch: Number(this.branch.value) }));
+    this.branch = this.select("branch", "Branch", () => this.ask("switch", { branch: Number(this.branch.value) }));
     this.branches = h("label", {}, "branch ", this.branch);
     this.position = h("span", { class: "thp-position" });
     return h("div", { class: "thp-bar", role: "toolbar", "aria-label": "Operations" }, this.undoButton, this.redoButton, this.firstButton, this.branches, this.position);
@@ -66,12 +65,11 @@ class SandboxView extends View {
     this.doButton = h("button", { type: "submit", class: "thp-step thp-do" }, "Do it");
     this.more = this.button("more", "Show all fields", () => { this.all = !this.all; this.drawFields(true); }, "more");
     this.help = h("p", { class: "thp-help" });
-    this.answer = h("p", { class: "thp-says", "aria-live": "polite" });
     const submit = event => {
       event.preventDefault();
-      this.ask({ do: "op", op: this.op.value, fields: this.values() });
+      this.ask("op", { op: this.op.value, fields: this.values() });
     };
-    return h("form", { class: "thp-drive", submit }, h("div", { class: "thp-line" }, this.op, this.fields, this.more, this.doButton), this.help, this.answer);
+    return h("form", { class: "thp-drive", submit }, h("div", { class: "thp-line" }, this.op, this.fields, this.more, this.doButton), this.help, this.says);
   }
 
   buildBody() {
@@ -94,57 +92,36 @@ class SandboxView extends View {
   buildShare() {
     this.line = h("input", { type: "text", class: "thp-line-of", "aria-label": "All of this as a line; paste one and press Enter to load it", spellcheck: "false", autocomplete: "off" });
     this.loadButton = h("button", { type: "submit", class: "thp-load" }, "load");
-    const submit = event => { event.preventDefault(); this.ask({ do: "load", line: this.line.value }); };
+    const submit = event => { event.preventDefault(); this.ask("load", { line: this.line.value }); };
     return h("form", { class: "thp-share", submit }, h("span", {}, "share"), this.line,
       this.copyButton("copy", "Copy all of this as a line", () => this.line.value), this.loadButton,
       this.copyButton("copy as code", "Copy Python code that makes this very state again", () => this.frame().code));
   }
 
-  copyButton(label, title, text) {
-    const said = h("span", {}, label);
-    return this.button("copy", title, async () => {
-      said.textContent = (await copy(text())) ? "copied" : "not allowed here";
-      setTimeout(() => { said.textContent = label; }, 1500);
-    }, said);
-  }
-
-  buildWords() {
-    this.words = h("div", { class: "thp-text", tabindex: 0 });
-    this.details = h("details", { class: "thp-words", toggle: () => this.drawWords() }, h("summary", {}, "The state in words"), this.words);
-    return this.details;
-  }
-
   // --- asking Python -----------------------------------------------------------------------------------------------
 
-  // One question at a time, so that clicks do not stack.
-  ask(question) {
-    if (!this.live) this.say(NO_KERNEL);
-    this.send(question);
-  }
-
-  say(text) {
-    this.answer.textContent = text;
-    this.answer.title = text;
+  say(text, error) {
+    super.say(text, error);
+    this.says.title = text;
   }
 
   // What was asked is done, or is a mistake: then nothing has changed, and the selects go back to what is.
-  answered(text) {
-    this.heard();
-    this.say(text);
+  answered({ error }) {
     this.drawHead();
-    if (this.pending) this.openMenu();
+    if (this.pending && !error) this.openMenu();
+    this.pending = null;
   }
 
   go(at) {
     if (at < 0 || at > this.data.reached || at === this.data.done) return;
-    if (this.live) this.ask({ do: "go", at });
+    if (this.live) this.ask("go", { at });
     else this.load({ ...this.data, done: at });
   }
 
   // One step of the operation on or back; behind the last one is its end.
   stepBy(by) {
     const { steps, step } = this.frame(), to = (step ?? steps.operation.last) + by;
-    if (to >= 0 && to <= steps.operation.last) this.ask({ do: "step", step: to });
+    if (to >= 0 && to <= steps.operation.last) this.ask("step", { step: to });
   }
 
   showHint() {
@@ -159,6 +136,7 @@ class SandboxView extends View {
     return this.data.frames[this.data.done];
   }
 
+  /** @param {SandboxData} data */
   load(data) {
     const before = this.data;
     this.data = data;
@@ -169,7 +147,7 @@ class SandboxView extends View {
     this.size = this.pictures.size();
     this.layout();
     this.drawPicture(frame);
-    if (inPicture) (this.row(this.pending?.row ?? focused) ?? this.picture).focus({ preventScroll: true });
+    if (inPicture) focusOn(this.row(this.pending?.row ?? focused) ?? this.picture);
     this.drawHead();
     this.drawOps();
     this.drawMoves();
@@ -180,8 +158,8 @@ class SandboxView extends View {
     this.drawCaption(frame);
     this.drawWords();
     this.line.value = frame.share;
-    this.root.dataset.done = data.done;
-    this.root.dataset.step = frame.step ?? "";
+    this.root.dataset.done = `${data.done}`;
+    this.root.dataset.step = `${frame.step ?? ""}`;
   }
 
   drawHead() {
@@ -191,17 +169,16 @@ class SandboxView extends View {
     this.geometry.title = data.size;
     this.branches.hidden = data.branches.length < 2;
     this.branch.replaceChildren(...data.branches.map((line, i) => h("option", { value: i, selected: i === data.branch }, `${i + 1}: ${line || "nothing"}`)));
-    for (const button of [this.undoButton, this.firstButton]) button.setAttribute("aria-disabled", data.done === 0);
-    this.redoButton.setAttribute("aria-disabled", data.done === data.reached);
-    for (const button of [this.loadButton, this.doButton, this.checkButton]) button?.setAttribute("aria-disabled", !this.live);
+    disable(data.done === 0, this.undoButton, this.firstButton);
+    disable(data.done === data.reached, this.redoButton);
+    disable(!this.live, this.loadButton, this.doButton, ...(this.checkButton ? [this.checkButton] : []));
     this.position.textContent = `${data.done} of ${data.ops.length} operations done`;
   }
 
   drawPicture(frame) {
-    const svg = this.pictures.get(0), last = this.data.ops[this.data.done - 1];
-    svg.firstChild.textContent = last ? `Page tables and pages after ${last.line}` : "Nothing has been done yet";
-    svg.firstChild.nextSibling.textContent = "The state in words is below the picture.";
-    this.picture.replaceChildren(svg);
+    const last = this.data.ops[this.data.done - 1];
+    this.pictures.show(this.picture, 0, last ? `Page tables and pages after ${last.line}` : "Nothing has been done yet",
+      "The state in words is below the picture.");
     for (const [id, spots] of Object.entries(frame.places)) {
       const row = this.row(id), label = spots.map(spot => `${pagesOf(spot)} of ${spot.proc}`).join(", ");
       row?.classList.add("thp-spot");
@@ -242,17 +219,17 @@ class SandboxView extends View {
           h("code", {}, `${i + 1}. ${line}`), " ", h("span", { class: failed || stops ? "thp-error" : null }, says), broken ? h("b", { class: "thp-error" }, " ✗ breaks") : null));
     }));
     const here = this.moves.querySelector(".thp-here");
-    if (focused) here?.firstChild.focus({ preventScroll: true });
+    if (focused) focusOn(here?.firstChild);
     if (here && !isInSight(this.list, here)) center(this.list, here);
   }
 
   drawSteps() {
     const { steps, step } = this.frame(), shown = this.open && steps !== null;
-    this.stepsButton.setAttribute("aria-expanded", Boolean(shown));
-    this.stepsButton.setAttribute("aria-disabled", steps === null);
+    this.stepsButton.setAttribute("aria-expanded", `${Boolean(shown)}`);
+    disable(steps === null, this.stepsButton);
     this.steps.hidden = !shown;
     if (!shown) return;
-    const tree = callTree([steps.operation], steps.frames, 0, 0, number => this.ask({ do: "step", step: number }));
+    const tree = callTree([steps.operation], steps.frames, 0, 0, number => this.ask("step", { step: number }));
     for (const { element, first, step: isStep } of tree.rows) {
       const why = isStep ? steps.frames[first].why : "";
       if (why) element.append(h("span", { class: "thp-why" }, " — ", ...rich(why)));
@@ -287,7 +264,7 @@ class SandboxView extends View {
       return h("label", { hidden: !needed(field) }, `${field.name} `, this.inputs[field.name] = this.control(field, value));
     }));
     this.more.hidden = form.fields.every(field => field.required);
-    this.more.setAttribute("aria-expanded", Boolean(this.all));
+    this.more.setAttribute("aria-expanded", `${Boolean(this.all)}`);
     this.more.textContent = this.all ? "fewer" : "more";
     this.help.replaceChildren(h("code", {}, form.usage), ": ", ...rich(form.doc), offer || !this.live ? "" : " It makes no sense here and now.");
     this.help.title = this.help.textContent;
@@ -322,14 +299,13 @@ class SandboxView extends View {
   // through which process, and `page` which page, the first if left out.
   choose(row, number, page) {
     const spots = this.frame().places[row], { proc, region, first } = spots[number];
-    if (this.live && this.waiting) return;
+    if (this.busy) return;
     this.pending = this.live ? { row, number, spots } : null;
-    this.ask({ do: "choose", proc, region, start: page ?? first });
+    this.ask("choose", { proc, region, start: `${page ?? first}` });
   }
 
   openMenu() {
     const { row, spots, number } = this.pending, { data } = this, at = this.row(row), spot = spots[number];
-    this.pending = null;
     if (!at) return;
     const item = (run, ...content) => h("button", { type: "button", role: "menuitem", tabindex: -1, click: run }, ...content);
     const { proc, start } = data.spot;
@@ -338,7 +314,7 @@ class SandboxView extends View {
       change: event => { if (event.target.checkValidity()) this.choose(row, number, event.target.value); } });
     const does = data.menu.map(line => item(() => {
       this.closeMenu(true);
-      this.ask({ do: "op", op: line.split(" ")[0], fields: data.offers[line.split(" ")[0]] });
+      this.ask("op", { op: line.split(" ")[0], fields: data.offers[line.split(" ")[0]] });
     }, h("code", {}, line)));
     const none = does.length ? [] : [h("p", {}, "Nothing can be done here now.")];
     this.menu.replaceChildren(h("p", {}, h("b", {}, `${proc}, ${pagesOf(spot)}`), ...(spot.first === spot.last ? [] : [": page ", which]), ...others), ...does, ...none,
@@ -353,19 +329,19 @@ class SandboxView extends View {
     this.menu.style.left = `${x - box.left}px`;
     const lowest = Math.min(box.bottom, window.innerHeight - EDGE) - this.menu.offsetHeight - 4;
     this.menu.style.top = `${Math.max(0, Math.min(top, lowest) - box.top)}px`;
-    this.menu.querySelector(":scope > [role=menuitem]").focus({ preventScroll: true });
+    focusOn(this.menu.querySelector(":scope > [role=menuitem]"));
   }
 
   closeMenu(focus) {
     if (this.menu.hidden) return;
     this.menu.hidden = true;
-    if (focus) (this.row(this.menuRow) ?? this.picture).focus({ preventScroll: true });
+    if (focus) focusOn(this.row(this.menuRow) ?? this.picture);
   }
 
   // From one of the elements to the next in their order, round at the end.
   wander(elements, by) {
     const list = [...elements], at = list.indexOf(document.activeElement);
-    list.at(at < 0 ? (by > 0 ? 0 : -1) : (at + by) % list.length)?.focus({ preventScroll: true });
+    focusOn(list.at(at < 0 ? (by > 0 ? 0 : -1) : (at + by) % list.length));
   }
 
   // JupyterLab would take these keys, so none of them leaves the widget.
@@ -382,45 +358,21 @@ class SandboxView extends View {
     if (back) actions[event.key] = () => this.go(this.data.done - 1);
     if (again) actions[event.key] = () => this.go(this.data.done + 1);
     const action = writing || (typing && !control) ? null : actions[event.key];  // a field that is written in has an undo of its own
-    this.take(event, action, { typing, runs: on.matches("button, summary") });
+    this.take(event, action, typing, on.matches("button, summary"));
   }
 
   // The picture is as wide as the page, but not larger than it was drawn; its place only grows, so that what is below rarely moves.
   layout() {
     const width = this.root.clientWidth, [w, hgt] = this.size;
     if (!width) return;
-    const scale = Math.min((width - 2) / w, 1), set = (name, pixels) => this.root.style.setProperty(`--${name}`, `${Math.floor(pixels)}px`);
+    const scale = Math.min((width - 2) / w, 1);
     if (width !== this.width) this.tall = LEAST;
     this.width = width;
     this.tall = Math.max(this.tall, hgt * scale);
     this.root.classList.toggle("thp-wide", width >= BESIDE);
-    set("picture-width", w * scale);
-    set("picture", this.tall);
-  }
-
-  destroy() {
-    this.heard();
-    this.watch.disconnect();
+    this.set("picture-width", w * scale);
+    this.set("picture", this.tall);
   }
 }
 
-async function render({ model, el }) {
-  let last = model.get("packed");
-  const view = new SandboxView(await unpack(last), model, el);
-  const show = async packed => {
-    const data = await unpack(packed);
-    if (packed === last) view.load(data);
-  };
-  let showing = Promise.resolve();
-  const follow = () => { showing = show(last = model.get("packed")); };
-  const answer = () => showing.then(() => view.answered(model.get("says")));  // it comes behind what it has changed
-  const heard = [["change:packed", follow], ["change:answers", answer]];
-  for (const [event, run] of heard) model.on(event, run);
-  if (model.get("packed") !== last) follow();  // what has come since it was unpacked
-  return () => {
-    for (const [event, run] of heard) model.off(event, run);
-    view.destroy();
-  };
-}
-
-export default { render };
+export default mount(SandboxView);

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-
-import traitlets
 
 from thplab.errors import BadInput
 from thplab.kernel import kernels
 from thplab.kernel.policies import Kernel
+from thplab.learn.widgets.conversation import asked
 from thplab.learn.widgets.page import pack
 from thplab.learn.widgets.payload import kernel_text
 from thplab.learn.widgets.sandbox_form import Spot, operation_of
@@ -33,12 +33,9 @@ class Sandbox(Widget, page="sandbox"):
     BadInput for what does not exist, and NoEngine if no pictures can be drawn.
     """
 
-    traits_in_html = ("says",)
-
-    says = traitlets.Unicode("").tag(sync=True)
-    """The answer to what was asked last: a mistake, or a verdict on the task."""
-    answers = traitlets.Int(0).tag(sync=True)
-    """How many questions of the page were answered: one more even where nothing changes."""
+    _branches: Branches
+    _payload: SandboxPayload
+    _spot: Spot
 
     def __init__(
         self,
@@ -56,7 +53,6 @@ class Sandbox(Widget, page="sandbox"):
         setup = task.setup if task else Setup(kernel, geometry, mutant=mutant, swap=swap)
         self._take(scenario, setup)
         super().__init__(packed=pack(self._data()))
-        self.on_msg(self._asked)
 
     # --- for Python -----------------------------------------------------------------------------------------------------
 
@@ -73,53 +69,80 @@ class Sandbox(Widget, page="sandbox"):
     @scenario.setter
     def scenario(self, text: str) -> None:
         self._take(text, self._branches.setup)
-        self._show()
-        self.says = ""
+        with self.at_once():
+            self._show()
+            self.tell("")
 
     # --- asked by the page ------------------------------------------------------------------------------------------------
 
-    def _asked(self, _widget: Any, asked: dict[str, Any], _buffers: Any) -> None:
-        """Do what the page asks for, and show it. A mistake is told, and changes nothing."""
-        says, step = "", None
-        branches = self._branches
-        try:
-            match asked.get("do"):
-                case "op":
-                    says = self._do(str(asked["op"]), asked["fields"])
-                case "go":
-                    branches.go(int(asked["at"]))
-                case "switch":
-                    branches.switch(int(asked["branch"]))
-                case "machine":
-                    says = self._move(str(asked["kernel"]), str(asked["geometry"]))
-                case "load":
-                    self._take(str(asked["line"]), branches.setup)
-                    says = f"Loaded: {self._branches.done} operations. {self._stopped()}".strip()
-                case "choose":
-                    self._spot = Spot(*(str(asked[name]) for name in Spot._fields))
-                case "step":
-                    step = int(asked["step"])
-                case "check":
-                    says = self._check()
-        except BadInput as error:
-            says = str(error)
-        else:
-            self._show(step)
-        with self.hold_sync():
-            self.says, self.answers = says, self.answers + 1
+    def way_back(self) -> Callable[[], None]:
+        """To the branches before."""
+        before = replace(self._branches, all=list(self._branches.all)), self._payload, self._spot
 
+        def back() -> None:
+            self._branches, self._payload, self._spot = before
+            self._payload.branches = self._branches
+
+        return back
+
+    @asked("op")
     def _do(self, op: str, fields: dict[str, str]) -> str:
+        """Carry out an operation that a form describes."""
         operation = operation_of(op, fields)
         self._branches.do(operation)
         given = {name: str(operation.fields[name]) for name in Spot._fields if operation.fields.get(name) is not None}
         self._spot = self._spot._replace(**given)
+        self._show()
         return self._stopped()
 
+    @asked("go")
+    def _go(self, at: int) -> None:
+        """Undo or redo, until `at` operations are done."""
+        self._branches.go(at)
+        self._show()
+
+    @asked("switch")
+    def _switch(self, branch: int) -> None:
+        """Go to another branch."""
+        self._branches.switch(branch)
+        self._show()
+
+    @asked("machine")
     def _move(self, kernel: str, geometry: str) -> str:
+        """Carry out everything again on another machine."""
         old = self._branches.setup
         self._branches.move_to(replace(old, kernel=old.kernel if kernel == old.kernel_name else kernel, geometry=geometry))
         self._payload = SandboxPayload(self._branches)
+        self._show()
         return self._stopped() or f"Carried out again on {kernel}, {geometry}."
+
+    @asked("load")
+    def _load(self, line: str) -> str:
+        """Begin anew with what a line says."""
+        self._take(line, self._branches.setup)
+        self._show()
+        return f"Loaded: {self._branches.done} operations. {self._stopped()}".strip()
+
+    @asked("choose")
+    def _choose(self, proc: str, region: str, start: str) -> None:
+        """Say what can be done with a page."""
+        self._spot = Spot(proc, region, start)
+        self._show()
+
+    @asked("step")
+    def _step(self, step: int) -> None:
+        """Show a step of the last operation."""
+        self._show(step)
+
+    @asked("check")
+    def _check(self) -> str:
+        """Check the task."""
+        if self._task is None:
+            raise BadInput("task", "is missing", "a sandbox with a task")
+        shown, wanted = self._branches.setup, self._task.setup
+        if replace(shown, geometry=wanted.geometry) != wanted:
+            raise BadInput("kernel", f"is {kernel_text(shown)} here", f"{kernel_text(wanted)}, the machine of the task")
+        return repr(self._task.attempt("task", self.scenario, self._branches.setup.geometry))
 
     def _stopped(self) -> str:
         """Where and why the branch stopped; "" if it did not."""
@@ -128,17 +151,10 @@ class Sandbox(Widget, page="sandbox"):
         index, why = self._branches.stopped
         return f"Operation {index + 1}, {write_operation(self._branches.whole.scenario.ops[index])}, could not be carried out: {why}."
 
-    def _check(self) -> str:
-        if self._task is None:
-            raise BadInput("task", "is missing", "a sandbox with a task")
-        shown, wanted = self._branches.setup, self._task.setup
-        if replace(shown, geometry=wanted.geometry) != wanted:
-            raise BadInput("kernel", f"is {kernel_text(shown)} here", f"{kernel_text(wanted)}, the machine of the task")
-        return repr(self._task.attempt("task", self.scenario, self._branches.setup.geometry))
-
     def _take(self, scenario: Scenario | str, setup: Setup) -> None:
         self._branches = Branches.of(*(read_share(scenario, setup) if isinstance(scenario, str) else (scenario, setup)))
-        self._payload, self._spot = SandboxPayload(self._branches), Spot()
+        self._payload = SandboxPayload(self._branches)
+        self._spot = Spot()
 
     # --- shown ----------------------------------------------------------------------------------------------------------
 

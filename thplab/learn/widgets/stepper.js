@@ -6,64 +6,118 @@ const SIDE = 380, PANELS_BESIDE = 500, PANELS_BELOW = 280;  // pixels: width of 
 const LEGIBLE = 0.72;  // a picture smaller than this part of its own size is hard to read: the panels go below it
 const SMALLEST = 0.4;  // in a lecture that has too little room even then, they go
 
-class Stepper extends View {
-  constructor(data, model, el) {
-    super(model);
+// The way through a trace: the numbers of the frames that are shown, `all` of them or those that are not plain, and where each phase begins.
+// A frame that is not shown is folded into the next one.
+class Course {
+  /** @param {StepperData} data @param {Questions} questions @param {boolean} all */
+  constructor({ frames, phases }, questions, all) {
+    this.frames = frames;
+    this.questions = questions;
+    this.shown = [...frames.keys()].filter(number => all || !frames[number].plain || number === 0);
+    this.begins = phases.map(({ first }) => this.at(first));
+    this.last = this.shown.length - 1;
+  }
+
+  // The frame that shows another one: itself, the one that it is folded into, or the last.
+  at(number) {
+    return this.shown.find(each => each >= number) ?? this.shown.at(-1);
+  }
+
+  place(number) {
+    return this.shown.indexOf(number);
+  }
+
+  // The frame `by` places behind another one; nothing where there is none.
+  next(number, by = 1) {
+    return this.shown[this.place(number) + by];
+  }
+
+  before(question) {
+    return this.shown.findLast(number => number < question.at);
+  }
+
+  // Where one comes who goes on from a frame to another: there, or before the first question in between that is not answered yet.
+  stop(from, wanted) {
+    const there = this.at(wanted), question = this.questions.between(from, there);
+    return question ? { number: this.before(question), question } : { number: there };
+  }
+
+  // The number of the phase that a frame is in; -1 before the first step.
+  phase(number) {
+    return number ? this.begins.findLastIndex(first => first <= number) : -1;
+  }
+
+  // What is folded into a frame.
+  folded(number) {
+    const before = this.next(number, -1) ?? 0;
+    return this.frames.slice(before + 1, Math.max(before + 1, number));
+  }
+}
+
+/** @extends {View<StepperAsks>} */
+class StepperView extends View {
+  /** @param {StepperData} data @param {Model} model */
+  constructor(data, model) {
+    super(model, "stepper", `Stepper ${data.name}`);
     this.data = data;
     this.questions = new Questions(data.questions);
     this.frame = -1;
-    this.timer = 0;
     this.trees = new Map();
     this.tables = new Map();
-    this.pictures = new Pictures(data.pictures, this.freshId("stepper", "-title"));
+    this.pictures = new Pictures(data.pictures, this.id);
     this.size = this.pictures.size();
-    this.root = h("div", { class: "thp-widget thp-stepper", role: "group", "aria-label": `Stepper ${data.name}`, keydown: event => this.key(event) });
+    this.player = new Player(`Play to the end of the ${data.unit}`, "Play", () => this.play(), () => SPEEDS[this.speed.value]);
     this.root.classList.toggle("thp-lecture", model.get("lecture"));
-    this.lab = new LivePanel(model, data.kernel);
-    const parts = [this.buildHead(), this.buildBar(), this.buildTime(), this.lab.element, this.buildBody(), this.buildWords()];
+    this.lab = new LivePanel(this, data.kernel);
+    const head = this.buildHead(), words = this.buildWords();
+    this.bar = this.buildBar();
+    this.time = this.buildTime();
+    const parts = [head, this.bar, this.time, this.lab.element, this.buildBody(), model.get("lecture") ? null : words];
     this.root.append(...parts.filter(part => part != null));
-    el.replaceChildren(this.root);
-    this.setMode(model.get("all_steps"), Math.min(model.get("step"), data.frames.length - 1));
-    this.watch = new ResizeObserver(() => this.layout());
-    this.watch.observe(this.root);
+  }
+
+  start() {
+    this.setMode(this.model.get("all_steps"), Math.min(this.model.get("step"), this.data.frames.length - 1));
+    return this.lab.read();
+  }
+
+  async follow(trait) {
+    if (trait === "compared") await this.lab.read();
+    else if (this.model.get("step") !== this.frame) this.go(this.model.get("step"));
+  }
+
+  drawBusy() {
+    super.drawBusy();
+    this.lab.drawBusy();
   }
 
   // --- parts -------------------------------------------------------------------------------------------------------
 
   buildHead() {
     const { data } = this;
-    this.copyLabel = h("span", {}, "copy as code");
     this.all = h("input", { type: "checkbox", role: "switch", change: () => this.setMode(this.all.checked, this.frame) });
     return h("div", { class: "thp-head" },
       h("span", { class: "thp-name" }, h("b", {}, data.name || "scenario"), data.about ? `  ${data.about}` : ""),
-      h("span", { class: "thp-chip" }, `kernel: ${data.kernel}`),
-      h("span", { class: "thp-chip", title: data.geometry }, `geometry: ${data.geometry.split(":")[0]}`),
+      ...chips(data.kernel, data.geometry),
       h("label", { class: "thp-switch", title: "Show plain reads and locks, too" }, this.all, "all steps"),
-      h("button", { type: "button", class: "thp-copy", title: "Copy Python code that makes this very state again", click: () => this.copyCode() },
-        this.copyLabel));
+      this.copyButton("copy as code", "Copy Python code that makes this very state again", () => data.code.join(`${this.frame}`)));
   }
 
   buildBar() {
-    const { data } = this, click = run => () => { this.pause(); run(); };
-    this.stepButton = this.button("step", "Next step", click(() => this.move(1)), "Step", icon(ICONS.step));
-    this.backButton = this.button("back", "Back one step", click(() => this.move(-1)), icon(ICONS.back), "Back");
-    this.firstButton = this.button("first", "First step", click(() => this.go(0)), icon(ICONS.first));
-    this.lastButton = this.button("last", "Last step", click(() => this.go(Infinity)), icon(ICONS.last));
-    this.playButton = this.button("play", "", () => this.toggle());
+    const { data } = this, names = ["Next step", "Back one step", "First step", "Last step"];
+    const buttons = this.buildSteps(names, () => this.move(1), () => this.move(-1), () => this.jump(0), () => this.jump(Infinity));
     this.speed = h("select", { class: "thp-speed", "aria-label": "Speed of Play" }, ...Object.keys(SPEEDS).map(name => h("option", {}, name)));
     this.position = h("span", {});
     const where = h("span", { class: "thp-position" }, h("span", { class: "thp-machine" }, `${data.kernel} · ${data.geometry.split(":")[0]} · `), this.position);
-    this.drawPlay();
-    return h("div", { class: "thp-bar", role: "toolbar", "aria-label": "Steps" }, this.stepButton, this.backButton, this.firstButton,
-      this.lastButton, this.playButton, this.speed, this.lab.button, where);
+    return h("div", { class: "thp-bar", role: "toolbar", "aria-label": "Steps" }, ...buttons, this.player.button, this.speed, this.lab.button, where);
   }
 
   buildTime() {
-    this.slider = h("input", { type: "range", min: 0, step: 1, "aria-label": "Step", input: () => { this.pause(); this.go(this.shown[this.slider.value]); } });
+    this.slider = h("input", { type: "range", min: 0, step: 1, "aria-label": "Step", input: () => this.jump(this.course.shown[this.slider.value]) });
     const { phases, unit } = this.data;
     this.marks = phases.map(({ title }, number) => h("button", {
       type: "button", class: "thp-mark", title, "aria-label": `Go to ${unit} ${number + 1} of ${phases.length}: ${title}`,
-      click: () => { this.pause(); this.go(this.begins[number]); },
+      click: () => this.jump(this.course.begins[number]),
     }, h("b", {}, `${number + 1}`), h("span", {}, ` ${title}`)));
     return h("div", { class: "thp-time" }, this.slider, h("nav", { class: "thp-marks", "aria-label": `By ${unit}` }, ...this.marks));
   }
@@ -83,127 +137,83 @@ class Stepper extends View {
       this.caption, this.asking ? h("div", { class: "thp-ask" }, this.panel, h("div", { class: "thp-tools" }, this.score, this.save, this.again)) : null);
   }
 
-  buildWords() {
-    this.words = h("div", { class: "thp-text", tabindex: 0 });
-    this.details = h("details", { class: "thp-words", toggle: () => this.drawWords() }, h("summary", {}, "The state in words"), this.words);
-    return this.model.get("lecture") ? "" : this.details;
-  }
-
   // --- going -------------------------------------------------------------------------------------------------------
 
-  // Which frames are shown: all, or those that are not plain. A frame that is no longer shown is folded into the next one.
   setMode(all, frame) {
     this.all.checked = all;
     this.root.classList.toggle("thp-all", all);
-    this.shown = [...this.data.frames.keys()].filter(number => all || !this.data.frames[number].plain || number === 0);
-    this.begins = this.data.phases.map(phase => this.shown.find(number => number >= phase.first) ?? this.shown.at(-1));
-    const last = Math.max(1, this.shown.length - 1), places = this.begins.map(number => this.shown.indexOf(number));
-    this.slider.max = this.shown.length - 1;
+    this.course = new Course(this.data, this.questions, all);
+    const last = Math.max(1, this.course.last), places = this.course.begins.map(number => this.course.place(number));
     this.marks.forEach((mark, number) => {
       const end = places[number + 1] ?? last;
       mark.style.left = `${(100 * places[number]) / last}%`;
       mark.style.width = `calc(${(100 * (end - places[number])) / last}% - 2px)`;
     });
     this.frame = frame;
-    const place = this.shown.find(number => number >= frame) ?? this.shown.at(-1), question = this.questions.between(frame - 1, place);
-    this.show(question ? this.shown.findLast(number => number < question.at) : place);
+    this.show(this.course.stop(frame - 1, frame).number);
     this.layout();
   }
 
   move(by) {
-    const place = this.shown.indexOf(this.frame) + by;
-    if (place >= 0 && place < this.shown.length) this.go(this.shown[place]);
+    this.jump(this.course.next(this.frame, by) ?? this.frame);
+  }
+
+  jump(wanted) {
+    this.player.pause();
+    this.go(wanted);
   }
 
   // Show a frame, or the last one before a question that is not answered yet.
   go(wanted) {
-    let target = this.shown.find(number => number >= wanted) ?? this.shown.at(-1);
-    const question = this.questions.between(this.frame, target);
-    if (question) target = this.shown.findLast(number => number < question.at);
-    if (target !== this.frame) this.show(target);
+    const { number, question } = this.course.stop(this.frame, wanted);
+    if (number !== this.frame) this.show(number);
     else {
-      this.slider.value = this.shown.indexOf(target);
+      this.slider.value = `${this.course.place(number)}`;
       this.later();
     }
-    if (question) this.panel.querySelector("input, button")?.focus({ preventScroll: true });
+    if (question) focusOn(this.panel.querySelector("input, button"));
     return !question;
   }
 
-  next() {
-    return this.shown[this.shown.indexOf(this.frame) + 1];
-  }
-
-  toggle() {
-    if (this.timer) this.pause();
-    else this.tick();
-  }
-
   // One step of Play. It stops at the first step of each further phase, at a question and at the end.
-  tick() {
-    const next = this.next();
-    this.timer = 0;
-    const going = next !== undefined && this.go(next) && !this.begins.includes(next, 1) && this.next() !== undefined;
-    if (going) this.timer = setTimeout(() => this.tick(), SPEEDS[this.speed.value]);
-    this.drawPlay();
+  play() {
+    const next = this.course.next(this.frame);
+    return next !== undefined && this.go(next) && !this.course.begins.includes(next, 1) && this.course.next(next) !== undefined;
   }
 
-  pause() {
-    if (!this.timer) return;
-    clearTimeout(this.timer);
-    this.timer = 0;
-    this.drawPlay();
-  }
-
-  drawPlay() {
-    const playing = this.timer !== 0;
-    this.playButton.replaceChildren(icon(playing ? ICONS.pause : ICONS.play), playing ? "Pause" : "Play");
-    const label = playing ? "Pause" : `Play to the end of the ${this.data.unit}`;
-    for (const name of ["aria-label", "title"]) this.playButton.setAttribute(name, label);
-  }
-
-  // JupyterLab would take these keys and move to another cell, so none of them leaves the widget.
-  key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
-    const on = event.target, typing = on.matches("select, input[type=text]");
-    const runs = on.matches("button, summary, input[type=checkbox]");  // what the space bar and the enter key set off themselves
+  keys(on, runs) {
     const scrolls = on.matches(".thp-tree, .thp-ledger, .thp-text, .thp-live-box"), up = on === this.slider ? 1 : -1;
-    const actions = { ArrowRight: () => this.move(1), ArrowLeft: () => this.move(-1), Home: () => this.go(0), End: () => this.go(Infinity) };
+    const actions = { ArrowRight: () => this.move(1), ArrowLeft: () => this.move(-1), Home: () => this.jump(0), End: () => this.jump(Infinity) };
     if (!scrolls) Object.assign(actions, { ArrowUp: () => this.move(up), ArrowDown: () => this.move(-up) });
-    if (!runs) actions[" "] = () => this.toggle();
-    const action = typing ? null : actions[event.key];
-    if (action && event.key !== " ") this.pause();
-    this.take(event, action, { typing, runs });
+    if (!runs) actions[" "] = () => this.player.toggle();
+    return actions;
   }
 
   // --- showing -----------------------------------------------------------------------------------------------------
 
   // Everything for one frame at once; nothing is left for later that could be seen to come late.
   show(number) {
-    const frame = this.data.frames[number], place = this.shown.indexOf(number), last = this.shown.length - 1;
-    this.root.classList.toggle("thp-forward", place === this.shown.indexOf(this.frame) + 1);
+    const frame = this.data.frames[number], { course } = this, { last } = course, place = course.place(number);
+    this.root.classList.toggle("thp-forward", place === course.place(this.frame) + 1);
     this.frame = number;
-    const svg = this.pictures.get(frame.picture);
-    if (this.picture.firstChild !== svg) this.picture.replaceChildren(svg);
-    svg.firstChild.textContent = `Step ${place} of ${last}: ${frame.text}`;
-    svg.firstChild.nextSibling.textContent = `Page tables and pages after this step. ${this.changes(frame)} The state in words is below the picture.`;
+    this.pictures.show(this.picture, frame.picture, `Step ${place} of ${last}: ${frame.text}`,
+      `Page tables and pages after this step. ${this.changes(frame)} The state in words is below the picture.`);
     this.caption.replaceChildren(...this.captionOf(number));
     this.drawTree(number);
     const table = this.tables.get(frame.ledger) ?? ledgerTable(this.data.ledgers[frame.ledger]);
     this.tables.set(frame.ledger, table);
     if (this.ledger.firstChild !== table) this.ledger.replaceChildren(table);
-    const phase = number ? this.begins.findLastIndex(first => first <= number) : -1, count = this.data.phases.length;
+    const phase = course.phase(number), count = this.data.phases.length;
     const where = (count ? `${this.data.unit} ${Math.max(phase, 0) + 1} of ${count} · ` : "") + `step ${place} / ${last}`;
-    this.marks.forEach((mark, i) => (i === phase ? mark.setAttribute("aria-current", "step") : mark.removeAttribute("aria-current")));
+    this.marks.forEach((mark, i) => markHere(mark, i === phase));
     this.position.textContent = where;
-    this.slider.value = place;
-    this.slider.style.setProperty("--done", `${(100 * place) / Math.max(1, last)}%`);
-    this.slider.setAttribute("aria-valuetext", `${where}: ${frame.text}`);
-    for (const button of [this.backButton, this.firstButton]) button.setAttribute("aria-disabled", place === 0);
-    for (const button of [this.stepButton, this.lastButton, this.playButton]) button.setAttribute("aria-disabled", place === last);
+    drawSlider(this.slider, place, last, `${where}: ${frame.text}`);
+    this.drawSteps(place, last);
+    disable(place === last, this.player.button);
     this.drawQuestions();
     this.drawWords();
     this.lab.show(this.data.operations.findLastIndex(op => op.last <= number));
-    this.root.dataset.step = number;
+    this.root.dataset.step = `${number}`;
     this.later();
   }
 
@@ -211,15 +221,11 @@ class Stepper extends View {
   later() {
     clearTimeout(this.soon);
     this.soon = setTimeout(() => {
-      const place = this.shown.indexOf(this.frame);
       for (const near of [1, -1, 2, 3, -2]) {
-        const frame = this.data.frames[this.shown[place + near]];
+        const frame = this.data.frames[this.course.next(this.frame, near)];
         if (frame) this.pictures.get(frame.picture);
       }
-      if (this.model.get("step") !== this.frame) {
-        this.model.set("step", this.frame);
-        this.model.save_changes();
-      }
+      this.tell("step", this.frame);
     }, 60);
   }
 
@@ -229,32 +235,26 @@ class Stepper extends View {
   }
 
   captionOf(number) {
-    const frame = this.data.frames[number], parts = [], phase = this.data.phases[this.begins.lastIndexOf(number)];
+    const frame = this.data.frames[number], parts = [], phase = this.data.phases[this.course.begins.lastIndexOf(number)];
     const op = this.data.operations[frame.op];
     const begins = number > 0 && Boolean(phase?.title);
     if (begins) parts.push(h("p", {}, h("b", {}, `${phase.title}. `), ...rich(phase.why)));
     const routine = frame.routine ? [h("span", { class: "thp-in" }, " in ", h("code", {}, frame.routine))] : [];
     parts.push(h("p", {}, h("b", {}, ...rich(frame.text)), ...routine, frame.why ? " — " : "", ...rich(frame.why)));
     if (op?.failed && op.last === number) parts.push(h("p", { class: "thp-error" }, h("code", {}, op.label), " returns ", h("b", {}, op.result)));
-    const folded = this.folded(number);
+    const folded = this.course.folded(number).map(({ text }) => text);
     if (folded.length && !begins) parts.push(h("p", { class: "thp-folded", title: folded.join("; ") }, `before it: ${folded.join("; ")}`));
-    if (this.data.problem && number === this.shown.at(-1)) {
+    if (this.data.problem && number === this.course.shown.at(-1)) {
       parts.push(h("p", { class: "thp-error" }, `The scenario stopped here, ${this.data.problem}.`));
     }
     return parts;
-  }
-
-  // The steps between the frame shown before and this one.
-  folded(number) {
-    const before = this.shown[this.shown.indexOf(number) - 1] ?? 0;
-    return this.data.frames.slice(before + 1, Math.max(before + 1, number)).map(frame => frame.text);
   }
 
   // The operations of the phase, with the call tree of the one under way.
   drawTree(number) {
     const { operations, frames } = this.data, { op, phase } = frames[number || Math.min(1, frames.length - 1)];
     const current = number ? op : null, key = `${current} ${phase}`;
-    if (!this.trees.has(key)) this.trees.set(key, callTree(operations, frames, phase, current, frame => { this.pause(); this.go(frame); }));
+    if (!this.trees.has(key)) this.trees.set(key, callTree(operations, frames, phase, current, frame => this.jump(frame)));
     const tree = this.trees.get(key), here = markTree(tree, number, this.questions.limit(number));
     if (this.tree.firstChild !== tree.list) this.tree.replaceChildren(tree.list);
     cancelAnimationFrame(this.scrolling);  // scrolled before it is painted
@@ -274,17 +274,17 @@ class Stepper extends View {
 
   drawQuestions() {
     if (!this.asking) return;
-    const { list } = this.questions, asked = this.questions.between(this.frame, this.next() ?? -1);
+    const { list } = this.questions, asked = this.questions.between(this.frame, this.course.next(this.frame) ?? -1);
     const given = this.questions.answered();
     const results = given.filter(question => question.of === this.frame).map(question => questionResult(question, this.questions.yours(question)));
     const open = given.filter(question => question.at <= this.frame && this.frame < question.of).map(question => this.pending(question));
     const coming = list.find(question => question.at > this.frame && !given.includes(question));
-    const hint = coming ? [h("div", { class: "thp-waiting" }, `The next question comes before step ${this.shown.indexOf(coming.at)}.`)] : [];
+    const hint = coming ? [h("div", { class: "thp-waiting" }, `The next question comes before step ${this.course.place(coming.at)}.`)] : [];
     const said = [...results, ...(asked ? [questionForm(asked, text => this.commit(asked, text))] : open)];
     this.panel.replaceChildren(...(said.length ? said : hint));
     this.panel.classList.toggle("thp-asking", Boolean(asked));
     this.score.textContent = `${given.length} of ${list.length} answered`;
-    for (const button of [this.save, this.again]) button.setAttribute("aria-disabled", given.length === 0);
+    disable(given.length === 0, this.save, this.again);
   }
 
   pending(question) {
@@ -297,8 +297,8 @@ class Stepper extends View {
     const more = this.questions.between(this.frame, question.at);
     if (more) this.drawQuestions();
     else this.go(question.at);
-    this.stepButton.focus({ preventScroll: true });
-    if (more) this.panel.querySelector("input, button")?.focus({ preventScroll: true });
+    focusOn(this.stepButton);
+    if (more) focusOn(this.panel.querySelector("input, button"));
   }
 
   saveAnswers() {
@@ -308,15 +308,9 @@ class Stepper extends View {
   }
 
   answerAgain() {
-    this.pause();
+    this.player.pause();
     this.questions.forget();
-    this.show(this.shown.findLast(number => number < this.data.questions[0].at));
-  }
-
-  async copyCode() {
-    const [before, after] = this.data.code;
-    this.copyLabel.textContent = (await copy(`${before}${this.frame}${after}`)) ? "copied" : "not allowed here";
-    setTimeout(() => { this.copyLabel.textContent = "copy as code"; }, 1500);
+    this.show(this.course.before(this.data.questions[0]));
   }
 
   // --- sizes -------------------------------------------------------------------------------------------------------
@@ -333,7 +327,7 @@ class Stepper extends View {
     let caption = this.captionHeight();
     if (this.asking) this.set("questions", greatestHeight(this.panel, this.largestQuestions()));
     if (lecture) {
-      const rest = [".thp-bar", ".thp-time"].reduce((sum, name) => sum + this.root.querySelector(name).offsetHeight, 4);
+      const rest = [this.bar, this.time].reduce((sum, part) => sum + part.offsetHeight, 4);
       const fit = below => Math.min((width - 2) / w, (room - rest - below) / hgt);
       const alone = fit(caption) < SMALLEST;
       this.root.classList.toggle("thp-alone", alone);
@@ -353,19 +347,15 @@ class Stepper extends View {
     this.drawTree(this.frame);
   }
 
-  set(name, pixels) {
-    this.root.style.setProperty(`--${name}`, `${Math.floor(pixels)}px`);
-  }
-
   captionHeight() {
-    return greatestHeight(this.caption, this.shown.map(number => this.captionOf(number)));
+    return greatestHeight(this.caption, this.course.shown.map(number => this.captionOf(number)));
   }
 
   // What the panel of questions may have to hold at once.
   largestQuestions() {
     return this.data.questions.flatMap((question, _, all) => {
       const form = each => questionForm(each, () => {}), result = () => questionResult(question, this.questions.yours(question));
-      const next = all.find(other => other.at > question.of && other.at <= this.shown[this.shown.indexOf(question.of) + 1]);
+      const next = all.find(other => other.at > question.of && other.at <= this.course.next(question.of));
       return [[form(question)], [result()], [this.pending(question)], ...(next ? [[result(), form(next)]] : [])];
     });
   }
@@ -378,21 +368,10 @@ class Stepper extends View {
   }
 
   destroy() {
-    this.pause();
+    super.destroy();
+    this.player.pause();
     clearTimeout(this.soon);
-    this.watch.disconnect();
-    this.lab.destroy();
   }
 }
 
-async function render({ model, el }) {
-  const stepper = new Stepper(await unpack(model.get("packed")), model, el);
-  const follow = () => { if (model.get("step") !== stepper.frame) stepper.go(model.get("step")); };
-  model.on("change:step", follow);
-  return () => {
-    model.off("change:step", follow);
-    stepper.destroy();
-  };
-}
-
-export default { render };
+export default mount(StepperView, "step", "compared");

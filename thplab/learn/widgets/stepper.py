@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import traitlets
 
 from thplab.errors import BadInput
 from thplab.kernel.kernels import DEFAULT
 from thplab.kernel.policies import Kernel
-from thplab.learn.widgets.live_run import LiveWidget
+from thplab.learn.widgets.conversation import asked
+from thplab.learn.widgets.live_run import RUNNING, LiveWidget
 from thplab.learn.widgets.page import pack
 from thplab.learn.widgets.payload import payload
 from thplab.learn.widgets.prediction import Prediction, find_frame
@@ -58,7 +58,6 @@ class Stepper(LiveWidget, Stepped, page="comparison stepper"):
         self._data = payload(self.trace, () if lecture else predictions)
         live = {} if lecture or isinstance(self.trace, RaceTrace) else {"kernel": release(), "why": self._not_live()}
         super().__init__(packed=pack(self._data), step=number, lecture=lecture, all_steps=all_steps, live=live)
-        self.on_msg(self._asked)
 
     def _not_live(self) -> str:
         """Why the trace's scenario cannot be run on the kernel of this machine; empty if it can."""
@@ -74,18 +73,14 @@ class Stepper(LiveWidget, Stepped, page="comparison stepper"):
         """The trace's scenario, in the environment of its machine."""
         return replace(self.trace.scenario, env=self.trace.setup.swap or self.trace.scenario.env)
 
-    def _asked(self, _widget: Any, asked: dict[str, Any], _buffers: Any) -> None:
-        """Do what the page asks for: run the scenario."""
-        if asked.get("do") != "run" or not self.live or self.running:
-            return
-        self.says = ""
-        try:
-            if self.live["why"]:
-                raise BadInput("run", f"is not possible: {self.live['why']}", "a portable scenario on Linux")
-            refuse_unless_sensible(self._on_the_kernel(), nearest(release())[0])
-            self.start(self._on_the_kernel())
-        except BadInput as error:
-            self.says = str(error)
+    @asked("run")
+    def _run_here(self) -> str:
+        """Run the scenario on the kernel of this machine."""
+        if why := self.live.get("why", "that is no question here"):
+            raise BadInput("run", f"is not possible: {why}", "a portable scenario on Linux")
+        refuse_unless_sensible(self._on_the_kernel(), nearest(release())[0])
+        self.start(self._on_the_kernel())
+        return RUNNING
 
     def still(self) -> tuple[str, str]:
         """The picture of the frame that is shown, and its step."""

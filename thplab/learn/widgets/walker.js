@@ -10,23 +10,46 @@ const hex = number => `0x${number.toString(16)}`;
 const binary = (number, bits) => number.toString(2).padStart(bits, "0");
 const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 
+// The entries on the way to an address, from the top table down.
+/** @param {WalkerData} data @param {number} process @param {bigint} address */
+function walk(data, process, address) {
+  const stops = [];
+  let table = `${data.processes[process].pgd}`;
+  for (const [number, [name, shift, bits]] of data.levels.entries()) {
+    const runs = data.tables[table]?.[1];
+    if (!runs) break;
+    const index = Number(slice(address, shift + bits - 1, shift)), empty = data.empty[data.levels.length - 1 - number];
+    const run = runs.find(([start, stop]) => start <= index && index < stop) ?? [index, index + 1, "0x0", 0, "", empty, 0];
+    const [start, , first, step, kind, words, head] = run;
+    const entry = BigInt(first) + (BigInt((index - start) * step) << 12n), pfn = slice(entry, 51, 12), offset = address & ones(shift);
+    const values = {
+      pfn: hex(pfn), slot: `${pfn}`, part: `${pfn - BigInt(head)}`, offset: hex(offset),
+      subpage: `${offset >> BigInt(data.pageShift)}`, physical: hex((pfn << BigInt(data.pageShift)) + offset),
+    };
+    const [says, ends, fields] = data.words[words];
+    stops.push({ name, table: BigInt(table), index, entry, kind, says: fill(says, values), ends: fill(ends, values), fields: data.fields[fields] });
+    if (kind !== "table") break;
+    table = `${pfn}`;
+  }
+  return stops;
+}
+
+/** @extends {View<{}>} */
 class WalkerView extends View {
-  constructor(data, model, el) {
-    super(model);
+  /** @param {WalkerData} data @param {Model} model */
+  constructor(data, model) {
+    super(model, "walker", "Address walker");
     this.data = data;
     this.levels = data.levels.map(([name, shift, bits]) => ({ name, shift, bits, index: true }));
     this.fields = [...this.levels, { name: "offset", shift: 0, bits: data.pageShift, index: false }];
-    this.refused = data.refused.map(([first, last, why]) => [BigInt(first), last === null ? null : BigInt(last), why]);
-    this.tables = new Map(Object.entries(data.tables).map(([pfn, [, runs]]) => [pfn, runs]));
+    this.refused = data.refused.map(([first, last, why]) => ({ first: BigInt(first), last: last === null ? null : BigInt(last), why }));
     this.address = BigInt(model.get("address"));
     this.process = data.processes.findIndex(process => process.name === model.get("process"));
     this.unit = this.levels.length - 1;  // the field by whose unit the arrow keys move: a page
     this.chosen = this.levels.length - 1;
     this.bitAt = data.pageShift;
-    this.id = this.freshId("walker");
-    this.root = h("div", { class: "thp-widget thp-walker", id: this.id, role: "group", "aria-label": "Address walker", keydown: event => this.key(event) });
-    this.root.append(this.buildHead(), this.buildBar(), this.buildAddress(), this.buildWalk(), this.buildWords());
-    el.replaceChildren(this.root);
+    this.root.append(this.buildHead(), this.buildBar(), this.buildAddress(), this.buildWalk(),
+      this.buildWords("The walk in words, and what each bit means"));
     this.show();
   }
 
@@ -35,7 +58,7 @@ class WalkerView extends View {
   buildHead() {
     const { kernel, geometry, scenario } = this.data;
     return h("div", { class: "thp-head" }, h("span", { class: "thp-name", title: scenario }, h("b", {}, "Address walker"), `  ${scenario}`),
-      h("span", { class: "thp-chip" }, `kernel: ${kernel}`), h("span", { class: "thp-chip", title: geometry }, `geometry: ${geometry.split(":")[0]}`));
+      ...chips(kernel, geometry));
   }
 
   buildBar() {
@@ -50,7 +73,7 @@ class WalkerView extends View {
     this.units = h("select", { "aria-label": "Move by", change: () => { this.unit = Number(this.units.value); } },
       ...this.fields.map((field, number) => option(this.unitName(number), number)));
     const button = (name, label, run, path) => h("button", { type: "button", class: `thp-${name}`, "aria-label": label, click: run }, icon(path));
-    this.says = h("p", { class: "thp-says", role: "alert" });
+    this.says.setAttribute("role", "alert");
     const bar = h("div", { class: "thp-bar", role: "toolbar", "aria-label": "Where to" }, this.processes, form, this.places,
       h("span", { class: "thp-move" }, button("lower", "Lower address", () => this.move(-1), ICONS.back), this.units,
         button("higher", "Higher address", () => this.move(1), ICONS.step)));
@@ -72,7 +95,7 @@ class WalkerView extends View {
         this.bits.set(at, bit);
         return bit;
       });
-      const most = Math.min(2 ** field.bits - 1, Number((this.refused[0][0] - 1n) >> BigInt(field.shift)));
+      const most = Math.min(2 ** field.bits - 1, Number((this.refused[0].first - 1n) >> BigInt(field.shift)));
       const slider = h("input", { type: "range", min: 0, max: most, step: 1, "data-field": number, "aria-label": field.index ? `${field.name} index` : "offset",
         input: () => this.slide(number, slider) });
       const element = h("div", { class: "thp-part", style: this.colour(number) }, name, h("div", { class: "thp-bits" }, ...bits), slider);
@@ -99,48 +122,40 @@ class WalkerView extends View {
     return h("div", {}, h("div", { class: "thp-walk", role: "list", "aria-label": "Entries on the way" }, ...this.rows.map(row => row.element)), this.end);
   }
 
-  buildWords() {
-    this.words = h("div", { class: "thp-text", tabindex: 0 });
-    this.details = h("details", { class: "thp-words", toggle: () => this.drawWords() }, h("summary", {}, "The walk in words, and what each bit means"), this.words);
-    return this.details;
-  }
-
   // --- going -------------------------------------------------------------------------------------------------------
 
   // Walk to an address if it is one; otherwise say why not, and change nothing.
   go(address) {
-    const no = this.refused.find(([first, last]) => first <= address && (last === null || address <= last));
-    if (address < 0n || no) this.refuse(address < 0n ? "There is nothing below address 0." : `${hex(address)} ${no[2]}.`);
+    const no = this.refused.find(({ first, last }) => first <= address && (last === null || address <= last));
+    if (address < 0n || no) this.refuse(address < 0n ? "There is nothing below address 0." : `${hex(address)} ${no.why}.`);
     else this.settle(address, this.process);
   }
 
   settle(address, process) {
     this.address = address;
     this.process = process;
-    this.says.textContent = "";
+    this.say("");
     this.show();
-    this.model.set("address", Number(address));
-    this.model.set("process", this.data.processes[process].name);
-    this.model.save_changes();
+    this.tell("address", Number(address));
+    this.tell("process", this.data.processes[process].name);
   }
 
   refuse(why) {
-    this.says.textContent = `${why} Nothing has changed.`;
+    this.say(`${why} Nothing has changed.`, true);
     this.show();
   }
 
   // Python has set another address or process.
-  follow() {
-    const address = BigInt(this.model.get("address")), process = this.data.processes.findIndex(({ name }) => name === this.model.get("process"));
-    if (address === this.address && process === this.process) return;
-    Object.assign(this, { address, process });
+  async follow() {
+    this.address = BigInt(this.model.get("address"));
+    this.process = this.data.processes.findIndex(({ name }) => name === this.model.get("process"));
     this.show();
   }
 
   typed() {
     const text = this.field.value.trim().replaceAll("_", "");
     if (/^(0x[0-9a-f]+|\d+)$/i.test(text)) this.go(BigInt(text));
-    else this.says.textContent = "Type a number, hexadecimal (0x7f4000000000) or decimal. Nothing has changed.";
+    else this.say("Type a number, hexadecimal (0x7f4000000000) or decimal. Nothing has changed.", true);
   }
 
   enter(process) {
@@ -175,53 +190,26 @@ class WalkerView extends View {
     this.bits.get(this.bitAt).tabIndex = -1;
     this.bitAt = at;
     this.bits.get(at).tabIndex = 0;
-    this.bits.get(at).focus({ preventScroll: true });
+    focusOn(this.bits.get(at));
     this.choose(this.fields.findIndex(({ shift }) => at >= shift));
   }
 
-  // JupyterLab would take these keys and move to another cell, so none of them leaves the widget.
-  key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
-    const on = event.target, typing = on.matches("input[type=text], select"), runs = on.matches("button, summary");
+  keys(on) {
     const unit = on.matches("input[type=range]") ? Number(on.dataset.field) : this.unit, huge = Math.max(0, this.levels.length - 2);
     const actions = { ArrowRight: () => this.move(1, unit), ArrowLeft: () => this.move(-1, unit), PageDown: () => this.move(1, huge), PageUp: () => this.move(-1, huge) };
     if (on.matches(".thp-bit")) {
       const at = Number(on.dataset.bit), step = to => () => this.bits.has(to) && this.focusBit(to);
       Object.assign(actions, { ArrowLeft: step(at + 1), ArrowRight: step(at - 1), Home: step(this.bits.size - 1), End: step(0) });
     } else if (!on.matches(".thp-text")) Object.assign(actions, { ArrowUp: () => this.changeUnit(-1), ArrowDown: () => this.changeUnit(1) });
-    const action = typing ? null : actions[event.key];
-    this.take(event, action, { typing, runs });
+    return actions;
   }
 
   changeUnit(by) {
     this.unit = Math.max(0, Math.min(this.unit + by, this.levels.length));
-    this.units.value = this.unit;
+    this.units.value = `${this.unit}`;
   }
 
   // --- looking up --------------------------------------------------------------------------------------------------
-
-  // The entries on the way, from the top table down.
-  walk() {
-    const stops = [];
-    let table = this.data.processes[this.process].pgd;
-    for (const [number, { name, shift, bits }] of this.levels.entries()) {
-      const runs = this.tables.get(`${table}`);
-      if (!runs) break;
-      const index = Number(slice(this.address, shift + bits - 1, shift)), level = this.levels.length - 1 - number;
-      const run = runs.find(([start, stop]) => start <= index && index < stop) ?? [index, index + 1, "0x0", 0, "", this.data.empty[level], 0];
-      const [start, , first, step, kind, words, head] = run;
-      const entry = BigInt(first) + (BigInt((index - start) * step) << 12n), pfn = slice(entry, 51, 12), offset = this.address & ones(shift);
-      const values = {
-        pfn: hex(pfn), slot: `${pfn}`, part: `${pfn - BigInt(head)}`, offset: hex(offset),
-        subpage: `${offset >> BigInt(this.data.pageShift)}`, physical: hex((pfn << BigInt(this.data.pageShift)) + offset),
-      };
-      const [says, ends, fields] = this.data.words[words];
-      stops.push({ name, table, index, entry, kind, says: fill(says, values), ends: fill(ends, values), fields: this.data.fields[fields] });
-      if (kind !== "table") break;
-      table = pfn;
-    }
-    return stops;
-  }
 
   // The VMA of the address, in words; null if it is in none.
   vma() {
@@ -233,10 +221,10 @@ class WalkerView extends View {
   // --- showing -----------------------------------------------------------------------------------------------------
 
   show() {
-    this.stops = this.walk();
+    this.stops = walk(this.data, this.process, this.address);
     this.field.value = hex(this.address);
-    this.processes.value = this.process;
-    this.units.value = this.unit;
+    this.processes.value = `${this.process}`;
+    this.units.value = `${this.unit}`;
     this.drawPlaces();
     this.drawAddress();
     this.drawWalk();
@@ -261,9 +249,7 @@ class WalkerView extends View {
       label.replaceChildren(h("b", {}, name), `${index ? value : hex(value)}`, h("small", {}, `${shift + bits - 1}–${shift}`));
       label.setAttribute("aria-label", `${name}${index ? " index" : ""} ${index ? value : hex(value)}, bits ${shift + bits - 1} to ${shift}: show its entry`);
       label.title = this.where(shift + bits - 1, shift);
-      slider.value = value;
-      slider.style.setProperty("--done", `${(Number(value) / Math.max(1, slider.max)) * 100}%`);
-      slider.setAttribute("aria-valuetext", `${index ? value : hex(value)}`);
+      drawSlider(slider, Number(value), Number(slider.max), `${index ? value : hex(value)}`);
     });
     for (const [at, bit] of this.bits) {
       const value = slice(this.address, at, at);
@@ -309,12 +295,12 @@ class WalkerView extends View {
   drawChosen() {
     this.parts.forEach(({ element, name }, number) => {
       element.classList.toggle("thp-chosen", number === this.chosen);
-      name.setAttribute("aria-pressed", number === this.chosen);
+      name.setAttribute("aria-pressed", `${number === this.chosen}`);
     });
     const last = this.stops.length - 1, at = this.chosen < this.levels.length ? this.chosen : last;  // the offset belongs to the page in the end
     this.rows.forEach(({ element, label }, number) => {
       element.classList.toggle("thp-chosen", number === at);
-      label.setAttribute("aria-pressed", number === at);
+      label.setAttribute("aria-pressed", `${number === at}`);
     });
     this.end.classList.toggle("thp-chosen", this.chosen === this.levels.length);
   }
@@ -334,13 +320,4 @@ class WalkerView extends View {
   }
 }
 
-async function render({ model, el }) {
-  const view = new WalkerView(await unpack(model.get("packed")), model, el);
-  const follow = () => view.follow();
-  for (const event of ["change:address", "change:process"]) model.on(event, follow);
-  return () => {
-    for (const event of ["change:address", "change:process"]) model.off(event, follow);
-  };
-}
-
-export default { render };
+export default mount(WalkerView, "address", "process");

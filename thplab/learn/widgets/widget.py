@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import anywidget
 import traitlets
 
 from thplab.errors import BadInput
+from thplab.learn.widgets.conversation import Conversation
 from thplab.learn.widgets.page import script, standalone, style
 from thplab.machine.trace import Setup, Trace, record
 from thplab.scenario import Scenario, load
 
 
-class Widget(anywidget.AnyWidget):
+class Widget(Conversation):
     """A widget whose page is `class Mine(Widget, page="mine")`: the files mine.js and mine.css beside those that all share.
 
     `page="more mine"` brings more.js and more.css before its own: what some widgets share.
 
-    `traits_in_html` names the traits, besides `packed`, with which the HTML begins. A widget says what stands there where no script runs.
+    `traits_in_html` names the traits, besides `packed` and `answer`, with which the HTML begins. A widget says what stands there
+    where no script runs.
     """
 
     _page: ClassVar[tuple[str, ...]]
@@ -43,7 +44,8 @@ class Widget(anywidget.AnyWidget):
 
     def html(self) -> str:
         """The widget as HTML that works from the page alone. Equal widgets give equal texts."""
-        state = {"packed": self.packed_for_html()} | {name: getattr(self, name) for name in self.traits_in_html}
+        state = {name: getattr(self, name) for name in self.traits_in_html}
+        state |= {"packed": self.packed_for_html(), "answer": self.answer | {"to": 0}}
         return standalone(self._page, state, *self.still())
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
