@@ -33,6 +33,7 @@ test: check chromium
 check: $(VENV)/.has-tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	@.ci/types
 
 chromium:
 	@.ci/chromium
@@ -41,7 +42,7 @@ assets: $(VENV)/.has-thplab
 	$(BIN)/python -m thplab.learn.lessons.figures assets
 
 clean:
-	rm -rf $(VENV) dist build .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .ci/node_modules dist build .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamps: each is newer than pyproject.toml once the step is done, so that a second run has nothing to do.

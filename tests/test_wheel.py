@@ -36,11 +36,12 @@ def test_the_wheel_carries_the_recorded_steps(names: set[str]) -> None:
 
 
 def test_the_wheel_carries_the_package_and_its_licences(names: set[str]) -> None:
-    code = {path.relative_to(ROOT).as_posix() for path in (ROOT / "thplab").rglob("*.py*") if path.suffix in (".py", ".typed")}
+    needed = (".py", ".typed", ".js", ".css")
+    code = {path.relative_to(ROOT).as_posix() for path in (ROOT / "thplab").rglob("*") if path.suffix in needed}
     assert code <= names
     assert {Path(name).name for name in names if "/licenses/" in name} == {"LICENSE", "LICENSE-CONTENT"}
 
 
 def test_the_wheel_carries_nothing_else(names: set[str]) -> None:
     assert {name.split("/")[0].split("-")[0] for name in names} == {"thplab"}
-    assert not [name for name in names if "checkpoint" in name or "__pycache__" in name]
+    assert not [name for name in names if "checkpoint" in name or "__pycache__" in name or name.endswith((".ts", "jsconfig.json"))]

@@ -1,0 +1,84 @@
+// What a stepper shows of a trace: payload.py. Frames are numbered from 0; frame 0 is the machine before the first step.
+
+interface StepperData {
+  name: string;
+  about: string;
+  kernel: string;
+  /** name, a colon, and what it means: "TOY: 8 pages in a huge page of 32 KiB" */ geometry: string;
+  /** the operations on one line */ scenario: string;
+  /** where and why the scenario stopped; "" if it came to its end */ problem: string;
+  /** what the phases are called: operations stand in where a scenario names no phases */ unit: "phase" | "operation";
+  phases: Phase[];
+  operations: Operation[];
+  frames: StepperFrame[];
+  /** SVG; a frame has the number of its picture, as of its ledger and words */ pictures: string[];
+  ledgers: LedgerGroup[][];
+  words: string[];
+  questions: StepperQuestion[];
+  /** Python that makes the state of a frame again: before the frame's number, and after it */ code: [string, string];
+}
+
+interface Phase {
+  title: string;
+  why: string;
+  /** the number of its first frame */ first: number;
+}
+
+interface StepperFrame {
+  picture: number;
+  ledger: number;
+  words: number;
+  /** the number of its operation; null before the first */ op: number | null;
+  phase: number;
+  /** the innermost routine; "" outside of all */ routine: string;
+  /** what the step does */ text: string;
+  /** why; "" where that needs no words */ why: string;
+  /** whether it is folded into the next frame unless all steps are shown */ plain: boolean;
+}
+
+/** An operation with its call tree. One that was interrupted comes in parts. */
+interface Operation {
+  label: string;
+  phase: number;
+  first: number;
+  last: number;
+  /** "0", "-EBUSY"; "" if it has not returned */ result: string;
+  failed: boolean;
+  rows: TreeRow[];
+}
+
+/** A line of the call tree: depth, text, and the frame that it stands for; null for the name of a routine. */
+type TreeRow = [number, string, number | null];
+
+/** What a prediction asks: before frame `at` is shown; the answer is computed from frame `of`. */
+interface StepperQuestion extends Asked {
+  at: number;
+  of: number;
+}
+
+/** A question and what it takes to ask and to judge it. */
+interface Asked {
+  /** the frame that it stands before */ at?: number;
+  /** the same for the same question: the browser keeps the answer under it */ id: string;
+  question: string;
+  /** none: a whole number is typed */ choices: string[];
+  actual: string;
+  why: string;
+}
+
+/** Counters of a page or of the events: ledger_groups() of payload.py. */
+interface LedgerGroup {
+  title: string;
+  rows: LedgerLine[];
+}
+
+/** A counter: name, before (null: there was none), now, and who holds it. A text where a flag is among its bits. */
+type LedgerLine = [string, number | string | null, number | string, string[]];
+
+/** What must hold: name, when it is asked ("always", ...), in words. */
+type Invariant = [string, string, string];
+
+/** The stepper can run its scenario on the kernel of the machine. */
+interface StepperAsks {
+  run: {};
+}
