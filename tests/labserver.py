@@ -29,11 +29,14 @@ from urllib.parse import quote, urlsplit
 
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-from playwright.sync_api import Page, Route, WebSocketRoute, sync_playwright
+from playwright.sync_api import Page, Route, WebSocketRoute, expect, sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")  # .ci/chromium looks for the same names
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 INSIDE_THE_PAGE = ("about", "blob", "data", "file")  # schemes that open no connection
+
+# A machine that has other things to do, too, is slow and not wrong.
+expect.set_options(timeout=30_000)
 
 PYTHON = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 # Longer than a window: something to scroll over below a widget.

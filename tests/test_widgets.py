@@ -118,7 +118,8 @@ def test_a_question_that_is_none_is_answered_with_what_is_wrong(name: str, caplo
         for odd in (None, True, [value], {"a": [1]}):
             told = ask(widget, what, **fields | {field: odd})
             assert told.startswith(f"{field} is {odd!r}; expected ") and told.split()[-1] in (*kind.values(), "str]"), told
-    for question in (None, "load", [], {}, {"number": 3, "do": what}, {"number": 4, "do": [what], "with": fields}):
+    questions: list[Any] = [None, "load", [], {}, {"number": 3, "do": what}, {"number": 4, "do": [what], "with": fields}]
+    for question in questions:
         widget._asked(widget, question, [])
         assert widget.says == f"question is {question!r}; expected " + '{"number": ..., "do": name, "with": {field: value}}'
         assert widget.answer["to"] == (question.get("number", 0) if isinstance(question, dict) else 0)

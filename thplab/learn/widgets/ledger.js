@@ -42,7 +42,7 @@ class Entry {
   }
 
   get scores() {
-    return this.hints === 0 && this.tries.length === 1 && this.right;
+    return this.hints === 0 && this.right;
   }
 
   same(text) {

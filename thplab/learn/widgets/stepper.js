@@ -13,7 +13,7 @@ class Course {
   constructor({ frames, phases }, questions, all) {
     this.frames = frames;
     this.questions = questions;
-    this.shown = [...frames.keys()].filter(number => all || !frames[number].plain || number === 0);
+    this.shown = [...frames.keys()].filter(number => all || !frames[number].plain);
     this.begins = phases.map(({ first }) => this.at(first));
     this.last = this.shown.length - 1;
   }
