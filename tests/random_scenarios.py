@@ -73,12 +73,17 @@ def operations(seed: int, machine: Machine, thps: int = 2, count: int = 14) -> I
         yield op
 
 
+Content = tuple[int | None, int | None]
+"""What the first eight bytes of a page are: the upper seven as a number, and the lowest; None where only the fill knows."""
+ZERO: Content = (0, 0)
+
+
 class Model:
     """What each process reads and may do, kept without pages, tables or counters."""
 
     def __init__(self, kernel: str) -> None:
         self.moves_vmas = bool(kernels.kernel(kernel).mm.mremap_moves_vmas)
-        self.contents: dict[str, dict[int, int]] = {}
+        self.contents: dict[str, dict[int, Content]] = {}
         self.prot: dict[str, dict[int, str]] = {}
         self.flags: dict[str, dict[int, set[str]]] = {}
         """What each page remembers of madvise and mlock, as far as it matters: dontfork, wipeonfork, locked."""
@@ -93,7 +98,7 @@ class Model:
             del self.prot[proc], self.contents[proc], self.flags[proc]
         elif op.op == "mmap":
             self.prot[proc] = dict.fromkeys(range(int(f["thps"] or 0) * nr), "rw")
-            self.contents[proc] = dict.fromkeys(self.prot[proc], 0)
+            self.contents[proc] = dict.fromkeys(self.prot[proc], ZERO)
             self.flags[proc] = {page: set() for page in self.prot[proc]}
         elif op.op == "fork" and result == 0:
             self._fork(proc, str(f["child"]))
@@ -108,11 +113,11 @@ class Model:
         elif op.op == "munmap":
             self._unmap(proc, pages)
         elif op.op in ("write", "fill"):
-            for i, page in enumerate(pages):
+            for page in pages:
                 if self.prot[proc][page] != "rw":
                     assert result == EFAULT, f"{op} ignores a protection"
                     break
-                self.contents[proc][page] = self._stored(op, f, i)
+                self.contents[proc][page] = self._stored(op, f, self.contents[proc][page])
 
     def compare(self, state: State, where: str) -> None:
         """Assert that every process reads what it should, on each page of its region R."""
@@ -120,11 +125,13 @@ class Model:
         for process, pages in self.contents.items():
             seen = state.contents(process)
             pages = {page: content for page, content in pages.items() if page not in _poisoned(state, process)}
-            for page, content in pages.items():
-                if content != -1:
-                    assert seen[page] in ((content, None) if content == 0 else (content,)), f"{where}: {process} page {page}"
-            unique = [seen[page] for page, content in pages.items() if content == -1]
-            assert all(v is not None and v >= 0x10000 for v in unique), where
+            for page, (rest, byte) in pages.items():
+                found = seen[page]
+                if found is None:
+                    assert (rest, byte) == ZERO, f"{where}: {process} page {page}"
+                    continue
+                assert found >> 32 if rest is None else found >> 8 == rest, f"{where}: {process} page {page}"
+                assert byte in (None, found & 0xFF), f"{where}: {process} page {page}"
 
     def _unmap(self, proc: str, pages: Iterable[int]) -> None:
         for page in pages:
@@ -135,7 +142,7 @@ class Model:
         copied = [page for page in self.prot[proc] if "dontfork" not in self.flags[proc][page]]
         self.prot[child] = {page: self.prot[proc][page] for page in copied}
         self.flags[child] = {page: self.flags[proc][page] - {"locked"} for page in copied}
-        self.contents[child] = {page: 0 if "wipeonfork" in self.flags[proc][page] else self.contents[proc][page] for page in copied}
+        self.contents[child] = {page: ZERO if "wipeonfork" in self.flags[proc][page] else self.contents[proc][page] for page in copied}
 
     def _madvise(self, proc: str, pages: range, advice: str, result: int) -> None:
         if advice in ("dontfork", "wipeonfork") and result == 0:
@@ -146,7 +153,7 @@ class Model:
                 if "locked" in self.flags[proc][page]:
                     assert result == EINVAL, "locked memory is thrown away"
                     break
-                self.contents[proc][page] = 0
+                self.contents[proc][page] = ZERO
 
     def _mlock(self, proc: str, pages: range, locks: bool, result: int) -> None:
         for page in pages:
@@ -172,10 +179,10 @@ class Model:
         self._unmap(proc, [old for old, _ in pairs])
 
     @staticmethod
-    def _stored(op: Operation, f: Mapping[str, object], i: int) -> int:
+    def _stored(op: Operation, f: Mapping[str, object], before: Content) -> Content:
         if op.op == "write":
-            return int(str(f["value"]))
-        return {"zero": 0, "same": 0x77, "unique": -1}[str(f["pattern"])]
+            return before[0], int(str(f["value"]))
+        return {"zero": ZERO, "same": (0x77777777777777, 0x77), "unique": (None, None)}[str(f["pattern"])]
 
 
 def _poisoned(state: State, process: str) -> set[int]:

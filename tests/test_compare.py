@@ -179,8 +179,8 @@ def test_the_rows_of_an_operation_are_what_it_changed() -> None:
 
 def test_contents_are_told_and_compared() -> None:
     done = compare("mmap A; fill A 0 1thp; write A 3; fork A B; write B 1", ALL, "TOY").operations
-    assert done[1].row("A contents").values == ("all 0x10000 and up",) * len(ALL)
-    assert done[2].row("A contents").values == ("0–2: 0x10000 and up, 3: 0x55, 4–7: 0x10004 and up",) * len(ALL)
+    assert done[1].row("A contents").values == ("all 0x100000001 and up",) * len(ALL)
+    assert done[2].row("A contents").values == ("0–2: 0x100000001 and up, 3: 0x100000055, 4–7: 0x100000005 and up",) * len(ALL)
     assert not done[4].row("A contents").moved and done[4].row("B contents").moved
 
 

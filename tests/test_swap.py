@@ -18,7 +18,7 @@ EVERY = pytest.mark.parametrize("kernel", KERNELS)
 SPLITS = pytest.mark.parametrize("kernel", [name for name, kernel in KERNELS.items() if kernel.scheme.pmd_split_is_local])
 WHOLE = pytest.mark.parametrize("kernel", [name for name, kernel in KERNELS.items() if kernel.reclaim.out_whole])
 DEVICE = pytest.mark.parametrize("device", DEVICES)
-FILLED = tuple(range(0x10000, 0x10008))
+FILLED = tuple(range(0x100000001, 0x100000009))
 
 
 def resident_and_out(machine: Machine) -> tuple[int, int]:
@@ -53,7 +53,7 @@ def test_a_huge_page_goes_out_and_comes_back(kernel: str, device: str) -> None:
     assert a.read(0, 8) == 0 and a.write(3) == 0
     state = machine.state
     assert resident_and_out(machine) == (32, 0)
-    assert state.contents("A") == (*FILLED[:3], 0x55, *FILLED[4:]) and not check_state(state)
+    assert state.contents("A") == (*FILLED[:3], 0x100000055, *FILLED[4:]) and not check_state(state)
     a.exit()
     assert state.swap is not None and not machine.state.mapped
     assert not machine.system.swap or not machine.system.swap.swap_map.any()
@@ -87,7 +87,7 @@ def test_before_the_rfc_all_but_the_pinned_page_go(device: str) -> None:
     synchronous = DEVICES[device].synchronous
     assert machine.state.cached.sum() == (1 if synchronous else 8), "what nobody holds is gone as soon as it is written"
     assert a.write(5, value=9) == 0
-    assert machine.system.pins["dma"].pages == (pinned,) and frames.content[pinned] == 9, "the fault maps the same page"
+    assert machine.system.pins["dma"].pages == (pinned,) and frames.content[pinned] == 0x100000009, "the fault maps the same page"
     assert not check_state(machine.state)
     machine.unpin("dma")
     a.exit()
@@ -158,7 +158,7 @@ def test_a_fork_shares_what_is_out(kernel: str, device: str) -> None:
     b.write(1, value=9)
     a.read(1)
     state = machine.state
-    assert state.contents("A") == FILLED and state.contents("B") == (FILLED[0], 9, *FILLED[2:])
+    assert state.contents("A") == FILLED and state.contents("B") == (FILLED[0], 0x100000009, *FILLED[2:])
     assert not check_state(state)
     a.exit()
     b.exit()

@@ -93,7 +93,7 @@ class PageFrames:
     first_page  pfn of the head, on tails
     mapping     number of the anon_vma, 0 = none
     index       page offset at which the VMAs of that anon_vma map the page
-    content     a small integer that stands for the bytes; 0 = zero-filled
+    content     the first 8 bytes as a number (little-endian), which stand for all: pages with equal ones are equal; 0 = zero-filled
 
     On a head only (the kernel keeps these in the struct pages of the first tails):
     compound_mapcount  from v4.5 on: the raw count of PMD mappings, -1 = none; `_entire_mapcount` of a folio

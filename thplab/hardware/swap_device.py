@@ -46,7 +46,7 @@ class SwapDevice:
         self.kind = DEVICES[name]
         self.swap_map: npt.NDArray[np.int32] = np.zeros(slots, np.int32)
         self.cache: npt.NDArray[np.int32] = np.full(slots, NO_PAGE, np.int32)
-        self.content: npt.NDArray[np.int32] = np.zeros(slots, np.int32)
+        self.content: npt.NDArray[np.int64] = np.zeros(slots, np.int64)
         self.slot_of: dict[int, int] = {}
         """Page -> its slot, for every page in the swap cache (page_private); the tails of a huge page as well."""
 

@@ -39,7 +39,7 @@ class KsmState(NamedTuple):
 
 
 class Ksm:
-    """The data of ksmd. Trees are dictionaries here: contents are small numbers, so a search needs no order."""
+    """The data of ksmd. Trees are dictionaries here: contents are numbers, so a search needs no order."""
 
     key = "ksm"
 

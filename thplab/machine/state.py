@@ -82,7 +82,7 @@ class SwapState(NamedTuple):
     kind: str
     swap_map: npt.NDArray[np.int32]
     cache: npt.NDArray[np.int32]
-    content: npt.NDArray[np.int32]
+    content: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -265,7 +265,7 @@ class State:
         return cached
 
     def contents(self, process: str, region: str = "R") -> tuple[int | None, ...]:
-        """What the process would read from each page of a region: content tags; None where nothing is mapped yet.
+        """What the process would read from each page of a region, its first 8 bytes as a number; None where nothing is mapped yet.
 
         Raises BadInput if there is no such process or region.
         """

@@ -28,12 +28,12 @@ from thplab.kernel.system import System
 
 
 @phrase("the process itself")
-def access(system: System, mm: AddressSpace, start: int, end: int, value: int | None, unique: bool = False) -> Routine[int]:
-    """Touch every page of [start, end) as the process would: read it (`value` None) or store `value` in it.
+def access(system: System, mm: AddressSpace, start: int, end: int, value: int | None, whole: bool = False, step: int = 0) -> Routine[int]:
+    """Touch every page of [start, end) as the process would: read it (`value` None) or store the byte `value` in it.
 
-    With `unique`, the page at offset i gets value + i. Runs in user mode, without locks; what the page tables do not
-    allow is a page fault. Returns 0, -EFAULT where no VMA allows the access (the process would get SIGSEGV), -ENOMEM when a
-    fault finds no memory, or KILLED_BY_SIGBUS at poisoned memory: the process must end. Pages before that one have been touched.
+    With `whole` it is all of the page that is stored, `value` + i * `step` at offset i. Runs in user mode, without locks; what the
+    page tables do not allow is a page fault. Returns 0, -EFAULT where no VMA allows the access (the process would get SIGSEGV), -ENOMEM
+    when a fault finds no memory, or KILLED_BY_SIGBUS at poisoned memory: the process must end. Pages before that one have been touched.
     """
     page_size = system.geometry.page_size
     write = value is not None
@@ -41,12 +41,12 @@ def access(system: System, mm: AddressSpace, start: int, end: int, value: int | 
     while address < end:
         count = accessible(system, mm, address, end, write)
         if count:
-            _touch(system, mm, address, count, value, step=(1 if unique else 0))
+            _touch(system, mm, address, count, value, whole, step)
             pages = "the page" if count == 1 else f"{count} pages"
             yield change(f"{mm.name} {'writes' if write else 'reads'} {pages}", "The hardware finds a valid entry and marks it accessed.")
             address += count * page_size
-            if unique and value is not None:
-                value += count
+            if value is not None:
+                value += count * step
             continue
         yield read(f"{mm.name} {'writes' if write else 'reads'}: page fault", "No entry of the page table allows it.")
         error = yield from do_page_fault(system, mm, address, write)
@@ -77,7 +77,7 @@ def accessible(system: System, mm: AddressSpace, address: int, end: int, write: 
     return int(refused[0]) if len(refused) else len(row)
 
 
-def _touch(system: System, mm: AddressSpace, address: int, count: int, value: int | None, step: int) -> None:
+def _touch(system: System, mm: AddressSpace, address: int, count: int, value: int | None, whole: bool, step: int) -> None:
     """What the hardware does on an access that is allowed: accessed and dirty bits, and the store itself."""
     geometry, tables = system.geometry, system.tables
     bits = pt._PAGE_ACCESSED | (pt._PAGE_DIRTY if value is not None else 0)
@@ -93,7 +93,8 @@ def _touch(system: System, mm: AddressSpace, address: int, count: int, value: in
         tables.change(pt.pte_pfn(pmd), entries, set_=bits)
         pfns = (tables.table[pt.pte_pfn(pmd)][entries] & np.uint64(pt.PTE_PFN_MASK)).astype(np.int64) >> 12
     if value is not None:
-        system.frames.content[pfns] = value + step * np.arange(count)
+        kept = 0 if whole else system.frames.content[pfns] & ~0xFF
+        system.frames.content[pfns] = kept + value + step * np.arange(count)
 
 
 @routine

@@ -20,9 +20,9 @@ from thplab.kernel.system import System
 
 
 @phrase("the process itself")
-def touch(system: System, mm: AddressSpace, start: int, end: int, value: int | None, unique: bool = False) -> Routine[int]:
+def touch(system: System, mm: AddressSpace, start: int, end: int, value: int | None, whole: bool = False, step: int = 0) -> Routine[int]:
     """`access`, and the end of the process if that meets poisoned memory. Returns what `access` returns."""
-    error = yield from access(system, mm, start, end, value, unique)
+    error = yield from access(system, mm, start, end, value, whole, step)
     if error == KILLED_BY_SIGBUS:
         yield from sigbus(system, mm, "The memory behind this page is bad: its contents are lost.")
     return error

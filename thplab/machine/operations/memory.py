@@ -20,8 +20,8 @@ from thplab.scenario.vocabulary import NAME
 ADVICE: dict[str, frozenset[str]] = {"hugepage": frozenset({VM_HUGEPAGE}), "none": frozenset()}
 """mmap's advise -> what the VMA remembers. Without MADV_HUGEPAGE there are no huge pages (THP mode `madvise`)."""
 
-PATTERNS = {"zero": (0, False), "same": (0x77, False), "unique": (0x10000, True)}
-"""fill's pattern -> content of the first page, and whether the following pages count up from it."""
+PATTERNS = {"zero": 0, "same": 0x7777777777777777, "unique": None}
+"""fill's pattern -> what the first 8 bytes of each page are, as one number; None: a number of the page's own."""
 
 
 def spawn(system: System, proc: str) -> Routine[int]:
@@ -89,11 +89,11 @@ def read(system: System, proc: str, start: int, npages: int, region: str) -> Rou
 
 def fill(system: System, proc: str, start: int, npages: int, pattern: str, region: str) -> Routine[int]:
     """The pages must lie in VMAs. `unique`: every page of a process's region gets a content of its own."""
-    value, counts_up = PATTERNS[pattern]
+    value = PATTERNS[pattern]
     mm, low, high = check_mapped(system, proc, start, npages, region)
-    if counts_up:
-        value = value * mm.mm_id + start
-    return touch(system, mm, low, high, value, counts_up)
+    if value is None:
+        return touch(system, mm, low, high, (mm.mm_id << 32) + start + 1, whole=True, step=1)
+    return touch(system, mm, low, high, value, whole=True)
 
 
 def fork(system: System, proc: str, child: str) -> Routine[int]:
