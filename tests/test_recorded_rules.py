@@ -9,6 +9,7 @@ import pytest
 from filled_machine import NR, at_rest, mapped_to
 
 from thplab import Machine
+from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_ksm
 from thplab.kernel.kernels import KERNELS
 from thplab.machine.state import State
@@ -51,3 +52,13 @@ def test_a_write_of_one_byte_leaves_the_others(kernel: str) -> None:
     assert state.contents("A")[254:256] == (0x100000007, 0x100000107), "255 and 256 differ in another byte, too"
     assert mapped_to(state, 254) != mapped_to(state, 255)
     assert after(kernel, "mmap A advise=none; fill A 0 1 same; write A 0; write A 1").contents("A")[:2] == (0x7777777777777755, 0x55)
+
+
+# --- fork -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_fork_gives_the_child_old_entries_of_the_zero_page_too(kernel: str) -> None:
+    """e_fork_zero_pte."""
+    state = after(kernel, "mmap A advise=none; write A 0; read A 1 3; fork A B")
+    assert [bool(entry(state, page, proc) & pt._PAGE_ACCESSED) for proc in "AB" for page in (0, 1)] == [True, True, False, False]

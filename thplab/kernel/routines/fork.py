@@ -226,7 +226,7 @@ def copy_pte_range(
                 yield from get_page(system, pages)
                 yield from folio_try_dup_anon_rmap_ptes(system, vma, pages)
             tables.table[pte_table][part] = tables.table[source_table][part]
-            if run.kind == "page":
+            if run.kind in ("page", "zero"):
                 tables.change(pte_table, part, clear=pt._PAGE_ACCESSED)
             yield change("the child's PTEs = the same entries, not yet accessed")
     yield from system.cpus.unlock(parent_lock)
