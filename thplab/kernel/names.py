@@ -23,6 +23,8 @@ SINCE: Mapping[str, Mapping[str, str]] = {
     # include/linux/mm.h, mm/swap.c: references, lists
     "get_page": {"v6.12": "folio_get"},
     "put_page": {"v6.12": "folio_put"},
+    "folio_ref_add": {"v3.16": "get_page", "v6.12": "folio_ref_add"},
+    "folio_put_refs": {"v3.16": "put_page", "v6.12": "folio_put_refs"},
     "get_page_unless_zero": {"v6.12": "folio_try_get"},
     "free_page": {"v4.5": "__put_page", "v6.1": "__folio_put"},
     "get_tails": {"v3.16": "__get_page_tail"},

@@ -355,6 +355,8 @@ def map_small_copies(system: System, vma: Vma, address: int, pte_table: int, pag
     for offset, new in enumerate(pages):
         set_anon_rmap(system, single(new), vma.anon_vma, vma.index(address) + offset)
     frames.mapcount[np.array(pages)] = 0
+    if system.kernel.cow.anon_exclusive:
+        frames.flags[np.array(pages)] |= PG_anon_exclusive
     first = system.geometry.index(address, 0)
     system.tables.table[pte_table][first : first + len(pages)] = (np.array(pages, np.uint64) << np.uint64(12)) | np.uint64(bits)
     yield change(f"fill {len(pages)} PTEs with small pages, _mapcount = 0 each")

@@ -18,9 +18,8 @@ def set_anon_rmap(system: System, pages: slice, anon_vma: AnonVma, index: int) -
     frames.mapping[pages] = anon_vma.number
     frames.index[pages] = np.arange(index, index + width(pages))
     frames.flags[pages] |= PG_anon
-    exclusive = PG_anon_exclusive if system.kernel.cow.anon_exclusive else 0
     first = pages.start if frames.is_compound(pages.start) else pages
-    frames.flags[first] |= PG_lru | PG_swapbacked | exclusive
+    frames.flags[first] |= PG_lru | PG_swapbacked
 
 
 @routine
@@ -29,6 +28,9 @@ def folio_add_new_anon_rmap(system: System, vma: Vma, address: int, page: int) -
     assert vma.anon_vma is not None, "anon_vma_prepare came first"
     set_anon_rmap(system, system.frames.compound(page), vma.anon_vma, vma.index(address))
     yield from system.scheme.new_rmap(system, vma, page)
+    if system.kernel.cow.anon_exclusive:
+        system.frames.flags[page] |= PG_anon_exclusive
+        yield change("PG_anon_exclusive: the page is this process's own")
 
 
 @routine
@@ -46,8 +48,8 @@ def folio_try_dup_anon_rmap_pmd(system: System, vma: Vma, page: int) -> Routine[
 
 @routine
 def folio_try_dup_anon_rmap_ptes(system: System, vma: Vma, pages: slice) -> Routine[None]:
-    """Count one more PTE for each of `pages`, in the child of a fork."""
-    yield from system.scheme.add_pte_rmap(system, vma, pages)
+    """Count one more PTE for each of `pages`, in the child of a fork. None of them is one process's own any more."""
+    yield from system.scheme.dup_pte_rmap(system, vma, pages)
 
 
 @routine

@@ -10,7 +10,7 @@ from thplab.hardware.frames import PG_dirty, PG_swapcache, single, width
 from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.hardware.swap_device import NO_PAGE
 from thplab.kernel.pages import free_page
-from thplab.kernel.routines.mm import put_page
+from thplab.kernel.routines.mm import folio_put_refs, put_page
 from thplab.kernel.system import System
 
 
@@ -173,7 +173,7 @@ def free_pages_and_swap_cache(system: System, pages: slice) -> Routine[None]:
         heads = tuple(dict.fromkeys(frames.compound_head(page) for page in range(pages.start, pages.stop)))
     for head in heads:
         yield from free_swap_cache(system, head)
-    yield from put_page(system, pages)
+    yield from folio_put_refs(system, pages)
 
 
 # --- mutants ----------------------------------------------------------------------------------------------------------

@@ -168,10 +168,8 @@ def set_swapped_ptes(
     if not frames.flags[pages.start] & PG_anon and not frames.flags[head] & PG_anon:
         anon_vma = vma.chain[0 if mine or fresh else -1]
         set_anon_rmap(system, pages, anon_vma, vma.index(address))
-        if not mine:
-            frames.flags[pages] &= ~PG_anon_exclusive
         yield change(f"{system.page_name(pages.start)} is anonymous memory, found through {anon_vma.key}")
-    elif mine and system.kernel.cow.anon_exclusive:
+    if mine and system.kernel.cow.anon_exclusive:
         frames.flags[pages] |= PG_anon_exclusive
     more = width(pages) - 1
     if more:

@@ -69,6 +69,9 @@ class Scheme(Protocol):
     """True if splitting one process's PMD leaves every other process's page tables alone, and the page whole.
 
     Where it is False a PMD is split by splitting the page, so a PTE never maps a part of a huge page."""
+    batches: bool
+    """What is done with PTEs of one compound page is done in a batch: all entries, then all counters, one for all where that is
+    possible. Else page by page."""
 
     @property
     def head_counters(self) -> tuple[HeadCounter, ...]:
@@ -89,6 +92,10 @@ class Scheme(Protocol):
 
     def add_pte_rmap(self, system: Memory, vma: Vma, pages: slice) -> Routine[None]:
         """Count one more PTE mapping of each page of one compound page, or of small pages that lie together."""
+        ...
+
+    def dup_pte_rmap(self, system: Memory, vma: Vma, pages: slice) -> Routine[None]:
+        """add_pte_rmap at fork, of pages that the parent maps, too: what was its own is so no more (page_dup_rmap)."""
         ...
 
     def remove_pte_rmap(self, system: Memory, vma: Vma, pages: slice) -> Routine[None]:

@@ -19,7 +19,7 @@ from thplab.kernel.address_space import Vma
 from thplab.kernel.memory import Memory
 from thplab.kernel.pages import deferred_split_huge_page
 from thplab.kernel.schemes.base import Expected, HeadCounter
-from thplab.kernel.schemes.head_references import HeadReferences
+from thplab.kernel.schemes.head_references import HeadReferences, clear_exclusive
 
 ENTIRELY_MAPPED = 0x800000
 """In `_nr_pages_mapped`: a PMD maps the whole folio."""
@@ -46,6 +46,7 @@ class Folio(HeadReferences):
     )
     splits_to_order = True
     pmd_split_is_local = True
+    batches = True
 
     # --- mappings ---------------------------------------------------------------------------------------------------
 
@@ -56,16 +57,22 @@ class Folio(HeadReferences):
             yield change(f"{system.page_name(page)} _mapcount = 0 (one mapping)")
             return
         frames.compound_mapcount[page] = 0
-        frames.large_mapcount[page] = 0
-        frames.nr_pages_mapped[page] = ENTIRELY_MAPPED
+        yield change("_entire_mapcount = 0 (one PMD)", "Nobody else sees the page: plain stores, and no lock.")
         if self.mm_ids:
-            frames.mm_id_0[page], frames.mm_id_mapcount_0[page] = vma.mm.mm_id, 1
-        yield change("_entire_mapcount = 0, _large_mapcount = 0 (one mapping)", "A PMD mapping counts in both, which start at -1.")
+            frames.mm_id_mapcount_0[page] = 1
+            yield change("_mm_id_mapcount[0] = 0 (one mapping)")
+        frames.large_mapcount[page] = 0
+        yield change("_large_mapcount = 0 (one mapping)", "A PMD mapping counts here, too. Map counts start at -1.")
+        frames.nr_pages_mapped[page] = ENTIRELY_MAPPED
+        yield change("_nr_pages_mapped: a PMD maps all of it")
+        if self.mm_ids:
+            frames.mm_id_0[page] = vma.mm.mm_id
+            yield change(f"_mm_id[0] = {vma.mm.mm_id}, {vma.mm.name}")
 
     def dup_pmd_rmap(self, system: Memory, vma: Vma, head: int) -> Routine[None]:
-        yield from self._add_large_mapcount(system, vma, head, 1)
         system.frames.compound_map_add(head, 1)
         yield change("_entire_mapcount += 1", "One more PMD maps the folio; no subpage is touched.")
+        yield from self._add_large_mapcount(system, vma, head, 1)
 
     def remove_pmd_rmap(self, system: Memory, vma: Vma, head: int) -> Routine[None]:
         frames = system.frames
@@ -85,16 +92,26 @@ class Folio(HeadReferences):
         frames = system.frames
         large = frames.is_compound(pages.stop - 1)
         head = frames.compound_head(pages.stop - 1)
-        if large:
-            yield from self._add_large_mapcount(system, vma, head, width(pages))
+        newly = 0
         parts = system.each(pages)
         for part in parts:
             frames.map_add(part, 1)
-            newly = int(np.count_nonzero(frames.mapcount[part] == 0)) if large else 0
+            newly += int(np.count_nonzero(frames.mapcount[part] == 0)) if large else 0
             yield change(f"{system.pages_text(part)} _mapcount += 1", "Each PTE is counted on the very page that it maps.")
-            if newly:
-                frames.nr_pages_mapped_add(head, newly)
-                yield change(f"_nr_pages_mapped += {newly}", "So many subpages had no PTE before.")
+        if newly:
+            frames.nr_pages_mapped_add(head, newly)
+            yield change(f"_nr_pages_mapped += {newly}", "So many subpages had no PTE before.")
+        if large:
+            yield from self._add_large_mapcount(system, vma, head, width(pages))
+
+    def dup_pte_rmap(self, system: Memory, vma: Vma, pages: slice) -> Routine[None]:
+        parts = system.each(pages)
+        for part in parts:
+            yield from clear_exclusive(system, part)
+            system.frames.map_add(part, 1)
+            yield change(f"{system.pages_text(part)} _mapcount += 1", "It has been mapped before: no other count of subpages changes.")
+        if system.frames.is_compound(pages.stop - 1):
+            yield from self._add_large_mapcount(system, vma, system.frames.compound_head(pages.stop - 1), width(pages))
 
     def remove_pte_rmap(self, system: Memory, vma: Vma, pages: slice) -> Routine[None]:
         frames = system.frames
@@ -102,18 +119,18 @@ class Folio(HeadReferences):
         head = frames.compound_head(pages.stop - 1)
         if large:
             yield from self._add_large_mapcount(system, vma, head, -width(pages))
-        unmapped, last = 0, 0
+        last = 0
         parts = system.each(pages)
         for part in parts:
             frames.map_add(part, -1)
-            last = int(np.count_nonzero(frames.mapcount[part] == -1)) if large else 0
+            last += int(np.count_nonzero(frames.mapcount[part] == -1)) if large else 0
             yield change(f"{system.pages_text(part)} _mapcount -= 1", "The mapping is gone; its reference follows later.")
-            if last:
-                frames.nr_pages_mapped_add(head, -last)
-                unmapped += last if frames.nr_pages_mapped[head] < ENTIRELY_MAPPED else 0
-                yield change(f"_nr_pages_mapped -= {last}", "So many subpages have no PTE any more.")
-        if unmapped and frames.nr_pages_mapped[head]:
-            yield from self._partially_mapped(system, head)
+        if last:
+            frames.nr_pages_mapped_add(head, -last)
+            left = int(frames.nr_pages_mapped[head])
+            yield change(f"_nr_pages_mapped -= {last}", "So many subpages have no PTE any more.")
+            if 0 < left < ENTIRELY_MAPPED:
+                yield from self._partially_mapped(system, head)
 
     def split_pmd_rmap(self, system: Memory, vma: Vma, head: int) -> Routine[None]:
         yield from self.add_pte_rmap(system, vma, system.frames.compound(head))
@@ -124,31 +141,43 @@ class Folio(HeadReferences):
             yield from deferred_split_huge_page(system, head)
 
     def _add_large_mapcount(self, system: Memory, vma: Vma, head: int, n: int) -> Routine[None]:
-        """_large_mapcount += n, and the mm's slot with it. One bit lock guards both, so it is one step (folio_add_large_mapcount)."""
+        """_large_mapcount += n, and the mm's slot with it, under the bit lock in `_mm_ids` (folio_add_large_mapcount)."""
         frames = system.frames
-        frames.large_mapcount[head] += n
+        lock = f"mm_ids_lock {head:#x}"
         if self.mm_ids:
+            yield from system.cpus.lock(lock)
             frames.costs.bit_rmw += 1  # it is released with a plain store
-            self._count_mm(frames, head, vma.mm.mm_id, n)
         else:
             frames.costs.rmw += 1
+        frames.large_mapcount[head] += n
         yield change(f"_large_mapcount {'+' if n > 0 else '-'}= {abs(n)}", "All mappings of the folio in one word, a PMD as one.")
+        if self.mm_ids:
+            yield from self._count_mm(system, vma, head, n)
+            yield from system.cpus.unlock(lock)
 
-    def _count_mm(self, frames: PageFrames, head: int, mm_id: int, n: int) -> None:
-        """The mm-slot algorithm of docs/KERNEL.md 4.1. Both slots taken: a third mm is not tracked."""
-        slots = [(getattr(frames, who), getattr(frames, count)) for who, count in MM_SLOTS]
+    def _count_mm(self, system: Memory, vma: Vma, head: int, n: int) -> Routine[None]:
+        """The mm-slot algorithm of docs/KERNEL.md 4.1, under its lock. Both slots taken: a third mm is not tracked."""
+        frames, mm_id = system.frames, vma.mm.mm_id
+        slots = tuple((getattr(frames, who), getattr(frames, count)) for who, count in MM_SLOTS)
         total = int(frames.large_mapcount[head]) + 1
         wanted = (mm_id, 0) if n > 0 else (mm_id,)
-        mine = next((s for who in wanted for s in slots if s[0][head] == who), None)
-        if mine is not None:
-            if n > 0 and not mine[0][head] and total > n:
-                frames.flags[head] |= PG_maybe_shared
-            mine[0][head] = mm_id
-            mine[1][head] = max(0, int(mine[1][head]) + n)  # mappings from the time before the mm had a slot go, too
-            if not mine[1][head]:
-                mine[0][head] = 0
-        if n < 0 and any(count[head] == total for _, count in slots):
+        slot = next((i for who in wanted for i in (0, 1) if slots[i][0][head] == who), None)
+        shared = False
+        if slot is not None:
+            ids, counts = slots[slot]
+            shared = n > 0 and not ids[head] and total > n
+            left = max(0, int(counts[head]) + n)  # mappings from the time before the mm had a slot go, too
+            counts[head] = left
+            yield change(f"_mm_id_mapcount[{slot}]: {vma.mm.name} has {left} of the mappings")
+            if ids[head] != (mm_id if left else 0):
+                ids[head] = mm_id if left else 0
+                yield change(f"_mm_id[{slot}] = {ids[head]}", "" if left else f"{vma.mm.name} has no mapping left: the slot is free.")
+        if shared and not frames.flags[head] & PG_maybe_shared:
+            frames.flags[head] |= PG_maybe_shared
+            yield change("the folio may be shared", "There were mappings before this mm had any.")
+        if n < 0 and frames.flags[head] & PG_maybe_shared and any(counts[head] == total for _, counts in slots):
             frames.flags[head] &= ~PG_maybe_shared
+            yield change("the folio is not shared any more", "One mm has all mappings that are left.")
 
     # --- questions --------------------------------------------------------------------------------------------------
 
@@ -212,8 +241,10 @@ class CountsEveryPte(Folio):
 class FreesTheSlotEarly(Folio):
     """Forgets an mm as soon as one of its mappings goes."""
 
-    def _count_mm(self, frames: PageFrames, head: int, mm_id: int, n: int) -> None:
-        super()._count_mm(frames, head, mm_id, n)
+    def _count_mm(self, system: Memory, vma: Vma, head: int, n: int) -> Routine[None]:
+        yield from super()._count_mm(system, vma, head, n)
+        frames = system.frames
         for who, count in MM_SLOTS:
-            if n < 0 and getattr(frames, who)[head] == mm_id:
+            if n < 0 and getattr(frames, who)[head] == vma.mm.mm_id:
                 getattr(frames, who)[head] = getattr(frames, count)[head] = 0
+                yield change(f"{vma.mm.name} is forgotten")

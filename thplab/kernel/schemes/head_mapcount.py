@@ -16,6 +16,7 @@ class HeadMapcount:
 
     head_counters = ()
     splits_to_order = False
+    batches = False
 
     # --- mappings ---------------------------------------------------------------------------------------------------
 
@@ -36,6 +37,9 @@ class HeadMapcount:
         for part in parts:
             system.frames.map_add(part, 1)
             yield change(f"{system.pages_text(part)} _mapcount += 1", "Each PTE is counted on the very page that it maps.")
+
+    def dup_pte_rmap(self, system: Memory, vma: Vma, pages: slice) -> Routine[None]:
+        yield from self.add_pte_rmap(system, vma, pages)
 
     def remove_pte_rmap(self, system: Memory, vma: Vma, pages: slice) -> Routine[None]:
         parts = system.each(pages)

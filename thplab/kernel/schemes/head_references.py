@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from thplab.hardware.frames import width
+from thplab.hardware.frames import PG_anon_exclusive, width
 from thplab.hardware.steps import Routine, change, read
+from thplab.kernel.address_space import Vma
 from thplab.kernel.memory import Memory
 from thplab.kernel.pages import free_page, get_page_unless_zero, put_small_pages
+from thplab.kernel.schemes.base import Scheme
+
+
+def clear_exclusive(memory: Memory, part: slice) -> Routine[None]:
+    """Somebody else is about to map pages, which are no longer one process's own: take PG_anon_exclusive away where it is."""
+    if (memory.frames.flags[part] & PG_anon_exclusive).any():
+        memory.frames.flags[part] &= ~PG_anon_exclusive
+        yield change(f"{memory.pages_text(part)} PG_anon_exclusive cleared", "Two processes share it from now on.")
 
 
 class HeadReferences:
     """get_page() and put_page() of schemes whose tails need no reference of their own: c_i = 0, and one atomic on the head."""
 
     tail_mapcount = "mappings"
+    batches = False
+
+    def dup_pte_rmap(self: Scheme, system: Memory, vma: Vma, pages: slice) -> Routine[None]:
+        """Count one more PTE for each of `pages`, page by page, in the child of a fork."""
+        parts = system.each(pages)
+        for part in parts:
+            yield from clear_exclusive(system, part)
+            yield from self.add_pte_rmap(system, vma, part)
 
     def get_pages(self, system: Memory, pages: slice) -> Routine[None]:
         """Take one reference through each of `pages`, which the caller knows to be in use (get_page)."""
