@@ -80,6 +80,11 @@ class Cow(Policies):
     """A write fault reuses a small page that is mapped once, a part of a compound page never; else both if the reference count is 1."""
     mm_ids: bool | None
     """A large folio remembers which two mms map it: it knows whether it may be shared, and is written in place by its only mapper."""
+    huge_page_lock: Literal["", "reuse", "question"]
+    """A write fault locks the huge page, to ask whether it may be written in place: for the "question", or until the PMD is writable
+    ("reuse"). Empty: under the page table lock alone."""
+    puts_inside_ptl: bool | None
+    """The reference of a small mapping that was copied away is dropped under the page table lock; else after it."""
     anon_exclusive: bool
     """PG_anon_exclusive marks what one process has for itself: such a page is written in place, whoever else holds it."""
 
@@ -88,6 +93,8 @@ class Cow(Policies):
 class Mm(Policies):
     """What fork, mprotect and mremap do to an address space."""
 
+    fault_deposits_first: bool | None
+    """A fault deposits the table for a new huge page first, and then counts its mapping; else after that."""
     fork_keeps_zero_young: bool
     """The child's PMD over the huge zero page starts out accessed."""
     mprotect_makes_writable: bool | None

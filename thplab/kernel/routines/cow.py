@@ -8,6 +8,7 @@ from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_anon_exclusive, PG_ksm, PG_swapcache, single
 from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import VM_HUGEPAGE, Vma
+from thplab.kernel.pages import deferred_split_huge_page
 from thplab.kernel.routines.deposit import pgtable_trans_huge_withdraw
 from thplab.kernel.routines.mm import get_page, put_page
 from thplab.kernel.routines.rmap import (
@@ -62,7 +63,7 @@ def do_wp_page(system: System, vma: Vma, address: int, pte_table: int, pte: int)
         yield from system.cpus.unlock(lock)
     else:
         if system.kernel.cow.pte_asks_mapcount:
-            page_lock = yield from lock_for_reuse(system, old, lock)
+            page_lock = "" if frames.is_compound(old) else (yield from lock_for_reuse(system, old, lock))
             if tables.get(pte_table, index) != pte:
                 yield read("the PTE has changed while waiting for the page lock: try again")
                 yield from unlock_after_reuse(system, page_lock, lock)
@@ -100,11 +101,13 @@ def do_wp_page(system: System, vma: Vma, address: int, pte_table: int, pte: int)
         yield from set_new_pte(system, vma, address, pte_table, new)
         if not pt.pte_special(pte):
             yield from drop_copied_mapping(system, vma, old)
+    unused = () if same and pt.pte_special(pte) else (single(old if same else new),)
+    inside, outside = (unused, ()) if system.kernel.cow.puts_inside_ptl else ((), unused)
+    for page in inside:
+        yield from put_page(system, page)
     yield from system.cpus.unlock(lock)
-    if not same:
-        yield from put_page(system, single(new))
-    elif not pt.pte_special(pte):
-        yield from put_page(system, single(old))
+    for page in outside:
+        yield from put_page(system, page)
     if not pt.pte_special(pte):
         yield from put_page(system, single(old))
     return 0
@@ -118,13 +121,10 @@ def drop_copied_mapping(system: System, vma: Vma, old: int) -> Routine[None]:
 
 @phrase("lock the page for a look at it")
 def lock_for_reuse(system: System, page: int, ptl: str) -> Routine[str]:
-    """Lock a small page before it is looked at for reuse, so that nobody is freezing it. Called and left under `ptl`.
+    """Lock a page, small or a head, before it is looked at for reuse, so that nobody is freezing it. Called and left under `ptl`.
 
-    Returns the lock, or nothing for a part of a compound page, which is never reused. Where the page is locked, `ptl` is
-    released while waiting for it: the entry may have changed afterwards.
+    Returns the lock. Where the page is locked, `ptl` is released while waiting for it: the entry may have changed afterwards.
     """
-    if system.frames.is_compound(page):
-        return ""
     page_lock = system.page_lock(page)
     locked = yield from system.cpus.trylock(page_lock)
     if not locked:
@@ -225,25 +225,17 @@ def do_huge_pmd_wp_page(system: System, vma: Vma, address: int, pmd_table: int, 
     lock = system.ptl(pmd_table)
     zero = pt.pte_pfn(pmd) == system.huge_zero_page
     page = pt.pte_pfn(pmd)
-    yield from system.cpus.lock(lock)
-    if tables.get(pmd_table, index) != pmd:
-        yield read("the PMD has changed meanwhile: try again")
-        yield from system.cpus.unlock(lock)
-        return 0
     if not zero:
-        reuse = yield from may_reuse_huge_page(system, page)
-        if reuse:
-            tables.set(pmd_table, index, pt.mkdirty(pt.mkyoung(pt.mkwrite(pmd))))
-            yield change("PMD made writable in place")
-            yield from system.cpus.unlock(lock)
+        yield from system.cpus.lock(lock)
+        done = yield from reuse_huge_page(system, pmd_table, index, pmd)
+        if not done and not system.kernel.cow.splits_pmd:
+            yield from get_page(system, single(page))
+        yield from system.cpus.unlock(lock)
+        if done:
             return 0
     if system.kernel.cow.zero_splits_pmd if zero else system.kernel.cow.splits_pmd:
-        yield from system.cpus.unlock(lock, "This process's PMD is split, and only the 4 KiB that are written will be copied.")
         yield from split_huge_pmd(system, vma, address)
         return VM_FAULT_FALLBACK
-    if not zero:
-        yield from get_page(system, single(page))
-    yield from system.cpus.unlock(lock)
     allowed = transparent_hugepage_enabled(system, vma, address) or (zero and bool(system.kernel.cow.zero_ignores_advice))
     new = frames.alloc_pages(geometry.order) if allowed else None
     if new is None:
@@ -266,6 +258,8 @@ def do_huge_pmd_wp_page(system: System, vma: Vma, address: int, pmd_table: int, 
         yield from folio_add_new_anon_rmap(system, vma, address & -geometry.huge_size, new)
         tables.set(pmd_table, index, pt.mkdirty(pt.mkyoung(pt.mkwrite(pt.mk_huge_pmd(new, pt.pgprot(vma.prot))))))
         yield change("PMD = the new huge page, writable")
+        if system.kernel.queue.takes_new:
+            yield from deferred_split_huge_page(system, new, partially_mapped=False)
         if not zero:
             yield from folio_remove_rmap_pmd(system, vma, page)
             yield from put_page(system, single(page))
@@ -273,6 +267,33 @@ def do_huge_pmd_wp_page(system: System, vma: Vma, address: int, pmd_table: int, 
     if not same:
         yield from put_page(system, single(new))
     return 0
+
+
+@phrase("write the huge page in place, if that may be")
+def reuse_huge_page(system: System, pmd_table: int, index: int, pmd: int) -> Routine[bool]:
+    """Make a read-only PMD writable if the page is this process's alone. Called and left under the page table lock.
+
+    Returns True if there is nothing to copy: the PMD is writable now, or has changed meanwhile, so that the fault is tried again.
+    """
+    frames, tables, page = system.frames, system.tables, pt.pte_pfn(pmd)
+    held, page_lock = system.kernel.cow.huge_page_lock, ""
+    same = tables.get(pmd_table, index) == pmd
+    if same and held and not frames.flags[page] & PG_anon_exclusive:
+        page_lock = yield from lock_for_reuse(system, page, system.ptl(pmd_table))
+        same = tables.get(pmd_table, index) == pmd
+    reuse = False
+    if same:
+        reuse = yield from may_reuse_huge_page(system, page)
+    else:
+        yield read("the PMD has changed meanwhile: try again")
+    if page_lock and held == "question":
+        yield from system.cpus.unlock(page_lock)
+    if reuse:
+        tables.set(pmd_table, index, pt.mkdirty(pt.mkyoung(pt.mkwrite(pmd))))
+        yield change("PMD made writable in place")
+    if page_lock and held == "reuse":
+        yield from system.cpus.unlock(page_lock)
+    return reuse or not same
 
 
 @phrase("may the huge page be written in place?")

@@ -249,8 +249,11 @@ def do_huge_pmd_anonymous_page(system: System, vma: Vma, address: int, pmd_table
         yield change("free the PTE table")
         yield from put_page(system, slice(page, page + 1))
         return 0
+    if system.kernel.mm.fault_deposits_first:
+        yield from pgtable_trans_huge_deposit(system, vma.mm, pmd_table, pgtable)
     yield from folio_add_new_anon_rmap(system, vma, address & -geometry.huge_size, page)
-    yield from pgtable_trans_huge_deposit(system, vma.mm, pmd_table, pgtable)
+    if not system.kernel.mm.fault_deposits_first:
+        yield from pgtable_trans_huge_deposit(system, vma.mm, pmd_table, pgtable)
     pmd = pt.mkyoung(pt.mk_huge_pmd(page, pt.pgprot(vma.prot)))
     tables.set(pmd_table, index, pt.mkdirty(pt.mkwrite(pmd)) if vma.prot & pt.PROT_WRITE else pmd)
     yield change("PMD = the huge page, writable", "One entry of the page table now maps all of it.")
