@@ -176,6 +176,38 @@ def test_a_bound_that_is_hit_is_reported() -> None:
     assert "stopped at the bound" in str(found)
 
 
+@pytest.mark.parametrize(("switches", "schedules"), [(0, 2), (1, 25), (2, 252), (99, 3430)])
+def test_a_bound_on_interruptions(switches: int, schedules: int) -> None:
+    """Uninterrupted, one CPU runs after the other; one interruption is enough for the blind split, and all of them are all there is."""
+    pair = PAIRS["blind-pmd-split-and-zap"]
+    found, whole = explore(pair, max_switches=switches), explore(pair)
+    assert found.schedules == schedules and found.complete
+    assert (found.failure is None) is (switches == 0)
+    if found.failure and whole.failure:
+        assert found.failure.problem == whole.failure.problem and replay(pair, found.failure.schedule)
+    assert switches < 99 or (found.schedules, found.states, found.ends) == (whole.schedules, whole.states, whole.ends)
+
+
+def test_a_cpu_that_waits_goes_on_as_soon_as_it_can() -> None:
+    """CPU 1 takes the turn and has to wait for the lock: CPU 0 moves until it is free, and no further."""
+
+    def locks(machine: Machine) -> Routine[int]:
+        yield read("before")
+        yield from machine.system.cpus.lock("the lock")
+        yield from machine.system.cpus.unlock("the lock")
+        yield read("after")
+        return 0
+
+    pair = Pair("two and a lock", "", "", "mmap A", (locks, locks), False, geometry=TINY)
+    found = explore(pair, max_switches=1)
+    assert found.failure is None and found.complete
+    graph = found.graph
+    waiting = graph.follow((0, 0, 1))  # CPU 0 has the lock, CPU 1 has taken the turn
+    assert waiting is not None and graph.nodes[waiting].edges.keys() == {0}
+    free = graph.nodes[waiting].edges[0]
+    assert graph.nodes[free].edges.keys() == {1}
+
+
 def test_a_flush_waits_for_a_cpu_that_is_deaf_to_it() -> None:
     pair = PAIRS["frozen-split-and-pin"]
     deaf = RaceRun(pair, (1,))

@@ -75,7 +75,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        return getattr(import_module("thplab.learn.widgets"), name)
+        return globals().setdefault(name, getattr(import_module("thplab.learn.widgets"), name))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -158,24 +158,25 @@ class Folio(HeadReferences):
     def _count_mm(self, system: Memory, vma: Vma, head: int, n: int) -> Routine[None]:
         """The mm-slot algorithm of docs/KERNEL.md 4.1, under its lock. Both slots taken: a third mm is not tracked."""
         frames, mm_id = system.frames, vma.mm.mm_id
-        slots = tuple((getattr(frames, who), getattr(frames, count)) for who, count in MM_SLOTS)
         total = int(frames.large_mapcount[head]) + 1
         wanted = (mm_id, 0) if n > 0 else (mm_id,)
-        slot = next((i for who in wanted for i in (0, 1) if slots[i][0][head] == who), None)
+        slot = next((i for who in wanted for i in (0, 1) if getattr(frames, MM_SLOTS[i][0])[head] == who), None)
         shared = False
         if slot is not None:
-            ids, counts = slots[slot]
-            shared = n > 0 and not ids[head] and total > n
-            left = max(0, int(counts[head]) + n)  # mappings from the time before the mm had a slot go, too
-            counts[head] = left
+            owner, count = MM_SLOTS[slot]
+            before = int(getattr(frames, owner)[head])
+            shared = n > 0 and not before and total > n
+            left = max(0, int(getattr(frames, count)[head]) + n)  # mappings from the time before the mm had a slot go, too
+            getattr(frames, count)[head] = left
+            after = mm_id if left else 0
             yield change(f"_mm_id_mapcount[{slot}]: {vma.mm.name} has {left} of the mappings")
-            if ids[head] != (mm_id if left else 0):
-                ids[head] = mm_id if left else 0
-                yield change(f"_mm_id[{slot}] = {ids[head]}", "" if left else f"{vma.mm.name} has no mapping left: the slot is free.")
+            if before != after:
+                getattr(frames, owner)[head] = after
+                yield change(f"_mm_id[{slot}] = {after}", "" if left else f"{vma.mm.name} has no mapping left: the slot is free.")
         if shared and not frames.flags[head] & PG_maybe_shared:
             frames.flags[head] |= PG_maybe_shared
             yield change("the folio may be shared", "There were mappings before this mm had any.")
-        if n < 0 and frames.flags[head] & PG_maybe_shared and any(counts[head] == total for _, counts in slots):
+        if n < 0 and frames.flags[head] & PG_maybe_shared and any(getattr(frames, count)[head] == total for _, count in MM_SLOTS):
             frames.flags[head] &= ~PG_maybe_shared
             yield change("the folio is not shared any more", "One mm has all mappings that are left.")
 

@@ -12,6 +12,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from thplab.machine.state import State
 from thplab.study.explore.graph import Graph, Node
 from thplab.study.explore.pair import Pair
 from thplab.study.explore.run import Key, RaceRun, Schedule, deadlock, format_schedule
@@ -89,6 +90,14 @@ class Exploration:
         return f"{self.pair.name}: {seen}{bound}; {found}"
 
 
+class _Place(NamedTuple):
+    """What a node stands for: a state of the race and, if turns are counted, whose turn it is and how often it may still be taken."""
+
+    key: Key
+    turn: int = -1
+    left: int = -1
+
+
 class _Move(NamedTuple):
     """What a CPU's step makes of the machine and of its own position; None for a step that has to wait."""
 
@@ -98,109 +107,142 @@ class _Move(NamedTuple):
     ended: bool
 
 
-def explore(pair: Pair, prune: bool = True, limit: int = LIMIT) -> Exploration:
+def explore(pair: Pair, prune: bool = True, limit: int = LIMIT, max_switches: int | None = None) -> Exploration:
     """Visit every interleaving of the pair. Without `prune` each schedule is walked on its own, for checking.
 
     A state that breaks an invariant is not followed any further. `limit` bounds the states visited.
+
+    With `max_switches` only those interleavings are visited in which a CPU that could go on is interrupted at most so often. A CPU that
+    has to wait is not interrupted: the others move until it can go on, which it then does. After the last interruption there is one
+    way on, of which the end alone is looked at.
     """
-    return _Explorer(pair, prune, limit).explore()
+    return _Explorer(pair, prune, limit, max_switches).explore()
 
 
 class _Explorer:
-    def __init__(self, pair: Pair, prune: bool, limit: int) -> None:
+    def __init__(self, pair: Pair, prune: bool, limit: int, max_switches: int | None) -> None:
         self.pair = pair
         self.prune = prune
         self.limit = limit
+        self.max_switches = -1 if max_switches is None else max_switches
         self.graph = Graph()
         self.result = Exploration(pair, self.graph)
-        self.keys: list[Key] = []
-        self.number: dict[Key, int] = {}
+        self.places: dict[int, _Place] = {}
+        """What the nodes stand for; those after the last interruption are not told apart."""
+        self.number: dict[_Place, int] = {}
         self.moves: dict[tuple[bytes, int, Hashable], _Move | None] = {}
         """A step depends on the machine and on its own CPU's position only, so its outcome is known when it comes again."""
         self.problems: dict[tuple[bytes, bool, str], Violation | None] = {}
         """What is wrong with a state of the machine, which many states of the race share."""
-        self.pending: list[tuple[int, RaceRun, Schedule]] = []
+        self.seen: set[Key] = set()
+        """What was carried out. A key that is put together from a known step may be none: a position can depend on the machine."""
+        self.pending: list[tuple[int, RaceRun | None, Schedule]] = []
 
     def explore(self) -> Exploration:
-        """Visit everything within the bound."""
-        self._visit(RaceRun(self.pair), ())
+        """Visit everything within the bounds."""
+        run = RaceRun(self.pair)
+        state = run.state(self.pair.start)
+        self._visit(_Place(run.key(state), left=self.max_switches), (), run, state)
         while self.pending:
             if len(self.graph.nodes) >= self.limit:
                 self.graph.complete = False
                 break
             self._follow(*self.pending.pop())
-        self.result.states = len({self.keys[node] for node in self.graph.reached()})
-        found = self.graph.simplest_failure()
+        self.result.states = len({self.places[node].key for node in self.graph.reached() & self.places.keys()})
+        found = self.graph.simplest_failure() if self.result.failing else None
         if found is not None:
             self.result.failure = Failure(found[0].problem, found[0].invariant, found[1])
         return self.result
 
-    def _visit(self, run: RaceRun, schedule: Schedule) -> int:
-        """The node of the state that `run` is in after `schedule`. A new one that is not an end is to be followed."""
-        state = run.state(self.pair.start)
-        key = run.key(state)
-        nodes = self.graph.nodes
-        known = self.number.setdefault(key, len(nodes))
-        if self.prune and known < len(nodes):
-            return known
-        machine = (state.exact, state.in_progress, run.bug)
-        if machine not in self.problems:
-            self.problems[machine] = run.problem(state)
-        node = Node(problem=self.problems[machine])
-        nodes.append(node)
-        self.keys.append(key)
-        if node.problem is not None:
-            self.result.failing.add(node.problem.invariant)
-        elif run.done:
-            self.result.ends.add(state.exact)
-        else:
-            self.pending.append((len(nodes) - 1, run, schedule))
-        return len(nodes) - 1
+    def _visit(self, place: _Place, schedule: Schedule, run: RaceRun | None, state: State | None) -> int:
+        """The node of a place that `schedule` leads to. A new one that is not an end is to be followed.
 
-    def _follow(self, here: int, live: RaceRun, schedule: Schedule) -> None:
+        `run` and the `state` of its machine stand there; None if the same state of the race was seen before.
+        """
+        key, nodes, node = place.key, self.graph.nodes, len(self.graph.nodes)
+        self.seen.add(key)
+        known = self.number.setdefault(place, node)
+        if self.prune and known < node:
+            return known
+        nodes.append(Node())
+        self.places[node] = place
+        under_way = any(position is not None for position in key.cpus)
+        if self._fails(node, self._problem(key.machine, under_way, key.bug, run, state)):
+            return node
+        if not under_way:
+            self.result.ends.add(key.machine)
+        elif place.left == 0 and place.turn >= 0:
+            self._run_out(node, run or RaceRun(self.pair, schedule), place.turn, schedule)
+        else:
+            self.pending.append((node, run, schedule))
+        return node
+
+    def _problem(self, machine: bytes, under_way: bool, bug: str, run: RaceRun | None, state: State | None) -> Violation | None:
+        """What is wrong with a state of the machine; `run` and `state` are needed for one that was not seen before."""
+        seen = (machine, under_way, bug)
+        if seen not in self.problems:
+            assert run is not None and state is not None
+            self.problems[seen] = run.problem(state)
+        return self.problems[seen]
+
+    def _fails(self, node: int, problem: Violation | None) -> bool:
+        """Note what is wrong at a node."""
+        self.graph.nodes[node].problem = problem
+        self.result.failing |= {problem.invariant} if problem else set()
+        return problem is not None
+
+    def _run_out(self, here: int, run: RaceRun, turn: int, schedule: Schedule) -> None:
+        """Let `turn` go on, and where it has to wait the first other that can, until all is done."""
+        nodes, order = self.graph.nodes, (turn, *(cpu for cpu in range(len(self.pair.cpus)) if cpu != turn))
+        while not run.done:
+            moved = next(filter(run.move, order), None)
+            if moved is None:
+                self._fails(here, deadlock(self.pair, schedule))
+                return
+            if len(nodes) >= self.limit:
+                self.graph.complete = False
+                return
+            schedule += (moved,)
+            nodes[here].edges[moved] = len(nodes)
+            here = len(nodes)
+            nodes.append(Node())
+        state = run.state(self.pair.start)
+        if not self._fails(here, self._problem(state.exact, False, run.bug, run, state)):
+            self.result.ends.add(state.exact)
+
+    def _follow(self, here: int, live: RaceRun | None, schedule: Schedule) -> None:
         """Find where each CPU's next step leads. That a routine returns touches nothing: that need not be tried in every order."""
-        key, edges = self.keys[here], self.graph.nodes[here].edges
-        unknown = []
-        for cpu, position in enumerate(key.cpus):
-            if position is None:
-                continue
-            known = self._known(key, cpu)
-            if known is None:
-                unknown.append(cpu)
-            elif known[1] is not None:
-                edges[cpu] = known[1]
-            if known is not None and known[0]:
-                unknown = []
-                self._only(edges, cpu)
+        place, edges = self.places[here], self.graph.nodes[here].edges
+        key = place.key
+        at = {cpu: (key.machine, cpu, position) for cpu, position in enumerate(key.cpus) if position is not None}
+        known = {cpu: self.moves[where] for cpu, where in at.items() if self.prune and where in self.moves}
+        ending = [cpu for cpu, move in known.items() if move is not None and move.ended]
+        for cpu in ending[:1] or sorted(at, key=lambda cpu: cpu != place.turn):
+            interrupts = place.turn in edges
+            if interrupts and not place.left:
                 break
-        for cpu in unknown:
-            run = live if cpu == unknown[-1] else RaceRun(self.pair, schedule)  # the last try may use up the live machine
-            if not run.move(cpu):
-                self.moves[key.machine, cpu, key.cpus[cpu]] = None
+            run, state, move = None, None, known.get(cpu)
+            after = None if move is None else Key(move.machine, (*key.cpus[:cpu], move.position, *key.cpus[cpu + 1 :]), move.bug)
+            if cpu not in known or (after is not None and after not in self.seen):
+                run, live = live or RaceRun(self.pair, schedule), None
+                state = run.state(self.pair.start) if run.move(cpu) else None
+                after = run.key(state) if state else None
+                move = self.moves[at[cpu]] = _Move(after.machine, after.cpus[cpu], after.bug, run.ended) if after else None
+            if after is None or move is None:
                 continue
-            edges[cpu] = self._visit(run, (*schedule, cpu))
-            after = self.keys[edges[cpu]]
-            self.moves[key.machine, cpu, key.cpus[cpu]] = _Move(after.machine, after.cpus[cpu], after.bug, run.ended)
-            if run.ended:
-                self._only(edges, cpu)
+            edges[cpu] = self._visit(self._turn(place, after, cpu, interrupts, move.ended), (*schedule, cpu), run, state)
+            if move.ended:
+                for other in edges.keys() - {cpu}:
+                    del edges[other]
                 break
         if not edges:
-            self.graph.nodes[here].problem = deadlock(self.pair, schedule)
-            self.result.failing.add("no_deadlock")
+            self._fails(here, deadlock(self.pair, schedule))
 
-    def _known(self, key: Key, cpu: int) -> tuple[bool, int | None] | None:
-        """(whether it ends the CPU's work, the node that it leads to or None if it must wait) of a step, None if that has to be tried."""
-        at = (key.machine, cpu, key.cpus[cpu])
-        if not self.prune or at not in self.moves:
-            return None
-        move = self.moves[at]
-        if move is None:
-            return False, None
-        cpus = (*key.cpus[:cpu], move.position, *key.cpus[cpu + 1 :])
-        node = self.number.get(Key(move.machine, cpus, move.bug))
-        return None if node is None else (move.ended, node)
-
-    @staticmethod
-    def _only(edges: dict[int, int], cpu: int) -> None:
-        for other in edges.keys() - {cpu}:
-            del edges[other]
+    def _turn(self, before: _Place, after: Key, cpu: int, interrupts: bool, ended: bool) -> _Place:
+        """Where a step of `cpu` leads."""
+        if self.max_switches < 0:
+            return _Place(after)
+        if interrupts and not ended:
+            return _Place(after, cpu, before.left - 1)
+        has_turn = before.turn >= 0 and after.cpus[before.turn] is not None
+        return _Place(after, before.turn if has_turn else cpu if not ended else -1, before.left)
