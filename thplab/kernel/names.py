@@ -50,6 +50,9 @@ SINCE: Mapping[str, Mapping[str, str]] = {
         "v6.12": "folio_try_dup_anon_rmap_ptes",
     },
     "page_get_anon_vma": {"v6.1": "folio_get_anon_vma"},
+    "page_vma_mapped_walk": {"v3.16": "page_check_address", "v5.10": "page_vma_mapped_walk"},
+    "pte_offset_map_lock": {"v5.10": "page_vma_mapped_walk"},
+    "try_to_migrate_one": {"v3.16": "try_to_unmap_one", "v6.1": "try_to_migrate_one"},
     "try_to_unmap_poisoned": {"v3.16": "try_to_unmap_one"},
     # mm/memory.c, arch/x86/mm/fault.c
     "do_page_fault": {"v5.10": "do_user_addr_fault"},
@@ -78,6 +81,7 @@ SINCE: Mapping[str, Mapping[str, str]] = {
     "unfreeze_page": {"v5.10": "remap_page"},
     "unfreeze_page_vma": {"v5.10": "remove_migration_pte"},
     "__split_huge_page": {"v6.18": "__split_unmapped_folio"},
+    "__split_huge_page_tail": {"v6.18": "__split_folio_to_order"},
     "deferred_split_huge_page": {"v6.12": "deferred_split_folio"},
     # mm/gup.c, arch/x86/mm/gup.c
     "get_user_pages_fast": {"v5.10": "internal_get_user_pages_fast", "v6.12": "gup_fast"},

@@ -29,10 +29,17 @@ from thplab.hardware.frames import (
 from thplab.hardware.steps import Routine, change, read, routine
 from thplab.kernel.address_space import AddressSpace, Vma
 from thplab.kernel.routines.gup import follow_page
+from thplab.kernel.routines.migration import freeze_ptes
 from thplab.kernel.routines.mm import get_page, put_page
-from thplab.kernel.routines.rmap import folio_add_anon_rmap_pmd, folio_add_anon_rmap_ptes, folio_remove_rmap_pmd, lock_rmap, rmap_walk_page
+from thplab.kernel.routines.rmap import (
+    folio_add_anon_rmap_pmd,
+    folio_add_anon_rmap_ptes,
+    folio_remove_rmap_pmd,
+    lock_rmap,
+    page_vma_mapped_walk,
+    rmap_walk_page,
+)
 from thplab.kernel.routines.split_huge_page import split_huge_page
-from thplab.kernel.routines.split_huge_page_freeze import freeze_page_vma
 from thplab.kernel.routines.walk import entry_range, pmd_at, pmd_ranges
 from thplab.kernel.system import System
 
@@ -141,7 +148,7 @@ def __unmap_and_move(system: System, page: int, new: int) -> Routine[int]:
         pte_table = system.tables.walk(vma.mm.pgd, address, 0)
         if pte_table is not None:
             low = system.geometry.index(address, 0)
-            yield from freeze_page_vma(system, vma, pte_table, low, low + 1, page)
+            yield from try_to_migrate_one(system, vma, pte_table, low, low + 1, page)
     pinned = frames.page_count(page) != 1
     yield read(f"is our reference the only one? {'no: pinned' if pinned else 'yes'}")
     target = page
@@ -157,6 +164,14 @@ def __unmap_and_move(system: System, page: int, new: int) -> Routine[int]:
     for name in held:
         yield from system.cpus.unlock(name)
     return -EAGAIN if pinned else 0
+
+
+@routine
+def try_to_migrate_one(system: System, vma: Vma, pte_table: int, low: int, high: int, page: int) -> Routine[None]:
+    """Freeze the PTEs of [low, high) that map the page, small or compound; their references and map counts go."""
+    runs = yield from page_vma_mapped_walk(system, pte_table, low, high, system.frames.compound(page))
+    yield from freeze_ptes(system, vma, pte_table, runs)
+    yield from system.cpus.unlock(system.ptl(pte_table))
 
 
 @routine
@@ -176,13 +191,9 @@ def move_to_new_page(system: System, page: int, new: int) -> Routine[None]:
 
 @routine
 def remove_migration_pte(system: System, vma: Vma, pte_table: int, low: int, high: int, page: int, target: int) -> Routine[None]:
-    """Turn the migration entries of `page` in [low, high) into PTEs of `target`, which may be the same (remove_migration_pte)."""
+    """Turn the migration entries of `page` in [low, high) into PTEs of `target`, which may be the same."""
     tables, frames = system.tables, system.frames
-    lock = system.ptl(pte_table)
-    pages = frames.compound(page)
-    yield from system.cpus.lock(lock)
-    runs = tuple(r for r in tables.runs(pte_table, low, high) if r.kind == "migration" and pages.start <= r.pfn < pages.stop)
-    yield read("read the migration entries")
+    runs = yield from page_vma_mapped_walk(system, pte_table, low, high, frames.compound(page), "migration")
     for run in runs:
         parts = system.each(run.entries)
         for part in parts:
@@ -194,7 +205,7 @@ def remove_migration_pte(system: System, vma: Vma, pte_table: int, low: int, hig
             tables.unfreeze(pte_table, part, pt.pgprot(vma.prot))
             yield change("PTE = " + ("the page again" if target == page else "the new page"))
             yield from folio_add_anon_rmap_ptes(system, vma, now)
-    yield from system.cpus.unlock(lock)
+    yield from system.cpus.unlock(system.ptl(pte_table))
 
 
 # --- a huge page as one ---------------------------------------------------------------------------------------------------
@@ -219,7 +230,7 @@ def unmap_and_move_huge(system: System, page: int, new: int) -> Routine[int]:
     yield read("who maps the page? The reverse map tells")
     ranges = _pte_ranges(system, places)
     for vma, pte_table, low, high in ranges:
-        yield from freeze_page_vma(system, vma, pte_table, low, high, page)
+        yield from try_to_migrate_one(system, vma, pte_table, low, high, page)
     pmds = _pmds(system, places, page)
     ptls = tuple(dict.fromkeys(system.ptl(table) for _, table, _ in pmds))
     for ptl in ptls:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from thplab.hardware import page_tables as pt
-from thplab.hardware.steps import Routine, change, read, routine, wait
+from thplab.hardware.frames import PG_anon_exclusive, single
+from thplab.hardware.steps import Routine, change, phrase, read, routine, wait
+from thplab.kernel.address_space import AddressSpace, Vma
 from thplab.kernel.routines.mm import put_page
+from thplab.kernel.routines.rmap import folio_remove_rmap_ptes
 from thplab.kernel.system import System
 
 
@@ -32,3 +35,30 @@ def migration_entry_wait(system: System, pte_table: int, index: int, pte: int) -
         yield wait("waits until the migration entry is gone")
     if held:
         yield from put_page(system, slice(page, page + 1))
+
+
+def freeze_ptes(system: System, vma: Vma, pte_table: int, runs: tuple[pt.PteRun, ...]) -> Routine[None]:
+    """Make migration entries of PTEs that map pages, under the lock of their table; their references and map counts go."""
+    tables, frames = system.tables, system.frames
+    keep = pt._PAGE_ACCESSED | pt._PAGE_DIRTY if system.kernel.migration.keeps_young else 0
+    for run in runs:
+        parts = system.each(run.entries)
+        if system.whole and run.stop - run.start == system.geometry.nr:
+            # One by one in the kernel: between the first and the last the page is partially mapped, and an event may tell of it.
+            parts = (single(run.start), slice(run.start + 1, run.stop))
+        for part in parts:
+            pages = run.cut(part.start, part.stop).pages
+            tables.freeze(pte_table, part, keep, exclusive=(frames.flags[pages] & PG_anon_exclusive) != 0)
+            frames.flags[pages] &= ~PG_anon_exclusive
+            yield change("PTE = migration entry", "Whoever touches the page now has to wait.")
+            yield from flush_frozen(system, vma.mm)
+            yield from folio_remove_rmap_ptes(system, vma, pages)
+            yield from put_page(system, pages)
+
+
+@phrase("flush what was frozen")
+def flush_frozen(system: System, mm: AddressSpace) -> Routine[None]:
+    """No CPU may go on using the entries of `mm` that were frozen just now."""
+    yield from system.cpus.flush_tlb(
+        f"the frozen pages of {mm.name}", "A GUP-fast that has read the old entry finishes first: its pin will be seen."
+    )

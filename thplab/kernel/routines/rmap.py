@@ -8,7 +8,7 @@ from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_anon, PG_anon_exclusive, PG_ksm, PG_lru, PG_swapbacked, width
 from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import AnonVma, Vma
-from thplab.kernel.routines.walk import pmd_at
+from thplab.kernel.routines.walk import Pmd, pmd_at
 from thplab.kernel.system import System
 
 
@@ -97,6 +97,50 @@ def find_mergeable_anon_vma(vma: Vma) -> AnonVma | None:
     after = [v for v in vma.mm.vmas if v.start == vma.end and v.pgoff == vma.index(vma.end)]
     before = [v for v in vma.mm.vmas if v.end == vma.start and vma.pgoff == v.index(v.end)]
     return next((v.chain[0] for v in after + before if len(v.chain) == 1 and v.flags == vma.flags), None)
+
+
+@routine
+def page_vma_mapped_walk(
+    system: System, pte_table: int, low: int, high: int, pages: slice, kind: str = "page"
+) -> Routine[tuple[pt.PteRun, ...]]:
+    """The PTEs in [low, high) of a table that map one of `pages`, or are of another `kind` and name one.
+
+    Takes the lock of the table, which it leaves held.
+    """
+    return (yield from _mapped(system, pte_table, low, high, pages, kind))
+
+
+@routine
+def pte_offset_map_lock(
+    system: System, pte_table: int, low: int, high: int, pages: slice, kind: str = "page"
+) -> Routine[tuple[pt.PteRun, ...]]:
+    """The same, by one who looks at every PTE himself."""
+    return (yield from _mapped(system, pte_table, low, high, pages, kind))
+
+
+def _mapped(system: System, pte_table: int, low: int, high: int, pages: slice, kind: str) -> Routine[tuple[pt.PteRun, ...]]:
+    yield from system.cpus.lock(system.ptl(pte_table))
+    runs = system.tables.runs(pte_table, low, high)
+    runs = tuple(run for run in runs if run.kind == kind and pages.start <= run.pfn < pages.stop)
+    yield read("read the migration entries" if kind == "migration" else "read the PTEs")
+    return runs
+
+
+@routine
+def page_check_address_pmd(system: System, vma: Vma, address: int, page: int, splitting: bool) -> Routine[Pmd | None]:
+    """The huge PMD at `address` if it maps `page`, with its page table lock, which is left held; else None, without the lock.
+
+    Unless `splitting`, one that is marked does not count.
+    """
+    found = pmd_at(system, vma.mm, address)
+    if found is None:
+        return None
+    yield from system.cpus.lock(system.ptl(found.table))
+    entry = system.tables.get(found.table, found.at)
+    if pt.pmd_trans_huge(entry) and pt.pte_pfn(entry) == page and (splitting or not pt.pmd_trans_splitting(entry)):
+        return found._replace(entry=entry)
+    yield from system.cpus.unlock(system.ptl(found.table))
+    return None
 
 
 @routine

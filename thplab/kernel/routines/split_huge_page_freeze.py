@@ -20,13 +20,13 @@ from thplab.hardware.frames import (
     PG_partially_mapped,
     PG_swapcache,
     PG_tail,
-    single,
 )
 from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import VM_LOCKED, AddressSpace, AnonVma, Vma
 from thplab.kernel.routines.lru import PageList
-from thplab.kernel.routines.mm import get_page, put_page
-from thplab.kernel.routines.rmap import anon_vma_lock, folio_add_anon_rmap_ptes, folio_remove_rmap_ptes, page_get_anon_vma, rmap_walk
+from thplab.kernel.routines.migration import freeze_ptes
+from thplab.kernel.routines.mm import get_page
+from thplab.kernel.routines.rmap import anon_vma_lock, folio_add_anon_rmap_ptes, page_get_anon_vma, pte_offset_map_lock, rmap_walk
 from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
 from thplab.kernel.routines.swap import free_pages_and_swap_cache
 from thplab.kernel.routines.walk import entry_range, pmd_at, pmd_ranges
@@ -133,34 +133,9 @@ def freeze_page(system: System, anon_vma: AnonVma, page: int) -> Routine[None]:
 @routine
 def freeze_page_vma(system: System, vma: Vma, pte_table: int, low: int, high: int, page: int) -> Routine[None]:
     """Freeze the PTEs of [low, high) that map the compound page; their references and map counts go."""
-    tables, frames = system.tables, system.frames
-    lock = system.ptl(pte_table)
-    yield from system.cpus.lock(lock)
-    runs = tuple(r for r in tables.runs(pte_table, low, high) if r.kind == "page" and frames.compound_head(r.pfn) == page)
-    yield read("read the PTEs")
-    keep = pt._PAGE_ACCESSED | pt._PAGE_DIRTY if system.kernel.migration.keeps_young else 0
-    for run in runs:
-        parts = system.each(run.entries)
-        if system.whole and run.stop - run.start == system.geometry.nr:
-            # One by one in the kernel: between the first and the last the page is partially mapped, and an event may tell of it.
-            parts = (single(run.start), slice(run.start + 1, run.stop))
-        for part in parts:
-            pages = run.cut(part.start, part.stop).pages
-            tables.freeze(pte_table, part, keep, exclusive=(frames.flags[pages] & PG_anon_exclusive) != 0)
-            frames.flags[pages] &= ~PG_anon_exclusive
-            yield change("PTE = migration entry", "Whoever touches the page now has to wait.")
-            yield from flush_frozen(system, vma.mm)
-            yield from folio_remove_rmap_ptes(system, vma, pages)
-            yield from put_page(system, pages)
-    yield from system.cpus.unlock(lock)
-
-
-@phrase("flush what was frozen")
-def flush_frozen(system: System, mm: AddressSpace) -> Routine[None]:
-    """No CPU may go on using the entries of `mm` that were frozen just now."""
-    yield from system.cpus.flush_tlb(
-        f"the frozen pages of {mm.name}", "A GUP-fast that has read the old entry finishes first: its pin will be seen."
-    )
+    runs = yield from pte_offset_map_lock(system, pte_table, low, high, system.frames.compound(page))
+    yield from freeze_ptes(system, vma, pte_table, runs)
+    yield from system.cpus.unlock(system.ptl(pte_table))
 
 
 @routine
@@ -172,7 +147,6 @@ def __split_huge_page(system: System, page: int, to_list: PageList | None) -> Ro
     frames = system.frames
     cached = bool(frames.flags[page] & PG_swapcache)
     first = 1 + cached + (to_list is not None)
-    lru = PG_lru if to_list is None else 0
     if page in system.deferred:
         yield from system.cpus.lock("split_queue_lock")
         system.deferred.pop(page, None)
@@ -181,21 +155,28 @@ def __split_huge_page(system: System, page: int, to_list: PageList | None) -> Ro
         yield from system.cpus.unlock("split_queue_lock")
     parts = system.each(frames.tails(page))
     for part in parts:
-        if system.kernel.split.freezes_refcount:
-            frames.refcount[part] = first  # plain stores: nobody can take a reference as long as the head's count is 0
-        else:
-            frames.ref_add(part, first)
-        yield change(f"{system.pages_text(part)} {system.refcount_name} = {first}")
-        frames.flags[part] = (frames.flags[part] & ~PG_tail) | (frames.flags[page] & ~PG_OF_HEAD) | lru | PG_locked
-        if to_list is not None:
-            to_list.pages += range(part.start, part.stop)
-        yield change(f"{part.stop - part.start} of the tails are pages of their own")
+        yield from __split_huge_page_tail(system, page, part, first, to_list)
     frames.flags[page] &= ~(PG_head | PG_has_hwpoisoned)
     if system.kernel.split.freezes_refcount:
         frames.refcount[page] = 1 + cached
     else:
         frames.costs.rmw += 1  # ClearPageCompound
     yield change("the compound page is no more", "The head's count comes last: from now on anybody may take a reference again.")
+
+
+@routine
+def __split_huge_page_tail(system: System, page: int, part: slice, first: int, to_list: PageList | None) -> Routine[None]:
+    """Make the tails `part` of a compound page pages of their own, with `first` references each, locked like the head."""
+    frames, lru = system.frames, PG_lru if to_list is None else 0
+    if system.kernel.split.freezes_refcount:
+        frames.refcount[part] = first  # plain stores: nobody can take a reference as long as the head's count is 0
+    else:
+        frames.ref_add(part, first)
+    yield change(f"{system.pages_text(part)} {system.refcount_name} = {first}")
+    frames.flags[part] = (frames.flags[part] & ~PG_tail) | (frames.flags[page] & ~PG_OF_HEAD) | lru | PG_locked
+    if to_list is not None:
+        to_list.pages += range(part.start, part.stop)
+    yield change(f"{part.stop - part.start} of the tails are pages of their own")
 
 
 @phrase("unlock the new pages")
@@ -246,15 +227,12 @@ def rmap_walk_pages(system: System, anon_vma: AnonVma, page: int) -> tuple[tuple
 
 @routine
 def unfreeze_page_vma(system: System, vma: Vma, pte_table: int, low: int, high: int, page: int, map_unused: bool) -> Routine[None]:
-    """Map again what was frozen in [low, high) of this table: a reference, the PTE, the map count (remove_migration_pte)."""
-    tables, nr = system.tables, system.geometry.nr
-    lock = system.ptl(pte_table)
-    yield from system.cpus.lock(lock)
-    runs = tuple(r for r in tables.runs(pte_table, low, high) if r.kind == "migration" and page <= r.pfn < page + nr)
-    yield read("read the migration entries")
+    """Map again what was frozen in [low, high) of this table: a reference, the PTE, the map count."""
+    tables, pages = system.tables, slice(page, page + system.geometry.nr)
+    runs = yield from pte_offset_map_lock(system, pte_table, low, high, pages, "migration")
     if map_unused and VM_LOCKED not in vma.flags:
         yield from try_to_map_unused_to_zeropage(system, vma, pte_table, runs)
-        runs = tuple(r for r in tables.runs(pte_table, low, high) if r.kind == "migration" and page <= r.pfn < page + nr)
+        runs = tuple(run for run in tables.runs(pte_table, low, high) if run.kind == "migration" and pages.start <= run.pfn < pages.stop)
     for run in runs:
         parts = system.each(run.entries)
         for part in parts:
@@ -265,14 +243,14 @@ def unfreeze_page_vma(system: System, vma: Vma, pte_table: int, low: int, high: 
             tables.unfreeze(pte_table, part, pt.pgprot(vma.prot) | dirty)
             yield change("PTE = the page again")
             yield from folio_add_anon_rmap_ptes(system, vma, pages)
-    yield from system.cpus.unlock(lock)
+    yield from system.cpus.unlock(system.ptl(pte_table))
 
 
 @routine
 def try_to_map_unused_to_zeropage(system: System, vma: Vma, pte_table: int, runs: tuple[pt.PteRun, ...]) -> Routine[None]:
     """Where a frozen small page is zero-filled, map the shared zero page instead: the page itself is of no use any more.
 
-    Called under the lock of the table (try_to_map_unused_to_zeropage).
+    Called under the lock of the table.
     """
     zero = pt.mkspecial(pt.mkyoung(pt.mk_pte(system.frames.zero_page, pt.pgprot(vma.prot))))
     for run in runs:

@@ -15,8 +15,7 @@ from thplab.kernel.address_space import AnonVma, Vma
 from thplab.kernel.routines.deposit import pgtable_trans_huge_withdraw
 from thplab.kernel.routines.lru import PageList
 from thplab.kernel.routines.mm import put_page
-from thplab.kernel.routines.rmap import anon_vma_lock, page_get_anon_vma, rmap_walk
-from thplab.kernel.routines.walk import pmd_at
+from thplab.kernel.routines.rmap import anon_vma_lock, page_check_address_pmd, page_get_anon_vma, rmap_walk
 from thplab.kernel.system import System
 
 
@@ -56,16 +55,11 @@ def __split_huge_page_splitting(system: System, anon_vma: AnonVma, page: int) ->
     places = rmap_walk_head(system, anon_vma, page)
     marked = 0
     for vma, address in places:
-        found = pmd_at(system, vma.mm, address)
-        if found is None:
-            continue
-        lock = system.ptl(found.table)
-        yield from system.cpus.lock(lock)
-        pmd = system.tables.get(found.table, found.at)
-        if pt.pmd_trans_huge(pmd) and pt.pte_pfn(pmd) == page and not pt.pmd_trans_splitting(pmd):
+        found = yield from page_check_address_pmd(system, vma, address, page, splitting=False)
+        if found is not None:
             yield from pmdp_splitting_flush(system, vma, found.table, found.at)
             marked += 1
-        yield from system.cpus.unlock(lock)
+            yield from system.cpus.unlock(system.ptl(found.table))
     mappings = system.scheme.total_mapcount(system.frames, page)
     yield read(f"{marked} PMDs are marked, the head counts {mappings}")
     if marked != mappings:
@@ -140,16 +134,11 @@ def __split_huge_page_map(system: System, anon_vma: AnonVma, page: int) -> Routi
     places = rmap_walk_head(system, anon_vma, page)
     mapped = 0
     for vma, address in places:
-        found = pmd_at(system, vma.mm, address)
-        if found is None:
-            continue
-        lock = system.ptl(found.table)
-        yield from system.cpus.lock(lock)
-        pmd = system.tables.get(found.table, found.at)
-        if pt.pmd_trans_huge(pmd) and pt.pte_pfn(pmd) == page:
+        found = yield from page_check_address_pmd(system, vma, address, page, splitting=True)
+        if found is not None:
             yield from split_huge_pmd_map(system, vma, found.table, found.at)
             mapped += 1
-        yield from system.cpus.unlock(lock)
+            yield from system.cpus.unlock(system.ptl(found.table))
     return mapped
 
 

@@ -9,7 +9,7 @@ from thplab.hardware.frames import PG_anon_exclusive, PG_dirty, PG_swapbacked, w
 from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import Vma
 from thplab.kernel.routines.mm import put_page
-from thplab.kernel.routines.rmap import anon_vma_lock, folio_remove_rmap_ptes, page_get_anon_vma, rmap_walk
+from thplab.kernel.routines.rmap import anon_vma_lock, folio_remove_rmap_ptes, page_get_anon_vma, page_vma_mapped_walk, rmap_walk
 from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
 from thplab.kernel.routines.swap import slots_text, swap_duplicate
 from thplab.kernel.routines.walk import entry_range, pmd_at, pmd_ranges
@@ -63,10 +63,7 @@ def unmap_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, pa
     """Turn the PTEs of [low, high) that map `page` into swap entries; their references and map counts go."""
     tables, frames, device = system.tables, system.frames, system.swap
     assert device is not None, "the page is in its cache"
-    lock = system.ptl(pte_table)
-    yield from system.cpus.lock(lock)
-    runs = tuple(r for r in tables.runs(pte_table, low, high) if r.kind == "page" and frames.compound_head(r.pfn) == page)
-    yield read("read the PTEs")
+    runs = yield from page_vma_mapped_walk(system, pte_table, low, high, frames.compound(page))
     for run in runs:
         parts = system.each(run.entries)
         for part in parts:
@@ -89,7 +86,7 @@ def unmap_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, pa
             )
             yield from folio_remove_rmap_ptes(system, vma, pages)
             yield from put_page(system, pages)
-    yield from system.cpus.unlock(lock)
+    yield from system.cpus.unlock(system.ptl(pte_table))
 
 
 @phrase("clear the PTEs")
@@ -99,10 +96,7 @@ def discard_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, 
     A page that was written to since, or that somebody else holds, is kept: it is PG_swapbacked again.
     """
     tables, frames = system.tables, system.frames
-    lock = system.ptl(pte_table)
-    yield from system.cpus.lock(lock)
-    runs = tuple(r for r in tables.runs(pte_table, low, high) if r.kind == "page" and frames.compound_head(r.pfn) == page)
-    yield read("read the PTEs")
+    runs = yield from page_vma_mapped_walk(system, pte_table, low, high, frames.compound(page))
     every = tuple(run.cut(i, i + 1) for run in runs for i in range(run.start, run.stop))
     parts = runs if system.kernel.reclaim.discards_at_once else every
     for part in parts:
@@ -117,4 +111,4 @@ def discard_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, 
         yield from system.cpus.flush_tlb(f"the page of {vma.mm.name}")
         yield from folio_remove_rmap_ptes(system, vma, part.pages)
         yield from put_page(system, part.pages)
-    yield from system.cpus.unlock(lock)
+    yield from system.cpus.unlock(system.ptl(pte_table))
