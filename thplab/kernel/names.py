@@ -56,6 +56,7 @@ SINCE: Mapping[str, Mapping[str, str]] = {
     "try_to_unmap_poisoned": {"v3.16": "try_to_unmap_one"},
     # mm/memory.c, arch/x86/mm/fault.c
     "do_page_fault": {"v5.10": "do_user_addr_fault"},
+    "wp_page_copy": {"v3.16": "copy the page", "v4.5": "wp_page_copy"},
     "wp_can_reuse_anon_folio": {"v5.10": "may the page be written in place?", "v6.12": "wp_can_reuse_anon_folio"},
     # mm/huge_memory.c
     "set_huge_zero_page": {"v6.12": "set_huge_zero_folio"},

@@ -7,7 +7,7 @@ import numpy as np
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_anon_exclusive, PG_ksm, PG_swapcache, single
 from thplab.hardware.steps import Routine, change, phrase, read, routine
-from thplab.kernel.address_space import VM_HUGEPAGE, Vma
+from thplab.kernel.address_space import Vma
 from thplab.kernel.pages import deferred_split_huge_page
 from thplab.kernel.routines.deposit import pgtable_trans_huge_withdraw
 from thplab.kernel.routines.mm import get_page, put_page
@@ -16,32 +16,18 @@ from thplab.kernel.routines.rmap import (
     folio_add_new_anon_rmap,
     folio_remove_rmap_pmd,
     folio_remove_rmap_ptes,
-    set_anon_rmap,
 )
 from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
 from thplab.kernel.routines.swap import reuse_swap_page, try_to_free_swap
+from thplab.kernel.routines.vm_fault import (
+    VM_FAULT_FALLBACK,
+    VM_FAULT_OOM,
+    alloc_small_pages,
+    map_small_copies,
+    set_new_pte,
+    transparent_hugepage_enabled,
+)
 from thplab.kernel.system import System
-
-VM_FAULT_OOM = 0x0001
-VM_FAULT_HWPOISON = 0x0010
-VM_FAULT_FALLBACK = 0x0800
-
-
-def transparent_hugepage_enabled(system: System, vma: Vma, address: int) -> bool:
-    """May a huge page be mapped at `address`: advised (THP mode `madvise`), and the whole huge page fits into the VMA."""
-    haddr = address & -system.geometry.huge_size
-    fits = vma.start <= haddr and haddr + system.geometry.huge_size <= vma.end
-    return fits and VM_HUGEPAGE in vma.flags
-
-
-@phrase("map the fresh page")
-def set_new_pte(system: System, vma: Vma, address: int, pte_table: int, page: int) -> Routine[None]:
-    """Map a fresh small page at `address`, writable if the VMA is. Called under the lock of `pte_table`."""
-    yield from folio_add_new_anon_rmap(system, vma, address, page)
-    entry = pt.mkyoung(pt.mk_pte(page, pt.pgprot(vma.prot)))
-    entry = pt.mkdirty(pt.mkwrite(entry)) if vma.prot & pt.PROT_WRITE else entry
-    system.tables.set(pte_table, system.geometry.index(address, 0), entry)
-    yield change(f"PTE = {system.page_name(page)}: {pt.entry_text(entry)}")
 
 
 @routine
@@ -50,7 +36,7 @@ def do_wp_page(system: System, vma: Vma, address: int, pte_table: int, pte: int)
 
     Called under mmap_sem (shared). Returns 0 or VM_FAULT_OOM; on failure nothing has changed.
     """
-    frames, tables = system.frames, system.tables
+    tables = system.tables
     index = system.geometry.index(address, 0)
     lock = system.ptl(pte_table)
     yield from system.cpus.lock(lock)
@@ -63,7 +49,7 @@ def do_wp_page(system: System, vma: Vma, address: int, pte_table: int, pte: int)
         yield from system.cpus.unlock(lock)
     else:
         if system.kernel.cow.pte_asks_mapcount:
-            page_lock = "" if frames.is_compound(old) else (yield from lock_for_reuse(system, old, lock))
+            page_lock = "" if system.frames.is_compound(old) else (yield from lock_for_reuse(system, old, lock))
             if tables.get(pte_table, index) != pte:
                 yield read("the PTE has changed while waiting for the page lock: try again")
                 yield from unlock_after_reuse(system, page_lock, lock)
@@ -80,6 +66,17 @@ def do_wp_page(system: System, vma: Vma, address: int, pte_table: int, pte: int)
             return 0
         yield from get_page(system, single(old))
         yield from system.cpus.unlock(lock, "The copy is made without the lock; the reference keeps the page.")
+    return (yield from wp_page_copy(system, vma, address, pte_table, pte))
+
+
+@routine
+def wp_page_copy(system: System, vma: Vma, address: int, pte_table: int, pte: int) -> Routine[int]:
+    """Let `address`, where `pte` is, map a copy. Called with a reference on its page, unless that is the zero page; drops it.
+
+    Returns 0, also if the PTE has changed meanwhile, or VM_FAULT_OOM.
+    """
+    frames, tables = system.frames, system.tables
+    index, lock, old = system.geometry.index(address, 0), system.ptl(pte_table), pt.pte_pfn(pte)
     yield from anon_vma_prepare(system, vma)
     new = frames.alloc_pages(0)
     if new is None:
@@ -363,38 +360,6 @@ def do_huge_pmd_wp_page_fallback(system: System, vma: Vma, address: int, pmd_tab
             yield from put_page(system, single(new))
     yield from put_page(system, single(page))
     return 0
-
-
-@phrase("map the small copies")
-def map_small_copies(system: System, vma: Vma, address: int, pte_table: int, pages: tuple[int, ...], bits: int) -> Routine[None]:
-    """Map fresh small pages, which need not lie together, one after the other from `address` on, all with the same bits.
-
-    Called under the lock of the table, or before anybody else sees it. The map counts and entries are plain stores.
-    """
-    frames = system.frames
-    assert vma.anon_vma is not None
-    for offset, new in enumerate(pages):
-        set_anon_rmap(system, single(new), vma.anon_vma, vma.index(address) + offset)
-    frames.mapcount[np.array(pages)] = 0
-    if system.kernel.cow.anon_exclusive:
-        frames.flags[np.array(pages)] |= PG_anon_exclusive
-    first = system.geometry.index(address, 0)
-    system.tables.table[pte_table][first : first + len(pages)] = (np.array(pages, np.uint64) << np.uint64(12)) | np.uint64(bits)
-    yield change(f"fill {len(pages)} PTEs with small pages, _mapcount = 0 each")
-
-
-def alloc_small_pages(system: System, count: int) -> tuple[int, ...]:
-    """pfns of `count` small pages, or none at all when memory does not suffice."""
-    pages: list[int] = []
-    for _ in range(count):
-        page = system.frames.alloc_pages(0)
-        if page is None:
-            for pfn in pages:
-                system.frames.refcount[pfn] = 0
-                system.frames.free_pages(pfn, 0)
-            return ()
-        pages.append(page)
-    return tuple(pages)
 
 
 # --- mutants: the RFC as it was posted ------------------------------------------------------------------------------------

@@ -10,20 +10,13 @@ from thplab.hardware.frames import PG_reserved
 from thplab.hardware.steps import Routine, change, phrase, read, routine, wait
 from thplab.kernel.address_space import AddressSpace, Vma
 from thplab.kernel.pages import deferred_split_huge_page
-from thplab.kernel.routines.cow import (
-    VM_FAULT_FALLBACK,
-    VM_FAULT_HWPOISON,
-    VM_FAULT_OOM,
-    do_huge_pmd_wp_page,
-    do_wp_page,
-    set_new_pte,
-    transparent_hugepage_enabled,
-)
+from thplab.kernel.routines.cow import do_huge_pmd_wp_page, do_wp_page
 from thplab.kernel.routines.deposit import pgtable_trans_huge_deposit
 from thplab.kernel.routines.migration import migration_entry_wait
 from thplab.kernel.routines.mm import put_page
 from thplab.kernel.routines.rmap import anon_vma_prepare, folio_add_new_anon_rmap
 from thplab.kernel.routines.swap_fault import do_swap_page
+from thplab.kernel.routines.vm_fault import VM_FAULT_FALLBACK, VM_FAULT_HWPOISON, VM_FAULT_OOM, set_new_pte, transparent_hugepage_enabled
 from thplab.kernel.system import System
 
 

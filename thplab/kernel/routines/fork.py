@@ -10,7 +10,6 @@ from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_anon_exclusive, single
 from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import VM_DONTCOPY, VM_LOCKED, VM_WIPEONFORK, AddressSpace, Vma
-from thplab.kernel.routines.cow import alloc_small_pages, map_small_copies
 from thplab.kernel.routines.deposit import pgtable_trans_huge_deposit
 from thplab.kernel.routines.fault import __pte_alloc, pmd_alloc
 from thplab.kernel.routines.gup import share_files
@@ -21,6 +20,7 @@ from thplab.kernel.routines.rmap import anon_vma_alloc, anon_vma_lock, folio_try
 from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
 from thplab.kernel.routines.swap import swap_duplicate
 from thplab.kernel.routines.unmap import exit_mmap
+from thplab.kernel.routines.vm_fault import alloc_small_pages, map_small_copies
 from thplab.kernel.routines.walk import entry_range, pmd_at, pmd_ranges
 from thplab.kernel.system import System
 

@@ -10,11 +10,11 @@ from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import GUP_PIN_COUNTING_BIAS, PG_anon, PG_dirty, PG_referenced, single, width
 from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import AddressSpace, Vma
-from thplab.kernel.routines.cow import VM_FAULT_HWPOISON, VM_FAULT_OOM
 from thplab.kernel.routines.fault import handle_mm_fault
 from thplab.kernel.routines.huge_pmd import wait_split_huge_page
 from thplab.kernel.routines.mm import get_huge_page_tail, put_page
 from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
+from thplab.kernel.routines.vm_fault import VM_FAULT_HWPOISON, VM_FAULT_OOM
 from thplab.kernel.routines.walk import pmd_at
 from thplab.kernel.system import Pin, System
 

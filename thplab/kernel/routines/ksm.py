@@ -13,12 +13,12 @@ from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import VM_MERGEABLE, AddressSpace, Vma
 from thplab.kernel.pages import get_page_unless_zero
 from thplab.kernel.rmap_items import Place, RmapItem
-from thplab.kernel.routines.cow import VM_FAULT_OOM
 from thplab.kernel.routines.fault import handle_mm_fault
 from thplab.kernel.routines.gup import follow_page
 from thplab.kernel.routines.mm import get_page, put_page
 from thplab.kernel.routines.rmap import folio_add_anon_rmap_ptes, folio_remove_rmap_ptes
 from thplab.kernel.routines.split_huge_page import split_huge_page
+from thplab.kernel.routines.vm_fault import VM_FAULT_OOM
 from thplab.kernel.system import System
 
 

@@ -9,8 +9,8 @@ from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_dirty
 from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import AddressSpace, Vma
-from thplab.kernel.routines.cow import VM_FAULT_HWPOISON, VM_FAULT_OOM
 from thplab.kernel.routines.fault import accessible, handle_mm_fault, huge_pmd_set_accessed
+from thplab.kernel.routines.vm_fault import VM_FAULT_HWPOISON, VM_FAULT_OOM
 from thplab.kernel.routines.walk import entry_range, pmd_at
 from thplab.kernel.system import System
 

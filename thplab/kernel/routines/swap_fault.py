@@ -8,10 +8,11 @@ from thplab.hardware.frames import PG_anon, PG_anon_exclusive, PG_lru, PG_swapba
 from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.hardware.swap_device import NO_PAGE
 from thplab.kernel.address_space import Vma
-from thplab.kernel.routines.cow import VM_FAULT_OOM, do_wp_page
+from thplab.kernel.routines.cow import do_wp_page
 from thplab.kernel.routines.mm import put_page
 from thplab.kernel.routines.rmap import folio_add_anon_rmap_ptes, set_anon_rmap
 from thplab.kernel.routines.swap import lookup_swap_cache, reuse_swap_page, slots_text, swap_free, try_to_free_swap
+from thplab.kernel.routines.vm_fault import VM_FAULT_OOM
 from thplab.kernel.system import System
 
 
