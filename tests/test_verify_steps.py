@@ -92,6 +92,16 @@ def test_references_of_batches_are_taken_off_all_counts() -> None:
     ) == [("n0", "_refcount", 1, 2), ("n0", "_refcount", 2, 1), ("n0", "_refcount", 1, 0)]
 
 
+def test_the_batch_of_mlock_and_the_age_of_a_page_are_not_compared() -> None:
+    assert read(
+        ["mlock_folio", "F0[0]", "_refcount", 1, 2],
+        ["mlock_folio_batch", "F0[0]", "flags", "+lru", ""],
+        ["folios_put_refs", "F0[0]", "_refcount", 2, 1],
+        ["folio_mark_accessed", "F0[0]", "flags", "+referenced", ""],
+        ["gup_fast_fallback", "F0[0]", "flags", "+referenced", ""],
+    ) == [("F0[0]", "flags", "", "+referenced")]
+
+
 def test_what_flushes_is_the_flush_and_not_the_function_around_it() -> None:
     invalid = ["pmdp_invalidate", "PMD A[0]", "entry", "huge F0[0] AD", "INVALID huge F0[0] A"]
     assert read(

@@ -57,6 +57,7 @@ NOT_COMPARED = {
     "memcg_data, lru, pt_list, pt_mm": "memory cgroups, and lists and owners that the simulator does not have",
     "flags uptodate, large_rmappable, error": "say nothing that is not known by other means",
     "flags lru, active, workingset, unevictable, mlocked, reclaim": "the LRU, of which the simulator has one flag and no lists",
+    "flags that mark_page_accessed sets": "the LRU's, by which pages age; that GUP-fast sets PG_referenced is compared",
     "the allocator's stores": "a page is made or given back (prep_compound_page, free_unref_page ...): one step here",
     "references of LRU batches": "a page that waits in a CPU's batch has one until that is carried out; taken off all counts",
     "_refcount of page tables": "5.10's debugfs file takes one for a moment on each page frame of the machine",
@@ -99,11 +100,14 @@ _FREES = re.compile(
 )
 _INTO_BATCH = re.compile(
     r"lru_cache_add\w*|folio_add_lru\w*|_*folio_batch_add_and_move|(?:folio_)?activate(?:_page)?|deactivate_\w+|(?:mark_page|folio_mark)_\w+"
+    r"|m(?:un)?lock_(?:folio|page)|mlock_new_(?:folio|page)"
 )
 _DRAINS_BATCH = re.compile(
     r"pagevec_lru_move_fn|folio_batch_move_lru|_*pagevec_lru_add_fn|lru_\w+_fn|lru_gen_add_folio|lru_(?:add|lazyfree|activate|deactivate)"
+    r"|mlock_(?:folio_batch|pagevec)"
 )
 _PUTS_BATCH = re.compile(r"release_pages|folios_put\w*")
+_AGES = re.compile(r"(?:folio_)?mark_(?:page_)?accessed")
 _ZAPS = re.compile(r"unmap_page_range|zap_pte_range|copy_page_range|copy_pte_range")
 
 _SWAP_TYPES = {
@@ -252,7 +256,7 @@ class _Reader:
         by, place, field = raw.by, raw.place, raw.field
         if _DRAINS_BATCH.fullmatch(by):
             self.drained.add(place)
-        if _ALLOCATES.fullmatch(by) or _FREES.fullmatch(by):
+        if _ALLOCATES.fullmatch(by) or _FREES.fullmatch(by) or (field == "flags" and _AGES.fullmatch(by)):
             return
         if field == "flags":
             self._flags(raw)
