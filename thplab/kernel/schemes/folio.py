@@ -238,6 +238,12 @@ class CountsEveryPte(Folio):
             frames.nr_pages_mapped_add(head, again)
             yield change(f"_nr_pages_mapped += {again}")
 
+    def dup_pte_rmap(self, system: Memory, vma: Vma, pages: slice) -> Routine[None]:
+        yield from super().dup_pte_rmap(system, vma, pages)
+        if system.frames.is_compound(pages.stop - 1):
+            system.frames.nr_pages_mapped_add(system.frames.compound_head(pages.stop - 1), width(pages))
+            yield change(f"_nr_pages_mapped += {width(pages)}")
+
 
 class FreesTheSlotEarly(Folio):
     """Forgets an mm as soon as one of its mappings goes."""
