@@ -11,9 +11,10 @@ from typing import Any, get_type_hints
 
 import pytest
 from asking import ask, unpacked
-from typedefs import Fields, fields_of, typedefs, wrong
+from typedefs import FOLDER, Fields, fields_of, typedefs, wrong
 
 from thplab.kernel.mutants import MUTANTS
+from thplab.learn import widgets
 from thplab.learn.lessons.questions import head_refcount, split_result
 from thplab.learn.lessons.series import LESSONS
 from thplab.learn.lessons.tasks import Task
@@ -141,9 +142,15 @@ def is_part(written: Any, real: Any) -> bool:
     return bool(written == real)
 
 
-def test_the_document_names_every_question_and_every_typedef_of_a_payload() -> None:
+def test_the_document_names_every_question() -> None:
     rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| (.*?)\|", DOCUMENT.read_text(), re.M)
     told = {(widget, what): set(re.findall(r"`(\w+)`", fields)) for widget, what, fields in rows}
     assert told == {(kind.__name__, what): set(fields_in_python(method)) for kind in ASKS.values() for what, method in kind.asks.items()}
-    for name in {name for name, _ in PAYLOADS.values()}:
-        assert f"`{name}`" in DOCUMENT.read_text(), name
+
+
+def test_the_document_names_every_widget_and_its_payload() -> None:
+    rows = re.findall(r"^\| ([\w, ]+) \| `(\w+)` \| (\w+)\.py \|", DOCUMENT.read_text(), re.M)
+    kinds = {name for name in widgets.__all__ if issubclass(getattr(widgets, name), Widget)}
+    assert {name for names, _, _ in rows for name in names.split(", ")} == kinds
+    assert {payload for _, payload, _ in rows} == {payload for payload, _ in PAYLOADS.values()}
+    assert all((FOLDER / f"{module}.py").is_file() for _, _, module in rows)
