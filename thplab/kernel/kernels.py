@@ -37,6 +37,8 @@ V3_16 = Kernel.of(
         "split.drops_pmd_whole": (None, Moot("no page is frozen")),
         "split.marks_dirty": (None, Moot("no page is frozen")),
         "split.frees_zero_pages": (None, Moot("no page is frozen")),
+        "split.invalidates_first": (None, Moot("no PMD is split alone")),
+        "split.locks_page": (None, Moot("no PMD is split alone")),
         "split.pmd_keeps_dirty": (None, Moot("no PMD is split alone")),
         "split.debugfs": ("", Recorded("linux-3.16.jsonl", "x_split_debugfs_unpinned")),
         "migration.whole": (False, Documented("docs/KERNEL.md 1.5")),
@@ -133,6 +135,8 @@ V3_16 = Kernel.of(
 RFC_2014 = V3_16.later(
     {
         "split.refused": (-EBUSY, Documented('docs/KERNEL.md 2.2, "split_huge_page, pinned"')),
+        "split.invalidates_first": (False, Documented("docs/KERNEL.md 2.6, step 6")),
+        "split.locks_page": (False, Documented("docs/KERNEL.md 2.6, step 1")),
         "split.pmd_keeps_dirty": (True, Documented("docs/KERNEL.md 2.6, step 4")),
         "cow.huge_asks_mapcount": (False, Documented("docs/KERNEL.md 2.5 (b)")),
         "cow.pte_asks_mapcount": (True, Documented("docs/KERNEL.md 2.5 (c)")),
@@ -154,6 +158,8 @@ V4_5 = V3_16.later(
         "split.drops_pmd_whole": (False, Documented("docs/KERNEL.md 3.3, step 2")),
         "split.marks_dirty": (True, Recorded("linux-4.5.jsonl", "x_split_unpinned")),
         "split.frees_zero_pages": (False, Recorded("linux-4.5.jsonl", "x_split_unpinned")),
+        "split.invalidates_first": (False, Recalled("so up to 4.15")),
+        "split.locks_page": (False, Recalled("no lock of the page so early")),
         "split.pmd_keeps_dirty": (False, Recorded("linux-4.5.jsonl", "mprotect_1_r")),
         "split.debugfs": ("all", Recorded("linux-4.5.jsonl", "x_split_debugfs_unpinned")),
         "migration.whole": (False, Documented("docs/KERNEL.md 3.6")),
@@ -208,6 +214,8 @@ V5_10 = V4_5.later(
             Documented("docs/KERNEL.md corrections to common belief, 1"),
         ),
         "split.drops_pmd_whole": (False, Recorded("linux-5.10.jsonl", "x_split_unpinned")),
+        "split.invalidates_first": (True, Recorded("steps/steps-5.10.jsonl", "split_pmd_sole")),
+        "split.locks_page": (True, Recorded("steps/steps-5.10.jsonl", "split_pmd_sole")),
         "split.marks_dirty": (False, Recorded("linux-5.10.jsonl", "x_split_unpinned")),
         "migration.whole": (True, Documented("docs/KERNEL.md 3.6: since 4.14")),
         "gup.foll_pin": (True, Recorded("linux-5.10.jsonl", "pin_dma_whole")),
@@ -265,6 +273,7 @@ V5_10 = V4_5.later(
 V6_1 = V5_10.later(
     {
         "split.refused": (-EAGAIN, Recorded("linux-6.1.jsonl", "x_split_pinned_head")),
+        "split.locks_page": (False, Recorded("steps/steps-6.1.jsonl", "split_pmd_sole")),
         "split.debugfs": (
             "range",
             Documented('tests/truth/README.md part A, "debugfs, pinned"; the file takes a range since 5.13'),

@@ -38,6 +38,10 @@ class Split(Policies):
     """PTEs that come back after a page was frozen for a split are dirty."""
     frees_zero_pages: bool | None
     """A split maps zero-filled subpages to the shared zero page, which frees them."""
+    invalidates_first: bool | None
+    """A PMD split hides the PMD from the hardware before it does anything else; else at the end, before the table takes its place."""
+    locks_page: bool | None
+    """A split of a PMD holds the page lock all the while, but for a freeze, whose caller does."""
     pmd_keeps_dirty: bool | None
     """The PTEs that a PMD split makes are dirty if the PMD was; else the page is marked dirty instead."""
     debugfs: Literal["", "range", "all"]

@@ -33,6 +33,13 @@ MUTANTS = {
         "writable_memory_is_private",
         scenario="mmap A; write A 0; fork A B; split_pmd B 0",
     ),
+    "pmd_invalid_last": Mutant(
+        "split_huge_pmd hides the PMD from the hardware only when the new table is ready, as kernels did up to 4.15",
+        killed_by=TruthRow("steps/steps-5.10.jsonl", "split_pmd_sole", "PMD A[0]"),
+        kernel="v5.10",
+        scenario="mmap A; write A 0; split_pmd A 0",
+        policies={"split.invalidates_first": False},
+    ),
     "counts_a_page_split": Mutant(
         "a split of one PMD is counted as if the page itself had been split",
         {"split_huge_pmd": split_huge_pmd.counts_a_page_split},

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from thplab.hardware import page_tables as pt
-from thplab.hardware.frames import PG_anon_exclusive, PG_dirty, single
+from thplab.hardware.frames import PG_anon_exclusive, PG_dirty, single, width
 from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import Vma
 from thplab.kernel.routines.deposit import pgtable_trans_huge_withdraw
+from thplab.kernel.routines.huge_pmd import pmdp_huge_clear_flush, pmdp_invalidate
 from thplab.kernel.routines.mm import get_page, put_page
-from thplab.kernel.routines.rmap import folio_remove_rmap_pmd, folio_remove_rmap_ptes
+from thplab.kernel.routines.rmap import folio_add_anon_rmap_ptes, folio_remove_rmap_pmd, folio_remove_rmap_ptes
 from thplab.kernel.routines.split_huge_page_tails import split_huge_page_tails
 from thplab.kernel.routines.walk import pmd_at
 from thplab.kernel.system import System
@@ -43,35 +44,85 @@ def split_huge_pmd(system: System, vma: Vma, address: int, freeze: bool = False,
     if pt.pte_pfn(pmd) != system.huge_zero_page and not system.scheme.pmd_split_is_local:
         yield from __split_huge_page_pmd(system, vma, address, pmd_table, index)
         return True
+    page_lock = ""
+    if system.kernel.split.locks_page and page is None and not freeze and pt.pte_pfn(pmd) != system.huge_zero_page:
+        page_lock = system.page_lock(pt.pte_pfn(pmd))
+        taken = yield from system.cpus.trylock(page_lock, "Nobody may ask meanwhile how often the page is mapped, to write to it in place.")
+        if not taken:
+            yield from system.cpus.unlock(lock)
+            yield from system.cpus.lock(page_lock)
+            yield from system.cpus.lock(lock)
+            again = system.tables.get(pmd_table, index)
+            yield read(f"is it still the same PMD? {'yes' if again == pmd else 'no'}")
+            if again != pmd:
+                yield from system.cpus.unlock(lock)
+                yield from system.cpus.unlock(page_lock)
+                return (yield from split_huge_pmd(system, vma, address))
     yield from __split_huge_pmd_locked(system, vma, pmd_table, index, pmd, freeze)
+    if page_lock:
+        yield from system.cpus.unlock(page_lock)
     return True
 
 
 @routine
 def __split_huge_pmd_locked(system: System, vma: Vma, pmd_table: int, index: int, pmd: int, freeze: bool) -> Routine[None]:
     """The split of a PMD whose lock is held, and the unlock."""
-    geometry, tables, mm = system.geometry, system.tables, vma.mm
-    lock, page = system.ptl(pmd_table), pt.pte_pfn(pmd)
-    pgtable = yield from pgtable_trans_huge_withdraw(system, mm, pmd_table)
-    if page != system.huge_zero_page and pmd & pt._PAGE_DIRTY:
-        system.frames.flags[page] |= PG_dirty  # SetPageDirty: what the PMD knows the page knows from now on, whatever becomes of the PTEs
-    if page == system.huge_zero_page:
-        yield from __split_huge_zero_page_pmd(system, vma, pgtable)
-    elif freeze:
-        yield from fill_migration_entries(system, pgtable, page, pmd)
+    split, mm = system.kernel.split, vma.mm
+    lock, page, pgtable = system.ptl(pmd_table), pt.pte_pfn(pmd), 0
+    if split.invalidates_first:
+        invalidate = pmdp_huge_clear_flush if page == system.huge_zero_page else pmdp_invalidate
+        pmd = yield from invalidate(system, mm, pmd_table, index)
     else:
-        yield from split_pmd_refs(system, page)
-        yield from fill_ptes(system, pgtable, page, pmd)
-        yield from split_pmd_mapcounts(system, vma, page)
-    tables.set(pmd_table, index, pt.mknotpresent(pmd))
-    yield change("PMD marked not present", "The hardware must never see a huge entry and small ones for the same address at once.")
-    yield from system.cpus.flush_tlb(f"{geometry.size_text(geometry.nr)} of {mm.name}", "No CPU may keep using the old huge entry.")
-    tables.link(pmd_table, index, pgtable)
+        pgtable = yield from pgtable_trans_huge_withdraw(system, mm, pmd_table)
+    if page == system.huge_zero_page:
+        pgtable = pgtable or (yield from pgtable_trans_huge_withdraw(system, mm, pmd_table))
+        yield from __split_huge_zero_page_pmd(system, vma, pgtable)
+    else:
+        pgtable = yield from _fill_table(system, vma, pmd_table, pgtable, pmd, freeze)
+    if not split.invalidates_first:
+        yield from pmdp_invalidate(system, mm, pmd_table, index)
+    system.tables.link(pmd_table, index, pgtable)
     yield change("PMD = the PTE table", "The same memory, now mapped in pieces. The page is still one compound page.")
-    if freeze and page != system.huge_zero_page:
-        yield from drop_frozen_mapping(system, vma, page)
+    if freeze and page != system.huge_zero_page and not split.drops_pmd_whole:
+        yield from drop_frozen_mappings(system, vma, page)
     event = system.count_vm_event("thp_split_pmd")
     yield from system.cpus.unlock(lock, "One mapping was split. thp_split_page is another event." if event else "", event=event)
+
+
+def _fill_table(system: System, vma: Vma, pmd_table: int, pgtable: int, pmd: int, freeze: bool) -> Routine[int]:
+    """Fill the table that was put aside for the huge page under `pmd`, and count what it maps. Returns its pfn.
+
+    `pgtable` is the table if it was withdrawn already, else 0. Called under the PMD's lock.
+    """
+    frames, split, counted = system.frames, system.kernel.split, system.scheme.split_counts_ptes
+    page = pt.pte_pfn(pmd)
+    pages, whole = frames.compound(page), freeze and split.drops_pmd_whole
+    exclusive = bool(frames.flags[page] & PG_anon_exclusive)
+    if pmd & pt._PAGE_DIRTY:
+        frames.flags[page] |= PG_dirty  # whatever becomes of the PTEs
+        if split.invalidates_first:
+            yield change("the page is dirty", "SetPageDirty: what the PMD knows the page knows from now on.")
+    if not whole:
+        yield from split_pmd_refs(system, page)
+    if freeze and exclusive:
+        frames.flags[page] &= ~PG_anon_exclusive
+        yield change("the page is not exclusive any more", "The migration entries remember it.")
+    if not freeze and counted == "before":
+        yield from folio_add_anon_rmap_ptes(system, vma, pages)
+        parts = system.each(frames.tails(page)) if exclusive else ()
+        for part in parts:
+            yield from _spread_anon_exclusive(system, part)
+    pgtable = pgtable or (yield from pgtable_trans_huge_withdraw(system, vma.mm, pmd_table))
+    if freeze:
+        yield from fill_migration_entries(system, vma, pgtable, pmd, exclusive)
+    else:
+        yield from fill_ptes(system, vma, pgtable, pmd)
+    if whole:
+        yield from folio_remove_rmap_pmd(system, vma, page)
+        yield from put_page(system, single(page))
+    else:
+        yield from split_pmd_mapcounts(system, vma, page)
+    return pgtable
 
 
 @routine
@@ -106,46 +157,57 @@ def split_pmd_mapcounts(system: System, vma: Vma, page: int) -> Routine[None]:
 
 
 @phrase("fill the PTEs")
-def fill_ptes(system: System, pgtable: int, page: int, pmd: int) -> Routine[None]:
+def fill_ptes(system: System, vma: Vma, pgtable: int, pmd: int) -> Routine[None]:
     """Fill the withdrawn table, which nobody else sees yet, with PTEs for all subpages under the PMD's own bits."""
-    bits = pmd & ~pt.PTE_PFN_MASK & ~pt._PAGE_PSE
+    page, bits = pt.pte_pfn(pmd), pmd & ~pt.PTE_PFN_MASK & ~pt._PAGE_PSE
     if not system.kernel.split.pmd_keeps_dirty:
         bits &= ~pt._PAGE_DIRTY
-    system.tables.fill(pgtable, slice(0, system.geometry.nr), page, bits)
-    if system.frames.flags[page] & PG_anon_exclusive:  # what the process had for itself as a whole it has piece by piece
-        system.frames.flags[system.frames.compound(page)] |= PG_anon_exclusive
-    yield change(
-        f"fill {system.geometry.nr} PTEs: {pt.entry_text(bits)}",
-        "The rights of the PMD."
-        if pmd & pt._PAGE_DIRTY and not bits & pt._PAGE_DIRTY
-        else "Same protection, same dirty and young bits as the PMD had.",
-    )
+    beside = system.scheme.split_counts_ptes == "beside"
+    exclusive = beside and bool(system.frames.flags[page] & PG_anon_exclusive)
+    parts = system.each(system.frames.compound(page))
+    for part in parts:
+        if exclusive and part.stop - 1 > page:
+            yield from _spread_anon_exclusive(system, slice(max(part.start, page + 1), part.stop))
+        system.tables.fill(pgtable, slice(part.start - page, part.stop - page), part.start, bits)
+        yield change(
+            f"fill {width(part)} PTEs: {pt.entry_text(bits)}",
+            "The rights of the PMD."
+            if pmd & pt._PAGE_DIRTY and not bits & pt._PAGE_DIRTY
+            else "Same protection, same dirty and young bits as the PMD had.",
+        )
+        if beside:
+            yield from system.scheme.add_pte_rmap(system, vma, part)
+
+
+def _spread_anon_exclusive(system: System, tails: slice) -> Routine[None]:
+    """Tails of a huge page that one process has for itself are marked as its head is."""
+    system.frames.flags[tails] |= PG_anon_exclusive
+    yield change(f"{system.pages_text(tails)} exclusive, too")
 
 
 @phrase("fill in migration entries")
-def fill_migration_entries(system: System, pgtable: int, page: int, pmd: int) -> Routine[None]:
+def fill_migration_entries(system: System, vma: Vma, pgtable: int, pmd: int, exclusive: bool) -> Routine[None]:
     """Fill the withdrawn table with migration entries for all subpages, which remember what the PMD allowed and whose page it was."""
-    every = slice(0, system.geometry.nr)
-    system.tables.fill(pgtable, every, page, pmd & ~pt.PTE_PFN_MASK & ~pt._PAGE_PSE)
+    page, bits = pt.pte_pfn(pmd), pmd & ~pt.PTE_PFN_MASK & ~pt._PAGE_PSE
     keep = pt._PAGE_ACCESSED | pt._PAGE_DIRTY if system.kernel.migration.keeps_young else 0
-    exclusive = bool(system.frames.flags[page] & PG_anon_exclusive)
-    system.tables.freeze(pgtable, every, keep, np.full(system.geometry.nr, exclusive))
-    system.frames.flags[page] &= ~PG_anon_exclusive
-    yield change(f"fill {system.geometry.nr} migration entries", "Whoever touches the page from now on has to wait.")
+    beside = not system.kernel.split.drops_pmd_whole and system.scheme.split_counts_ptes == "beside"
+    parts = system.each(system.frames.compound(page))
+    for part in parts:
+        entries = slice(part.start - page, part.stop - page)
+        system.tables.fill(pgtable, entries, part.start, bits)
+        system.tables.freeze(pgtable, entries, keep, np.full(width(part), exclusive))
+        yield change(f"fill {width(part)} migration entries", "Whoever touches the page from now on has to wait.")
+        if beside:
+            yield from system.scheme.add_pte_rmap(system, vma, part)
 
 
-@phrase("drop the mapping that was frozen")
-def drop_frozen_mapping(system: System, vma: Vma, page: int) -> Routine[None]:
-    """The PMD mapping of a page that is frozen, and its reference, go: as one, or by way of PTE mappings that never were usable."""
-    pages = system.frames.compound(page)
-    if system.kernel.split.drops_pmd_whole:
-        yield from folio_remove_rmap_pmd(system, vma, page)
-        yield from put_page(system, single(page))
-        return
-    yield from split_pmd_refs(system, page)
-    yield from split_pmd_mapcounts(system, vma, page)
-    yield from folio_remove_rmap_ptes(system, vma, pages)
-    yield from put_page(system, pages)
+@phrase("drop the mappings that never were usable")
+def drop_frozen_mappings(system: System, vma: Vma, page: int) -> Routine[None]:
+    """The mappings and the references of the migration entries of a page that is frozen go again: they need neither."""
+    parts = system.each(system.frames.compound(page))
+    for part in parts:
+        yield from folio_remove_rmap_ptes(system, vma, part)
+        yield from put_page(system, part)
 
 
 @routine
@@ -153,8 +215,10 @@ def __split_huge_zero_page_pmd(system: System, vma: Vma, pgtable: int) -> Routin
     """Fill the withdrawn table for a split of the huge zero page: every PTE maps the shared small zero page."""
     nr = system.geometry.nr
     entry = pt.mkspecial(pt.mkyoung(pt.mk_pte(system.frames.zero_page, pt.pgprot(vma.prot))))
-    system.tables.change(pgtable, slice(0, nr), set_=entry)
-    yield change(f"fill {nr} PTEs with the zero page")
+    parts = system.each(slice(0, nr))
+    for part in parts:
+        system.tables.change(pgtable, part, set_=entry)
+        yield change(f"fill {width(part)} PTEs with the zero page")
 
 
 # --- mutants: the same routines, each wrong in one way ----------------------------------------------------------------
@@ -199,9 +263,9 @@ def splits_every_pmd(system: System, vma: Vma, address: int, freeze: bool = Fals
     return True
 
 
-def fills_writable_ptes(system: System, pgtable: int, page: int, pmd: int) -> Routine[None]:
+def fills_writable_ptes(system: System, vma: Vma, pgtable: int, pmd: int) -> Routine[None]:
     """fill_ptes that gives the PTEs the right to write, which the PMD may not have had."""
-    yield from fill_ptes.right(system, pgtable, page, pt.mkwrite(pmd))
+    yield from fill_ptes.right(system, vma, pgtable, pt.mkwrite(pmd))
 
 
 def counts_a_page_split(system: System, vma: Vma, address: int, freeze: bool = False, page: int | None = None) -> Routine[bool]:

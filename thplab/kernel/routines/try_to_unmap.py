@@ -46,7 +46,7 @@ def try_to_unmap_one(system: System, vma: Vma, address: int, page: int) -> Routi
     high = min(address + width(frames.compound(page)) * geometry.page_size, vma.end)
     found = pmd_at(system, vma.mm, low)
     if found is not None and pt.pmd_trans_huge(found.entry) and pt.pte_pfn(found.entry) == page:
-        yield from split_huge_pmd(system, vma, low)
+        yield from split_huge_pmd(system, vma, low, page=page)
     ranges = pmd_ranges(geometry, low, high)
     for start, stop in ranges:
         pte_table = system.tables.walk(vma.mm.pgd, start, 0)

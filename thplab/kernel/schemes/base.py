@@ -72,6 +72,10 @@ class Scheme(Protocol):
     batches: bool
     """What is done with PTEs of one compound page is done in a batch: all entries, then all counters, one for all where that is
     possible. Else page by page."""
+    split_counts_ptes: str
+    """When a PMD split counts the PTEs that it makes, by `add_pte_rmap`: "before" it fills the table, or each "beside" its PTE.
+
+    "after": `split_pmd_rmap` does it itself."""
 
     @property
     def head_counters(self) -> tuple[HeadCounter, ...]:
@@ -103,7 +107,7 @@ class Scheme(Protocol):
         ...
 
     def split_pmd_rmap(self, system: Memory, vma: Vma, head: int) -> Routine[None]:
-        """One PMD mapping of the huge page becomes one PTE mapping of each subpage."""
+        """One PMD mapping of the huge page becomes one PTE mapping of each subpage; see `split_counts_ptes`."""
         ...
 
     def get_pages(self, system: Memory, pages: slice) -> Routine[None]:

@@ -29,6 +29,7 @@ class DoubleMap(HeadReferences):
     head_counters = (HeadCounter("compound_mapcount", "compound_mapcount", -1),)
     splits_to_order = False
     pmd_split_is_local = True
+    split_counts_ptes = "beside"
 
     # --- mappings ---------------------------------------------------------------------------------------------------
 
@@ -90,9 +91,6 @@ class DoubleMap(HeadReferences):
     def split_pmd_rmap(self, system: Memory, vma: Vma, head: int) -> Routine[None]:
         frames = system.frames
         parts = system.each(frames.compound(head))
-        for part in parts:
-            frames.map_add(part, 1)
-            yield change(f"{system.pages_text(part)} _mapcount += 1", "Each subpage is mapped by a PTE now, the first one as well.")
         shared = bool(frames.compound_mapcount[head] > 0)
         yield read(f"do other PMDs map it? {'yes' if shared else 'no'}")
         if shared and not frames.flags[head] & PG_double_map:

@@ -47,6 +47,7 @@ class Folio(HeadReferences):
     splits_to_order = True
     pmd_split_is_local = True
     batches = True
+    split_counts_ptes = "before"
 
     # --- mappings ---------------------------------------------------------------------------------------------------
 
@@ -133,7 +134,6 @@ class Folio(HeadReferences):
                 yield from self._partially_mapped(system, head)
 
     def split_pmd_rmap(self, system: Memory, vma: Vma, head: int) -> Routine[None]:
-        yield from self.add_pte_rmap(system, vma, system.frames.compound(head))
         yield from self.remove_pmd_rmap(system, vma, head)
 
     def _partially_mapped(self, system: Memory, head: int) -> Routine[None]:

@@ -17,6 +17,7 @@ class HeadMapcount:
     head_counters = ()
     splits_to_order = False
     batches = False
+    split_counts_ptes = "after"
 
     # --- mappings ---------------------------------------------------------------------------------------------------
 

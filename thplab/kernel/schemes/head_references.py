@@ -22,6 +22,7 @@ class HeadReferences:
 
     tail_mapcount = "mappings"
     batches = False
+    split_counts_ptes = "after"
 
     def dup_pte_rmap(self: Scheme, system: Memory, vma: Vma, pages: slice) -> Routine[None]:
         """Count one more PTE for each of `pages`, page by page, in the child of a fork."""

@@ -43,7 +43,7 @@ SCENARIOS = (
 )
 """What calls every method of a scheme, the simplest first."""
 
-_DATA = {"name": str, "page_split": str, "head_counters": tuple, "pmd_split_is_local": bool}
+_DATA = {"name": str, "page_split": str, "head_counters": tuple, "pmd_split_is_local": bool, "split_counts_ptes": str}
 
 
 @dataclass
