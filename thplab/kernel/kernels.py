@@ -39,9 +39,13 @@ V3_16 = Kernel.of(
         "split.frees_zero_pages": (None, Moot("no page is frozen")),
         "split.invalidates_first": (None, Moot("no PMD is split alone")),
         "split.locks_page": (None, Moot("no PMD is split alone")),
+        "split.looks_at_both": (None, Moot("no page is frozen")),
+        "split.tail_reference": (None, Moot("no page is frozen")),
+        "split.remaps_by_page": (None, Moot("no page is frozen")),
         "split.pmd_keeps_dirty": (None, Moot("no PMD is split alone")),
         "split.debugfs": ("", Recorded("linux-3.16.jsonl", "x_split_debugfs_unpinned")),
         "migration.whole": (False, Documented("docs/KERNEL.md 1.5")),
+        "migration.counts_before_entry": (None, Moot("no page is frozen")),
         "migration.keeps_young": (None, Moot("no page is frozen")),
         "gup.foll_pin": (False, Recorded("linux-3.16.jsonl", "x_uring_1_munmap")),
         "gup.coalesces": (None, Moot("there is no io_uring")),
@@ -160,9 +164,13 @@ V4_5 = V3_16.later(
         "split.frees_zero_pages": (False, Recorded("linux-4.5.jsonl", "x_split_unpinned")),
         "split.invalidates_first": (False, Recalled("so up to 4.15")),
         "split.locks_page": (False, Recalled("no lock of the page so early")),
+        "split.looks_at_both": (False, Documented("docs/KERNEL.md 3.3, step 2")),
+        "split.tail_reference": ("first", Documented("docs/KERNEL.md 3.3, step 5")),
+        "split.remaps_by_page": (False, Recalled("the pages of a VMA together, so up to 4.7")),
         "split.pmd_keeps_dirty": (False, Recorded("linux-4.5.jsonl", "mprotect_1_r")),
         "split.debugfs": ("all", Recorded("linux-4.5.jsonl", "x_split_debugfs_unpinned")),
         "migration.whole": (False, Documented("docs/KERNEL.md 3.6")),
+        "migration.counts_before_entry": (False, Derived("v5.10 still does it")),
         "migration.keeps_young": (False, Recorded("linux-4.5.jsonl", "x_split_unpinned")),
         "gup.foll_pin": (False, Recorded("linux-4.5.jsonl", "x_uring_1_munmap")),
         "cow.splits_pmd": (False, Recorded("linux-4.5.jsonl", "cow_parent_write")),
@@ -216,6 +224,10 @@ V5_10 = V4_5.later(
         "split.drops_pmd_whole": (False, Recorded("linux-5.10.jsonl", "x_split_unpinned")),
         "split.invalidates_first": (True, Recorded("steps/steps-5.10.jsonl", "split_pmd_sole")),
         "split.locks_page": (True, Recorded("steps/steps-5.10.jsonl", "split_pmd_sole")),
+        "split.looks_at_both": (True, Recorded("steps/steps-5.10.jsonl", "split_page_sole")),
+        "split.tail_reference": ("next", Recorded("steps/steps-5.10.jsonl", "split_page_sole")),
+        "split.remaps_by_page": (True, Recorded("steps/steps-5.10.jsonl", "split_page_shared")),
+        "migration.counts_before_entry": (False, Recorded("steps/steps-5.10.jsonl", "split_page_sole")),
         "split.marks_dirty": (False, Recorded("linux-5.10.jsonl", "x_split_unpinned")),
         "migration.whole": (True, Documented("docs/KERNEL.md 3.6: since 4.14")),
         "gup.foll_pin": (True, Recorded("linux-5.10.jsonl", "pin_dma_whole")),
@@ -274,6 +286,7 @@ V6_1 = V5_10.later(
     {
         "split.refused": (-EAGAIN, Recorded("linux-6.1.jsonl", "x_split_pinned_head")),
         "split.locks_page": (False, Recorded("steps/steps-6.1.jsonl", "split_pmd_sole")),
+        "migration.counts_before_entry": (True, Recorded("steps/steps-6.1.jsonl", "split_page_sole")),
         "split.debugfs": (
             "range",
             Documented('tests/truth/README.md part A, "debugfs, pinned"; the file takes a range since 5.13'),
@@ -350,6 +363,8 @@ V6_12 = V6_1.later(
 
 V6_18 = V6_12.later(
     {
+        "split.looks_at_both": (False, Recorded("steps/steps-6.18.jsonl", "split_page_sole")),
+        "split.tail_reference": ("last", Recorded("steps/steps-6.18.jsonl", "split_page_sole")),
         "cow.zero_splits_pmd": (False, Recorded("linux-6.18.jsonl", "fault_read_hugezero")),
         "cow.zero_ignores_advice": (True, Recorded("live/linux-6.18.jsonl", "zero_page_nohugepage")),
         "cow.mm_ids": (

@@ -42,6 +42,7 @@ def free_page(memory: Memory, page: int) -> Routine[None]:
     huge = bool(frames.flags[page] & PG_head)
     if page in memory.deferred:
         yield from memory.cpus.lock("split_queue_lock")
+        yield from clear_partially_mapped(memory, page)
         memory.deferred.pop(page, None)
         yield change("off the deferred split queue")
         yield from memory.cpus.unlock("split_queue_lock")
@@ -50,6 +51,13 @@ def free_page(memory: Memory, page: int) -> Routine[None]:
         f"free the compound page, {memory.geometry.nr} frames" if huge else f"free {memory.page_name(page)}",
         "The last reference is gone." if not huge else "A compound page is freed as one: only when nobody holds any part of it.",
     )
+
+
+def clear_partially_mapped(memory: Memory, page: int) -> Routine[None]:
+    """A huge page that is about to leave the deferred split queue is not marked any more. Called under the lock of the queue."""
+    if memory.frames.flags[page] & PG_partially_mapped:
+        memory.frames.flags[page] &= ~PG_partially_mapped
+        yield change("the mark goes: it is not partially mapped any more")
 
 
 @routine

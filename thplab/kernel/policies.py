@@ -42,6 +42,12 @@ class Split(Policies):
     """A PMD split hides the PMD from the hardware before it does anything else; else at the end, before the table takes its place."""
     locks_page: bool | None
     """A split of a PMD holds the page lock all the while, but for a freeze, whose caller does."""
+    looks_at_both: bool | None
+    """Freezing a page takes the lock of the PMD and then that of the PTEs, whichever maps it; else only of that which maps it."""
+    tail_reference: Literal["first", "next", "last"] | None
+    """When a tail gets its reference in a page split: "first", "next" (it is a page of its own by then), or "last" (all of them are)."""
+    remaps_by_page: bool | None
+    """A frozen page is mapped again page by page, each wherever it was mapped; else VMA by VMA."""
     pmd_keeps_dirty: bool | None
     """The PTEs that a PMD split makes are dirty if the PMD was; else the page is marked dirty instead."""
     debugfs: Literal["", "range", "all"]
@@ -54,6 +60,8 @@ class Migration(Policies):
 
     whole: bool
     """A huge page migrates as one; else it must be split first."""
+    counts_before_entry: bool | None
+    """A page that is mapped again counts the mapping before its PTE is there; else after."""
     keeps_young: bool | None
     """A migration entry remembers the accessed and the dirty bit of the PTE that it stands for."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from thplab.hardware import page_tables as pt
-from thplab.hardware.frames import PG_anon_exclusive, single
+from thplab.hardware.frames import PG_anon_exclusive, single, width
 from thplab.hardware.steps import Routine, change, phrase, read, routine, wait
 from thplab.kernel.address_space import AddressSpace, Vma
 from thplab.kernel.routines.mm import put_page
@@ -48,10 +50,17 @@ def freeze_ptes(system: System, vma: Vma, pte_table: int, runs: tuple[pt.PteRun,
             parts = (single(run.start), slice(run.start + 1, run.stop))
         for part in parts:
             pages = run.cut(part.start, part.stop).pages
-            tables.freeze(pte_table, part, keep, exclusive=(frames.flags[pages] & PG_anon_exclusive) != 0)
-            frames.flags[pages] &= ~PG_anon_exclusive
-            yield change("PTE = migration entry", "Whoever touches the page now has to wait.")
+            entries = tuple(tables.table[pte_table][part].tolist())
+            tables.table[pte_table][part] = 0
+            yield change("PTE cleared" if width(part) == 1 else f"{width(part)} PTEs cleared")
             yield from flush_frozen(system, vma.mm)
+            exclusive = tuple((frames.flags[pages] & PG_anon_exclusive != 0).tolist())
+            if any(exclusive):
+                frames.flags[pages] &= ~PG_anon_exclusive
+                yield change(f"{system.pages_text(pages)} not exclusive any more", "The migration entry remembers it.")
+            tables.table[pte_table][part] = entries
+            tables.freeze(pte_table, part, keep, np.array(exclusive))
+            yield change("PTE = migration entry", "Whoever touches the page now has to wait.")
             yield from folio_remove_rmap_ptes(system, vma, pages)
             yield from put_page(system, pages)
 

@@ -17,12 +17,14 @@ from thplab.hardware.frames import (
     PG_hwpoison,
     PG_locked,
     PG_lru,
-    PG_partially_mapped,
     PG_swapcache,
     PG_tail,
+    single,
+    width,
 )
 from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import VM_LOCKED, AddressSpace, AnonVma, Vma
+from thplab.kernel.pages import clear_partially_mapped
 from thplab.kernel.routines.lru import PageList
 from thplab.kernel.routines.migration import freeze_ptes
 from thplab.kernel.routines.mm import get_page
@@ -59,14 +61,11 @@ def split_huge_page_freeze(system: System, page: int, to_list: PageList | None =
             yield from __split_huge_page(system, page, to_list)
         yield from system.cpus.unlock("lru_lock")
         yield from unfreeze_page(system, anon_vma, page, map_unused=not pinned and bool(system.kernel.split.frees_zero_pages))
-        yield from unlock_subpages(system, page)
     if pinned:
         system.count_vm_event("thp_split_page_failed")
         yield from system.cpus.unlock(lock, event="thp_split_page_failed")
         return system.kernel.split.refused
-    others = other_subpages(system, page, kept)
-    for part in others:
-        yield from free_pages_and_swap_cache(system, part)
+    yield from let_go_of_subpages(system, page, page if kept is None else kept)
     system.count_vm_event("thp_split_page")
     yield from system.cpus.unlock(lock, event="thp_split_page")
     return 0
@@ -119,9 +118,10 @@ def freeze_page(system: System, anon_vma: AnonVma, page: int) -> Routine[None]:
         low = max(address, vma.start)
         ranges = pmd_ranges(system.geometry, low, min(address + system.geometry.huge_size, vma.end))
         found = pmd_at(system, vma.mm, low)
-        if found is not None and pt.pmd_trans_huge(found.entry) and pt.pte_pfn(found.entry) == page:
+        looks = system.kernel.split.looks_at_both
+        if looks or (found is not None and pt.pmd_trans_huge(found.entry) and pt.pte_pfn(found.entry) == page):
             frozen = yield from split_huge_pmd(system, vma, low, freeze=True, page=page)
-            if frozen:
+            if frozen and not looks:
                 continue
         for start, stop in ranges:
             pte_table = system.tables.walk(vma.mm.pgd, start, 0)
@@ -149,46 +149,75 @@ def __split_huge_page(system: System, page: int, to_list: PageList | None) -> Ro
     first = 1 + cached + (to_list is not None)
     if page in system.deferred:
         yield from system.cpus.lock("split_queue_lock")
+        yield from clear_partially_mapped(system, page)
         system.deferred.pop(page, None)
-        frames.flags[page] &= ~PG_partially_mapped
         yield change("off the deferred split queue")
         yield from system.cpus.unlock("split_queue_lock")
+    if frames.flags[page] & PG_has_hwpoisoned:
+        frames.flags[page] &= ~PG_has_hwpoisoned
+        yield change("none of its parts is bad any more", "The bad one will say so itself.")
+    given = system.kernel.split.tail_reference
     parts = system.each(frames.tails(page))
-    for part in parts:
+    for part in parts if given == "last" else parts[::-1]:
         yield from __split_huge_page_tail(system, page, part, first, to_list)
-    frames.flags[page] &= ~(PG_head | PG_has_hwpoisoned)
+    frames.flags[page] &= ~PG_head
+    if not system.kernel.split.freezes_refcount:
+        frames.costs.rmw += 1  # ClearPageCompound
+    yield change("the compound page is no more")
+    if given == "last":
+        for part in parts:
+            yield from _give_references(system, part, first)
     if system.kernel.split.freezes_refcount:
         frames.refcount[page] = 1 + cached
+        yield change(
+            f"{system.page_name(page)} {system.refcount_name} = {1 + cached}",
+            "The head's count comes last: from now on anybody may take a reference again.",
+        )
+
+
+def _give_references(system: System, part: slice, count: int) -> Routine[None]:
+    """Each page that was a tail, or is about to be none, gets its first `count` references."""
+    if system.kernel.split.freezes_refcount:
+        system.frames.refcount[part] = count  # plain stores: nobody can take a reference as long as the head's count is 0
     else:
-        frames.costs.rmw += 1  # ClearPageCompound
-    yield change("the compound page is no more", "The head's count comes last: from now on anybody may take a reference again.")
+        system.frames.ref_add(part, count)
+    yield change(f"{system.pages_text(part)} {system.refcount_name} = {count}")
 
 
 @routine
 def __split_huge_page_tail(system: System, page: int, part: slice, first: int, to_list: PageList | None) -> Routine[None]:
-    """Make the tails `part` of a compound page pages of their own, with `first` references each, locked like the head."""
-    frames, lru = system.frames, PG_lru if to_list is None else 0
-    if system.kernel.split.freezes_refcount:
-        frames.refcount[part] = first  # plain stores: nobody can take a reference as long as the head's count is 0
-    else:
-        frames.ref_add(part, first)
-    yield change(f"{system.pages_text(part)} {system.refcount_name} = {first}")
-    frames.flags[part] = (frames.flags[part] & ~PG_tail) | (frames.flags[page] & ~PG_OF_HEAD) | lru | PG_locked
+    """Make the tails `part` of a compound page pages of their own, locked like the head, with `first` references each unless they come last."""
+    frames, given = system.frames, system.kernel.split.tail_reference
+    if given == "first":
+        yield from _give_references(system, part, first)
+    if (frames.flags[part] & PG_anon_exclusive).any():
+        frames.flags[part] &= ~PG_anon_exclusive
+        yield change(f"{system.pages_text(part)} not exclusive any more", "Nothing maps it: it was left over.")
+    frames.flags[part] |= (frames.flags[page] & ~PG_OF_HEAD) | PG_locked | (PG_lru if to_list is None else 0)
+    yield change(f"{system.pages_text(part)}: the head's flags, and locked", "What was known of the huge page is known of each part.")
+    frames.flags[part] &= ~PG_tail
     if to_list is not None:
         to_list.pages += range(part.start, part.stop)
     yield change(f"{part.stop - part.start} of the tails are pages of their own")
+    if given == "next":
+        yield from _give_references(system, part, first)
 
 
-@phrase("unlock the new pages")
-def unlock_subpages(system: System, page: int) -> Routine[None]:
-    """Unlock the pages that were tails; `page` itself stays locked by the caller. Nothing to do if the page was not split."""
-    tails = system.frames.tails(page)
-    if not system.frames.flags[tails.start] & PG_locked:
-        return
-    parts = system.each(tails)
-    for part in parts:
-        system.frames.flags[part] &= ~PG_locked
-        yield change(f"{system.pages_text(part)} unlocked", "All their mappings are back: they may be written to in place again.")
+@phrase("unlock the new pages and let go of them")
+def let_go_of_subpages(system: System, page: int, kept: int) -> Routine[None]:
+    """Unlock the pages that `page` was split into and drop the split's references, but for the one that the caller keeps locked."""
+    frames = system.frames
+    if kept != page:
+        frames.flags[kept] &= ~PG_locked
+        yield change(f"{system.pages_text(single(kept))}: the lock that the caller holds is its own now")
+    others = other_subpages(system, page, kept)
+    for pages in others:
+        parts = system.each(pages)
+        for part in parts:
+            if (frames.flags[part] & PG_locked).any():
+                frames.flags[part] &= ~PG_locked
+                yield change(f"{system.pages_text(part)} unlocked", "All their mappings are back: they may be written to in place again.")
+            yield from free_pages_and_swap_cache(system, part)
 
 
 def other_subpages(system: System, page: int, kept: int | None) -> tuple[slice, ...]:
@@ -206,11 +235,16 @@ def unfreeze_page(system: System, anon_vma: AnonVma, page: int, map_unused: bool
     """
     places = rmap_walk_pages(system, anon_vma, page)
     yield read("who mapped the page? The reverse map tells")
-    for vma, start, stop in places:
-        # Looked up only now: a fork may have made the child's table meanwhile, with migration entries copied from its parent.
-        pte_table = system.tables.walk(vma.mm.pgd, start, 0)
-        if pte_table is not None:
-            yield from unfreeze_page_vma(system, vma, pte_table, *entry_range(system.geometry, start, stop), page, map_unused)
+    pages = slice(page, page + system.geometry.nr)
+    parts = system.each(pages) if system.kernel.split.remaps_by_page else (pages,)
+    for part in parts:
+        for vma, start, stop in places:
+            first = vma.start + (int(system.frames.index[part.start]) - vma.pgoff) * system.geometry.page_size
+            low, high = max(start, first), min(stop, first + width(part) * system.geometry.page_size)
+            # Looked up only now: a fork may have made the child's table meanwhile, with migration entries copied from its parent.
+            pte_table = system.tables.walk(vma.mm.pgd, start, 0) if low < high else None
+            if pte_table is not None:
+                yield from unfreeze_page_vma(system, vma, pte_table, *entry_range(system.geometry, low, high), page, map_unused)
 
 
 def rmap_walk_pages(system: System, anon_vma: AnonVma, page: int) -> tuple[tuple[Vma, int, int], ...]:
@@ -229,21 +263,38 @@ def rmap_walk_pages(system: System, anon_vma: AnonVma, page: int) -> tuple[tuple
 def unfreeze_page_vma(system: System, vma: Vma, pte_table: int, low: int, high: int, page: int, map_unused: bool) -> Routine[None]:
     """Map again what was frozen in [low, high) of this table: a reference, the PTE, the map count."""
     tables, pages = system.tables, slice(page, page + system.geometry.nr)
+    if system.kernel.split.remaps_by_page:
+        found = len(_frozen(system, pte_table, low, high, page))
+        yield read("is there a migration entry? " + ("yes" if found else "no"))
+        if not found:
+            return
     runs = yield from pte_offset_map_lock(system, pte_table, low, high, pages, "migration")
     if map_unused and VM_LOCKED not in vma.flags:
         yield from try_to_map_unused_to_zeropage(system, vma, pte_table, runs)
-        runs = tuple(run for run in tables.runs(pte_table, low, high) if run.kind == "migration" and pages.start <= run.pfn < pages.stop)
+        runs = _frozen(system, pte_table, low, high, page)
+    counts_first = system.kernel.migration.counts_before_entry
     for run in runs:
         parts = system.each(run.entries)
         for part in parts:
             pages = run.cut(part.start, part.stop).pages
             yield from get_page(system, pages)
             dirty = pt._PAGE_DIRTY if system.kernel.split.marks_dirty else 0
-            system.frames.flags[pages] |= tables.marked(pte_table, part, pt._SWP_EXCLUSIVE) * PG_anon_exclusive
+            if counts_first:
+                yield from folio_add_anon_rmap_ptes(system, vma, pages)
+            if tables.marked(pte_table, part, pt._SWP_EXCLUSIVE).any():
+                system.frames.flags[pages] |= tables.marked(pte_table, part, pt._SWP_EXCLUSIVE) * PG_anon_exclusive
+                yield change(f"{system.pages_text(pages)} exclusive again")
             tables.unfreeze(pte_table, part, pt.pgprot(vma.prot) | dirty)
             yield change("PTE = the page again")
-            yield from folio_add_anon_rmap_ptes(system, vma, pages)
+            if not counts_first:
+                yield from folio_add_anon_rmap_ptes(system, vma, pages)
     yield from system.cpus.unlock(system.ptl(pte_table))
+
+
+def _frozen(system: System, pte_table: int, low: int, high: int, page: int) -> tuple[pt.PteRun, ...]:
+    """The migration entries of [low, high) that stand for parts of what has or had the head `page`."""
+    last = page + system.geometry.nr
+    return tuple(r for r in system.tables.runs(pte_table, low, high) if r.kind == "migration" and page <= r.pfn < last)
 
 
 @routine
