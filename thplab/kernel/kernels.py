@@ -44,6 +44,7 @@ V3_16 = Kernel.of(
         "split.remaps_by_page": (None, Moot("no page is frozen")),
         "split.pmd_keeps_dirty": (None, Moot("no PMD is split alone")),
         "split.debugfs": ("", Recorded("linux-3.16.jsonl", "x_split_debugfs_unpinned")),
+        "split.debugfs_holds_all": (None, Moot("there is no such file")),
         "migration.whole": (False, Documented("docs/KERNEL.md 1.5")),
         "migration.counts_before_entry": (None, Moot("no page is frozen")),
         "migration.keeps_young": (None, Moot("no page is frozen")),
@@ -291,6 +292,7 @@ V6_1 = V5_10.later(
             "range",
             Documented('tests/truth/README.md part A, "debugfs, pinned"; the file takes a range since 5.13'),
         ),
+        "split.debugfs_holds_all": (True, Recorded("steps/steps-6.1.jsonl", "split_page_pinned")),
         "migration.keeps_young": (True, Recorded("linux-6.1.jsonl", "x_split_unpinned")),
         "cow.huge_asks_mapcount": (False, Recorded("linux-6.1.jsonl", "pin_blocks_pmd_reuse")),
         "cow.huge_page_lock": ("question", Recorded("steps/steps-6.1.jsonl", "reuse_pmd")),
@@ -333,6 +335,7 @@ V6_1 = V5_10.later(
 
 V6_12 = V6_1.later(
     {
+        "split.debugfs_holds_all": (False, Recorded("steps/steps-6.12.jsonl", "split_page_pinned")),
         "split.drops_pmd_whole": (True, Documented("docs/KERNEL.md 4.3, step 4")),
         "split.frees_zero_pages": (True, Recorded("linux-6.12.jsonl", "x_split_unpinned")),
         "split.pmd_keeps_dirty": (True, Recorded("linux-6.12.jsonl", "mprotect_1_r")),

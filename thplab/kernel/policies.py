@@ -52,6 +52,8 @@ class Split(Policies):
     """The PTEs that a PMD split makes are dirty if the PMD was; else the page is marked dirty instead."""
     debugfs: Literal["", "range", "all"]
     """What the file split_huge_pages of debugfs splits: "all" huge pages of the machine, a "range"; empty: there is no such file."""
+    debugfs_holds_all: bool | None
+    """That file takes a reference on each page of a range that it looks at; else only on those that it splits."""
 
 
 @dataclass(frozen=True)
