@@ -170,13 +170,17 @@ def fill_ptes(system: System, vma: Vma, pgtable: int, pmd: int) -> Routine[None]
             yield from _spread_anon_exclusive(system, slice(max(part.start, page + 1), part.stop))
         system.tables.fill(pgtable, slice(part.start - page, part.stop - page), part.start, bits)
         yield change(
-            f"fill {width(part)} PTEs: {pt.entry_text(bits)}",
+            f"fill {_ptes(part)}: {pt.entry_text(bits)}",
             "The rights of the PMD."
             if pmd & pt._PAGE_DIRTY and not bits & pt._PAGE_DIRTY
             else "Same protection, same dirty and young bits as the PMD had.",
         )
         if beside:
             yield from system.scheme.add_pte_rmap(system, vma, part)
+
+
+def _ptes(part: slice) -> str:
+    return f"{width(part)} PTEs" if width(part) > 1 else "a PTE"
 
 
 def _spread_anon_exclusive(system: System, tails: slice) -> Routine[None]:
@@ -196,7 +200,7 @@ def fill_migration_entries(system: System, vma: Vma, pgtable: int, pmd: int, exc
         entries = slice(part.start - page, part.stop - page)
         system.tables.fill(pgtable, entries, part.start, bits)
         system.tables.freeze(pgtable, entries, keep, np.full(width(part), exclusive))
-        yield change(f"fill {width(part)} migration entries", "Whoever touches the page from now on has to wait.")
+        yield change(f"fill {width(part)} migration entries" if width(part) > 1 else "fill a migration entry", "Whoever touches the page from now on has to wait.")
         if beside:
             yield from system.scheme.add_pte_rmap(system, vma, part)
 
@@ -218,7 +222,7 @@ def __split_huge_zero_page_pmd(system: System, vma: Vma, pgtable: int) -> Routin
     parts = system.each(slice(0, nr))
     for part in parts:
         system.tables.change(pgtable, part, set_=entry)
-        yield change(f"fill {width(part)} PTEs with the zero page")
+        yield change(f"fill {_ptes(part)} with the zero page")
 
 
 # --- mutants: the same routines, each wrong in one way ----------------------------------------------------------------

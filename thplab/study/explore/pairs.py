@@ -323,9 +323,9 @@ PAIRS = {
         _CAS_AND_PIN,
         _blind(_PMD_AND_ZAP, (0, _LOOK), (1, "PMD cleared"), (0, "BUG: no PTE table was deposited under PMD table 0x1 of A")),
         _PMD_AND_ZAP,
-        _blind(_PMD_AND_FAULT, (0, _LOOK), (1, "PMD = the new huge page, writable"), (0, "fill 2 PTEs: P·R·U·A·D")),
+        _blind(_PMD_AND_FAULT, (0, _LOOK), (1, "PMD = the new huge page, writable"), (0, "fill a PTE: P·R·U·A·D")),
         _PMD_AND_FAULT,
-        _blind(_PMD_AND_FORK, (0, _LOOK), (1, "the parent's PMD becomes read-only"), (0, "fill 2 PTEs: P·RW·U·A·D")),
+        _blind(_PMD_AND_FORK, (0, _LOOK), (1, "the parent's PMD becomes read-only"), (0, "fill a PTE: P·RW·U·A·D")),
         _PMD_AND_FORK,
         _PMD_AND_PIN,
     )
