@@ -200,7 +200,8 @@ def fill_migration_entries(system: System, vma: Vma, pgtable: int, pmd: int, exc
         entries = slice(part.start - page, part.stop - page)
         system.tables.fill(pgtable, entries, part.start, bits)
         system.tables.freeze(pgtable, entries, keep, np.full(width(part), exclusive))
-        yield change(f"fill {width(part)} migration entries" if width(part) > 1 else "fill a migration entry", "Whoever touches the page from now on has to wait.")
+        entries_text = f"{width(part)} migration entries" if width(part) > 1 else "a migration entry"
+        yield change(f"fill {entries_text}", "Whoever touches the page from now on has to wait.")
         if beside:
             yield from system.scheme.add_pte_rmap(system, vma, part)
 
