@@ -186,7 +186,10 @@ def _give_references(system: System, part: slice, count: int) -> Routine[None]:
 
 @routine
 def __split_huge_page_tail(system: System, page: int, part: slice, first: int, to_list: PageList | None) -> Routine[None]:
-    """Make the tails `part` of a compound page pages of their own, locked like the head, with `first` references each unless they come last."""
+    """Make the tails `part` of a compound page pages of their own, locked like the head, with `first` references each.
+
+    Where a kernel gives those last, the caller does.
+    """
     frames, given = system.frames, system.kernel.split.tail_reference
     if given == "first":
         yield from _give_references(system, part, first)
