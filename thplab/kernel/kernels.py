@@ -40,7 +40,7 @@ V3_16 = Kernel.of(
         "split.invalidates_first": (None, Moot("no PMD is split alone")),
         "split.locks_page": (None, Moot("no PMD is split alone")),
         "split.looks_at_both": (None, Moot("no page is frozen")),
-        "split.tail_reference": (None, Moot("no page is frozen")),
+        "split.tail_reference": ("first", Moot("no page is frozen")),
         "split.remaps_by_page": (None, Moot("no page is frozen")),
         "split.pmd_keeps_dirty": (None, Moot("no PMD is split alone")),
         "split.debugfs": ("", Recorded("linux-3.16.jsonl", "x_split_debugfs_unpinned")),

@@ -44,7 +44,7 @@ class Split(Policies):
     """A split of a PMD holds the page lock all the while, but for a freeze, whose caller does."""
     looks_at_both: bool | None
     """Freezing a page takes the lock of the PMD and then that of the PTEs, whichever maps it; else only of that which maps it."""
-    tail_reference: Literal["first", "next", "last"] | None
+    tail_reference: Literal["first", "next", "last"]
     """When a tail gets its reference in a page split: "first", "next" (it is a page of its own by then), or "last" (all of them are)."""
     remaps_by_page: bool | None
     """A frozen page is mapped again page by page, each wherever it was mapped; else VMA by VMA."""
