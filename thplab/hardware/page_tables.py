@@ -188,6 +188,10 @@ def mkdirty(entry: int) -> int:
     return entry | _PAGE_DIRTY
 
 
+def mkclean(entry: int) -> int:
+    return entry & ~_PAGE_DIRTY
+
+
 def mkspecial(entry: int) -> int:
     return entry | _PAGE_SPECIAL
 

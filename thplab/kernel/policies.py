@@ -113,10 +113,25 @@ class Mm(Policies):
     """The child's PMD over the huge zero page starts out accessed."""
     mprotect_makes_writable: bool | None
     """mprotect makes the entry of an exclusive page writable at once; else the next write fault does."""
+    mprotect_clears: Literal["", "each", "batch"]
+    """mprotect clears an entry for a moment, so that no CPU sets its dirty bit while it is changed: "each" by itself, or all those of
+    a large folio as a "batch"; empty: it is one store."""
+    mprotect_flushes: Literal["always", "touched", "changed"]
+    """When mprotect flushes the TLB at its end: "always", if it "touched" an entry (and a huge PMD while it is cleared), or if what the
+    hardware may do with one has "changed"."""
+    mprotect_pmd_forgets_dirty: bool
+    """mprotect takes the dirty bit of a huge PMD away, which 6.18's pmd_modify loses."""
     mprotect_uncharges: bool | None
     """mprotect stops accounting for a VMA without pages that it makes unwritable, which differs from one with pages from then on."""
     merges_into_unfaulted: bool | None
     """A VMA with pages of its own and a neighbour without any become one VMA; else only the other way round, as the change comes."""
+    mremap_flushes_locked: bool
+    """mremap flushes the TLB before it lets go of the page table lock under which entries moved; else at its end (CVE-2018-18281)."""
+    zap_counts_first: bool
+    """A zap counts the mapping of a huge PMD away before it withdraws the deposited table; else after it."""
+    fork_protects_last: bool
+    """fork makes the parent's entry read-only when it has counted the child's mapping; else before that, or, of a PMD, before it
+    deposits the child's table."""
     mremap_moves_vmas: bool | None
     """mremap to a fixed place moves all VMAs in a range; else the range must lie in one."""
 

@@ -15,7 +15,7 @@ MUTANTS = {
     ),
     "keeps_the_exclusive_flag": Mutant(
         "fork leaves PG_anon_exclusive on the page that it shares, so the parent's next write goes in place",
-        {"pmdp_set_wrprotect": fork.keeps_the_exclusive_flag},
+        {"folio_try_dup_anon_rmap_pmd": fork.keeps_the_exclusive_flag},
         "writable_memory_is_private",
         kernel="v6.1",
         scenario="mmap A; write A 0; fork A B; write A 1",

@@ -171,8 +171,13 @@ def copy_huge_pmd(system: System, vma: Vma, pmd_table: int, source: Vma, address
     if page != system.huge_zero_page:
         yield from get_page(system, single(page))
         yield from folio_try_dup_anon_rmap_pmd(system, vma, page)
+    protects_last = system.kernel.mm.fork_protects_last
+    if protects_last:
+        yield from pgtable_trans_huge_deposit(system, vma.mm, pmd_table, pgtable)
+    if page != system.huge_zero_page:
         yield from pmdp_set_wrprotect(system, source_table, index, pmd)
-    yield from pgtable_trans_huge_deposit(system, vma.mm, pmd_table, pgtable)
+    if not protects_last:
+        yield from pgtable_trans_huge_deposit(system, vma.mm, pmd_table, pgtable)
     keeps_young = page == system.huge_zero_page and system.kernel.mm.fork_keeps_zero_young
     tables.set(pmd_table, index, pmd if keeps_young else pt.mkold(pt.wrprotect(pmd)))
     yield change("the child's PMD = the same huge page, read-only")
@@ -183,10 +188,15 @@ def copy_huge_pmd(system: System, vma: Vma, pmd_table: int, source: Vma, address
 
 @routine
 def pmdp_set_wrprotect(system: System, pmd_table: int, index: int, pmd: int) -> Routine[None]:
-    """Make the parent's huge PMD read-only; its page is not the parent's own any more. Called under the lock of the table."""
+    """Make the parent's huge PMD read-only. Called under the lock of the table."""
     system.tables.set(pmd_table, index, pt.wrprotect(pmd))
-    system.frames.flags[pt.pte_pfn(pmd)] &= ~PG_anon_exclusive
     yield change("the parent's PMD becomes read-only", "The memory is shared now: whoever writes first must copy.")
+
+
+def ptep_set_wrprotect(system: System, pte_table: int, part: slice) -> Routine[None]:
+    """Make PTEs of the parent read-only. Called under the lock of the table."""
+    system.tables.change(pte_table, part, clear=pt._PAGE_RW)
+    yield change("the parent's PTEs become read-only")
 
 
 @routine
@@ -219,12 +229,13 @@ def copy_pte_range(
                 tables.change(source_table, part, clear=pt._SWP_EXCLUSIVE)
                 yield change("the parent's swap entry is shared")
             if run.kind == "page":
-                tables.change(source_table, part, clear=pt._PAGE_RW)
-                system.frames.flags[run.cut(part.start, part.stop).pages] &= ~PG_anon_exclusive
-                yield change("the parent's PTEs become read-only")
+                if not system.kernel.mm.fork_protects_last:
+                    yield from ptep_set_wrprotect(system, source_table, part)
                 pages = run.cut(part.start, part.stop).pages
                 yield from get_page(system, pages)
                 yield from folio_try_dup_anon_rmap_ptes(system, vma, pages)
+                if system.kernel.mm.fork_protects_last:
+                    yield from ptep_set_wrprotect(system, source_table, part)
             tables.table[pte_table][part] = tables.table[source_table][part]
             if run.kind in ("page", "zero"):
                 tables.change(pte_table, part, clear=pt._PAGE_ACCESSED)
@@ -274,10 +285,9 @@ def forgets_write_protection(system: System, pmd_table: int, index: int, pmd: in
     yield read("the parent's PMD stays as it is")
 
 
-def keeps_the_exclusive_flag(system: System, pmd_table: int, index: int, pmd: int) -> Routine[None]:
-    """pmdp_set_wrprotect that write-protects the PMD, but lets the page go on saying that it is one process's own."""
-    system.tables.set(pmd_table, index, pt.wrprotect(pmd))
-    yield change("the parent's PMD becomes read-only")
+def keeps_the_exclusive_flag(system: System, vma: Vma, page: int) -> Routine[None]:
+    """folio_try_dup_anon_rmap_pmd that counts the child's PMD, but lets the page go on saying that it is one process's own."""
+    yield from system.scheme.dup_pmd_rmap(system, vma, page)
 
 
 def leaves_the_child_out(system: System, source: Vma, child: AddressSpace) -> Routine[Vma]:

@@ -158,12 +158,18 @@ def move_page_tables(system: System, vma: Vma, old: int, target: Vma, new: int, 
         stop = min(stop, start + room)
         if lock:
             yield from system.cpus.lock(lock, why="The walk of the reverse map must not miss a page on its way.")
-        yield from move_ptes(system, source_table, geometry.index(start, 0), pte_table, geometry.index(new + done, 0), stop - start)
+        yield from move_ptes(system, mm, source_table, geometry.index(start, 0), pte_table, geometry.index(new + done, 0), stop - start)
         if lock:
             yield from system.cpus.unlock(lock)
         done += stop - start
-    yield from system.cpus.flush_tlb(f"the old range of {mm.name}", "No CPU may keep using the old addresses.")
+    if not system.kernel.mm.mremap_flushes_locked:
+        yield from flush_old_range(system, mm)
     return done
+
+
+def flush_old_range(system: System, mm: AddressSpace) -> Routine[None]:
+    """No CPU may keep using the old addresses: once somebody else can get at the moved entries, their pages may go."""
+    yield from system.cpus.flush_tlb(f"the old range of {mm.name}", "No CPU may keep using the old addresses.")
 
 
 @routine
@@ -189,6 +195,8 @@ def move_huge_pmd(system: System, vma: Vma, old_table: int, old_index: int, new_
             yield from pgtable_trans_huge_deposit(system, mm, new_table, pgtable)
         tables.set(new_table, new_index, pmd)
         yield change("the PMD at the new place = the huge page", "One entry moves; the page and its counters stay as they are.")
+        if system.kernel.mm.mremap_flushes_locked:
+            yield from flush_old_range(system, mm)
     if new_lock != old_lock:
         yield from system.cpus.unlock(new_lock)
     yield from system.cpus.unlock(old_lock)
@@ -198,7 +206,9 @@ def move_huge_pmd(system: System, vma: Vma, old_table: int, old_index: int, new_
 
 
 @routine
-def move_ptes(system: System, old_table: int, old_index: int, new_table: int, new_index: int, length: int) -> Routine[None]:
+def move_ptes(
+    system: System, mm: AddressSpace, old_table: int, old_index: int, new_table: int, new_index: int, length: int
+) -> Routine[None]:
     """Move the PTEs of `length` bytes, of any kind and as they are, to entries that are empty."""
     tables, count = system.tables, length // system.geometry.page_size
     old_lock, new_lock = system.ptl(old_table), system.ptl(new_table)
@@ -219,6 +229,8 @@ def move_ptes(system: System, old_table: int, old_index: int, new_table: int, ne
                 f"{'the same PTE' if len(entries) == 1 else f'the same {len(entries)} PTEs'} at the new place",
                 "The mapping is the same one as before: nothing is counted.",
             )
+    if system.kernel.mm.mremap_flushes_locked and any(run.kind in ("page", "zero") for run in runs):
+        yield from flush_old_range(system, mm)
     if new_lock != old_lock:
         yield from system.cpus.unlock(new_lock)
     yield from system.cpus.unlock(old_lock)
@@ -227,9 +239,11 @@ def move_ptes(system: System, old_table: int, old_index: int, new_table: int, ne
 # --- mutants ----------------------------------------------------------------------------------------------------------
 
 
-def counts_the_moved_mapping(system: System, old_table: int, old_index: int, new_table: int, new_index: int, length: int) -> Routine[None]:
+def counts_the_moved_mapping(
+    system: System, mm: AddressSpace, old_table: int, old_index: int, new_table: int, new_index: int, length: int
+) -> Routine[None]:
     """move_ptes that counts a mapping at the new place, as if it were one more."""
-    yield from move_ptes.right(system, old_table, old_index, new_table, new_index, length)
+    yield from move_ptes.right(system, mm, old_table, old_index, new_table, new_index, length)
     last = new_index + length // system.geometry.page_size
     runs = tuple(run for run in system.tables.runs(new_table, new_index, last) if run.kind == "page")
     for run in runs:

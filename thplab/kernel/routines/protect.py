@@ -21,12 +21,15 @@ from thplab.kernel.system import System
 def split_vma(system: System, mm: AddressSpace, address: int) -> Routine[None]:
     """Make `address` a border between VMAs if it lies inside one. Called under mmap_sem (exclusive).
 
-    A huge PMD across the new border is split first (vma_adjust_trans_huge): one PMD maps memory of one VMA only.
+    A huge PMD across the new border is split first: one PMD maps memory of one VMA only. There can be none where the VMA does not
+    hold all that it would map (vma_adjust_trans_huge), so behind a border that was made just now nobody looks.
     """
     vma = mm.find_vma(address)
     if vma is None or vma.start == address:
         return
-    if address % system.geometry.huge_size:
+    huge = system.geometry.huge_size
+    first = address - address % huge
+    if first < address and vma.start <= first and first + huge <= vma.end:
         yield from split_huge_pmd(system, vma, address)
     lock = anon_vma_lock(vma.chain[0]) if vma.chain else ""
     if lock:
@@ -98,9 +101,12 @@ def mprotect_fixup(system: System, vma: Vma, start: int, end: int, prot: int) ->
     target.prot = prot
     yield change(f"the VMA of {system.geometry.size_text((end - start) // system.geometry.page_size)} gets its new protection")
     ranges = pmd_ranges(system.geometry, start, end)
+    flush = system.kernel.mm.mprotect_flushes == "always"
     for address, stop in ranges:
-        yield from change_pmd_range(system, target, address, stop)
-    yield from system.cpus.flush_tlb(f"the changed range of {mm.name}", "Old rights must not survive in any CPU.")
+        needed = yield from change_pmd_range(system, target, address, stop)
+        flush = flush or needed
+    if flush:
+        yield from system.cpus.flush_tlb(f"the changed range of {mm.name}", "Old rights must not survive in any CPU.")
     if opens:  # as kernels do since v4.2
         yield read("locked memory becomes writable", "A later write must not have to copy: it is faulted in now.")
         yield from populate_vma_page_range(system, target, start, end, True)
@@ -108,23 +114,34 @@ def mprotect_fixup(system: System, vma: Vma, start: int, end: int, prot: int) ->
 
 
 @routine
-def change_pmd_range(system: System, vma: Vma, address: int, stop: int) -> Routine[None]:
-    """Give the entries of [address, stop), which lies under one PMD, the protection of `vma`."""
+def change_pmd_range(system: System, vma: Vma, address: int, stop: int) -> Routine[bool]:
+    """Give the entries of [address, stop), which lies under one PMD, the protection of `vma`. Returns whether the TLB must be flushed."""
     found = pmd_at(system, vma.mm, address)
     if found is None:
-        return
+        return False
     pmd_table, index, pmd = found
     yield read(f"read the PMD: {pt.entry_text(pmd)}")
     if pt.pmd_trans_huge(pmd):
         if stop - address < system.geometry.huge_size:
             yield from split_huge_pmd(system, vma, address)
-        elif (yield from change_huge_pmd(system, vma, pmd_table, index)):
-            return
+        else:
+            flush = yield from change_huge_pmd(system, vma, pmd_table, index)
+            if flush is not None:
+                return flush
         pmd = system.tables.get(pmd_table, index)
         yield read(f"read the PMD again: {pt.entry_text(pmd)}")
-    if not pt.pte_none(pmd):
-        low, high = entry_range(system.geometry, address, stop)
-        yield from change_pte_range(system, vma, pt.pte_pfn(pmd), low, high)
+    if pt.pte_none(pmd):
+        return False
+    low, high = entry_range(system.geometry, address, stop)
+    return (yield from change_pte_range(system, vma, pt.pte_pfn(pmd), low, high))
+
+
+def must_flush(system: System, old: npt.NDArray[np.uint64], new: npt.NDArray[np.uint64]) -> bool:
+    """Must the TLB be flushed for entries that change from `old` to `new`? (pte_needs_flush)"""
+    if system.kernel.mm.mprotect_flushes != "changed":
+        return True
+    differ = (old ^ new) & np.uint64(~pt._PAGE_ACCESSED & (1 << 64) - 1)
+    return bool((differ[(old & np.uint64(pt._PAGE_PRESENT)) != 0]).any())
 
 
 def can_change_writable(system: System, vma: Vma, pages: slice) -> npt.NDArray[np.bool_]:
@@ -135,54 +152,91 @@ def can_change_writable(system: System, vma: Vma, pages: slice) -> npt.NDArray[n
 
 
 @routine
-def change_huge_pmd(system: System, vma: Vma, pmd_table: int, index: int) -> Routine[bool]:
-    """Give a huge PMD the protection of `vma`; it becomes writable again only by a write fault.
+def change_huge_pmd(system: System, vma: Vma, pmd_table: int, index: int) -> Routine[bool | None]:
+    """Give a huge PMD the protection of `vma`; it becomes writable again only by a write fault. Returns whether the TLB must be flushed.
 
-    Returns False, with nothing changed, if the PMD is not huge any more: a page split was quicker.
+    Returns None, with nothing changed, if the PMD is not huge any more: a page split was quicker.
     """
     if not (yield from pmd_trans_huge_lock(system, vma, pmd_table, index)):
-        return False
+        return None
+    policies = system.kernel.mm
     pmd = system.tables.get(pmd_table, index)
+    if policies.mprotect_clears:
+        system.tables.set(pmd_table, index, pt.mknotpresent(pmd))
+        yield change(f"PMD: {pt.entry_text(pt.mknotpresent(pmd))}", "No CPU can set its dirty bit between the look at it and the store.")
+        if policies.mprotect_flushes == "touched":
+            yield from system.cpus.flush_tlb(f"the huge page of {vma.mm.name}")
     new = pt.pte_modify(pmd, pt.pgprot(vma.prot))
+    if policies.mprotect_pmd_forgets_dirty:
+        new = pt.mkclean(new)
     if can_change_writable(system, vma, single(pt.pte_pfn(pmd)))[0]:
         new = pt.mkwrite(new)
     system.tables.set(pmd_table, index, new)
     yield change(f"PMD: {pt.entry_text(new)}", "The whole huge page changes: no split is needed.")
     yield from system.cpus.unlock(system.ptl(pmd_table))
-    return True
+    return must_flush(system, np.array([pmd], np.uint64), np.array([new], np.uint64))
 
 
 @routine
-def change_pte_range(system: System, vma: Vma, pte_table: int, low: int, high: int) -> Routine[None]:
-    """Give the PTEs [low, high) the protection of `vma`; they become writable again only by write faults."""
+def change_pte_range(system: System, vma: Vma, pte_table: int, low: int, high: int) -> Routine[bool]:
+    """Give the PTEs [low, high) the protection of `vma`; they become writable again only by write faults.
+
+    Returns whether the TLB must be flushed. No CPU can set the dirty bit of an entry between the look at it and the store where it is
+    cleared for that while: one by one, or all those of one compound page together.
+    """
     lock = system.ptl(pte_table)
     yield from system.cpus.lock(lock)
     runs = tuple(r for r in system.tables.runs(pte_table, low, high) if r.kind not in ("swap", "hwpoison"))
     yield read("read the PTEs")
-    bits = pt.pgprot(vma.prot)
+    flush, row, clears = False, system.tables.table[pte_table], system.kernel.mm.mprotect_clears
     for run in runs:
-        parts = system.each(run.entries)
-        for part in parts:
-            if run.kind == "migration":
-                system.tables.change(pte_table, part, clear=pt._SWP_TYPE, set_=pt._SWP_MIGRATION_READ)
-            elif run.kind in ("page", "zero"):
-                system.tables.change(pte_table, part, clear=pt._PAGE_PROTECTION, set_=bits)
-                if run.kind == "page":
-                    system.tables.table[pte_table][part] |= np.where(
-                        can_change_writable(system, vma, run.cut(part.start, part.stop).pages), np.uint64(pt._PAGE_RW), np.uint64(0)
-                    )
-            count = part.stop - part.start
-            yield change(f"{'PTE ' + str(part.start) if count == 1 else str(count) + ' PTEs'} with the new protection")
+        present = run.kind in ("page", "zero")
+        batches = (run.entries,) if clears == "batch" and present and batched(system, run) else system.each(run.entries)
+        for batch in batches:
+            parts, old = system.each(batch), row[batch].copy()
+            if present and clears:
+                for part in parts:
+                    old[part.start - batch.start : part.stop - batch.start] = row[part]
+                    row[part] = 0
+                    yield change(f"{ptes_text(part)} cleared")
+            new = modified(system, vma, run.cut(batch.start, batch.stop), old)
+            for part in parts:
+                row[part] = new[part.start - batch.start : part.stop - batch.start]
+                yield change(f"{ptes_text(part)} with the new protection")
+            flush = flush or (must_flush(system, old, new) if present else system.kernel.mm.mprotect_flushes == "touched")
     yield from system.cpus.unlock(lock)
+    return flush
+
+
+def batched(system: System, run: pt.PteRun) -> bool:
+    """Are the entries of a run dealt with together? Those of one compound page are."""
+    return run.kind == "page" and system.frames.is_compound(run.pages.start)
+
+
+def ptes_text(part: slice) -> str:
+    """The PTEs of one step as a text."""
+    return f"PTE {part.start}" if part.stop - part.start == 1 else f"{part.stop - part.start} PTEs"
+
+
+def modified(system: System, vma: Vma, run: pt.PteRun, old: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """The entries of a run, which were `old`, with the protection of `vma`."""
+    if run.kind == "migration":
+        return (old & np.uint64(~pt._SWP_TYPE & (1 << 64) - 1)) | np.uint64(pt._SWP_MIGRATION_READ)
+    if run.kind not in ("page", "zero"):
+        return old
+    new: npt.NDArray[np.uint64] = (old & np.uint64(~pt._PAGE_PROTECTION & (1 << 64) - 1)) | np.uint64(pt.pgprot(vma.prot))
+    if run.kind == "page":
+        new |= np.where(can_change_writable(system, vma, run.pages), np.uint64(pt._PAGE_RW), np.uint64(0))
+    return new
 
 
 # --- mutants ----------------------------------------------------------------------------------------------------------
 
 
-def grants_what_the_vma_grants(system: System, vma: Vma, pmd_table: int, index: int) -> Routine[bool]:
+def grants_what_the_vma_grants(system: System, vma: Vma, pmd_table: int, index: int) -> Routine[bool | None]:
     """change_huge_pmd that makes the PMD writable as soon as the VMA is, whoever else maps the page."""
-    huge = yield from change_huge_pmd.right(system, vma, pmd_table, index)
-    if huge and vma.prot & pt.PROT_WRITE:
+    flush = yield from change_huge_pmd.right(system, vma, pmd_table, index)
+    if flush is not None and vma.prot & pt.PROT_WRITE:
         system.tables.set(pmd_table, index, pt.mkwrite(system.tables.get(pmd_table, index)))
         yield change("PMD: writable, as the VMA is")
-    return huge
+    return flush

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from thplab.hardware import page_tables as pt
-from thplab.hardware.frames import PG_anon, PG_anon_exclusive, PG_ksm, PG_lru, PG_swapbacked, width
+from thplab.hardware.frames import PG_anon, PG_anon_exclusive, PG_ksm, PG_lru, PG_swapbacked, single, width
 from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import AnonVma, Vma
 from thplab.kernel.routines.walk import Pmd, pmd_at
@@ -40,9 +40,18 @@ def folio_add_anon_rmap_pmd(system: System, vma: Vma, page: int) -> Routine[None
     yield from (system.scheme.new_rmap if first else system.scheme.dup_pmd_rmap)(system, vma, page)
 
 
+def clear_anon_exclusive(system: System, pages: slice) -> Routine[None]:
+    """Take PG_anon_exclusive away from what one process had for itself until now."""
+    frames = system.frames
+    if (frames.flags[pages] & PG_anon_exclusive).any():
+        frames.flags[pages] &= ~PG_anon_exclusive
+        yield change(f"{system.pages_text(pages)} is shared from now on", "The parent may not write it in place any more.")
+
+
 @routine
 def folio_try_dup_anon_rmap_pmd(system: System, vma: Vma, page: int) -> Routine[None]:
-    """Count one more PMD that maps a huge page, in the child of a fork."""
+    """Count one more PMD that maps a huge page, in the child of a fork. It is not the parent's own any more."""
+    yield from clear_anon_exclusive(system, single(page))
     yield from system.scheme.dup_pmd_rmap(system, vma, page)
 
 

@@ -138,10 +138,13 @@ def zap_huge_pmd(system: System, tlb: MmuGather, vma: Vma, pmd_table: int, index
     system.tables.set(pmd_table, index, 0)
     tlb.need_flush = True
     yield change("PMD cleared")
-    pgtable = yield from pgtable_trans_huge_withdraw(system, vma.mm, pmd_table)
+    counts_first = system.kernel.mm.zap_counts_first
+    pgtable = 0 if counts_first else (yield from pgtable_trans_huge_withdraw(system, vma.mm, pmd_table))
     if page != system.huge_zero_page:
         yield from folio_remove_rmap_pmd(system, vma, page)
         tlb.pages.append(single(page))
+    if counts_first:
+        pgtable = yield from pgtable_trans_huge_withdraw(system, vma.mm, pmd_table)
     yield from system.cpus.unlock(system.ptl(pmd_table))
     system.tables.free(pgtable)
     yield change("free the table that was deposited for it")
