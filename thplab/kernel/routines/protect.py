@@ -136,12 +136,11 @@ def change_pmd_range(system: System, vma: Vma, address: int, stop: int) -> Routi
     return (yield from change_pte_range(system, vma, pt.pte_pfn(pmd), low, high))
 
 
-def must_flush(system: System, old: npt.NDArray[np.uint64], new: npt.NDArray[np.uint64]) -> bool:
+def must_flush(system: System, old: tuple[int, ...], new: tuple[int, ...]) -> bool:
     """Must the TLB be flushed for entries that change from `old` to `new`? (pte_needs_flush)"""
     if system.kernel.mm.mprotect_flushes != "changed":
         return True
-    differ = (old ^ new) & np.uint64(~pt._PAGE_ACCESSED & (1 << 64) - 1)
-    return bool((differ[(old & np.uint64(pt._PAGE_PRESENT)) != 0]).any())
+    return any(was & pt._PAGE_PRESENT and (was ^ now) & ~pt._PAGE_ACCESSED for was, now in zip(old, new, strict=True))
 
 
 def can_change_writable(system: System, vma: Vma, pages: slice) -> npt.NDArray[np.bool_]:
@@ -174,7 +173,7 @@ def change_huge_pmd(system: System, vma: Vma, pmd_table: int, index: int) -> Rou
     system.tables.set(pmd_table, index, new)
     yield change(f"PMD: {pt.entry_text(new)}", "The whole huge page changes: no split is needed.")
     yield from system.cpus.unlock(system.ptl(pmd_table))
-    return must_flush(system, np.array([pmd], np.uint64), np.array([new], np.uint64))
+    return must_flush(system, (pmd,), (new,))
 
 
 @routine
@@ -188,20 +187,21 @@ def change_pte_range(system: System, vma: Vma, pte_table: int, low: int, high: i
     yield from system.cpus.lock(lock)
     runs = tuple(r for r in system.tables.runs(pte_table, low, high) if r.kind not in ("swap", "hwpoison"))
     yield read("read the PTEs")
-    flush, row, clears = False, system.tables.table[pte_table], system.kernel.mm.mprotect_clears
+    tables, clears, flush = system.tables, system.kernel.mm.mprotect_clears, False
     for run in runs:
         present = run.kind in ("page", "zero")
-        batches = (run.entries,) if clears == "batch" and present and batched(system, run) else system.each(run.entries)
+        batches = (run.entries,) if clears == "batch" and batched(system, run) else system.each(run.entries)
         for batch in batches:
-            parts, old = system.each(batch), row[batch].copy()
-            if present and clears:
-                for part in parts:
-                    old[part.start - batch.start : part.stop - batch.start] = row[part]
-                    row[part] = 0
+            parts = system.each(batch)
+            old: tuple[int, ...] = ()
+            for part in parts:
+                old += tuple(map(int, tables.table[pte_table][part]))
+                if present and clears:
+                    tables.table[pte_table][part] = 0
                     yield change(f"{ptes_text(part)} cleared")
             new = modified(system, vma, run.cut(batch.start, batch.stop), old)
             for part in parts:
-                row[part] = new[part.start - batch.start : part.stop - batch.start]
+                tables.table[pte_table][part] = new[part.start - batch.start : part.stop - batch.start]
                 yield change(f"{ptes_text(part)} with the new protection")
             flush = flush or (must_flush(system, old, new) if present else system.kernel.mm.mprotect_flushes == "touched")
     yield from system.cpus.unlock(lock)
@@ -218,15 +218,14 @@ def ptes_text(part: slice) -> str:
     return f"PTE {part.start}" if part.stop - part.start == 1 else f"{part.stop - part.start} PTEs"
 
 
-def modified(system: System, vma: Vma, run: pt.PteRun, old: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+def modified(system: System, vma: Vma, run: pt.PteRun, old: tuple[int, ...]) -> tuple[int, ...]:
     """The entries of a run, which were `old`, with the protection of `vma`."""
     if run.kind == "migration":
-        return (old & np.uint64(~pt._SWP_TYPE & (1 << 64) - 1)) | np.uint64(pt._SWP_MIGRATION_READ)
-    if run.kind not in ("page", "zero"):
-        return old
-    new: npt.NDArray[np.uint64] = (old & np.uint64(~pt._PAGE_PROTECTION & (1 << 64) - 1)) | np.uint64(pt.pgprot(vma.prot))
+        return tuple(entry & ~pt._SWP_TYPE | pt._SWP_MIGRATION_READ for entry in old)
+    new = tuple(pt.pte_modify(entry, pt.pgprot(vma.prot)) for entry in old)
     if run.kind == "page":
-        new |= np.where(can_change_writable(system, vma, run.pages), np.uint64(pt._PAGE_RW), np.uint64(0))
+        writable = can_change_writable(system, vma, run.pages).tolist()
+        new = tuple(pt.mkwrite(entry) if may else entry for entry, may in zip(new, writable, strict=True))
     return new
 
 
