@@ -15,7 +15,8 @@ from thplab.kernel.routines.fault import __pte_alloc, pmd_alloc
 from thplab.kernel.routines.gup import share_files
 from thplab.kernel.routines.huge_pmd import wait_split_huge_page
 from thplab.kernel.routines.ksm import __ksm_enter
-from thplab.kernel.routines.mm import get_page
+from thplab.kernel.routines.mm import folio_ref_add, get_page
+from thplab.kernel.routines.protect import of_one_folio
 from thplab.kernel.routines.rmap import anon_vma_alloc, anon_vma_lock, folio_try_dup_anon_rmap_pmd, folio_try_dup_anon_rmap_ptes
 from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
 from thplab.kernel.routines.swap import swap_duplicate
@@ -193,10 +194,11 @@ def pmdp_set_wrprotect(system: System, pmd_table: int, index: int, pmd: int) -> 
     yield change("the parent's PMD becomes read-only", "The memory is shared now: whoever writes first must copy.")
 
 
-def ptep_set_wrprotect(system: System, pte_table: int, part: slice) -> Routine[None]:
+def ptep_set_wrprotect(system: System, pte_table: int, parts: tuple[slice, ...]) -> Routine[None]:
     """Make PTEs of the parent read-only. Called under the lock of the table."""
-    system.tables.change(pte_table, part, clear=pt._PAGE_RW)
-    yield change("the parent's PTEs become read-only")
+    for part in parts:
+        system.tables.change(pte_table, part, clear=pt._PAGE_RW)
+        yield change("the parent's PTEs become read-only")
 
 
 @routine
@@ -219,27 +221,30 @@ def copy_pte_range(
         for part in copied:
             at = address + (part.start - low) * system.geometry.page_size
             error = error or (yield from copy_present_page(system, vma, at, pte_table, run.cut(part.start, part.stop).pages))
-        parts = tuple(part for rest in between(run.entries, copied) for part in system.each(rest))
-        for part in parts:
+        batched = system.scheme.batches and of_one_folio(system, run)
+        left = between(run.entries, copied)
+        batches = left if batched else tuple(part for rest in left for part in system.each(rest))
+        for batch in batches:
+            parts, pages = system.each(batch), run.cut(batch.start, batch.stop).pages
             if run.kind == "migration":
-                tables.change(source_table, part, clear=pt._SWP_TYPE | pt._SWP_EXCLUSIVE, set_=pt._SWP_MIGRATION_READ)
+                tables.change(source_table, batch, clear=pt._SWP_TYPE | pt._SWP_EXCLUSIVE, set_=pt._SWP_MIGRATION_READ)
                 yield change("the parent's migration entry becomes read-only")
             if run.kind == "swap":
-                yield from swap_duplicate(system, run.cut(part.start, part.stop).pages)
-                tables.change(source_table, part, clear=pt._SWP_EXCLUSIVE)
+                yield from swap_duplicate(system, pages)
+                tables.change(source_table, batch, clear=pt._SWP_EXCLUSIVE)
                 yield change("the parent's swap entry is shared")
             if run.kind == "page":
                 if not system.kernel.mm.fork_protects_last:
-                    yield from ptep_set_wrprotect(system, source_table, part)
-                pages = run.cut(part.start, part.stop).pages
-                yield from get_page(system, pages)
+                    yield from ptep_set_wrprotect(system, source_table, parts)
+                yield from folio_ref_add(system, pages)
                 yield from folio_try_dup_anon_rmap_ptes(system, vma, pages)
                 if system.kernel.mm.fork_protects_last:
-                    yield from ptep_set_wrprotect(system, source_table, part)
-            tables.table[pte_table][part] = tables.table[source_table][part]
-            if run.kind in ("page", "zero"):
-                tables.change(pte_table, part, clear=pt._PAGE_ACCESSED)
-            yield change("the child's PTEs = the same entries, not yet accessed")
+                    yield from ptep_set_wrprotect(system, source_table, parts)
+            for part in parts:
+                tables.table[pte_table][part] = tables.table[source_table][part]
+                if run.kind in ("page", "zero"):
+                    tables.change(pte_table, part, clear=pt._PAGE_ACCESSED)
+                yield change("the child's PTEs = the same entries, not yet accessed")
     yield from system.cpus.unlock(parent_lock)
     yield from system.cpus.unlock(child_lock)
     return error

@@ -190,7 +190,7 @@ def change_pte_range(system: System, vma: Vma, pte_table: int, low: int, high: i
     tables, clears, flush = system.tables, system.kernel.mm.mprotect_clears, False
     for run in runs:
         present = run.kind in ("page", "zero")
-        batches = (run.entries,) if clears == "batch" and batched(system, run) else system.each(run.entries)
+        batches = (run.entries,) if clears == "batch" and of_one_folio(system, run) else system.each(run.entries)
         for batch in batches:
             parts = system.each(batch)
             old: tuple[int, ...] = ()
@@ -208,8 +208,8 @@ def change_pte_range(system: System, vma: Vma, pte_table: int, low: int, high: i
     return flush
 
 
-def batched(system: System, run: pt.PteRun) -> bool:
-    """Are the entries of a run dealt with together? Those of one compound page are."""
+def of_one_folio(system: System, run: pt.PteRun) -> bool:
+    """Does a run map parts of one large folio? What is done with such PTEs is done in a batch where a kernel knows batches."""
     return run.kind == "page" and system.frames.is_compound(run.pages.start)
 
 

@@ -15,7 +15,7 @@ from thplab.hardware.steps import Routine, change, read, routine
 from thplab.kernel.address_space import AddressSpace, Vma
 from thplab.kernel.routines.deposit import pgtable_trans_huge_withdraw
 from thplab.kernel.routines.huge_pmd import pmd_trans_huge_lock
-from thplab.kernel.routines.protect import split_vma
+from thplab.kernel.routines.protect import of_one_folio, split_vma
 from thplab.kernel.routines.rmap import anon_vma_lock, folio_remove_rmap_pmd, folio_remove_rmap_ptes
 from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
 from thplab.kernel.routines.swap import free_pages_and_swap_cache, free_swap_and_cache
@@ -159,17 +159,19 @@ def zap_pte_range(system: System, tlb: MmuGather, vma: Vma, pte_table: int, low:
     runs = system.tables.runs(pte_table, low, high)
     yield read(f"read the PTEs {low} to {high - 1}" if high - low > 1 else f"read PTE {low}")
     for run in runs:
-        parts = system.each(run.entries)
-        for part in parts:
-            system.tables.table[pte_table][part] = 0
-            tlb.need_flush = True
-            yield change("PTE cleared" if part.stop - part.start == 1 else f"{part.stop - part.start} PTEs cleared")
+        batches = (run.entries,) if system.scheme.batches and of_one_folio(system, run) else system.each(run.entries)
+        for batch in batches:
+            parts = system.each(batch)
+            for part in parts:
+                system.tables.table[pte_table][part] = 0
+                tlb.need_flush = True
+                yield change("PTE cleared" if part.stop - part.start == 1 else f"{part.stop - part.start} PTEs cleared")
             if run.kind == "page":
-                pages = run.cut(part.start, part.stop).pages
+                pages = run.cut(batch.start, batch.stop).pages
                 yield from folio_remove_rmap_ptes(system, vma, pages)
                 tlb.pages.append(pages)
             if run.kind == "swap":
-                yield from free_swap_and_cache(system, run.cut(part.start, part.stop).pages)
+                yield from free_swap_and_cache(system, run.cut(batch.start, batch.stop).pages)
     yield from system.cpus.unlock(lock)
 
 
