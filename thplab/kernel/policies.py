@@ -74,6 +74,10 @@ class Gup(Policies):
 
     foll_pin: bool
     """io_uring exists and takes FOLL_PIN references."""
+    pins_slowly: bool | None
+    """io_uring pins under the page table lock, which marks nothing as used; else it tries without a lock, and marks the pages."""
+    counts_pin_first: bool | None
+    """Under the page table lock a FOLL_PIN pin of a huge page is counted before its reference; else after it."""
     coalesces: bool | None
     """io_uring keeps one pin for each large folio of a buffer, instead of one for each page."""
 

@@ -34,19 +34,21 @@ def get_user_pages(
     """A driver takes one reference on each page of [start, end), as `pin` says, which has no pages yet, and remembers them.
 
     With `touch` the pages count as referenced from then on (FOLL_TOUCH). It tries without a lock first if it may (`fast`).
-    With `split` it wants small pages (FOLL_SPLIT) and faults nothing in.
+    With `split` it wants small pages (FOLL_SPLIT) and faults nothing in. Some kernels take FOLL_PIN pins only the slow way, and do
+    not mark anything then.
     Returns 0, or -EFAULT / -ENOMEM where a page cannot be faulted in; then the references taken so far are dropped.
     """
     if pin.foll_pin and not mm.has_pinned:
         mm.has_pinned = True
         yield change(f"{mm.name} has pinned pages", "A fork has to look out for them from now on.")
     pages: tuple[int, ...] = ()
-    if fast:
+    slow = pin.foll_pin and bool(system.kernel.gup.pins_slowly)
+    if fast and not slow:
         pages = yield from get_user_pages_fast(system, mm, start, end, write, pin.foll_pin)
     address = start + len(pages) * system.geometry.page_size
     error = 0
     while address < end and not error:
-        page = yield from __get_user_pages(system, mm, address, write, pin.foll_pin, split)
+        page = yield from __get_user_pages(system, mm, address, write, pin.foll_pin, split, touch=not slow)
         if page >= 0:
             pages += (page,)
             address += system.geometry.page_size
@@ -61,7 +63,7 @@ def get_user_pages(
             yield from unpin_user_folio(system, kept[i], counts[i] - 1)
         pages = kept
     system.pins[pin.name] = replace(pin, pages=pages)
-    if touch:
+    if touch and not slow:
         mark_referenced(system, pages)
     yield change(
         f"the driver holds {len(pages)} {'pages' if len(pages) > 1 else 'page'} as {pin.name!r}", "It may read or write them at any time."
@@ -80,12 +82,10 @@ def mark_referenced(system: System, pages: tuple[int, ...]) -> None:
 def unpin_user_folio(system: System, page: int, count: int) -> Routine[None]:
     """Drop `count` FOLL_PIN pins of the folio that `page` is part of at once; one at least is left."""
     head = system.frames.compound_head(page)
-    system.frames.ref_add(single(head), -count)
     system.frames.pincount_add(head, -count)
-    yield change(
-        f"head {system.refcount_name} -= {count}, _pincount -= {count}",
-        "One pin keeps the whole folio: the driver needs no more.",
-    )
+    yield change(f"head _pincount -= {count}", "One pin keeps the whole folio: the driver needs no more.")
+    system.frames.ref_add(single(head), -count)
+    yield change(f"head {system.refcount_name} -= {count}")
 
 
 def one_of_each_folio(system: System, pages: tuple[int, ...]) -> tuple[int, ...]:
@@ -177,6 +177,7 @@ def gup_get_pages(system: System, table: int, index: int, entry: int, pages: sli
     if not same:
         if foll_pin and frames.is_compound(head):
             frames.pincount_add(head, -count)
+            yield change(f"head _pincount -= {count}")
         frames.ref_one_by_one(head, 1 - refs)
         yield from put_page(system, single(head))
     return same
@@ -190,9 +191,10 @@ def try_grab_compound_head(system: System, head: int, count: int, foll_pin: bool
     if not frames.ref_inc_not_zero(head, refs):
         yield read(f"try_get: {name} {system.refcount_name} is 0, no reference", "Somebody is splitting or freeing the page.")
         return 0
+    yield change(f"try_get: {name} {system.refcount_name} += {refs}", "One add, unless the count is 0. A tail's reference is on the head.")
     if foll_pin and large:
         frames.pincount_add(head, count)
-    yield change(f"try_get: {name} {system.refcount_name} += {refs}", "One add, unless the count is 0. A tail's reference is on the head.")
+        yield change(f"head _pincount += {count}", "These references are pins of a driver that uses the contents.")
     return refs
 
 
@@ -204,11 +206,18 @@ def _usable(entry: int, write: bool) -> bool:
 
 @routine
 def __get_user_pages(
-    system: System, mm: AddressSpace, address: int, write: bool, foll_pin: bool = False, split: bool = False
+    system: System,
+    mm: AddressSpace,
+    address: int,
+    write: bool,
+    foll_pin: bool = False,
+    split: bool = False,
+    touch: bool = True,
 ) -> Routine[int]:
     """The slow way for one page: fault it in, then take the reference under the page table lock.
 
-    Holds mmap_sem (shared) all the while. With `split` it faults nothing in. Returns the pfn, or -EFAULT / -ENOMEM.
+    Holds mmap_sem (shared) all the while. With `split` it faults nothing in, with `touch` the page counts as used. Returns the pfn, or
+    -EFAULT / -ENOMEM.
     """
     yield from system.cpus.lock(mm.mmap_sem, "shared")
     vma = mm.find_vma(address)
@@ -216,7 +225,7 @@ def __get_user_pages(
     yield read("find the VMA: " + ("it allows the access" if allowed else "none that allows the access"))
     result: int | None = None if allowed else -EFAULT
     while result is None and vma is not None:
-        result = yield from follow_page_mask(system, vma, address, write, foll_pin, split, touch=True)
+        result = yield from follow_page_mask(system, vma, address, write, foll_pin, split, touch)
         if result is None and split:
             result = -EFAULT
         elif result is None:
@@ -292,13 +301,14 @@ def try_grab_page(system: System, page: int, foll_pin: bool) -> Routine[None]:
     if not foll_pin:
         yield from system.scheme.get_pages_foll(system, single(page))
     elif frames.is_compound(page):
-        head = frames.compound_head(page)
-        frames.ref_one_by_one(head, 1)
-        frames.pincount_add(head, 1)
-        yield change(
-            f"head {system.refcount_name} += 1, _pincount += 1",
-            "One of the references is a pin of a driver that uses the contents.",
-        )
+        head, pin_first = frames.compound_head(page), bool(system.kernel.gup.counts_pin_first)
+        for pin in (pin_first, not pin_first):
+            if pin:
+                frames.pincount_add(head, 1)
+                yield change("head _pincount += 1", "One of the references is a pin of a driver that uses the contents.")
+            else:
+                frames.ref_one_by_one(head, 1)
+                yield change(f"head {system.refcount_name} += 1")
     else:
         frames.ref_add(single(page), GUP_PIN_COUNTING_BIAS)
         yield change(f"{system.page_name(page)} {system.refcount_name} += {GUP_PIN_COUNTING_BIAS}", "A small page has no count for pins.")
