@@ -71,7 +71,7 @@ def test_gup_fast_of_a_whole_huge_page(kernel: str) -> None:
         # The driver keeps one pin of the folio from v6.12 on: it lets the others go with one atomic for each counter.
         coalesced = 2 if machine.system.kernel.gup.coalesces else 0
         slowly = (2 * N, 0, {"mmap_sem": N, "ptl": N})  # page by page: the references, and the pins
-        fast = (2 + coalesced, 1, {})
+        fast: tuple[int, int, dict[str, int]] = (2 + coalesced, 1, {})
         assert (spent.rmw, spent.irqs_off, spent.locks) == (slowly if machine.system.kernel.gup.pins_slowly else fast)
 
 
@@ -156,7 +156,7 @@ def test_split_of_a_folio(kernel: str) -> None:
     unmap, freeze, remap, puts = 4, 1, 2 * N, N - 1
     assert spent.rmw == unmap + freeze + remap + puts + CALLER == 1540 + CALLER
     slots = {"mm_ids_lock": 1} if kernel == "v6.18" else {}
-    ptl = 2 + KERNELS[kernel].split.looks_at_both  # that of the new table, too: nothing is left to freeze there
+    ptl = 2 + bool(KERNELS[kernel].split.looks_at_both)  # that of the new table, too: nothing is left to freeze there
     assert spent.locks == {"page_lock": 1, "anon_vma_lock": 1, "ptl": ptl, "split_queue_lock": 1, "lru_lock": 1, **slots}
 
 
