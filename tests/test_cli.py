@@ -98,7 +98,7 @@ def test_what_no_kernel_or_policy_is_called(capsys: pytest.CaptureFixture[str]) 
 def test_races_tells_a_pair_and_its_failing_schedule(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["races", "blind-pmd-split-and-zap"]) == 0
     out = capsys.readouterr().out
-    assert "It loses, as it should be: 369 states, 3,430 schedules of which 280 fail." in out
+    assert "It loses, as it should be: 374 states, 3,832 schedules of which 280 fail." in out
     assert "CPU 1: madvise(A, pages 0…1, dontneed)" in out and "The simplest such schedule: 0x2 1x7 0x2" in out
     steps = out.split("CPU 1\n")[1].splitlines()
     assert [line.split()[0] for line in steps if line[:3].strip()] == [str(number) for number in range(1, 12)]

@@ -176,7 +176,7 @@ def test_a_bound_that_is_hit_is_reported() -> None:
     assert "stopped at the bound" in str(found)
 
 
-@pytest.mark.parametrize(("switches", "schedules"), [(0, 2), (1, 25), (2, 252), (99, 3430)])
+@pytest.mark.parametrize(("switches", "schedules"), [(0, 2), (1, 26), (2, 275), (99, 3832)])
 def test_a_bound_on_interruptions(switches: int, schedules: int) -> None:
     """Uninterrupted, one CPU runs after the other; one interruption is enough for the blind split, and all of them are all there is."""
     pair = PAIRS["blind-pmd-split-and-zap"]

@@ -133,7 +133,8 @@ def _wait(line: socket.socket, deadline: float) -> None:
     poll = select.poll()
     poll.register(line, select.POLLIN)
     poll.register(INPUT, 0)  # which reports that it was closed
-    ready = dict(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
+    left = deadline - time.monotonic()
+    ready = dict(poll.poll(left * 1000)) if left > 0 else {}
     if ready.get(INPUT, 0) & (select.POLLHUP | select.POLLERR):
         raise SystemExit
     if not ready:
