@@ -6,6 +6,7 @@ rules that make a routine steppable, raceable and drainable with the same code a
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from functools import update_wrapper
@@ -122,8 +123,17 @@ class Costs:
         return cls(flat["rmw"], flat["bit_rmw"], locks, flat["flushes"], flat["irqs_off"])
 
 
+class Translation(NamedTuple):
+    """What a CPU's TLB knows while it makes an access: a process's addresses [start, end) are at page frame `pfn`."""
+
+    process: str
+    start: int
+    end: int
+    pfn: int
+
+
 class Cpus:
-    """The CPUs and what they exclude each other with: locks by name, and sections with interrupts off.
+    """The CPUs and what they exclude each other with: locks by name, sections with interrupts off, and what stands in their TLBs.
 
     `cpu` is the one that is running now; whoever advances a routine sets it first. A lock is a plain string whose
     first word is its class ("ptl 0x5"), so that routines may keep one in a local.
@@ -136,6 +146,8 @@ class Cpus:
         """Lock -> (mode "exclusive" or "shared", CPUs that hold it)."""
         self.irqs_off: dict[int, int] = {}
         """CPU -> how many times it has turned interrupts off without turning them on again."""
+        self.tlb: dict[int, Translation] = {}
+        """CPU -> the translation that it is about to use; it need not look at the page table again. A flush of its addresses waits."""
 
     def _blocked(self, lock: str, mode: str) -> bool:
         held = self.held.get(lock)
@@ -207,10 +219,15 @@ class Cpus:
         self._irqs_restore()
         yield Step(UNLOCK, "interrupts on")
 
-    def flush_tlb(self, what: str, why: str = "") -> Routine[None]:
-        """Flush `what` from every TLB. Waits for CPUs with interrupts off: they must answer the IPI first."""
+    def flush_tlb(self, what: str, why: str = "", process: str = "", start: int = 0, end: int = sys.maxsize) -> Routine[None]:
+        """Flush `what` from every TLB: the addresses [start, end) of `process`, of all if it is left out.
+
+        Waits for CPUs with interrupts off, which must answer the IPI first, and for those in the middle of an access there.
+        """
         while self._deaf():
             yield wait(f"TLB flush waits for CPU {self._deaf()[0]}, which has interrupts off")
+        while self._accessing(process, start, end):
+            yield wait(f"TLB flush waits for CPU {self._accessing(process, start, end)[0]}, which is in the middle of an access")
         self.costs.flushes += 1
         yield Step(FLUSH, f"flush the TLB: {what}", why)
 
@@ -227,6 +244,10 @@ class Cpus:
     def _deaf(self) -> tuple[int, ...]:
         """The other CPUs that cannot answer an IPI now."""
         return tuple(sorted(self.irqs_off.keys() - {self.cpu}))
+
+    def _accessing(self, process: str, start: int, end: int) -> tuple[int, ...]:
+        """The CPUs in the middle of an access to what is being flushed."""
+        return tuple(sorted(cpu for cpu, t in self.tlb.items() if process in ("", t.process) and t.start < end and start < t.end))
 
     def _holder(self, lock: str) -> str:
         return ", ".join(map(str, self.held[lock][1]))

@@ -81,6 +81,7 @@ class AddressSpace:
     """A process's memory (mm_struct): its VMAs in address order, its top page table, the tables it has deposited.
 
     `mm_id` is a small number of its own, by which a folio remembers it. `has_pinned`: it has taken FOLL_PIN pins at some time.
+    `write_protect_seq` is odd while a fork makes its entries read-only.
     `deposited` maps a PMD table to the spare PTE tables that lie under it, oldest first. `regions` are names for ranges.
     """
 
@@ -89,6 +90,7 @@ class AddressSpace:
     pgd: int
     mm_id: int
     has_pinned: bool = False
+    write_protect_seq: int = 0
     vmas: list[Vma] = field(default_factory=list)
     deposited: dict[int, deque[int]] = field(default_factory=dict)
     regions: dict[str, Region] = field(default_factory=dict)

@@ -49,6 +49,7 @@ SINCE: Mapping[str, Mapping[str, str]] = {
         "v6.1": "page_try_dup_anon_rmap",
         "v6.12": "folio_try_dup_anon_rmap_ptes",
     },
+    "__folio_try_share_anon_rmap": {"v6.1": "page_try_share_anon_rmap", "v6.12": "__folio_try_share_anon_rmap"},
     "page_get_anon_vma": {"v6.1": "folio_get_anon_vma"},
     "page_vma_mapped_walk": {"v3.16": "page_check_address", "v5.10": "page_vma_mapped_walk"},
     "pte_offset_map_lock": {"v5.10": "page_vma_mapped_walk"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from thplab.errors import KernelBug
-from thplab.hardware.frames import PG_head, PG_partially_mapped, PG_swapcache, PG_tail
+from thplab.hardware.frames import PG_head, PG_partially_mapped, PG_swapcache, PG_tail, single
 from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.memory import Memory
 
@@ -14,7 +14,7 @@ def get_page_unless_zero(memory: Memory, head: int) -> Routine[bool]:
     if not memory.frames.ref_inc_not_zero(head):
         yield read("get_page_unless_zero: no, the page is being freed")
         return False
-    yield change(f"head {memory.refcount_name} += 1", "Whoever works on a page holds a reference of its own.")
+    yield change(f"{memory.pages_text(single(head))} {memory.refcount_name} += 1", "Whoever works on a page holds a reference of its own.")
     return True
 
 

@@ -40,6 +40,7 @@ def capture(system: System, previous: State | None = None, in_progress: bool = F
         pins=dict(system.pins),
         held=dict(system.cpus.held),
         irqs_off=frozenset(system.cpus.irqs_off),
+        tlb=dict(system.cpus.tlb),
         vmstat=dict(system.vmstat),
         costs=system.costs.as_dict(),
         deferred=tuple(system.deferred),
@@ -79,7 +80,7 @@ def _swap(device: SwapDevice | None, previous: SwapState | None) -> SwapState | 
 def _process(mm: AddressSpace) -> ProcessState:
     vmas = tuple(VmaState(v.start, v.end, v.prot, v.flags, v.pgoff, tuple(a.number for a in v.chain)) for v in mm.vmas)
     deposited = tuple((table, tuple(waiting)) for table, waiting in sorted(mm.deposited.items()))
-    return ProcessState(mm.name, mm.pgd, mm.mm_id, mm.has_pinned, vmas, deposited, tuple(mm.regions.items()))
+    return ProcessState(mm.name, mm.pgd, mm.mm_id, mm.has_pinned, mm.write_protect_seq, vmas, deposited, tuple(mm.regions.items()))
 
 
 def refill(system: System, state: State) -> None:
@@ -113,7 +114,7 @@ def refill(system: System, state: State) -> None:
     system.tables.level = dict(state.levels)
     system.anon_vmas = {n: AnonVma(n, a.root) for n, a in state.anon_vmas.items()}
     for process in state.processes:
-        mm = AddressSpace(process.name, state.geometry, process.pgd, process.mm_id, process.has_pinned)
+        mm = AddressSpace(process.name, state.geometry, process.pgd, process.mm_id, process.has_pinned, process.write_protect_seq)
         mm.vmas = [Vma(mm, *v[:5], [system.anon_vmas[n] for n in v.chain]) for v in process.vmas]
         mm.deposited = {table: deque(waiting) for table, waiting in process.deposited}
         system.mms[process.name] = mm
@@ -123,6 +124,7 @@ def refill(system: System, state: State) -> None:
         system.anon_vmas[number].vmas = [vma for vma in found if vma is not None]
     system.cpus.held.update(state.held)  # what a wrong routine has left locked stays so
     system.cpus.irqs_off.update(dict.fromkeys(state.irqs_off, 1))
+    system.cpus.tlb.update(state.tlb)
     system.pins.update(state.pins)
     system.vmstat.update(state.vmstat)
     costs = Costs.from_dict(dict(state.costs))

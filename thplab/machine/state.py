@@ -16,6 +16,7 @@ from thplab.errors import BadInput
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import COLUMNS, GUP_PIN_COUNTING_BIAS, PG_head, PG_reserved, PG_tail, PG_used
 from thplab.hardware.geometry import Geometry
+from thplab.hardware.steps import Translation
 from thplab.hardware.swap_device import NO_PAGE
 from thplab.kernel.address_space import Region
 from thplab.kernel.policies import Kernel
@@ -44,6 +45,7 @@ class ProcessState(NamedTuple):
     pgd: int
     mm_id: int
     has_pinned: bool
+    write_protect_seq: int
     vmas: tuple[VmaState, ...]
     deposited: tuple[tuple[int, tuple[int, ...]], ...]
     regions: tuple[tuple[str, Region], ...]
@@ -105,6 +107,8 @@ class State:
     pins: Mapping[str, Pin]
     held: Mapping[str, tuple[str, tuple[int, ...]]]
     irqs_off: frozenset[int]
+    tlb: Mapping[int, Translation]
+    """What a CPU in the middle of an access has looked up already."""
     vmstat: Mapping[str, int]
     costs: Mapping[str, int]
     deferred: tuple[int, ...]
@@ -298,8 +302,9 @@ class State:
             digest.update(number.to_bytes(4, "little") + self.blocks[number].tobytes())
         for pfn in sorted(self.tables):
             digest.update(pfn.to_bytes(4, "little") + self.tables[pfn].tobytes())
-        rest = (self.processes, sorted(self.anon_vmas.items()), sorted(self.pins.items()), sorted(self.held.items()), sorted(self.irqs_off))
-        digest.update(repr((rest, self.deferred, self.settings, self.poisoned, self.ksm, self.huge_zero_page)).encode())
+        cpus = (sorted(self.held.items()), sorted(self.irqs_off), sorted(self.tlb.items()))
+        rest = (self.processes, sorted(self.anon_vmas.items()), sorted(self.pins.items()))
+        digest.update(repr((rest, cpus, self.deferred, self.settings, self.poisoned, self.ksm, self.huge_zero_page)).encode())
         if self.swap is not None:
             digest.update(self.swap.swap_map.tobytes() + self.swap.cache.tobytes() + self.swap.content.tobytes())
         return digest.digest()

@@ -15,6 +15,8 @@ import numpy as np
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import (
     COLUMNS,
+    PG_anon,
+    PG_anon_exclusive,
     PG_double_map,
     PG_head,
     PG_hwpoison,
@@ -104,7 +106,7 @@ def no_counter_is_negative(state: State) -> Iterator[str]:
 
 @_invariant(ALWAYS)
 def nothing_in_use_is_free(state: State) -> Iterator[str]:
-    """Whatever a page table maps, a driver pins or a process deposits is allocated, and every page table is one."""
+    """Whatever a page table maps, a TLB leads to, a driver pins or a process deposits is allocated, and every page table is one."""
     for m in state.mapped:
         for pfn in m.pages:
             if state.is_free(pfn):
@@ -113,6 +115,9 @@ def nothing_in_use_is_free(state: State) -> Iterator[str]:
         for pfn in pin.pages:
             if state.is_free(pfn):
                 yield f"pfn {pfn:#x} is free, but the driver holds it as {pin.name!r}"
+    for cpu, access in state.tlb.items():
+        if state.is_free(access.pfn):
+            yield f"pfn {access.pfn:#x} is free, but CPU {cpu} is in the middle of an access to it: {access.process} at {access.start:#x}"
     for process in state.processes:
         for table in (process.pgd, *(t for _, waiting in process.deposited for t in waiting)):
             if table not in state.tables or not state.field("flags", table) & PG_table:
@@ -152,6 +157,18 @@ def a_compound_page_is_whole(state: State) -> Iterator[str]:
         if flags[0] & PG_head and not (flags & PG_used).all():
             free = int(np.flatnonzero((flags & PG_used) == 0)[0])
             yield f"subpage {free} of the compound page at pfn {number * nr:#x} is free"
+
+
+@_invariant(ALWAYS)
+def pinned_memory_is_exclusive(state: State) -> Iterator[str]:
+    """Anonymous memory under a FOLL_PIN pin is one process's own (PG_anon_exclusive, since v6.1), or a write would go to a copy."""
+    pins = (pin for pin in state.pins.values() if pin.foll_pin and state.kernel.cow.anon_exclusive)
+    for pin in pins:
+        for pfn in pin.pages:
+            head = state.head(pfn)
+            own = (state.field("flags", pfn) | state.field("flags", head)) & PG_anon_exclusive
+            if state.field("flags", head) & PG_anon and not own:
+                yield f"the driver holds pfn {pfn:#x} as {pin.name!r}, but the page is not exclusive"
 
 
 # --- at rest ------------------------------------------------------------------------------------------------------------

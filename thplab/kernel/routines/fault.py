@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from thplab.errors import EFAULT, ENOMEM, KILLED_BY_SIGBUS
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_reserved
-from thplab.hardware.steps import Routine, change, phrase, read, routine, wait
+from thplab.hardware.steps import Routine, Translation, change, phrase, read, routine, wait
 from thplab.kernel.address_space import AddressSpace, Vma
 from thplab.kernel.pages import deferred_split_huge_page
 from thplab.kernel.routines.cow import do_huge_pmd_wp_page, do_wp_page
@@ -34,9 +35,17 @@ def access(system: System, mm: AddressSpace, start: int, end: int, value: int | 
     while address < end:
         count = accessible(system, mm, address, end, write)
         if count:
-            _touch(system, mm, address, count, value, whole, step)
-            pages = "the page" if count == 1 else f"{count} pages"
-            yield change(f"{mm.name} {'writes' if write else 'reads'} {pages}", "The hardware finds a valid entry and marks it accessed.")
+            if system.whole:
+                _store(system, _translate(system, mm, address, count, write), value, whole, step)
+            else:
+                page = int(_translate(system, mm, address, count, write)[0])
+                system.cpus.tlb[system.cpus.cpu] = Translation(mm.name, address, address + page_size, page)
+                where = system.page_name(page)
+                yield change(f"the CPU looks the address up: {where}", "It marks the entry and will not look again: the TLB has it.")
+                system.cpus.tlb.pop(system.cpus.cpu)
+                _store(system, np.array([page]), value, whole, step)
+            what = "the page" if count == 1 else f"{count} pages"
+            yield change(f"{mm.name} {'writes' if write else 'reads'} {what}", "The hardware finds a valid entry and marks it accessed.")
             address += count * page_size
             if value is not None:
                 value += count * step
@@ -70,24 +79,27 @@ def accessible(system: System, mm: AddressSpace, address: int, end: int, write: 
     return int(refused[0]) if len(refused) else len(row)
 
 
-def _touch(system: System, mm: AddressSpace, address: int, count: int, value: int | None, whole: bool, step: int) -> None:
-    """What the hardware does on an access that is allowed: accessed and dirty bits, and the store itself."""
+def _translate(system: System, mm: AddressSpace, address: int, count: int, write: bool) -> npt.NDArray[np.int64]:
+    """What the hardware does first on an access that is allowed: accessed and dirty bits. Returns the pfns of the pages."""
     geometry, tables = system.geometry, system.tables
-    bits = pt._PAGE_ACCESSED | (pt._PAGE_DIRTY if value is not None else 0)
+    bits = pt._PAGE_ACCESSED | (pt._PAGE_DIRTY if write else 0)
     pmd_table = tables.walk(mm.pgd, address, 1)
     assert pmd_table is not None
     index = geometry.index(address, 0)
     pmd = tables.get(pmd_table, geometry.index(address, 1))
     if pt.pmd_trans_huge(pmd):
         tables.set(pmd_table, geometry.index(address, 1), pmd | bits)
-        pfns = np.arange(count) + pt.pte_pfn(pmd) + index
-    else:
-        entries = slice(index, index + count)
-        tables.change(pt.pte_pfn(pmd), entries, set_=bits)
-        pfns = (tables.table[pt.pte_pfn(pmd)][entries] & np.uint64(pt.PTE_PFN_MASK)).astype(np.int64) >> 12
+        return np.arange(count) + pt.pte_pfn(pmd) + index
+    entries = slice(index, index + count)
+    tables.change(pt.pte_pfn(pmd), entries, set_=bits)
+    return (tables.table[pt.pte_pfn(pmd)][entries] & np.uint64(pt.PTE_PFN_MASK)).astype(np.int64) >> 12
+
+
+def _store(system: System, pfns: npt.NDArray[np.int64], value: int | None, whole: bool, step: int) -> None:
+    """The access itself; nothing happens to the memory if it is a read (`value` None)."""
     if value is not None:
         kept = 0 if whole else system.frames.content[pfns] & ~0xFF
-        system.frames.content[pfns] = kept + value + step * np.arange(count)
+        system.frames.content[pfns] = kept + value + step * np.arange(len(pfns))
 
 
 @routine

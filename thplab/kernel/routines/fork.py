@@ -94,6 +94,20 @@ def copy_page_range(system: System, vma: Vma, source: Vma) -> Routine[int]:
     """
     if not source.chain:
         return 0
+    tells, mm = system.kernel.gup.foll_pin and not system.kernel.gup.pins_slowly, source.mm
+    if tells:
+        mm.write_protect_seq += 1
+        yield change("write_protect_seq is odd", "A GUP-fast that pins a page for DMA while it becomes shared will let go again.")
+    error = yield from copy_pmd_range(system, vma, source)
+    if tells:
+        mm.write_protect_seq += 1
+        yield change("write_protect_seq is even again")
+    return error
+
+
+@routine
+def copy_pmd_range(system: System, vma: Vma, source: Vma) -> Routine[int]:
+    """copy_page_range, PMD by PMD. Returns 0 or -ENOMEM."""
     ranges = pmd_ranges(system.geometry, source.start, source.end)
     for address, stop in ranges:
         found = pmd_at(system, source.mm, address)

@@ -108,8 +108,33 @@ def get_user_pages_fast(
     """Pin pages from `start` on by reading the page tables without a lock; returns the pfns of as many as it could.
 
     Interrupts are off, so the tables cannot go away below it: whoever takes entries away flushes the TLB, and that
-    flush waits for this CPU.
+    flush waits for this CPU. A fork that makes pages shared meanwhile is told by write_protect_seq: FOLL_PIN pins are given back.
     """
+    seq = (yield from read_write_protect_seq(system, mm)) if foll_pin else 0
+    if seq % 2:
+        return ()
+    pages = yield from lockless_pages_from_mm(system, mm, start, end, write, foll_pin)
+    if foll_pin and pages:
+        now = yield from read_write_protect_seq(system, mm)
+        if now != seq:
+            yield from put_user_pages(system, pages, foll_pin)
+            return ()
+    return pages
+
+
+@phrase("is a fork under way?")
+def read_write_protect_seq(system: System, mm: AddressSpace) -> Routine[int]:
+    """The count of a process's forks, begun and ended: odd while one makes its entries read-only."""
+    seq = mm.write_protect_seq
+    yield read(f"write_protect_seq is {seq}: {'a fork is under way' if seq % 2 else 'no fork is under way'}")
+    return seq
+
+
+@routine
+def lockless_pages_from_mm(
+    system: System, mm: AddressSpace, start: int, end: int, write: bool, foll_pin: bool = False
+) -> Routine[tuple[int, ...]]:
+    """The walk of GUP-fast, with interrupts off. Returns the pfns of the pages that it holds from then on."""
     geometry = system.geometry
     pages: tuple[int, ...] = ()
     yield from system.cpus.local_irq_disable("No lock is taken: a TLB flush cannot finish while this CPU is deaf to it.")
@@ -371,6 +396,12 @@ def _neighbours(system: System, pages: tuple[int, ...], first: int) -> slice:
 
 
 # --- mutants ----------------------------------------------------------------------------------------------------------
+
+
+def sees_no_fork(system: System, mm: AddressSpace) -> Routine[int]:
+    """read_write_protect_seq that does not look."""
+    yield read("write_protect_seq is not looked at")
+    return 0
 
 
 def pins_the_tail(system: System, table: int, index: int, entry: int, pages: slice, foll_pin: bool) -> Routine[bool]:

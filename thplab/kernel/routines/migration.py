@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from thplab.hardware import page_tables as pt
-from thplab.hardware.frames import PG_anon_exclusive, single, width
+from thplab.hardware.frames import PG_anon_exclusive, PG_dirty, single, width
 from thplab.hardware.steps import Routine, change, phrase, read, routine, wait
-from thplab.kernel.address_space import AddressSpace, Vma
+from thplab.kernel.address_space import Vma
 from thplab.kernel.routines.mm import put_page
 from thplab.kernel.routines.rmap import folio_remove_rmap_ptes
 from thplab.kernel.system import System
@@ -39,8 +39,11 @@ def migration_entry_wait(system: System, pte_table: int, index: int, pte: int) -
         yield from put_page(system, slice(page, page + 1))
 
 
-def freeze_ptes(system: System, vma: Vma, pte_table: int, runs: tuple[pt.PteRun, ...]) -> Routine[None]:
-    """Make migration entries of PTEs that map pages, under the lock of their table; their references and map counts go."""
+def freeze_ptes(system: System, vma: Vma, pte_table: int, runs: tuple[pt.PteRun, ...]) -> Routine[bool]:
+    """Make migration entries of PTEs that map pages, under the lock of their table; their references and map counts go.
+
+    Returns False at a page of one process's own that a driver has pinned: it and what comes after it stay mapped.
+    """
     tables, frames = system.tables, system.frames
     keep = pt._PAGE_ACCESSED | pt._PAGE_DIRTY if system.kernel.migration.keeps_young else 0
     for run in runs:
@@ -53,21 +56,40 @@ def freeze_ptes(system: System, vma: Vma, pte_table: int, runs: tuple[pt.PteRun,
             entries = tuple(tables.table[pte_table][part].tolist())
             tables.table[pte_table][part] = 0
             yield change("PTE cleared" if width(part) == 1 else f"{width(part)} PTEs cleared")
-            yield from flush_frozen(system, vma.mm)
+            yield from flush_frozen(system, vma)
+            head = frames.compound_head(pages.start)
+            if not frames.flags[head] & PG_dirty and any(entry & pt._PAGE_DIRTY for entry in entries):
+                frames.flags[head] |= PG_dirty
+                yield change("PG_dirty set", "The entry that knew it is gone.")
             exclusive = tuple((frames.flags[pages] & PG_anon_exclusive != 0).tolist())
-            if any(exclusive):
-                frames.flags[pages] &= ~PG_anon_exclusive
-                yield change(f"{system.pages_text(pages)} not exclusive any more", "The migration entry remembers it.")
+            if any(exclusive) and not (yield from __folio_try_share_anon_rmap(system, pages)):
+                tables.table[pte_table][part] = entries
+                yield change("the PTE as it was")
+                return False
             tables.table[pte_table][part] = entries
             tables.freeze(pte_table, part, keep, np.array(exclusive))
             yield change("PTE = migration entry", "Whoever touches the page now has to wait.")
             yield from folio_remove_rmap_ptes(system, vma, pages)
             yield from put_page(system, pages)
+    return True
+
+
+@routine
+def __folio_try_share_anon_rmap(system: System, pages: slice) -> Routine[bool]:
+    """Say that `pages` are not one process's own any more, before others may share them. False if a driver may have pinned them.
+
+    Called when no entry leads to them any more and the flush is over: a GUP-fast either has counted its pin, or finds no entry.
+    """
+    if system.frames.maybe_dma_pinned(pages.start):
+        yield read("may a driver have pinned it? yes", "Then it must stay this process's own, or a write would go to a copy.")
+        return False
+    system.frames.flags[pages] &= ~PG_anon_exclusive
+    yield change(f"{system.pages_text(pages)} not exclusive any more", "The migration entry remembers it.")
+    return True
 
 
 @phrase("flush what was frozen")
-def flush_frozen(system: System, mm: AddressSpace) -> Routine[None]:
-    """No CPU may go on using the entries of `mm` that were frozen just now."""
-    yield from system.cpus.flush_tlb(
-        f"the frozen pages of {mm.name}", "A GUP-fast that has read the old entry finishes first: its pin will be seen."
-    )
+def flush_frozen(system: System, vma: Vma) -> Routine[None]:
+    """No CPU may go on using the entries of `vma` that were frozen just now."""
+    why = "A GUP-fast that has read the old entry finishes first: its pin will be seen."
+    yield from system.cpus.flush_tlb(f"the frozen pages of {vma.mm.name}", why, vma.mm.name, vma.start, vma.end)

@@ -169,7 +169,7 @@ def move_page_tables(system: System, vma: Vma, old: int, target: Vma, new: int, 
 
 def flush_old_range(system: System, mm: AddressSpace) -> Routine[None]:
     """No CPU may keep using the old addresses: once somebody else can get at the moved entries, their pages may go."""
-    yield from system.cpus.flush_tlb(f"the old range of {mm.name}", "No CPU may keep using the old addresses.")
+    yield from system.cpus.flush_tlb(f"the old range of {mm.name}", "No CPU may keep using the old addresses.", mm.name)
 
 
 @routine

@@ -23,7 +23,7 @@ from thplab.hardware.frames import (
     width,
 )
 from thplab.hardware.steps import Routine, change, phrase, read, routine
-from thplab.kernel.address_space import VM_LOCKED, AddressSpace, AnonVma, Vma
+from thplab.kernel.address_space import VM_LOCKED, AnonVma, Vma
 from thplab.kernel.pages import clear_partially_mapped
 from thplab.kernel.routines.lru import PageList
 from thplab.kernel.routines.migration import freeze_ptes
@@ -111,7 +111,10 @@ def page_ref_freeze(system: System, page: int, ours: int) -> Routine[bool]:
 
 @routine
 def freeze_page(system: System, anon_vma: AnonVma, page: int) -> Routine[None]:
-    """Replace every mapping of the compound page by a migration entry. Called under the anon_vma and the page lock."""
+    """Replace every mapping of the compound page by a migration entry. Called under the anon_vma and the page lock.
+
+    Ends early at a page that a driver has pinned since the caller looked: then the references tell that it was not all.
+    """
     places = rmap_walk(system, anon_vma, page)
     yield read("who maps the page? The reverse map tells")
     for vma, address in places:
@@ -127,15 +130,17 @@ def freeze_page(system: System, anon_vma: AnonVma, page: int) -> Routine[None]:
             pte_table = system.tables.walk(vma.mm.pgd, start, 0)
             if pte_table is not None:
                 first, last = entry_range(system.geometry, start, stop)
-                yield from freeze_page_vma(system, vma, pte_table, first, last, page)
+                if not (yield from freeze_page_vma(system, vma, pte_table, first, last, page)):
+                    return
 
 
 @routine
-def freeze_page_vma(system: System, vma: Vma, pte_table: int, low: int, high: int, page: int) -> Routine[None]:
-    """Freeze the PTEs of [low, high) that map the compound page; their references and map counts go."""
+def freeze_page_vma(system: System, vma: Vma, pte_table: int, low: int, high: int, page: int) -> Routine[bool]:
+    """Freeze the PTEs of [low, high) that map the compound page; their references and map counts go. False if one may be pinned."""
     runs = yield from pte_offset_map_lock(system, pte_table, low, high, system.frames.compound(page))
-    yield from freeze_ptes(system, vma, pte_table, runs)
+    frozen = yield from freeze_ptes(system, vma, pte_table, runs)
     yield from system.cpus.unlock(system.ptl(pte_table))
+    return frozen
 
 
 @routine
@@ -281,17 +286,22 @@ def unfreeze_page_vma(system: System, vma: Vma, pte_table: int, low: int, high: 
         for part in parts:
             pages = run.cut(part.start, part.stop).pages
             yield from get_page(system, pages)
-            dirty = pt._PAGE_DIRTY if system.kernel.split.marks_dirty else 0
-            if counts_first:
-                yield from folio_add_anon_rmap_ptes(system, vma, pages)
-            if tables.marked(pte_table, part, pt._SWP_EXCLUSIVE).any():
-                system.frames.flags[pages] |= tables.marked(pte_table, part, pt._SWP_EXCLUSIVE) * PG_anon_exclusive
-                yield change(f"{system.pages_text(pages)} exclusive again")
-            tables.unfreeze(pte_table, part, pt.pgprot(vma.prot) | dirty)
-            yield change("PTE = the page again")
+            exclusive = tuple((tables.marked(pte_table, part, pt._SWP_EXCLUSIVE) != 0).tolist())
             if not counts_first:
-                yield from folio_add_anon_rmap_ptes(system, vma, pages)
+                yield from _set_pte_again(system, vma, pte_table, part)
+            yield from folio_add_anon_rmap_ptes(system, vma, pages)
+            if any(exclusive):
+                system.frames.flags[pages] |= np.array(exclusive) * PG_anon_exclusive
+                yield change(f"{system.pages_text(pages)} exclusive again")
+            if counts_first:
+                yield from _set_pte_again(system, vma, pte_table, part)
     yield from system.cpus.unlock(system.ptl(pte_table))
+
+
+def _set_pte_again(system: System, vma: Vma, pte_table: int, part: slice) -> Routine[None]:
+    dirty = pt._PAGE_DIRTY if system.kernel.split.marks_dirty else 0
+    system.tables.unfreeze(pte_table, part, pt.pgprot(vma.prot) | dirty)
+    yield change("PTE = the page again")
 
 
 def _frozen(system: System, pte_table: int, low: int, high: int, page: int) -> tuple[pt.PteRun, ...]:
@@ -324,7 +334,7 @@ def _map_unused(system: System, pte_table: int, run: pt.PteRun, zero: int) -> in
 # --- wrong variants -------------------------------------------------------------------------------------------------------
 
 
-def freezes_without_a_flush(system: System, mm: AddressSpace) -> Routine[None]:
+def freezes_without_a_flush(system: System, vma: Vma) -> Routine[None]:
     """flush_frozen that leaves a GUP-fast on its way with the old entry (docs/KERNEL.md 6.6, step 2)."""
     yield read("no flush")
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thplab.hardware import page_tables as pt
-from thplab.hardware.frames import PG_anon, PG_head, PG_lru, single
+from thplab.hardware.frames import PG_anon, PG_head, PG_lru, single, width
 from thplab.hardware.steps import Routine, change, read, routine
 from thplab.kernel.address_space import AddressSpace, Vma
 from thplab.kernel.pages import get_page_unless_zero
@@ -40,10 +40,15 @@ def split_huge_pages_set(system: System) -> Routine[int]:
         small = _leading((frames.refcount[page:] > 0) & (frames.flags[page:] & PG_head == 0))
         parts = system.each(slice(page, page + small))
         for part in parts:
-            frames.ref_add(part, 1)
-            yield change(f"{system.pages_text(part)} {system.refcount_name} += 1: is it a huge page?")
-            frames.ref_add(part, -1)
-            yield change(f"{system.pages_text(part)} {system.refcount_name} -= 1: no")
+            if width(part) == 1:
+                held = yield from get_page_unless_zero(system, part.start)
+                if held:
+                    yield from put_page(system, part)
+            else:
+                frames.ref_add(part, 1)
+                yield change(f"{system.pages_text(part)} {system.refcount_name} += 1: is it a huge page?")
+                frames.ref_add(part, -1)
+                yield change(f"{system.pages_text(part)} {system.refcount_name} -= 1: no")
         page = parts[-1].stop
     return 0
 

@@ -10,6 +10,7 @@ from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import Vma
 from thplab.kernel.routines.deposit import pgtable_trans_huge_withdraw
 from thplab.kernel.routines.huge_pmd import pmdp_huge_clear_flush, pmdp_invalidate
+from thplab.kernel.routines.migration import __folio_try_share_anon_rmap
 from thplab.kernel.routines.mm import get_page, put_page
 from thplab.kernel.routines.rmap import folio_add_anon_rmap_ptes, folio_remove_rmap_pmd, folio_remove_rmap_ptes
 from thplab.kernel.routines.split_huge_page_tails import split_huge_page_tails
@@ -78,7 +79,7 @@ def __split_huge_pmd_locked(system: System, vma: Vma, pmd_table: int, index: int
         pgtable = pgtable or (yield from pgtable_trans_huge_withdraw(system, mm, pmd_table))
         yield from __split_huge_zero_page_pmd(system, vma, pgtable)
     else:
-        pgtable = yield from _fill_table(system, vma, pmd_table, pgtable, pmd, freeze)
+        pgtable, freeze = yield from _fill_table(system, vma, pmd_table, pgtable, pmd, freeze)
     if not split.invalidates_first:
         yield from pmdp_invalidate(system, mm, pmd_table, index)
     system.tables.link(pmd_table, index, pgtable)
@@ -89,24 +90,29 @@ def __split_huge_pmd_locked(system: System, vma: Vma, pmd_table: int, index: int
     yield from system.cpus.unlock(lock, "One mapping was split. thp_split_page is another event." if event else "", event=event)
 
 
-def _fill_table(system: System, vma: Vma, pmd_table: int, pgtable: int, pmd: int, freeze: bool) -> Routine[int]:
-    """Fill the table that was put aside for the huge page under `pmd`, and count what it maps. Returns its pfn.
+def _fill_table(
+    system: System, vma: Vma, pmd_table: int, pgtable: int, pmd: int, freeze: bool
+) -> Routine[tuple[int, bool]]:
+    """Fill the table that was put aside for the huge page under `pmd`, and count what it maps.
 
     `pgtable` is the table if it was withdrawn already, else 0. Called under the PMD's lock.
+    Returns the table's pfn, and whether it was frozen: a page that a driver has pinned is not, although `freeze` asks for it.
     """
     frames, split, counted = system.frames, system.kernel.split, system.scheme.split_counts_ptes
     page = pt.pte_pfn(pmd)
-    pages, whole = frames.compound(page), freeze and split.drops_pmd_whole
+    pages = frames.compound(page)
     exclusive = bool(frames.flags[page] & PG_anon_exclusive)
     if pmd & pt._PAGE_DIRTY:
         frames.flags[page] |= PG_dirty  # whatever becomes of the PTEs
         if split.invalidates_first:
             yield change("the page is dirty", "SetPageDirty: what the PMD knows the page knows from now on.")
-    if not whole:
+    if not split.drops_pmd_whole:
         yield from split_pmd_refs(system, page)
     if freeze and exclusive:
-        frames.flags[page] &= ~PG_anon_exclusive
-        yield change("the page is not exclusive any more", "The migration entries remember it.")
+        freeze = yield from __folio_try_share_anon_rmap(system, single(page))
+    whole = freeze and split.drops_pmd_whole
+    if split.drops_pmd_whole and not freeze:
+        yield from split_pmd_refs(system, page)
     if not freeze and counted == "before":
         yield from folio_add_anon_rmap_ptes(system, vma, pages)
         parts = system.each(frames.tails(page)) if exclusive else ()
@@ -122,7 +128,7 @@ def _fill_table(system: System, vma: Vma, pmd_table: int, pgtable: int, pmd: int
         yield from put_page(system, single(page))
     else:
         yield from split_pmd_mapcounts(system, vma, page)
-    return pgtable
+    return pgtable, freeze
 
 
 @routine

@@ -73,9 +73,8 @@ def unmap_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, pa
                 frames.flags[page] |= PG_dirty
             tables.table[pte_table][part] = 0
             yield change("PTE cleared" if width(part) == 1 else f"{width(part)} PTEs cleared")
-            yield from system.cpus.flush_tlb(
-                f"the page of {vma.mm.name}", "A GUP-fast that has read the old entry finishes first: its pin will be seen."
-            )
+            why = "A GUP-fast that has read the old entry finishes first: its pin will be seen."
+            yield from system.cpus.flush_tlb(f"the page of {vma.mm.name}", why, vma.mm.name, vma.start, vma.end)
             yield from swap_duplicate(system, slots)
             tables.fill(pte_table, part, slots.start, pt._SWP_DEVICE)
             tables.table[pte_table][part] |= np.where(frames.flags[pages] & PG_anon_exclusive, np.uint64(pt._SWP_EXCLUSIVE), np.uint64(0))

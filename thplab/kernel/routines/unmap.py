@@ -205,7 +205,7 @@ def tlb_finish_mmu(system: System, tlb: MmuGather) -> Routine[None]:
     """End of an unmap: flush the TLB, then free the tables and drop the references that the cleared entries held."""
     if tlb.need_flush or tlb.tables:
         yield from system.cpus.flush_tlb(
-            f"what {tlb.mm.name} has unmapped", "Pages and tables may be reused only when no CPU can reach them any more."
+            f"what {tlb.mm.name} has unmapped", "Pages and tables may be reused only when no CPU can reach them any more.", tlb.mm.name
         )
     if tlb.tables:
         for table in tlb.tables:

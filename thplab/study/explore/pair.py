@@ -29,7 +29,8 @@ class Pair:
     """Two or three CPUs that meet. `prepare` is a scenario; `variants` replaces routines by name.
 
     `loses` says whether a schedule that breaks an invariant is known to exist; `sees` are the texts of steps in that
-    schedule, in order, by which it is told; each with its CPU. `memory` is in page frames.
+    schedule, in order, by which it is told; each with its CPU. `memory` is in page frames. `keeps` says what must not get lost:
+    (process, page, byte that it must read there in the end).
     """
 
     name: str
@@ -43,6 +44,7 @@ class Pair:
     geometry: Geometry = MINI
     memory: int = 16
     sees: tuple[tuple[int, str], ...] = ()
+    keeps: tuple[tuple[str, int, int], ...] = ()
 
     def __repr__(self) -> str:
         return f"<Pair {self.name}: {' | '.join(map(self.does, range(len(self.cpus))))}>"

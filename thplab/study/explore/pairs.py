@@ -11,6 +11,7 @@ from thplab.kernel.routines.split_huge_page_freeze import checks_without_freezin
 from thplab.kernel.routines.split_huge_page_tails import counts_without_a_mark, marks_without_a_flush
 from thplab.kernel.routines.split_huge_pmd import trusts_the_first_look
 from thplab.kernel.schemes.tail_pinning import puts_a_tail_without_the_lock
+from thplab.study.explore.orders import ORDERS
 from thplab.study.explore.pair import Pair
 
 MAPPED_BY_A_PMD = "mmap A; write A 0"
@@ -328,6 +329,7 @@ PAIRS = {
         _blind(_PMD_AND_FORK, (0, _LOOK), (1, "the parent's PMD becomes read-only"), (0, "fill a PTE: P·RW·U·A·D")),
         _PMD_AND_FORK,
         _PMD_AND_PIN,
+        *ORDERS,
     )
 }
 

@@ -12,7 +12,7 @@ from thplab.study.explore.graph import Ways
 from thplab.study.explore.interleavings import Exploration, explore
 from thplab.study.explore.pair import Pair
 from thplab.study.explore.replay import RaceTrace, replay
-from thplab.study.explore.run import RaceRun, Schedule, deadlock, format_schedule, parse_schedule
+from thplab.study.explore.run import RaceRun, Schedule, deadlock, forgotten, format_schedule, parse_schedule
 from thplab.study.invariants import Violation, check_state
 
 MOVES, WAITS, RETURNS, ENDED, STOPPED = "moves", "waits", "returns", "ended", "stopped"
@@ -97,7 +97,10 @@ class Race:
         if step is not None and step.text.startswith("BUG: "):
             return [Violation("no_kernel_bug", step.text.removeprefix("BUG: "))]
         found = check_state(trace[number].state)
-        if all(self.ahead(schedule, cpu).state in (WAITS, ENDED) for cpu in range(len(self.pair.cpus))):
+        ahead = {self.ahead(schedule, cpu).state for cpu in range(len(self.pair.cpus))}
+        if ahead == {ENDED}:
+            found += forgotten(self.pair, trace[number].state)
+        elif ahead <= {WAITS, ENDED}:
             stuck = deadlock(self.pair, schedule)
             found += [stuck] if stuck else []
         return found

@@ -131,7 +131,18 @@ class RaceRun:
         if self.bug:
             return Violation("no_kernel_bug", self.bug)
         found = check_state(state)
+        found = found or (forgotten(self.pair, state) if self.done else [])
         return found[0] if found else None
+
+
+def forgotten(pair: Pair, state: State) -> list[Violation]:
+    """What a process has written and does not read at the end of a race: `state` is the last one."""
+    lost = []
+    for process, page, value in pair.keeps:
+        now = (state.contents(process)[page] or 0) & 0xFF
+        if now != value:
+            lost.append(Violation("what_was_written_stays", f"{process} wrote {value:#x} to page {page}, but reads {now:#x}"))
+    return lost
 
 
 def next_step(pair: Pair, schedule: Schedule, cpu: int) -> Step | None:
