@@ -27,7 +27,7 @@ for module in pkgutil.iter_modules(routines.__path__):
 
 STEPS = Path(__file__).parent / "truth" / "steps"
 RECORDED = {f"v{file.stem.removeprefix('steps-')}": file for file in sorted(STEPS.glob("*.jsonl"))}
-FIELDS = {"_count"}
+FIELDS = {"_count", "mmap_sem"}
 
 VARIANTS = [(of, name, variant) for of, mutant in MUTANTS.items() for name, variant in mutant.variants.items()]
 VARIANTS += [(of, name, variant) for of, pair in PAIRS.items() for name, variant in pair.variants.items()]

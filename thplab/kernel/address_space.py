@@ -80,8 +80,8 @@ class Vma:
 class AddressSpace:
     """A process's memory (mm_struct): its VMAs in address order, its top page table, the tables it has deposited.
 
-    `mm_id` is a small number of its own, by which a folio remembers it. `has_pinned`: it has taken FOLL_PIN pins at some time.
-    `write_protect_seq` is odd while a fork makes its entries read-only.
+    `mm_id` is a small number of its own, by which a folio remembers it; `mmap_sem` names the lock over the list of VMAs.
+    `has_pinned`: it has taken FOLL_PIN pins at some time. `write_protect_seq` is odd while a fork makes its entries read-only.
     `deposited` maps a PMD table to the spare PTE tables that lie under it, oldest first. `regions` are names for ranges.
     """
 
@@ -89,6 +89,7 @@ class AddressSpace:
     geometry: Geometry
     pgd: int
     mm_id: int
+    mmap_sem: str
     has_pinned: bool = False
     write_protect_seq: int = 0
     vmas: list[Vma] = field(default_factory=list)
@@ -101,11 +102,6 @@ class AddressSpace:
 
     def __repr__(self) -> str:
         return f"<{self.key}, VMAs: {len(self.vmas)}>"
-
-    @property
-    def mmap_sem(self) -> str:
-        """Name of the lock over the list of VMAs."""
-        return f"mmap_sem of {self.name}"
 
     def deposit(self, pmd_table: int, pgtable: int) -> None:
         """Put a spare PTE table aside under a PMD table."""

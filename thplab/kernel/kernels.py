@@ -61,7 +61,7 @@ V3_16 = Kernel.of(
         "cow.zero_ignores_advice": (None, Unrecorded("no recording asks")),
         "cow.huge_asks_mapcount": (True, Recorded("linux-3.16.jsonl", "l_reuse_ignores_pins")),
         "cow.pte_asks_mapcount": (True, Recorded("linux-3.16.jsonl", "l_split_cow_pinned")),
-        "cow.mm_ids": (None, Moot("a part of a compound page is never written in place")),
+        "cow.reuses_large": (None, Moot("a part of a compound page is never written in place")),
         "cow.huge_page_lock": ("", Documented('docs/KERNEL.md 1.2, "write fault, H==1 (do_huge_pmd_wp_page)"')),
         "cow.puts_inside_ptl": (None, Unrecorded("no recording of steps")),
         "cow.anon_exclusive": (False, Recorded("linux-3.16.jsonl", "fault_write_mid")),
@@ -247,7 +247,7 @@ V5_10 = V4_5.later(
         "cow.zero_splits_pmd": (True, Recorded("linux-5.10.jsonl", "fault_read_hugezero")),
         "cow.huge_asks_mapcount": (True, Recorded("linux-5.10.jsonl", "pin_blocks_pmd_reuse")),
         "cow.pte_asks_mapcount": (False, Recorded("linux-5.10.jsonl", "swap_pageout_part")),
-        "cow.mm_ids": (False, Recorded("linux-5.10.jsonl", "cow_parent_write")),
+        "cow.reuses_large": (False, Recorded("linux-5.10.jsonl", "cow_parent_write")),
         "cow.huge_page_lock": ("reuse", Recorded("steps/steps-5.10.jsonl", "reuse_pmd")),
         "cow.puts_inside_ptl": (True, Recorded("steps/steps-5.10.jsonl", "cow_ptes")),
         "cow.anon_exclusive": (False, Recorded("linux-5.10.jsonl", "fault_write_mid")),
@@ -397,7 +397,7 @@ V6_18 = V6_12.later(
         "split.tail_reference": ("last", Recorded("steps/steps-6.18.jsonl", "split_page_sole")),
         "cow.zero_splits_pmd": (False, Recorded("linux-6.18.jsonl", "fault_read_hugezero")),
         "cow.zero_ignores_advice": (True, Recorded("live/linux-6.18.jsonl", "zero_page_nohugepage")),
-        "cow.mm_ids": (
+        "cow.reuses_large": (
             True,
             Recorded("linux-6.18.jsonl", "mmid_second_write_pte"),
             Documented('docs/KERNEL.md 4.2, "write fault PTE of large folio"'),

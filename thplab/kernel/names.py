@@ -18,8 +18,9 @@ ORDER = ("v3.16", "rfc-2014", "v4.5", "v5.10", "v6.1", "v6.12", "v6.18")
 """The simulated kernels, oldest first. The RFC changes v3.16."""
 
 SINCE: Mapping[str, Mapping[str, str]] = {
-    # a field of struct page
+    # a field and a lock
     "_count": {"v5.10": "_refcount"},
+    "mmap_sem": {"v5.10": "mmap_lock"},
     # include/linux/mm.h, mm/swap.c: references, lists
     "get_page": {"v6.12": "folio_get"},
     "put_page": {"v6.12": "folio_put"},
@@ -150,6 +151,10 @@ class Names:
     def of(self, name: str) -> str:
         """The name of a field or a lock, by one of its names."""
         return self._now.get(name, name)
+
+    def first(self, name: str) -> str:
+        """The name that SINCE has for a field or a lock of this kernel's: by it kernels are compared."""
+        return next((first for first, now in self._now.items() if now == name), name)
 
     def shown(self, each: routine[Any, ..., Any]) -> str:
         """What a routine is called: as the kernel calls the function; with a phrase if it is only a part of one."""

@@ -96,8 +96,8 @@ class Cow(Policies):
     """A write fault reuses a huge page in place if it is mapped once; else only if its reference count is 1."""
     pte_asks_mapcount: bool
     """A write fault reuses a small page that is mapped once, a part of a compound page never; else both if the reference count is 1."""
-    mm_ids: bool | None
-    """A large folio remembers which two mms map it: it knows whether it may be shared, and is written in place by its only mapper."""
+    reuses_large: bool | None
+    """A write fault reuses a part of a large folio in place if one mm has all its mappings and nobody else refers to it."""
     huge_page_lock: Literal["", "reuse", "question"]
     """A write fault locks the huge page, to ask whether it may be written in place: for the "question", or until the PMD is writable
     ("reuse"). Empty: under the page table lock alone."""

@@ -80,6 +80,10 @@ class System(Memory):
         """Name of the page table lock of a PMD or PTE table."""
         return f"ptl {table:#x}"
 
+    def mmap_sem(self, process: str) -> str:
+        """Name of the lock over the VMAs of a process."""
+        return f"{self.kernel.names.of('mmap_sem')} of {process}"
+
     @cached_property
     def shown(self) -> dict[CodeType, str]:
         """The code of each routine, and of what runs in its place -> what the call tree shows for it."""

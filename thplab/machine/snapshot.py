@@ -114,10 +114,12 @@ def refill(system: System, state: State) -> None:
     system.tables.level = dict(state.levels)
     system.anon_vmas = {n: AnonVma(n, a.root) for n, a in state.anon_vmas.items()}
     for process in state.processes:
-        mm = AddressSpace(process.name, state.geometry, process.pgd, process.mm_id, process.has_pinned, process.write_protect_seq)
+        name = process.name
+        mm = AddressSpace(name, state.geometry, process.pgd, process.mm_id, system.mmap_sem(name), process.has_pinned)
+        mm.write_protect_seq = process.write_protect_seq
         mm.vmas = [Vma(mm, *v[:5], [system.anon_vmas[n] for n in v.chain]) for v in process.vmas]
         mm.deposited = {table: deque(waiting) for table, waiting in process.deposited}
-        system.mms[process.name] = mm
+        system.mms[name] = mm
         mm.regions = dict(process.regions)
     for number, anon_vma in state.anon_vmas.items():
         found = (system.mms[name].find_vma(start) for name, start in anon_vma.vmas)

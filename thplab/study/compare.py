@@ -240,7 +240,7 @@ class _OnKernel:
         for name, count in self.state.vmstat.items():
             yield (EVENTS, "", name), count - before.vmstat[name]
         for name, count in self.state.costs.items():
-            lock = name.removeprefix("lock:")
+            lock = self.state.kernel.names.first(name.removeprefix("lock:"))
             yield (COSTS, "", COST_NAMES.get(name, lock if lock.endswith("_lock") else f"lock {lock}")), count - before.costs.get(name, 0)
 
     # --- huge pages -------------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from thplab.hardware.frames import (
     PG_used,
 )
 from thplab.hardware.swap_device import NO_PAGE
-from thplab.kernel.schemes.folio import MM_SLOTS
+from thplab.kernel.schemes.folio import MM_SLOTS, Folio
 from thplab.machine.state import Array, State
 from thplab.machine.trace import Frame
 
@@ -229,7 +229,8 @@ def pincounts_count_pins(state: State) -> Iterator[str]:
 @_invariant(AT_REST)
 def mm_slots_count_mappings(state: State) -> Iterator[str]:
     """A slot of a folio never counts more mappings than its mm has, and the folio is maybe shared if no mm has them all (v6.18)."""
-    if not state.kernel.cow.mm_ids:
+    scheme = state.kernel.scheme
+    if not isinstance(scheme, Folio) or not scheme.mm_ids:
         return
     names = {process.mm_id: process.name for process in state.processes}
     for head in state.compound_pages():

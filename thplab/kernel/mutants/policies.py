@@ -45,6 +45,6 @@ MUTANTS = {
         killed_by=TruthRow("linux-6.18.jsonl", "mmid_second_write_pte", "B.R.runs"),
         kernel="v6.18",
         scenario="mmap A; write A 0; fork A B; split_pmd B 0; exit A; write B 1",
-        policies={"cow.mm_ids": False},
+        policies={"cow.reuses_large": False},
     ),
 }

@@ -172,7 +172,7 @@ def wp_can_reuse_anon_folio(system: System, vma: Vma, page: int) -> Routine[bool
     if frames.flags[page] & PG_anon_exclusive:
         yield read(f"{system.page_name(page)} is PG_anon_exclusive: write it in place")
         return True
-    if system.kernel.cow.mm_ids and frames.is_compound(page):
+    if system.kernel.cow.reuses_large and frames.is_compound(page):
         return (yield from __wp_can_reuse_large_anon_folio(system, vma, page))
     swap_cache = bool(system.kernel.cow.anon_exclusive and frames.flags[page] & PG_swapcache)
     alone = frames.page_count(page) == 1 + swap_cache

@@ -30,7 +30,7 @@ def mm_alloc(system: System, name: str, pgd: int) -> AddressSpace:
     """A fresh address space with the lowest free mm id, which is one of the machine's from now on."""
     taken = {mm.mm_id for mm in system.mms.values()}
     free = next(number for number in range(1, len(taken) + 2) if number not in taken)
-    system.mms[name] = AddressSpace(name, system.geometry, pgd, free)
+    system.mms[name] = AddressSpace(name, system.geometry, pgd, free, system.mmap_sem(name))
     return system.mms[name]
 
 
