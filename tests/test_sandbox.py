@@ -30,7 +30,8 @@ SHARED = "mmap A; write A 0; fork A B; mprotect B 1/2thp 1 r; pin A 3 1 dma"
 EVERY = (
     "mmap A 2thp none region=S", "write A 1/2thp+1 2 value=0x7", "read A 0 3 region=S", "fill A 0 1thp zero", "fork A B", "exit A",
     "mprotect A 1 2 none", "munmap A 1thp-1 1", "mlock A 0 2", "munlock A 0 2", "madvise A 0 1thp dontneed", "mremap A 0 2 S 4",
-    "pin A 3 1 dma io_uring", "unpin dma proc=A", "split A pin=dma", "sys /proc/sys/vm/drop_caches 2 restore=no", "clear_refs A 1",
+    "pin A 3 1 dma io_uring", "dma_read dma 0", "dma_write dma 0 value=0x9", "unpin dma proc=A", "split A pin=dma",
+    "sys /proc/sys/vm/drop_caches 2 restore=no", "clear_refs A 1",
     "ksm_scan 1 2", "khugepaged_scan 1", "swap_out A 0", "migrate A 0", "split_pmd A 0 region=S",
 )  # fmt: skip
 

@@ -23,11 +23,13 @@ _SWAP_THPS = 32
 
 @dataclass(frozen=True)
 class Pin:
-    """References that a driver took with get_user_pages: the pages it was given, in order (may repeat)."""
+    """References that a driver took with get_user_pages: the pages on which it holds one, in order (may repeat)."""
 
     name: str
     proc: str
     pages: tuple[int, ...]
+    buffer: tuple[int, ...] = ()
+    """The pages that it was given to work on, in order. A driver that needs one reference for each folio holds fewer."""
     foll_pin: bool = False
     """They are FOLL_PIN pins, which say that the driver reads or writes the contents; else FOLL_GET references."""
     files: frozenset[str] = frozenset()
@@ -35,7 +37,7 @@ class Pin:
 
     @property
     def key(self) -> str:
-        return f"pin {self.name} {self.proc} {self.pages} {self.foll_pin} {sorted(self.files)}"
+        return f"pin {self.name} {self.proc} {self.pages} {self.buffer} {self.foll_pin} {sorted(self.files)}"
 
 
 class System(Memory):

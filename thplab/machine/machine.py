@@ -110,6 +110,14 @@ class Machine:
 
     # --- operations that are about no process; the others are methods of Process ------------------------------------------
 
+    def dma_read(self, pin: str, start: AnyPages = 0) -> int:
+        """The device of the driver that holds `pin` reads a byte of page `start` of it; `machine.state.pin_contents(pin)` has them all."""
+        return self.call(Operation("dma_read", {"pin": pin, "start": start}))
+
+    def dma_write(self, pin: str, start: AnyPages = 0, *, value: int = 0xAA) -> int:
+        """The device of the driver that holds `pin` writes a byte into page `start` of it."""
+        return self.call(Operation("dma_write", {"pin": pin, "start": start, "value": value}))
+
     def unpin(self, pin: str) -> int:
         """The driver that holds `pin` lets go."""
         return self.call(Operation("unpin", {"pin": pin}))

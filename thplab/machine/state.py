@@ -286,6 +286,15 @@ class State:
                     seen[page] = 0 if m.kind == "zero" else self._swapped(pfn) if m.kind == "swap" else self.field("content", pfn)
         return tuple(seen)
 
+    def pin_contents(self, name: str) -> tuple[int, ...]:
+        """What the driver that holds a pin would read from each page of its buffer, its first 8 bytes as a number.
+
+        Raises BadInput if no pin is held by that name.
+        """
+        if name not in self.pins:
+            raise BadInput("pin", f"{name!r} is not held", "one of: " + (", ".join(self.pins) or "none is held"))
+        return tuple(self.field("content", pfn) for pfn in self.pins[name].buffer)
+
     def _swapped(self, slot: int) -> int:
         """What is behind a swap entry: the page in the swap cache, or else what was written to the device."""
         assert self.swap is not None, "an entry names the slot"

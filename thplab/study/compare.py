@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +23,7 @@ from thplab.machine.snapshot import capture
 from thplab.machine.state import Array, ProcessState, State
 from thplab.machine.trace import Setup
 from thplab.scenario import Operation, Scenario
+from thplab.study.contents import contents_text, runs
 from thplab.study.observe import smaps
 
 ANSWER, EVENTS, PAGES, USER, COSTS = "answer", "events", "huge pages", "what users see", "costs"
@@ -292,11 +292,13 @@ class _OnKernel:
             for region, _ in process.regions:
                 subject = process.name if region == "R" else f"{process.name}.{region}"
                 yield (USER, subject, "maps"), _pages(self._mapped(process, region))
-                yield (USER, subject, "contents"), _contents([tag or 0 for tag in self.state.contents(process.name, region)])
+                yield (USER, subject, "contents"), contents_text([tag or 0 for tag in self.state.contents(process.name, region)])
             figures = smaps(self.state, process.name)
             for name in ("Rss", "AnonHugePages", "Swap"):
                 if name in figures:
                     yield (USER, process.name, f"{name} kB"), figures[name]
+        for name in self.state.pins:
+            yield (USER, name, "contents"), contents_text(self.state.pin_contents(name))
         yield (USER, "", IN_USE), _in_use(self.state)
 
     def _mapped(self, process: ProcessState, region: str) -> list[str]:
@@ -357,22 +359,5 @@ def _pages(values: Sequence[Value]) -> str:
     most, times = Counter(values).most_common(1)[0]
     if times == len(values):
         return f"all {most}" if isinstance(most, int) else str(most)
-    others = [f"{where}: {values[low]}" for low, where in _runs(values) if values[low] != most]
+    others = [f"{where}: {values[low]}" for low, where in runs(values) if values[low] != most]
     return ", ".join([*others, f"else {most}"])
-
-
-def _contents(tags: Sequence[int]) -> str:
-    """What pages hold, as numbers: "0: 0x55, 1–7: 0". Where that is shorter, numbers that count up, as `fill` makes them, are one run."""
-    same = [(where, f"{tags[low]:#x}" if tags[low] else "0") for low, where in _runs(tags)]
-    counting = [(where, f"{tags[low]:#x}" + " and up" * ("–" in where)) for low, where in _runs([t - page for page, t in enumerate(tags)])]
-    runs = counting if len(counting) < len(same) else same
-    return f"all {runs[0][1]}" if len(runs) == 1 else ", ".join(f"{where}: {text}" for where, text in runs)
-
-
-def _runs(keys: Sequence[Value]) -> Iterator[tuple[int, str]]:
-    """Pages next to each other whose keys agree: the first page, and the pages in words ("4", "4–7")."""
-    low = 0
-    for _, group in groupby(keys):
-        high = low + len(list(group))
-        yield low, f"{low}" if high - low == 1 else f"{low}–{high - 1}"
-        low = high

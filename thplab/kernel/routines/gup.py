@@ -57,12 +57,13 @@ def get_user_pages(
     if error:
         yield from put_user_pages(system, pages, pin.foll_pin)
         return error
+    buffer = pages
     if pin.foll_pin and system.kernel.gup.coalesces and len(pages) > 1 and (kept := one_of_each_folio(system, pages)):
         counts = tuple(sum(system.frames.compound_head(p) == system.frames.compound_head(first) for p in pages) for first in kept)
         for i in range(len(kept)):
             yield from unpin_user_folio(system, kept[i], counts[i] - 1)
         pages = kept
-    system.pins[pin.name] = replace(pin, pages=pages)
+    system.pins[pin.name] = replace(pin, pages=pages, buffer=buffer)
     if touch and not slow:
         mark_referenced(system, pages)
     yield change(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from thplab.errors import ENOSYS, BadInput
 from thplab.hardware.steps import Routine
+from thplab.kernel.routines import dma
 from thplab.kernel.routines.gup import drop_pin, get_user_pages
 from thplab.kernel.system import Pin, System
 from thplab.machine.operations.checks import check_mapped, check_pin, refuse
@@ -34,6 +35,24 @@ def pin(system: System, proc: str, start: int, npages: int, pin: str, how: str, 
         raise BadInput("pin", f"{pin!r} is held already", "a new name")
     taken = Pin(pin, proc, (), foll_pin=how == "io_uring", files=frozenset({proc} if how in PIN_FILES else ()))
     return get_user_pages(system, mm, low, high, taken, **PIN_HOWS[how])
+
+
+def dma_read(system: System, pin: str, start: int) -> Routine[int]:
+    """The pin must be held, and its buffer must have the page."""
+    return dma.dma_read(system, pin, _in_buffer(system, pin, start))
+
+
+def dma_write(system: System, pin: str, start: int, value: int) -> Routine[int]:
+    """The pin must be held, and its buffer must have the page."""
+    return dma.dma_write(system, pin, _in_buffer(system, pin, start), value)
+
+
+def _in_buffer(system: System, pin: str, page: int) -> int:
+    """The page of a pin's buffer; BadInput if it has fewer."""
+    pages = len(check_pin(system, pin).buffer)
+    if page >= pages:
+        raise BadInput("start", f"is page {page}, but {pin!r} has {pages}", f"0 to {pages - 1}")
+    return page
 
 
 def unpin(system: System, pin: str) -> Routine[int]:

@@ -15,6 +15,7 @@ from thplab.machine.trace import Frame, Trace, call_text
 from thplab.scenario import Operation
 from thplab.scenario.text import write_operation
 from thplab.show.ledger import Account, Counter, counters, ledger, small_pages
+from thplab.study.contents import contents_text, seen
 from thplab.study.invariants import INVARIANTS, check_frame
 from thplab.study.observe import smaps
 
@@ -116,6 +117,8 @@ class _Narrator:
         assert first.op is not None, "only frame 0 has none"
         later = any(_operation_of(frame) == _operation_of(last) for frame in self.trace.frames[last.number + 1 :])
         outcome = errname(last.result) if last.result is not None else "goes on below" if later else "not finished"
+        if last.result == 0 and (read := seen(last.state, first.op)):
+            outcome += f", {read}"
         cpu = f"CPU {first.cpu}: " if first.cpu else ""
         yield from _wrap(f"{cpu}{first.op.label(first.state.geometry.nr)} -> {outcome}")
         yield from self._parts(self._tree(frames), "  ")
@@ -185,6 +188,8 @@ class _Narrator:
         for process in state.processes:
             figures = {name: value for name, value in smaps(state, process.name).items() if value or name not in _SELDOM}
             yield f"smaps of {process.name}: " + ", ".join(f"{name} {value} kB" for name, value in figures.items())
+        for name in state.pins:
+            yield f"pin {name} reads " + contents_text(state.pin_contents(name))
         events = [_moved(c) for c in counters(state, before.state) if c.where == "vmstat"]
         if events:
             yield "vmstat: " + ", ".join(events)

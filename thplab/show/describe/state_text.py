@@ -13,6 +13,7 @@ from thplab.hardware.geometry import LEVEL_NAMES
 from thplab.hardware.swap_device import NO_PAGE
 from thplab.machine.state import ProcessState, State, SwapState, VmaState
 from thplab.show.ledger import ledger, small_pages
+from thplab.study.contents import contents_text
 
 PROTECTION_NAMES = {bits: name for name, bits in pt.PROTECTIONS.items()}
 
@@ -37,7 +38,9 @@ def describe(state: State, previous: State | None = None) -> str:
     if state.swap is not None:
         lines += ["", *_swap(state.swap, previous.swap if previous else None)]
     if state.pins:
-        lines += ["", "Pins", *(f"  {name}: a driver holds {_pinned(state, pin.pages)}" for name, pin in state.pins.items())]
+        lines += ["", "Pins"]
+        for name, pin in state.pins.items():
+            lines.append(f"  {name}: a driver holds {_pinned(state, pin.pages)} and reads {contents_text(state.pin_contents(name))}")
     return "\n".join(lines) + "\n"
 
 
