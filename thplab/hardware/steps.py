@@ -166,6 +166,10 @@ class Cpus:
         if rest:
             self.held[lock] = (mode, tuple(rest))
 
+    def holds(self, lock: str) -> bool:
+        """Does the CPU that is running hold `lock`, in any mode?"""
+        return self.cpu in self.held.get(lock, ("", ()))[1]
+
     def others_hold(self, lock: str) -> bool:
         """Does another CPU than the one that is running hold `lock`, in any mode?"""
         return any(cpu != self.cpu for cpu in self.held.get(lock, ("", ()))[1])
@@ -181,6 +185,11 @@ class Cpus:
         """Release `lock`, which this CPU holds. `event` names what the caller has counted in /proc/vmstat beside it."""
         self._drop(lock)
         yield Step(UNLOCK, f"unlock {lock}" + (f"; {event} += 1" if event else ""), why)
+
+    def hand_over(self, lock: str, other: str, why: str = "") -> Routine[None]:
+        """Release `lock`, and hold `other` from now on, which nobody else could take until now."""
+        self.held[other] = self.held.pop(lock)
+        yield Step(UNLOCK, f"unlock {lock}; {other} stays locked", why)
 
     def trylock(self, lock: str, why: str = "") -> Routine[bool]:
         """Take `lock` if it is free; returns whether it was taken. Never waits."""

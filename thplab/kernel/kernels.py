@@ -9,6 +9,7 @@ from __future__ import annotations
 from thplab.errors import EAGAIN, EBUSY, EIO, BadInput
 from thplab.kernel.evidence import Derived, Documented, Moot, Recalled, Recorded, Unrecorded
 from thplab.kernel.names import Names
+from thplab.kernel.orders import ORDERS
 from thplab.kernel.policies import Kernel
 from thplab.kernel.schemes import DoubleMap, Folio, Rfc, TailPinning
 
@@ -79,6 +80,7 @@ V3_16 = Kernel.of(
         "mm.mremap_moves_vmas": (None, Unrecorded("no recording asks")),
         "queue.takes_new": (None, Moot("there is no deferred split queue")),
         "queue.takes_unmapped": (None, Moot("there is no deferred split queue")),
+        "queue.shrinker_keeps_tail": (None, Moot("there is no deferred split queue")),
         "queue.drop_caches_rounds": (None, Moot("there is no deferred split queue")),
         "reclaim.out_whole": (False, Documented('docs/KERNEL.md 1.5, "swap-out add_to_swap"')),
         "reclaim.splits_pte_mapped": (True, Derived("every huge page is split before it goes out")),
@@ -86,6 +88,7 @@ V3_16 = Kernel.of(
         "reclaim.in_whole": (False, Derived("no huge page is in the swap cache")),
         "reclaim.in_writable": (False, Recalled("so up to 4.12")),
         "reclaim.splits_lazyfree": (True, Moot("there is no MADV_FREE")),
+        "reclaim.puts_back_last": (False, Unrecorded("no recording of steps")),
         "reclaim.discards_at_once": (False, Moot("there is no MADV_FREE")),
         "advice.known": (
             _ADVICES,
@@ -96,6 +99,11 @@ V3_16 = Kernel.of(
         "advice.free_stops_at_split": (True, Moot("there is no MADV_FREE")),
         "advice.takes_large_folios": (False, Moot("there is no MADV_FREE, MADV_COLD or MADV_PAGEOUT")),
         "advice.pageout_clears_young": (False, Moot("there is no MADV_PAGEOUT")),
+        "advice.free_locks": (False, Unrecorded("no recording of steps")),
+        "advice.cold_invalidates": (False, Moot("there is no MADV_COLD")),
+        "advice.cold_trylocks": (False, Moot("there is no MADV_COLD or MADV_PAGEOUT")),
+        "advice.clears_to_age": (False, Unrecorded("no recording of steps")),
+        "advice.flushes": (False, Unrecorded("no recording of steps")),
         "advice.dontneed_frees_tables": (None, Unrecorded("no recording asks")),
         "proc.events": (
             (
@@ -124,6 +132,8 @@ V3_16 = Kernel.of(
         ),
         "khugepaged.asks_writable": ("all", Recorded("linux-3.16.jsonl", "l_khp_after_mprotect")),
         "khugepaged.takes_shared": (False, Documented('tests/truth/README.md part C, "khugepaged"')),
+        "khugepaged.isolates": (False, Unrecorded("no recording of steps")),
+        "khugepaged.flushes_twice": (False, Unrecorded("no recording of steps")),
         "khugepaged.batches": (False, Derived("it does not collapse compound pages")),
         "ksm.splits_after": (False, Documented('docs/KERNEL.md 1.5, "KSM page_trans_compound_anon_split"')),
         "ksm.max_sharing": (0, Recalled("there is no max_page_sharing yet")),
@@ -134,6 +144,7 @@ V3_16 = Kernel.of(
             "held",
             Documented("docs/KERNEL.md 1.5; a split of a mapped page never fails here, but does in the RFC"),
         ),
+        "hwpoison.filters_first": (False, Unrecorded("no recording of steps")),
         "hwpoison.counts_users": (False, Recalled("no source was noted")),
         "hwpoison.soft_offline_keeps": (False, Recorded("linux-3.16.jsonl", "l_soft_offline_pinned_other")),
         "hwpoison.soft_offline_failed": (-EIO, Recorded("linux-3.16.jsonl", "l_soft_offline_pinned_same")),
@@ -189,6 +200,7 @@ V4_5 = V3_16.later(
         "mm.fork_keeps_zero_young": (True, Recorded("linux-4.5.jsonl", "fault_read_hugezero_fork_write")),
         "queue.takes_new": (False, Recorded("linux-4.5.jsonl", "fault_write_mid")),
         "queue.takes_unmapped": (True, Recorded("linux-4.5.jsonl", "pin_munmap_whole_unpin")),
+        "queue.shrinker_keeps_tail": (False, Unrecorded("no recording of steps")),
         "queue.drop_caches_rounds": (1, Recorded("linux-4.5.jsonl", "drop_caches_deferred_pinned")),
         "reclaim.out_whole": (False, Documented('docs/KERNEL.md 3.6, "add_to_swap"')),
         "reclaim.splits_lazyfree": (True, Recalled("so up to 4.12")),
@@ -225,39 +237,24 @@ V4_5 = V3_16.later(
 
 V5_10 = V4_5.later(
     {
+        **ORDERS["v5.10"],
         "split.freezes_refcount": (
             True,
             Recorded("steps/steps-5.10.jsonl", "split_page_ptes"),
             Documented("docs/KERNEL.md corrections to common belief, 1"),
         ),
         "split.drops_pmd_whole": (False, Recorded("linux-5.10.jsonl", "x_split_unpinned")),
-        "split.invalidates_first": (True, Recorded("steps/steps-5.10.jsonl", "split_pmd_sole")),
-        "split.locks_page": (True, Recorded("steps/steps-5.10.jsonl", "split_pmd_sole")),
-        "split.looks_at_both": (True, Recorded("steps/steps-5.10.jsonl", "split_page_sole")),
-        "split.tail_reference": ("next", Recorded("steps/steps-5.10.jsonl", "split_page_sole")),
-        "split.remaps_by_page": (True, Recorded("steps/steps-5.10.jsonl", "split_page_shared")),
-        "migration.counts_before_entry": (False, Recorded("steps/steps-5.10.jsonl", "split_page_sole")),
         "split.marks_dirty": (False, Recorded("linux-5.10.jsonl", "x_split_unpinned")),
         "migration.whole": (True, Documented("docs/KERNEL.md 3.6: since 4.14")),
         "gup.foll_pin": (True, Recorded("linux-5.10.jsonl", "pin_dma_whole")),
-        "gup.pins_slowly": (True, Recorded("steps/steps-5.10.jsonl", "pin_foll_pmd")),
-        "gup.counts_pin_first": (True, Recorded("steps/steps-5.10.jsonl", "pin_foll_pmd")),
         "gup.coalesces": (False, Recorded("linux-5.10.jsonl", "pin_dma_whole")),
         "cow.splits_pmd": (True, Recorded("linux-5.10.jsonl", "cow_parent_write")),
         "cow.zero_splits_pmd": (True, Recorded("linux-5.10.jsonl", "fault_read_hugezero")),
         "cow.huge_asks_mapcount": (True, Recorded("linux-5.10.jsonl", "pin_blocks_pmd_reuse")),
         "cow.pte_asks_mapcount": (False, Recorded("linux-5.10.jsonl", "swap_pageout_part")),
         "cow.reuses_large": (False, Recorded("linux-5.10.jsonl", "cow_parent_write")),
-        "cow.huge_page_lock": ("reuse", Recorded("steps/steps-5.10.jsonl", "reuse_pmd")),
-        "cow.puts_inside_ptl": (True, Recorded("steps/steps-5.10.jsonl", "cow_ptes")),
         "cow.anon_exclusive": (False, Recorded("linux-5.10.jsonl", "fault_write_mid")),
-        "mm.fault_deposits_first": (False, Recorded("steps/steps-5.10.jsonl", "fault_write")),
         "mm.fork_keeps_zero_young": (False, Recorded("linux-5.10.jsonl", "fault_read_hugezero_fork_write")),
-        "mm.mprotect_clears": ("each", Recorded("steps/steps-5.10.jsonl", "mprotect_all")),
-        "mm.mprotect_flushes": ("touched", Recorded("steps/steps-5.10.jsonl", "mprotect_all")),
-        "mm.mremap_flushes_locked": (True, Recorded("steps/steps-5.10.jsonl", "mremap_all")),
-        "mm.zap_counts_first": (True, Recorded("steps/steps-5.10.jsonl", "munmap_all_pmd")),
-        "mm.fork_protects_last": (True, Recorded("steps/steps-5.10.jsonl", "fork_pmd")),
         "queue.takes_unmapped": (False, Recorded("linux-5.10.jsonl", "pin_munmap_whole_unpin")),
         "reclaim.out_whole": (True, Recorded("linux-5.10.jsonl", "swap_pageout_whole")),
         "reclaim.splits_pte_mapped": (True, Recalled("no source was noted")),
@@ -300,27 +297,16 @@ V5_10 = V4_5.later(
 
 V6_1 = V5_10.later(
     {
+        **ORDERS["v6.1"],
         "split.refused": (-EAGAIN, Recorded("linux-6.1.jsonl", "x_split_pinned_head")),
-        "split.locks_page": (False, Recorded("steps/steps-6.1.jsonl", "split_pmd_sole")),
-        "migration.counts_before_entry": (True, Recorded("steps/steps-6.1.jsonl", "split_page_sole")),
         "split.debugfs": (
             "range",
             Documented('tests/truth/README.md part A, "debugfs, pinned"; the file takes a range since 5.13'),
         ),
-        "split.debugfs_holds_all": (True, Recorded("steps/steps-6.1.jsonl", "split_page_pinned")),
         "migration.keeps_young": (True, Recorded("linux-6.1.jsonl", "x_split_unpinned")),
-        "gup.pins_slowly": (True, Recorded("steps/steps-6.1.jsonl", "pin_foll_pmd")),
-        "gup.counts_pin_first": (False, Recorded("steps/steps-6.1.jsonl", "pin_foll_pmd")),
         "cow.huge_asks_mapcount": (False, Recorded("linux-6.1.jsonl", "pin_blocks_pmd_reuse")),
-        "cow.huge_page_lock": ("question", Recorded("steps/steps-6.1.jsonl", "reuse_pmd")),
-        "cow.puts_inside_ptl": (True, Recorded("steps/steps-6.1.jsonl", "cow_ptes")),
         "cow.anon_exclusive": (True, Recorded("linux-6.1.jsonl", "swap_pageout_part")),
         "mm.mprotect_makes_writable": (False, Recorded("linux-6.1.jsonl", "mprotect_whole")),
-        "mm.mprotect_flushes": ("changed", Recorded("steps/steps-6.1.jsonl", "mprotect_all")),
-        "mm.mprotect_clears": ("each", Recorded("steps/steps-6.1.jsonl", "mprotect_all")),
-        "mm.mremap_flushes_locked": (True, Recorded("steps/steps-6.1.jsonl", "mremap_all")),
-        "mm.zap_counts_first": (True, Recorded("steps/steps-6.1.jsonl", "munmap_all_pmd")),
-        "mm.fork_protects_last": (True, Recorded("steps/steps-6.1.jsonl", "fork_ptes")),
         "reclaim.in_writable": (False, Recorded("linux-6.1.jsonl", "swap_pageout_part")),
         "reclaim.splits_lazyfree": (False, Recorded("linux-6.1.jsonl", "free_whole_reclaim")),
         "reclaim.discards_at_once": (False, Derived("v6.12 still does it")),
@@ -357,18 +343,12 @@ V6_1 = V5_10.later(
 
 V6_12 = V6_1.later(
     {
-        "split.debugfs_holds_all": (False, Recorded("steps/steps-6.12.jsonl", "split_page_pinned")),
+        **ORDERS["v6.12"],
         "split.drops_pmd_whole": (True, Documented("docs/KERNEL.md 4.3, step 4")),
         "split.frees_zero_pages": (True, Recorded("linux-6.12.jsonl", "x_split_unpinned")),
         "split.pmd_keeps_dirty": (True, Recorded("linux-6.12.jsonl", "mprotect_1_r")),
-        "gup.pins_slowly": (False, Recorded("steps/steps-6.12.jsonl", "pin_foll_pmd")),
         "gup.coalesces": (True, Recorded("linux-6.12.jsonl", "pin_dma_whole")),
-        "cow.puts_inside_ptl": (False, Recorded("steps/steps-6.12.jsonl", "cow_ptes")),
         "mm.mprotect_makes_writable": (True, Recorded("linux-6.12.jsonl", "mprotect_whole")),
-        "mm.mremap_flushes_locked": (True, Recorded("steps/steps-6.12.jsonl", "mremap_all")),
-        "mm.zap_counts_first": (True, Recorded("steps/steps-6.12.jsonl", "munmap_all_pmd")),
-        "mm.fork_protects_last": (True, Recorded("steps/steps-6.12.jsonl", "fork_ptes")),
-        "mm.mprotect_flushes": ("changed", Recorded("steps/steps-6.12.jsonl", "split_pmd_shared")),
         "queue.takes_new": (True, Recorded("linux-6.12.jsonl", "fault_write_mid")),
         "queue.drop_caches_rounds": (2, Recorded("linux-6.12.jsonl", "drop_caches_deferred_pinned")),
         "reclaim.splits_pte_mapped": (False, Recorded("linux-6.12.jsonl", "zram_pte_mapped_pageout")),
@@ -393,8 +373,7 @@ V6_12 = V6_1.later(
 
 V6_18 = V6_12.later(
     {
-        "split.looks_at_both": (False, Recorded("steps/steps-6.18.jsonl", "split_page_sole")),
-        "split.tail_reference": ("last", Recorded("steps/steps-6.18.jsonl", "split_page_sole")),
+        **ORDERS["v6.18"],
         "cow.zero_splits_pmd": (False, Recorded("linux-6.18.jsonl", "fault_read_hugezero")),
         "cow.zero_ignores_advice": (True, Recorded("live/linux-6.18.jsonl", "zero_page_nohugepage")),
         "cow.reuses_large": (
@@ -402,13 +381,7 @@ V6_18 = V6_12.later(
             Recorded("linux-6.18.jsonl", "mmid_second_write_pte"),
             Documented('docs/KERNEL.md 4.2, "write fault PTE of large folio"'),
         ),
-        "mm.fault_deposits_first": (True, Recorded("steps/steps-6.18.jsonl", "fault_write")),
         "mm.mprotect_clears": ("batch", Documented('docs/KERNEL.md 4.2, "mprotect of PTEs"')),
-        "mm.mprotect_pmd_forgets_dirty": (True, Recorded("steps/steps-6.18.jsonl", "mprotect_all")),
-        "mm.mremap_flushes_locked": (True, Recorded("steps/steps-6.18.jsonl", "mremap_all")),
-        "mm.zap_counts_first": (True, Recorded("steps/steps-6.18.jsonl", "munmap_all_pmd")),
-        "mm.fork_protects_last": (True, Recorded("steps/steps-6.18.jsonl", "fork_ptes")),
-        "mm.mprotect_flushes": ("changed", Recorded("steps/steps-6.18.jsonl", "split_pmd_shared")),
         "mm.mprotect_uncharges": (True, Recorded("live/linux-6.18.jsonl", "mprotect_unfaulted")),
         "mm.merges_into_unfaulted": (True, Recorded("live/linux-6.18.jsonl", "merge_into_unfaulted")),
         "mm.mremap_moves_vmas": (True, Recorded("live/linux-6.18.jsonl", "mremap_vmas")),

@@ -127,6 +127,7 @@ SINCE: Mapping[str, Mapping[str, str]] = {
     "move_to_new_page": {"v6.1": "move_to_new_folio"},
     # mm/vmscan.c, mm/swap_state.c, mm/swapfile.c
     "shrink_page_list": {"v6.1": "shrink_folio_list"},
+    "page_referenced": {"v6.1": "folio_referenced"},
     "add_to_swap": {"v6.18": "folio_alloc_swap"},
     "delete_from_swap_cache": {"v6.18": "swap_cache_del_folio"},
     "lookup_swap_cache": {"v6.1": "swap_cache_get_folio"},

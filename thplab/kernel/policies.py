@@ -148,6 +148,8 @@ class Queue(Policies):
     """A new huge page goes on the deferred split queue at once: it may turn out to be hardly used."""
     takes_unmapped: bool | None
     """A huge page that lost its last mapping but is pinned goes on the deferred split queue."""
+    shrinker_keeps_tail: bool | None
+    """The shrinker's lock and reference end on the second tail of a page that it splits, by which it holds the page; else on the head."""
     drop_caches_rounds: int | None
     """How often drop_caches runs the shrinkers: again while they freed much, of which the rest of the kernel always has some."""
 
@@ -168,6 +170,8 @@ class Reclaim(Policies):
     """A page that is the process's own comes back writable also when it is only read."""
     splits_lazyfree: bool
     """A huge page whose contents MADV_FREE has given up is split before it is thrown away."""
+    puts_back_last: bool
+    """Pages that reclaim could not free go back to the LRU together, when it has tried all of its list; else each at once."""
     discards_at_once: bool
     """All PTEs of a huge page that is thrown away are cleared at once; else one by one, so that it is partially mapped in passing."""
 
@@ -186,6 +190,17 @@ class Advice(Policies):
     """Advice for the pages under PTEs takes a large folio that is meant whole as one; else every huge page is split."""
     pageout_clears_young: bool
     """MADV_PAGEOUT takes the accessed bit away before reclaim tries the page."""
+    free_locks: bool
+    """MADV_FREE locks a page that it marks as clean, or that it splits, which it leaves alone if somebody else has the lock; and changes
+    an entry by way of an empty one, or of a PMD that is not present. Else none of that."""
+    cold_invalidates: bool
+    """A huge PMD loses its accessed bit by way of one that is not present; else the bit alone is cleared."""
+    cold_trylocks: bool
+    """MADV_COLD and MADV_PAGEOUT lock the page that they split under the page table lock, if it is free; else after that."""
+    clears_to_age: bool
+    """An entry loses its accessed bit by way of an empty one; else the bit alone is cleared."""
+    flushes: bool
+    """Advice flushes the TLB at its end if it has changed an entry."""
     dontneed_frees_tables: bool | None
     """MADV_DONTNEED of all that a PTE table maps frees the table: the next fault may bring a huge page."""
 
@@ -216,6 +231,11 @@ class Khugepaged(Policies):
     """How many PTEs of a range must be writable before it is collapsed."""
     takes_shared: bool
     """A collapse takes parts of compound pages, and pages that others map as well (khugepaged: up to half of the range)."""
+    isolates: bool
+    """A collapse locks the old pages and takes them off the LRU, with a reference; then it copies, and then takes them from their PTEs,
+    one hold of the page table lock after the other. Else all is done under one hold."""
+    flushes_twice: bool
+    """When it has cleared the PMD and flushed the TLB, a collapse makes sure that no GUP-fast is under way (tlb_remove_table_sync_one)."""
     batches: bool
     """A collapse takes the mappings of a compound page away together; else it is partially mapped for a moment."""
 
@@ -243,6 +263,8 @@ class Hwpoison(Policies):
     unsplit: Literal["nothing", "held", "page", "both"]
     """What stays where the huge page cannot be split: "nothing", "held" (PG_hwpoison, and the caller's reference), "page" (PG_hwpoison),
     or "both" (that, and its head's PG_has_hwpoisoned)."""
+    filters_first: bool
+    """Memory failure locks the page for a moment when it has marked it: hwpoison_filter may want to leave it out."""
     counts_users: bool
     """Whoever else refers to a poisoned page makes memory failure report that it failed."""
     soft_offline_keeps: bool

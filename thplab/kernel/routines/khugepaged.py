@@ -10,9 +10,12 @@ from thplab.kernel.address_space import VM_HUGEPAGE, VM_NOHUGEPAGE, AddressSpace
 from thplab.kernel.pages import deferred_split_huge_page
 from thplab.kernel.routines.deposit import pgtable_trans_huge_deposit
 from thplab.kernel.routines.fault import handle_mm_fault
+from thplab.kernel.routines.lru import isolate_lru_page
 from thplab.kernel.routines.mm import put_page
+from thplab.kernel.routines.protect import of_one_folio
 from thplab.kernel.routines.rmap import anon_vma_lock, folio_add_new_anon_rmap, folio_remove_rmap_ptes
 from thplab.kernel.routines.swap import free_pages_and_swap_cache
+from thplab.kernel.routines.vmscan import putback_lru_page
 from thplab.kernel.routines.walk import pmd_at
 from thplab.kernel.system import System
 
@@ -204,12 +207,18 @@ def _judge(system: System, pte_table: int, by_khugepaged: bool) -> str:
             return NOT_ON_LRU
         if system.page_lock(head) in system.cpus.held:
             return LOCKED
-        cached = width(frames.compound(head)) if frames.flags[head] & PG_swapcache else 0
-        if frames.page_count(page) != mapped + cached:
+        if not _explained(system, head):
             return COUNT
     if policy.asks_writable != "none" and writable < (present if policy.asks_writable == "all" else 1):
         return READ_ONLY
     return OLD if by_khugepaged and (not young or (away and young < nr // 2)) else SUCCEED
+
+
+def _explained(system: System, head: int) -> bool:
+    """Do its mappings and the swap cache explain all references of a small page or a head (is_refcount_suitable)?"""
+    frames = system.frames
+    cached = width(frames.compound(head)) if frames.flags[head] & PG_swapcache else 0
+    return frames.page_count(head) == system.scheme.total_mapcount(frames, head) + cached
 
 
 @routine
@@ -278,14 +287,23 @@ def collapse_range(system: System, vma: Vma, address: int, new: int, by_khugepag
     yield change("PMD cleared", "Not even GUP-fast finds a way to the pages now.")
     yield from system.cpus.flush_tlb(f"{geometry.size_text(geometry.nr)} of {mm.name}")
     yield from system.cpus.unlock(pmd_lock)
+    if system.kernel.khugepaged.flushes_twice:
+        yield from system.cpus.flush_tlb("all CPUs answer", "Whoever still walks the table with interrupts off has left it now.")
     yield from system.cpus.lock(pte_lock)
     result = _judge(system, pte_table, by_khugepaged)
     if result == SUCCEED and any(not pt.pte_present(e) for e in map(int, tables.table[pte_table]) if e):
         result = NOT_PRESENT
     yield read(f"look at the {geometry.nr} PTEs again: {result}", "A reference that no mapping explains shows here; none can be added now.")
+    taken: tuple[int, ...] = ()
+    isolates = system.kernel.khugepaged.isolates
+    if result == SUCCEED and isolates:
+        result, taken = yield from __collapse_huge_page_isolate(system, pte_table)
+    if isolates:
+        yield from system.cpus.unlock(pte_lock)
     if result == SUCCEED:
-        yield from __collapse_huge_page_copy(system, vma, pte_table, new)
-    yield from system.cpus.unlock(pte_lock)
+        yield from __collapse_huge_page_copy(system, vma, pte_table, new, taken)
+    if not isolates:
+        yield from system.cpus.unlock(pte_lock)
     yield from system.cpus.lock(pmd_lock)
     if result == SUCCEED:
         yield from folio_add_new_anon_rmap(system, vma, address, new)
@@ -304,8 +322,50 @@ def collapse_range(system: System, vma: Vma, address: int, new: int, by_khugepag
 
 
 @routine
-def __collapse_huge_page_copy(system: System, vma: Vma, pte_table: int, new: int) -> Routine[None]:
-    """Copy what the PTEs map into `new`, then clear them and let the old pages go. Called under the lock of the table."""
+def __collapse_huge_page_isolate(system: System, pte_table: int) -> Routine[tuple[str, tuple[int, ...]]]:
+    """Lock what the PTEs map, small pages and heads, and take it off the LRU with a reference. Called under the lock of the table.
+
+    Returns SUCCEED and the pages, or what stands in the way and none.
+    """
+    present = [pt.pte_pfn(pte) for pte in map(int, system.tables.table[pte_table]) if pt.pte_present(pte) and not pt.pte_special(pte)]
+    heads = tuple(dict.fromkeys(map(system.frames.compound_head, present)))
+    del present
+    result = SUCCEED
+    taken: tuple[int, ...] = ()
+    for head in heads:
+        lock = system.page_lock(head)
+        locked = yield from system.cpus.trylock(lock)
+        if not locked:
+            result = LOCKED
+            break
+        explained = _explained(system, head)
+        yield read("does every reference belong to a mapping? " + ("yes" if explained else "no"))
+        isolated = (yield from isolate_lru_page(system, single(head))) if explained else ()
+        if not isolated:
+            yield from system.cpus.unlock(lock)
+            result = NOT_ON_LRU if explained else COUNT
+            break
+        taken += isolated
+    if result == SUCCEED:
+        return SUCCEED, taken
+    yield from release_pte_pages(system, taken)
+    return result, ()
+
+
+@routine
+def release_pte_pages(system: System, pages: tuple[int, ...]) -> Routine[None]:
+    """Unlock pages that a collapse has isolated, and put them back on the LRU; whoever drops the last reference frees them."""
+    for page in pages:
+        yield from system.cpus.unlock(system.page_lock(page))
+        yield from putback_lru_page(system, page, False)
+
+
+@routine
+def __collapse_huge_page_copy(system: System, vma: Vma, pte_table: int, new: int, taken: tuple[int, ...]) -> Routine[None]:
+    """Copy what the PTEs map into `new`, then clear them and let the old pages go.
+
+    `taken` are those that are isolated: they are released here. Where none is, this is called under the lock of the table.
+    """
     frames, tables, nr = system.frames, system.tables, system.geometry.nr
     runs = tables.runs(pte_table, 0, nr)
     frames.content[frames.compound(new)] = 0
@@ -313,18 +373,32 @@ def __collapse_huge_page_copy(system: System, vma: Vma, pte_table: int, new: int
         if run.kind == "page":
             frames.content[new + run.start : new + run.stop] = frames.content[run.pages]
     yield change(f"copy {system.geometry.size_text(nr)}", "What was empty is zero.")
+    batches = system.kernel.khugepaged.batches
     for run in runs:
-        parts = system.each(run.entries)
+        parts = (run.entries,) if batches and of_one_folio(system, run) else system.each(run.entries)
         for part in parts:
-            tables.table[pte_table][part] = 0
-            yield change("PTE cleared" if part.stop - part.start == 1 else f"{part.stop - part.start} PTEs cleared")
+            pages = run.cut(part.start, part.stop).pages
+            small = tuple(page for page in taken if pages.start <= page < pages.stop and not of_one_folio(system, run))
+            yield from release_pte_pages(system, small)
+            lock = system.ptl(pte_table) if system.kernel.khugepaged.isolates else ""
+            if lock:
+                yield from system.cpus.lock(lock)
+            entries = system.each(part)
+            for each in entries:
+                tables.table[pte_table][each] = 0
+                yield change("PTE cleared" if width(each) == 1 else f"{width(each)} PTEs cleared")
             if run.kind == "page":
-                yield from let_go(system, vma, run.cut(part.start, part.stop).pages)
+                yield from count_away(system, vma, pages)
+            if lock:
+                yield from system.cpus.unlock(lock)
+            if run.kind == "page":
+                yield from free_pages_and_swap_cache(system, pages)
+    yield from release_pte_pages(system, tuple(page for page in taken if frames.is_compound(page)))
 
 
-@phrase("let the old pages go")
-def let_go(system: System, vma: Vma, pages: slice) -> Routine[None]:
-    """Count the mappings of pages away that were copied, and drop their references.
+@phrase("count the old mappings away")
+def count_away(system: System, vma: Vma, pages: slice) -> Routine[None]:
+    """Count the mappings of pages away that were copied. Called under the lock of their table.
 
     Where the kernel goes PTE by PTE, a compound page is partially mapped from the first one to the last one.
     """
@@ -335,4 +409,3 @@ def let_go(system: System, vma: Vma, pages: slice) -> Routine[None]:
     yield from folio_remove_rmap_ptes(system, vma, first)
     if rest.start < rest.stop:
         yield from folio_remove_rmap_ptes(system, vma, rest)
-    yield from free_pages_and_swap_cache(system, pages)

@@ -17,7 +17,7 @@ from thplab.kernel.routines.fault import handle_mm_fault
 from thplab.kernel.routines.gup import follow_page
 from thplab.kernel.routines.mm import get_page, put_page
 from thplab.kernel.routines.rmap import folio_add_anon_rmap_ptes, folio_remove_rmap_ptes
-from thplab.kernel.routines.split_huge_page import split_huge_page
+from thplab.kernel.routines.split_huge_page import lock_of_kept, split_huge_page
 from thplab.kernel.routines.vm_fault import VM_FAULT_OOM
 from thplab.kernel.system import System
 
@@ -174,7 +174,7 @@ def try_to_merge_two_pages(system: System, place: Place, page: int, other: Place
         locked = yield from system.cpus.trylock(lock)
         if locked:
             yield from split_huge_page(system, frames.compound_head(page), kept=page)
-            yield from system.cpus.unlock(lock)
+            yield from system.cpus.unlock(lock_of_kept(system, lock, page))
 
 
 @routine
@@ -227,7 +227,7 @@ def try_to_merge_one_page(system: System, vma: Vma, address: int, page: int, kpa
         same = bool(frames.content[page] == frames.content[kpage])
         yield read("are they still equal? " + ("yes" if same else "no"))
         error = (yield from replace_page(system, vma, address, page, kpage)) if same else -EFAULT
-    yield from system.cpus.unlock(lock)
+    yield from system.cpus.unlock(lock_of_kept(system, lock, page))
     return -EFAULT if error else 0
 
 

@@ -56,3 +56,16 @@ def lru_lazyfree(system: System, page: int) -> Routine[None]:
         frames.flags[page] &= ~PG_swapbacked
         system.count_vm_event("pglazyfree", width(frames.compound(page)))
         yield change(f"{system.page_name(page)}: PG_swapbacked cleared", "Reclaim need not keep the contents unless somebody writes again.")
+
+
+@routine
+def isolate_lru_page(system: System, pages: slice) -> Routine[tuple[int, ...]]:
+    """Take pages off the LRU, each with a reference, to work on them. Returns those that were on it."""
+    frames = system.frames
+    found: tuple[int, ...] = ()
+    for page in range(pages.start, pages.stop):
+        if frames.flags[page] & PG_lru and frames.ref_inc_not_zero(page):
+            frames.flags[page] &= ~PG_lru
+            found += (page,)
+            yield change(f"{system.page_name(page)} off the LRU: {system.refcount_name} += 1", "Whoever works on it has it for himself.")
+    return found

@@ -13,9 +13,10 @@ from thplab.kernel.address_space import AddressSpace, Vma
 from thplab.kernel.routines.exit import do_exit
 from thplab.kernel.routines.fault import access
 from thplab.kernel.routines.gup import __get_user_pages, get_user_pages_fast, mark_referenced
+from thplab.kernel.routines.lru import isolate_lru_page
 from thplab.kernel.routines.migrate import split_for, unmap_and_move
 from thplab.kernel.routines.mm import put_page
-from thplab.kernel.routines.rmap import folio_remove_rmap_ptes, lock_rmap, rmap_walk_page
+from thplab.kernel.routines.rmap import folio_remove_rmap_ptes, lock_rmap, page_vma_mapped_walk, rmap_walk_page
 from thplab.kernel.system import System
 
 
@@ -55,7 +56,7 @@ def madvise_hwpoison(system: System, mm: AddressSpace, start: int, end: int, sof
             yield from put_page(system, single(page))
             error = 0
         else:
-            error = yield from memory_failure(system, page)
+            error = yield from memory_failure(system, mm, page)
             if policy.answer == "kills":
                 yield from sigbus(system, mm, "The kernel takes the caller for one that has used what is lost.")
                 return KILLED_BY_SIGBUS
@@ -119,10 +120,10 @@ def soft_offline_page(system: System, page: int) -> Routine[int]:
 
 
 @routine
-def memory_failure(system: System, page: int) -> Routine[int]:
+def memory_failure(system: System, mm: AddressSpace, page: int) -> Routine[int]:
     """The memory behind a page is lost: whoever maps the page gets an entry that says so. Takes over the caller's reference.
 
-    Returns 0 or a negative errno; -EBUSY for a huge page that cannot be split, of which all mappings stay.
+    `mm` has reported it. Returns 0 or a negative errno; -EBUSY for a huge page that cannot be split, of which all mappings stay.
     """
     frames, policy = system.frames, system.kernel.hwpoison
     if frames.flags[page] & PG_hwpoison:
@@ -136,6 +137,10 @@ def memory_failure(system: System, page: int) -> Routine[int]:
     frames.flags[page] |= PG_hwpoison
     yield change(f"{system.page_name(page)} is marked bad")
     head = frames.compound_head(page)
+    if policy.filters_first:
+        lock = system.page_lock(page)
+        yield from system.cpus.lock(lock)
+        yield from system.cpus.unlock(lock, "hwpoison_filter has looked: no test has asked to leave this page out.")
     if frames.is_compound(page) and policy.unsplit == "both":
         frames.flags[head] |= PG_has_hwpoisoned
         yield change("head: one of its subpages is bad")
@@ -150,28 +155,48 @@ def memory_failure(system: System, page: int) -> Routine[int]:
         else:
             yield from put_page(system, single(page))
         return -EHWPOISON if policy.answer == "kills" else -EBUSY
-    yield from hwpoison_user_mappings(system, page)
-    frames.flags[page] &= ~PG_lru
+    yield from hwpoison_user_mappings(system, mm, page)
     system.poisoned[page] = None
-    yield change("off the LRU", "The reference is kept for ever, so that nobody gets the page again.")
     used = policy.counts_users and frames.page_count(page) != 1
-    yield read("does anybody still refer to it? " + ("yes: recovery failed" if used else "nobody who matters"))
+    yield read(
+        "does anybody still refer to it? " + ("yes: recovery failed" if used else "nobody who matters"),
+        "Our own reference is kept for ever, so that nobody gets the page again.",
+    )
     return -EBUSY if used else 0
 
 
 @routine
-def hwpoison_user_mappings(system: System, page: int) -> Routine[None]:
-    """Replace every mapping of a small page by a hwpoison entry; whoever touches it gets SIGBUS."""
+def hwpoison_user_mappings(system: System, mm: AddressSpace, page: int) -> Routine[None]:
+    """Replace every mapping of a small page by a hwpoison entry, and take the page off the LRU; whoever touches it gets SIGBUS.
+
+    Where it is to be killed, `mm` is looked up first.
+    """
     lock = system.page_lock(page)
     yield from system.cpus.lock(lock)
     locks = yield from lock_rmap(system, page)
     places = rmap_walk_page(system, page)
     yield read("who maps the page? The reverse map tells")
+    killed = tuple(place for place in places if place[0].mm is mm and system.kernel.hwpoison.answer == "kills")
+    for vma, address in killed:
+        yield from page_mapped_in_vma(system, vma, address, page)
     for vma, address in places:
         yield from try_to_unmap_poisoned(system, vma, address, page)
     for held in locks:
         yield from system.cpus.unlock(held)
+    isolated = yield from isolate_lru_page(system, single(page))
+    if isolated:
+        yield from put_page(system, single(page))
     yield from system.cpus.unlock(lock)
+
+
+@routine
+def page_mapped_in_vma(system: System, vma: Vma, address: int, page: int) -> Routine[None]:
+    """Does a PTE at `address` map the small page `page`? Then its process is among those that are killed."""
+    pte_table = system.tables.walk(vma.mm.pgd, address, 0)
+    if pte_table is not None:
+        index = system.geometry.index(address, 0)
+        yield from page_vma_mapped_walk(system, pte_table, index, index + 1, single(page))
+        yield from system.cpus.unlock(system.ptl(pte_table))
 
 
 @routine
@@ -186,9 +211,11 @@ def try_to_unmap_poisoned(system: System, vma: Vma, address: int, page: int) -> 
     pte = system.tables.get(pte_table, index)
     yield read(f"read the PTE: {pt.entry_text(pte)}")
     if pt.pte_present(pte) and not pt.pte_special(pte) and pt.pte_pfn(pte) == page:
+        system.tables.set(pte_table, index, 0)
+        yield change("PTE cleared")
+        yield from system.cpus.flush_tlb(f"one page of {vma.mm.name}")
         system.tables.set(pte_table, index, pt.mk_hwpoison(page))
         yield change("PTE = hwpoison entry", "Whoever touches the page now gets SIGBUS.")
-        yield from system.cpus.flush_tlb(f"one page of {vma.mm.name}")
         yield from folio_remove_rmap_ptes(system, vma, single(page))
         yield from put_page(system, single(page))
     yield from system.cpus.unlock(lock)

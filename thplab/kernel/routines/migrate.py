@@ -39,7 +39,7 @@ from thplab.kernel.routines.rmap import (
     page_vma_mapped_walk,
     rmap_walk_page,
 )
-from thplab.kernel.routines.split_huge_page import split_huge_page
+from thplab.kernel.routines.split_huge_page import lock_of_kept, split_huge_page
 from thplab.kernel.routines.walk import entry_range, pmd_at, pmd_ranges
 from thplab.kernel.system import System
 
@@ -111,7 +111,7 @@ def split_for(system: System, page: int) -> Routine[int]:
     compound = system.frames.is_compound(page)
     yield read("is it still a compound page? " + ("yes" if compound else "no"))
     error = (yield from split_huge_page(system, head, kept=page)) if compound else 0
-    yield from system.cpus.unlock(lock)
+    yield from system.cpus.unlock(lock_of_kept(system, lock, page))
     return error
 
 

@@ -26,9 +26,16 @@ def split_huge_page(system: System, page: int, to_list: PageList | None = None, 
 
     The caller holds the page lock and one reference, which ends on the subpage `kept` (None: on the head). With `to_list` the
     tails go onto its list, with a reference each. Returns 0, or what the kernel's split returns when it refuses, a negative
-    errno, or 1 from the one that knows only an unmapped page to refuse; then the reference stays on the head.
+    errno, or 1 from the one that knows only an unmapped page to refuse; then the reference stays on the head. So does the lock: see
+    `lock_of_kept`.
     """
     return (yield from PAGE_SPLITS[system.scheme.page_split](system, page, to_list, page if kept is None else kept))
+
+
+def lock_of_kept(system: System, lock: str, kept: int) -> str:
+    """The page lock that the caller of split_huge_page holds now: `lock`, or that of `kept`, where the split has handed it over."""
+    own = system.page_lock(kept)
+    return own if system.cpus.holds(own) else lock
 
 
 @routine

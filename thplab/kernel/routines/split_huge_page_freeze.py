@@ -19,7 +19,6 @@ from thplab.hardware.frames import (
     PG_lru,
     PG_swapcache,
     PG_tail,
-    single,
     width,
 )
 from thplab.hardware.steps import Routine, change, phrase, read, routine
@@ -213,17 +212,23 @@ def __split_huge_page_tail(system: System, page: int, part: slice, first: int, t
 
 @phrase("unlock the new pages and let go of them")
 def let_go_of_subpages(system: System, page: int, kept: int) -> Routine[None]:
-    """Unlock the pages that `page` was split into and drop the split's references, but for the one that the caller keeps locked."""
+    """Unlock the pages that `page` was split into and drop the split's references, but for the one that the caller keeps locked.
+
+    The head's lock, which the caller holds, is unlocked with the head, and that of `kept` is held in its place.
+    """
     frames = system.frames
-    if kept != page:
-        frames.flags[kept] &= ~PG_locked
-        yield change(f"{system.pages_text(single(kept))}: the lock that the caller holds is its own now")
     others = other_subpages(system, page, kept)
     for pages in others:
         parts = system.each(pages)
         for part in parts:
+            if part.start == page:
+                frames.flags[kept] &= ~PG_locked
+                frames.first_page[page + 1 : page + system.geometry.nr] = kept  # whoever waits for one of them, waits for that lock
+                frames.first_page[kept] = page
+                yield from system.cpus.hand_over(system.page_lock(page), system.page_lock(kept))
             if (frames.flags[part] & PG_locked).any():
                 frames.flags[part] &= ~PG_locked
+                frames.first_page[part] = page
                 yield change(f"{system.pages_text(part)} unlocked", "All their mappings are back: they may be written to in place again.")
             yield from free_pages_and_swap_cache(system, part)
 

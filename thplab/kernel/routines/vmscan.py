@@ -5,14 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from thplab.errors import EBUSY, ENOSPC
+from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_dirty, PG_lru, PG_partially_mapped, PG_swapbacked, PG_swapcache, single, width
 from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.pages import free_page, get_page_unless_zero
 from thplab.kernel.routines.lru import PageList, lru_add_drain
 from thplab.kernel.routines.mm import put_page
+from thplab.kernel.routines.rmap import rmap_walk_page
 from thplab.kernel.routines.split_huge_page import split_huge_page
 from thplab.kernel.routines.swap import add_to_swap, slots_text
 from thplab.kernel.routines.try_to_unmap import try_to_unmap
+from thplab.kernel.routines.walk import pmd_at
 from thplab.kernel.system import System
 
 
@@ -39,19 +42,22 @@ def swap_out(system: System, page: int) -> Routine[int]:
 
 
 @routine
-def shrink_page_list(system: System, pages: tuple[int, ...]) -> Routine[int]:
+def shrink_page_list(system: System, pages: tuple[int, ...], advised: bool = False) -> Routine[int]:
     """Write out the pages on reclaim's list: small pages and heads, off the LRU, each with a reference that is given up here.
 
-    Returns 0, or the errno of the last page that had to stay where it was.
+    `advised`: MADV_PAGEOUT asks for it. Returns 0, or the errno of the last page that had to stay where it was.
     """
     frames, error = system.frames, 0
     page_list = PageList(list(pages))
+    left: tuple[tuple[int, bool], ...] = ()
     while page_list.pages:
         page = page_list.pages.pop(0)
         lock = system.page_lock(page)
         locked = yield from system.cpus.trylock(lock)
         kept, freed = -EBUSY, False
         if locked:
+            if advised and system.kernel.advice.pageout_clears_young:
+                yield from page_referenced(system, page)
             kept = yield from unmap_for_swap(system, page, page_list)
             written = not kept and (not frames.flags[page] & PG_swapbacked or (yield from pageout(system, page)))
             freed = written and (yield from __remove_mapping(system, page))
@@ -59,9 +65,26 @@ def shrink_page_list(system: System, pages: tuple[int, ...]) -> Routine[int]:
         error = kept or error
         if freed:
             yield from free_page(system, page)
+        elif system.kernel.reclaim.puts_back_last:
+            left += ((page, bool(kept)),)
         else:
             yield from putback_lru_page(system, page, bool(kept))
+    for page, active in left:
+        yield from putback_lru_page(system, page, active)
     return error
+
+
+@routine
+def page_referenced(system: System, page: int) -> Routine[None]:
+    """Has anybody used the page, small or a head, lately? Looks at every entry that maps it, under its lock; it is old by now."""
+    places = rmap_walk_page(system, page)
+    for vma, address in places:
+        found = pmd_at(system, vma.mm, address)
+        if found is not None and not pt.pte_none(found.entry):
+            lock = system.ptl(found.table if pt.pmd_trans_huge(found.entry) else pt.pte_pfn(found.entry))
+            yield from system.cpus.lock(lock)
+            yield read(f"{vma.mm.name} has not touched it lately")
+            yield from system.cpus.unlock(lock)
 
 
 @phrase("find a place for the page and unmap it")
@@ -201,14 +224,14 @@ def split_page_direct(system: System, page: int) -> Routine[int]:
     return error
 
 
-def split_locked(system: System, page: int, to_list: PageList | None = None) -> Routine[int]:
+def split_locked(system: System, page: int, to_list: PageList | None = None, kept: int | None = None) -> Routine[int]:
     """Split the compound page with head `page`. Called under its page lock and with a reference. Returns 0 if it is split already.
 
-    With `to_list` the tails go onto the caller's list.
+    With `to_list` the tails go onto the caller's list; lock and reference end on `kept`, if that is given, else on the head.
     """
     compound = system.frames.is_compound(page)
     yield read("is it still a compound page? " + ("yes" if compound else "no"))
-    return (yield from split_huge_page(system, page, to_list)) if compound else 0
+    return (yield from split_huge_page(system, page, to_list, kept)) if compound else 0
 
 
 @routine
@@ -242,9 +265,14 @@ def deferred_split_scan(system: System, nr_to_scan: int | None = None) -> Routin
         error = -EBUSY
         lock = system.page_lock(page)
         locked = (underused or not new) and (yield from system.cpus.trylock(lock))
+        ours = page
         if locked:
-            error = yield from split_locked(system, page)
-            yield from system.cpus.unlock(lock)
+            compound = frames.is_compound(page)
+            tail = page + min(2, system.geometry.nr - 1)  # in it lies the link by which the queue holds the page
+            kept = tail if compound and system.kernel.queue.shrinker_keeps_tail else page
+            error = yield from split_locked(system, page, kept=kept)
+            ours = page if error else kept
+            yield from system.cpus.unlock(system.page_lock(ours))
         if error and new:
             yield from system.cpus.lock("split_queue_lock")
             system.deferred.pop(page, None)
@@ -253,7 +281,7 @@ def deferred_split_scan(system: System, nr_to_scan: int | None = None) -> Routin
         elif underused:
             system.count_vm_event("thp_underused_split_page")
             yield change("thp_underused_split_page += 1")
-        yield from put_page(system, single(page))
+        yield from put_page(system, single(ours))
 
 
 def thp_underused(system: System, page: int) -> bool:

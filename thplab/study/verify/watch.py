@@ -66,6 +66,8 @@ class Watch:
         self.tables = {pfn: row.copy() for pfn, row in system.tables.table.items()}
         self.levels = dict(system.tables.level)
         self.held = dict(system.cpus.held)
+        self.handed: set[int] = set()
+        """The pages that were locked as parts of a huge page before the step, and are locked by themselves after it."""
         self.deposited = self._deposited()
         self.deferred = dict(system.deferred)
         self.made = self.none_made = np.zeros(len(system.frames.flags), np.bool_)
@@ -143,6 +145,9 @@ class Watch:
     def _flags(self, page: int, old: int, new: int) -> Iterator[_Change]:
         for names, tail in ((_OF_THE_PAGE, 0), (_OF_THE_FIRST_TAIL, 1)):
             words = [("+" if new & bit else "-") + name for bit, name in names.items() if (old ^ new) & bit]
+            if "-locked" in words and self.system.page_lock(page) in self.system.cpus.held:
+                self.handed.add(page)
+                words.remove("-locked")
             if new & ~old & fr.PG_anon:  # a new page: part of its making
                 words = [word for word in words if word != "+swapbacked"]
             if words:
@@ -180,11 +185,14 @@ class Watch:
                     continue
                 what, at, field = _LOCKS[kind]
                 taken = lock in now
+                if field == "flags" and taken and int(number, 16) in self.handed:
+                    continue
                 if field == "flags":
                     yield _Change(what, int(number, 16), at, field, "", "+locked" if taken else "-locked")
                 else:
                     yield _Change(what, int(number, 16), at, field, int(not taken), int(taken))
             self.held = dict(now)
+            self.handed.clear()
 
     # --- names --------------------------------------------------------------------------------------------------------------
 
