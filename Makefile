@@ -1,11 +1,13 @@
 # make lab    installs thplab in .venv and opens JupyterLab in the notebooks folder
-# make test   installs what the tests need, then lints, type checks and tests everything
+# make check  installs what the tests need, then lints, type checks and runs the graded tests: the few that find most faults
+# make test   the same with all tests
 # make assets draws the figures of the notebooks
+# make docs   writes the API reference to build/reference
 # make clean  removes .venv and all caches
 #
 # PYTHON=python3.12         the Python that .venv is made from (3.11 or newer)
-# ARGS="--no-browser"       more arguments for JupyterLab (make lab) or pytest (make test)
-# WORKERS=2                 how many tests run at the same time (make test)
+# ARGS="--no-browser"       more arguments for JupyterLab (make lab) or pytest (make check, make test)
+# WORKERS=2                 how many tests run at the same time (make check, make test)
 # CHROMIUM=/path/to/chrome  the browser of the tests, where none is on PATH
 
 PYTHON ?= python3
@@ -19,7 +21,12 @@ ifdef CHROMIUM
 export CHROMIUM
 endif
 
-.PHONY: help lab test check chromium assets clean
+# The graded tests: see CONTRIBUTING.md.
+GRADED := $(patsubst %,tests/test_%.py,project verify_steps invariants kernel_rules tail_pinning costs machine trace scenario)
+
+PYTEST = $(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
+
+.PHONY: help lab test check lint docs chromium assets clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -27,13 +34,19 @@ help:
 lab: $(VENV)/.has-thplab
 	$(BIN)/thplab lab -- $(ARGS)
 
-test: check chromium
-	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder tests $(ARGS)
+test: lint chromium
+	$(PYTEST) tests $(ARGS)
 
-check: $(VENV)/.has-tests
+check: lint
+	$(PYTEST) $(GRADED) $(ARGS)
+
+lint: $(VENV)/.has-tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	@.ci/types
+
+docs: $(VENV)/.has-docs
+	$(BIN)/python .ci/reference.py build/reference
 
 chromium:
 	@.ci/chromium
@@ -60,4 +73,8 @@ $(VENV)/.has-thplab: pyproject.toml | $(VENV)/.made
 
 $(VENV)/.has-tests: pyproject.toml | $(VENV)/.made
 	$(PIP) --editable '.[test]'
+	@touch $(VENV)/.has-thplab $@
+
+$(VENV)/.has-docs: pyproject.toml | $(VENV)/.made
+	$(PIP) --editable '.[docs]'
 	@touch $(VENV)/.has-thplab $@
