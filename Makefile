@@ -45,7 +45,7 @@ lint: $(VENV)/.has-tests
 	$(BIN)/mypy
 	@.ci/types
 
-docs: $(VENV)/.has-docs
+docs: $(VENV)/.has-tests
 	$(BIN)/python .ci/reference.py build/reference
 
 chromium:
@@ -73,8 +73,4 @@ $(VENV)/.has-thplab: pyproject.toml | $(VENV)/.made
 
 $(VENV)/.has-tests: pyproject.toml | $(VENV)/.made
 	$(PIP) --editable '.[test]'
-	@touch $(VENV)/.has-thplab $@
-
-$(VENV)/.has-docs: pyproject.toml | $(VENV)/.made
-	$(PIP) --editable '.[docs]'
 	@touch $(VENV)/.has-thplab $@
