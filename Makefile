@@ -1,12 +1,13 @@
 # make lab    installs thplab in .venv and opens JupyterLab in the notebooks folder
 # make check  installs what the tests need, then lints, type checks and runs the graded tests: the few that find most faults
 # make test   the same with all tests
+# make mutants breaks the kernel in some places, and tells how much of it the graded tests find
 # make assets draws the figures of the notebooks
 # make docs   writes the API reference to build/reference
 # make clean  removes .venv and all caches
 #
 # PYTHON=python3.12         the Python that .venv is made from (3.11 or newer)
-# ARGS="--no-browser"       more arguments for JupyterLab (make lab) or pytest (make check, make test)
+# ARGS="--no-browser"       more arguments for JupyterLab (make lab), pytest (make check, make test) or benchmarks/mutants.py (make mutants)
 # WORKERS=2                 how many tests run at the same time (make check, make test)
 # CHROMIUM=/path/to/chrome  the browser of the tests, where none is on PATH
 
@@ -22,11 +23,13 @@ export CHROMIUM
 endif
 
 # The graded tests: see CONTRIBUTING.md.
-GRADED := $(patsubst %,tests/test_%.py,project verify_steps invariants kernel_rules tail_pinning costs machine trace scenario)
+GRADED := $(patsubst %,tests/test_%.py,kernel_rules machine memory costs compare tail_pinning swap callers routines madvise memory_failure \
+	recorded_rules rfc_sentences verify scenario trace project truth invariants verify_steps)
+NOT_SLOW := -m 'not slow'
 
 PYTEST = $(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 
-.PHONY: help lab test check lint docs chromium assets clean
+.PHONY: help lab test check lint mutants docs chromium assets clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -38,12 +41,15 @@ test: lint chromium
 	$(PYTEST) tests $(ARGS)
 
 check: lint
-	$(PYTEST) $(GRADED) $(ARGS)
+	$(PYTEST) $(NOT_SLOW) $(GRADED) $(ARGS)
 
 lint: $(VENV)/.has-tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	@.ci/types
+
+mutants: $(VENV)/.has-tests
+	$(BIN)/python benchmarks/mutants.py $(ARGS) -- $(NOT_SLOW) $(GRADED)
 
 docs: $(VENV)/.has-tests
 	$(BIN)/python .ci/reference.py build/reference

@@ -58,8 +58,7 @@ def test_the_line_of_a_read_tells_what_was_read() -> None:
 
 def test_kernels_are_compared_by_what_the_driver_reads() -> None:
     both = compare(Scenario.parse(SHARED + "pin B 0 1 p; munmap B 0 1thp; write A 0 1 value=0x99"), ["v5.10", "v6.12"])
-    rows = [row for row in both.steps[-1].rows if (row.subject, row.name) == ("p", "contents")]
-    assert [cell for row in rows for cell in row.values] == ["0x7777777777777799", "0x7777777777777777"]
+    assert both.operations[-1].row("p contents").values == ("0x7777777777777799", "0x7777777777777777")
 
 
 @pytest.mark.parametrize(

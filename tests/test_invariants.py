@@ -33,7 +33,7 @@ def violations(trace: Trace) -> list[tuple[int, str]]:
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize("geometry", ["TOY", "X86_64"])
+@pytest.mark.parametrize("geometry", ["TOY", pytest.param("X86_64", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", builtin())
 def test_invariants_hold_after_every_step(name: str, geometry: str, kernel: str) -> None:
     trace = record(load(name), Setup(kernel, geometry))
@@ -81,7 +81,10 @@ def unchanged(before: State, after: State) -> bool:
     return same_blocks and before.tables.keys() == after.tables.keys() and all(before.tables[k] is after.tables[k] for k in before.tables)
 
 
-@pytest.mark.parametrize(("kernel", "scenarios"), [(name, 450 if name == DEFAULT else 100) for name in KERNELS])
+@pytest.mark.parametrize(
+    ("kernel", "scenarios"),
+    [pytest.param(name, 450 if name == DEFAULT else 100, marks=[pytest.mark.slow] * (name not in ("v4.5", "v6.18"))) for name in KERNELS],
+)
 def test_invariants_hold_over_a_thousand_random_scenarios(kernel: str, scenarios: int) -> None:
     split, refused, copied = 0, 0, 0
     for seed in range(scenarios):
@@ -93,6 +96,7 @@ def test_invariants_hold_over_a_thousand_random_scenarios(kernel: str, scenarios
     assert min(split, copied) > scenarios / 10 and (refused > scenarios / 50) == can_fail, "they must reach what they are about"
 
 
+@pytest.mark.slow
 def test_invariants_hold_when_memory_is_short() -> None:
     fallbacks = 0
     for seed in range(200):

@@ -204,6 +204,7 @@ def test_a_scenario_names_its_device(kernel: str) -> None:
     assert trace.setup.swap == "zram" and trace[-1].state.swap is not None and trace[-1].state.swap.swap_map.sum() == 8
 
 
+@pytest.mark.slow
 @DEVICE
 @EVERY
 def test_random_scenarios_with_swap(kernel: str, device: str) -> None:

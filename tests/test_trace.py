@@ -26,7 +26,7 @@ def test_forward_n_and_back_n_is_where_it_was(geometry: str) -> None:
         assert trace.frame.state.exact == digests[n]
 
 
-@pytest.mark.parametrize("geometry", ["TOY", "X86_64"])
+@pytest.mark.parametrize("geometry", ["TOY", pytest.param("X86_64", marks=pytest.mark.slow)])
 def test_a_machine_can_be_rebuilt_at_every_step(geometry: str) -> None:
     trace = record(load("story"), Setup(geometry=geometry))
     for n in range(len(trace)):

@@ -68,6 +68,7 @@ def other(kernel: str, policy: str) -> object:
     return next((one for one in told if one not in (None, value)), None if value is None else not value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kernel", "policy", "cited"), CITED, ids=lambda value: getattr(value, "scenario", value))
 def test_a_cited_recording_asks_for_the_policy(kernel: str, policy: str, cited: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of steps, where the machine may still differ elsewhere, that it differs in one place more."""
