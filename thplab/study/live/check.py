@@ -24,10 +24,12 @@ class Checked:
 
     @property
     def runs(self) -> int:
+        """How often it was performed."""
         return int(self.record["reps"])
 
     @property
     def disagrees(self) -> bool:
+        """Whether some operation was not what the simulator does."""
         return any(outcome.differences for outcome in self.outcomes)
 
 
@@ -59,6 +61,7 @@ class Survey:
     """The first scenario that disagrees."""
 
     def add(self, checked: Checked) -> None:
+        """Count one more scenario."""
         self.runs[checked.runs] += 1
         for outcome in checked.outcomes:
             self.report.add(outcome)

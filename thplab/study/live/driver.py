@@ -61,6 +61,7 @@ class Agent:
 
     @property
     def pid(self) -> int:
+        """The process that performs the operations."""
         return self._process.pid
 
     def perform(self, ops: Sequence[Operation]) -> list[dict[str, Any]]:

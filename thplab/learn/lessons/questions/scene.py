@@ -47,6 +47,7 @@ class Scene:
 
     @property
     def end(self) -> State:
+        """The state after the last operation."""
         return self.states[-1]
 
     @property
@@ -61,10 +62,12 @@ class Scene:
 
     @property
     def kernel(self) -> Kernel:
+        """The kernel that it is on."""
         return self.end.kernel
 
     @property
     def nr(self) -> int:
+        """How many small pages a huge page has."""
         return self.end.geometry.nr
 
     @cached_property

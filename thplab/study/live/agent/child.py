@@ -85,6 +85,7 @@ class Child:
         return {"ret": getattr(self, op["op"])(op, address, op["npages"] * PAGE)}
 
     def mmap(self, op: Op) -> Answer:
+        """Map a region at a place of its own, and advise huge pages unless the operation says none. Raises OSError."""
         base = self.place(op["thps"])
         self.regions[op["region"]] = base
         worked = op["advise"] == "none" or libc.madvise(base, op["thps"] * HUGE * PAGE, "hugepage")
@@ -95,16 +96,19 @@ class Child:
         return libc.map_region(huge_pages)
 
     def write(self, op: Op, address: int, size: int) -> int | str:
+        """Store a byte in each page as far as the process may: 0, or "-EFAULT"."""
         for page in range(reachable := _reachable(address, size, "w")):
             ctypes.c_ubyte.from_address(address + page * PAGE).value = op["value"]
         return 0 if reachable * PAGE == size else "-EFAULT"
 
     def read(self, op: Op, address: int, size: int) -> int | str:
+        """Load a byte of each page as far as the process may: 0, or "-EFAULT"."""
         for page in range(reachable := _reachable(address, size, "r")):
             bytes(ctypes.c_ubyte.from_address(address + page * PAGE))
         return 0 if reachable * PAGE == size else "-EFAULT"
 
     def fill(self, op: Op, address: int, size: int) -> int | str:
+        """Fill each page, with zeroes, the same, or something of its own, as far as the process may: 0, or "-EFAULT"."""
         byte = {"zero": 0, "same": 0x77, "unique": 0xA5}[op["pattern"]]
         for page in range(reachable := _reachable(address, size, "w")):
             ctypes.memset(address + page * PAGE, byte, PAGE)
@@ -113,24 +117,31 @@ class Child:
         return 0 if reachable * PAGE == size else "-EFAULT"
 
     def mprotect(self, op: Op, address: int, size: int) -> int | str:
+        """What mprotect() says: 0 or an error's name."""
         return libc.mprotect(address, size, op["prot"])
 
     def munmap(self, op: Op, address: int, size: int) -> int | str:
+        """What munmap() says."""
         return libc.munmap(address, size)
 
     def mlock(self, op: Op, address: int, size: int) -> int | str:
+        """What mlock() says."""
         return libc.mlock(address, size)
 
     def munlock(self, op: Op, address: int, size: int) -> int | str:
+        """What munlock() says."""
         return libc.munlock(address, size)
 
     def madvise(self, op: Op, address: int, size: int) -> int | str:
+        """What madvise() says."""
         return libc.madvise(address, size, op["advice"])
 
     def mremap(self, op: Op, address: int, size: int) -> int | str:
+        """Move pages to a place of another region: what mremap() says."""
         return libc.mremap(address, size, self.regions[op["to"]] + op["at"] * PAGE)
 
     def pin(self, op: Op, address: int, size: int) -> int | str:
+        """Take pins that last until the unpin of that name: by vmsplice (FOLL_GET), or by a fixed buffer of a ring (FOLL_PIN)."""
         return self._pin_by_ring(op["pin"], address, size) if op["how"] == "io_uring" else self._pin_by_pipe(op["pin"], address, size)
 
     def _pin_by_pipe(self, name: str, address: int, size: int) -> int | str:

@@ -47,6 +47,7 @@ def answer(worked: bool) -> int | str:
 
 
 def failure(number: int) -> str:
+    """The name of an errno with a minus sign, as "-EINVAL"."""
     return "-" + errno.errorcode.get(number, str(number))
 
 
@@ -63,22 +64,27 @@ def map_region(huge_pages: int) -> int:
 
 
 def mprotect(address: int, size: int, prot: str) -> int | str:
+    """Change what a range may be used for, "rw" for example."""
     return answer(_libc.mprotect(address, size, PROT[prot]) == 0)
 
 
 def munmap(address: int, size: int) -> int | str:
+    """Unmap a range."""
     return answer(_libc.munmap(address, size) == 0)
 
 
 def mlock(address: int, size: int) -> int | str:
+    """Lock a range in memory."""
     return answer(_libc.mlock(address, size) == 0)
 
 
 def munlock(address: int, size: int) -> int | str:
+    """Unlock a range."""
     return answer(_libc.munlock(address, size) == 0)
 
 
 def madvise(address: int, size: int, advice: str) -> int | str:
+    """Give an advice, by its name."""
     return answer(_libc.madvise(address, size, ADVICE[advice]) == 0)
 
 
@@ -93,6 +99,7 @@ class Drain:
 
 
 def mremap(address: int, size: int, to: int) -> int | str:
+    """Move a range to another address, over what is there."""
     return answer(_libc.mremap(address, size, size, _MREMAP_MAYMOVE_FIXED, to) == to)
 
 
@@ -147,5 +154,6 @@ def io_uring_register_buffer(ring: int, address: int, size: int) -> int | str:
 
 
 def io_uring_unregister_buffers(ring: int) -> int | str:
+    """Let go of the ring's fixed buffers."""
     done = _libc.syscall(_long(IO_URING_REGISTER), _long(ring), _long(_UNREGISTER_BUFFERS), _long(0), _long(0))
     return answer(done == 0)
