@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -304,7 +305,30 @@ def test_the_state_in_words_is_a_table_and_follows(story: Locator, trace: Trace,
         lines = describe(trace[number].state, trace[number - 1].state).splitlines()
         assert cells == [line.strip() for line in lines if line.strip()]
     story.get_by_text("The state in words", exact=True).click()
-    expect(story.locator(".thp-text")).to_be_hidden()
+    expect(story.locator(".thp-words .thp-text")).to_be_hidden()
+
+
+def test_why_the_kernel_does_so_is_one_click_away_and_follows(story: Locator, data: dict[str, Any], shown: list[int]) -> None:
+    why, click = story.locator(".thp-evidence"), story.get_by_text("Why does rfc-2014 do so, and why do we believe it?", exact=True)
+    expect(why).to_be_hidden()
+    click.click()
+    expect(why).to_contain_text("nothing was asked")
+    place = next(place for place, number in enumerate(shown) if data["frames"][number]["asks"])
+    for _ in range(place):
+        press(story, "ArrowRight")
+    at(story, shown[place])
+    policy = data["policies"][data["frames"][shown[place]]["asks"][0]]
+    expect(why.locator("h4")).to_have_text(re.compile("Asked on the way to this step", re.IGNORECASE))
+    expect(why.locator("dt").first).to_have_text(f"{policy['name']}: {policy['value']}")
+    expect(why.locator("dd").first).to_contain_text(f"as {policy['kernel']}, {policy['why'][0]}")
+    asked = [any(frame["asks"] for frame in data["frames"][before + 1 : number + 1]) for before, number in pairwise(shown)]
+    quiet = asked.index(False, place)
+    for _ in range(quiet + 1 - place):
+        press(story, "ArrowRight")
+    at(story, shown[quiet + 1])
+    expect(why.locator("h4")).to_have_text(re.compile("Asked before it in this operation", re.IGNORECASE))
+    click.click()
+    expect(why).to_be_hidden()
 
 
 def test_the_picture_has_a_name_and_the_caption_is_the_one_status(story: Locator, data: dict[str, Any], shown: list[int]) -> None:

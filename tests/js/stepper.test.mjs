@@ -4,9 +4,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { page, plain } from "./page.mjs";
 
-// Frames 0 to 9; 2, 3 and 9 are plain. The phases begin at 1, 3 and 7.
+// Frames 0 to 9; 2, 3 and 9 are plain. The phases begin at 1, 3 and 7; so do the operations.
+const ASKS = { 1: [4], 3: [0, 1], 4: [1], 6: [2], 7: [3] };
 const DATA = {
-  frames: Array.from({ length: 10 }, (_, number) => ({ text: `step ${number}`, plain: [2, 3, 9].includes(number) })),
+  frames: Array.from({ length: 10 }, (_, number) => ({
+    text: `step ${number}`, plain: [2, 3, 9].includes(number), op: [1, 3, 7].findLastIndex(first => first <= number), asks: ASKS[number] ?? [],
+  })),
   phases: [{ first: 1 }, { first: 3 }, { first: 7 }],
 };
 
@@ -27,6 +30,15 @@ test("plain steps are folded into the next one that is shown, unless all are", (
 test("one goes from place to place, and nowhere behind the ends", () => {
   const { course: short } = course(false);
   assert.deepEqual([short.next(1), short.next(4, -1), short.next(4, 2), short.next(8), short.next(0, -1)], [4, 1, 6, undefined, undefined]);
+});
+
+test("what was asked is told with what is folded in, and what was asked before it in the same operation", () => {
+  const { course: short } = course(false), { course: whole } = course(true), asked = (way, number) => plain(way.asked(number));
+  assert.deepEqual(asked(short, 4), { now: [0, 1], before: [] });
+  assert.deepEqual(asked(whole, 4), { now: [1], before: [0] });
+  assert.deepEqual(asked(short, 6), { now: [2], before: [0, 1] });
+  assert.deepEqual([asked(short, 5), asked(short, 7)], [{ now: [], before: [0, 1] }, { now: [3], before: [] }]);
+  assert.deepEqual(asked(short, 0), { now: [], before: [] });
 });
 
 test("a phase begins at the first frame of it that is shown", () => {

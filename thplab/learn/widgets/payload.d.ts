@@ -15,6 +15,7 @@ interface StepperData {
   ledgers: LedgerGroup[][];
   words: string[];
   questions: StepperQuestion[];
+  /** what was asked of the kernel record on the way; none for a trace in which another CPU moves */ policies: Policy[];
   /** Python that makes the state of a frame again: before the frame's number, and after it */ code: [string, string];
 }
 
@@ -34,6 +35,16 @@ interface StepperFrame {
   /** what the step does */ text: string;
   /** why; "" where that needs no words */ why: string;
   /** whether it is folded into the next frame unless all steps are shown */ plain: boolean;
+  /** the numbers of the policies that were asked on the way to it */ asks: number[];
+}
+
+/** In what kernels differ: what this one does, what that means, and why it is believed. policy_row() of kernel_text.py. */
+interface Policy {
+  /** "cow.splits_pmd" */ name: string;
+  /** "yes", "no", "-EBUSY", ... */ value: string;
+  meaning: string;
+  /** whose record says so: this kernel's, or that of one before it */ kernel: string;
+  /** the evidence, each in words */ why: string[];
 }
 
 /** An operation with its call tree. One that was interrupted comes in parts. */

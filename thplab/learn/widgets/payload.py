@@ -15,9 +15,10 @@ from thplab.learn.widgets.prediction import Prediction
 from thplab.machine.trace import Frame, Setup, Trace, call_text
 from thplab.scenario import Operation
 from thplab.scenario.text import write_line
-from thplab.show.describe import describe
+from thplab.show.describe import describe, policy_row
 from thplab.show.diagrams import render_trace
 from thplab.show.ledger import Account, counters, ledger, small_pages
+from thplab.study.asked import asked_policies
 from thplab.study.explore import PAIRS, RaceTrace
 from thplab.study.invariants import ALWAYS, INVARIANTS
 
@@ -39,6 +40,9 @@ def payload(trace: Trace, predictions: Sequence[Prediction] = ()) -> dict[str, A
     places = {frame: number for number, op in enumerate(operations) for frame in range(op["first"], op["last"] + 1)}
     questions = sorted((prediction.on(trace) for prediction in predictions), key=lambda question: int(question["at"]))
     asked = {question[key] for question in questions for key in ("at", "of")}
+    policies = asked_policies(trace) or [()] * len(trace)
+    names = sorted({name for each in policies for name in each})
+    kernel = trace.setup.machine().system.kernel
     frames = []
     for frame in trace:
         before = trace[frame.number - 1] if frame.number else None
@@ -53,6 +57,7 @@ def payload(trace: Trace, predictions: Sequence[Prediction] = ()) -> dict[str, A
                 "text": frame.step.text if frame.step else "the machine before the first step",
                 "why": frame.step.why if frame.step else "",
                 "plain": before is not None and is_plain(frame, before) and frame.number not in asked,
+                "asks": [names.index(name) for name in policies[frame.number]],
             }
         )
     geometry = trace[0].state.geometry
@@ -71,6 +76,7 @@ def payload(trace: Trace, predictions: Sequence[Prediction] = ()) -> dict[str, A
         "ledgers": ledgers.items,
         "words": words.items,
         "questions": questions,
+        "policies": [policy_row(kernel, name)._asdict() for name in names],
         "code": code(trace),
     }
 

@@ -52,6 +52,22 @@ class Course {
     const before = this.next(number, -1) ?? 0;
     return this.frames.slice(before + 1, Math.max(before + 1, number));
   }
+
+  // The numbers of the policies that were asked on the way to a frame (`now`), and `before` that in the same operation.
+  asked(number) {
+    const { op } = this.frames[number], folded = this.folded(number).filter(frame => frame.op === op);
+    const first = this.frames.findIndex(frame => frame.op === op), asks = frames => new Set(frames.flatMap(frame => frame.asks));
+    const now = asks([...folded, this.frames[number]]), before = asks(this.frames.slice(first, number - folded.length));
+    return { now: [...now], before: [...before].filter(each => !now.has(each)) };
+  }
+}
+
+// A policy as the kernel has it, what that means, and the evidence: of this kernel, or of the one from whose record it has it.
+/** @param {Policy} policy */
+function policyText({ name, value, meaning, kernel, why }, here) {
+  const whose = kernel === here ? "" : `as ${kernel}, `;
+  return [h("dt", {}, h("code", {}, name), ": ", h("b", {}, value)),
+    h("dd", {}, h("div", {}, ...rich(meaning)), ...why.map(each => h("div", { class: "thp-because" }, whose, ...rich(each))))];
 }
 
 /** @extends {View<StepperAsks>} */
@@ -69,10 +85,10 @@ class StepperView extends View {
     this.player = new Player(`Play to the end of the ${data.unit}`, "Play", () => this.play(), () => SPEEDS[this.speed.value]);
     this.root.classList.toggle("thp-lecture", model.get("lecture"));
     this.lab = new LivePanel(this, data.kernel);
-    const head = this.buildHead(), words = this.buildWords();
+    const head = this.buildHead(), words = [this.buildWhy(), this.buildWords()];
     this.bar = this.buildBar();
     this.time = this.buildTime();
-    const parts = [head, this.bar, this.time, this.lab.element, this.buildBody(), model.get("lecture") ? null : words];
+    const parts = [head, this.bar, this.time, this.lab.element, this.buildBody(), ...(model.get("lecture") ? [] : words)];
     this.root.append(...parts.filter(part => part != null));
   }
 
@@ -135,6 +151,15 @@ class StepperView extends View {
     return h("div", { class: "thp-body" }, this.picture,
       h("div", { class: "thp-side" }, h("h4", {}, "Kernel routines"), this.tree, h("h4", {}, "Who holds what"), this.ledger),
       this.caption, this.asking ? h("div", { class: "thp-ask" }, this.panel, h("div", { class: "thp-tools" }, this.score, this.save, this.again)) : null);
+  }
+
+  // Why does the kernel do so? The policies that its record was asked for, and the evidence. What another CPU does in between is not told.
+  buildWhy() {
+    if (!this.data.policies.length) return null;
+    this.evidence = h("div", { class: "thp-text thp-evidence", tabindex: 0 });
+    const title = `Why does ${this.data.kernel} do so, and why do we believe it?`;
+    this.why = h("details", { class: "thp-why", toggle: () => this.drawWhy() }, h("summary", {}, title), this.evidence);
+    return this.why;
   }
 
   // --- going -------------------------------------------------------------------------------------------------------
@@ -212,6 +237,7 @@ class StepperView extends View {
     disable(place === last, this.player.button);
     this.drawQuestions();
     this.drawWords();
+    this.drawWhy();
     this.lab.show(this.data.operations.findLastIndex(op => op.last <= number));
     this.root.dataset.step = `${number}`;
     this.later();
@@ -268,6 +294,15 @@ class StepperView extends View {
   drawWords() {
     if (!this.details.open) return;
     this.words.replaceChildren(wordsTable(this.data.words[this.data.frames[this.frame].words]));
+  }
+
+  drawWhy() {
+    if (!this.why?.open) return;
+    const { now, before } = this.course.asked(this.frame), told = each => policyText(this.data.policies[each], this.data.kernel.split(" ")[0]);
+    const part = (title, asks) => (asks.length ? [h("h4", {}, title), h("dl", {}, ...asks.flatMap(told))] : []);
+    const nothing = "So far nothing was asked in this operation in which kernels differ.";
+    const parts = [...part("Asked on the way to this step", now), ...part("Asked before it in this operation", before)];
+    this.evidence.replaceChildren(...(parts.length ? parts : [h("p", {}, nothing)]));
   }
 
   // --- questions ---------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from thplab.show.describe.compare_text import side_by_side
 from thplab.show.describe.footprint_text import footprint_table, reading
-from thplab.show.describe.kernel_text import kernel_text, kernels_text, policy_rows, policy_text
+from thplab.show.describe.kernel_text import kernel_text, kernels_text, policy_row, policy_rows, policy_text
 from thplab.show.describe.narrate import narrate
 from thplab.show.describe.operation_text import sentence
 from thplab.show.describe.race_text import columns, story, summary
@@ -16,6 +16,7 @@ __all__ = [
     "kernel_text",
     "kernels_text",
     "narrate",
+    "policy_row",
     "policy_rows",
     "policy_text",
     "reading",

@@ -29,7 +29,13 @@ class PolicyRow(NamedTuple):
 
 def policy_rows(kernel: Kernel) -> tuple[PolicyRow, ...]:
     """All policies of a kernel, group by group. As JSON: `[row._asdict() for row in policy_rows(kernel)]`."""
-    return tuple(_row(kernel, name) for name in POLICIES)
+    return tuple(policy_row(kernel, name) for name in POLICIES)
+
+
+def policy_row(kernel: Kernel, name: str) -> PolicyRow:
+    """One policy of a kernel. Raises BadInput for one that does not exist."""
+    value, evidence, whose = kernel.evidence(name)
+    return PolicyRow(name, _value(value), _meanings()[name], whose, tuple(map(str, evidence)))
 
 
 def kernels_text() -> str:
@@ -56,7 +62,7 @@ def kernel_text(kernel: Kernel, width: int = 120) -> str:
 
 def policy_text(kernel: Kernel, name: str, width: int = 120) -> str:
     """One policy of a kernel in full, and what the other kernels do. Raises BadInput for a policy that does not exist."""
-    row, belief = _row(kernel, name), kernel.evidence(name)
+    row, belief = policy_row(kernel, name), kernel.evidence(name)
     whose = f"{kernel.name}'s own record says so" if row.kernel == kernel.name else f"{kernel.name} inherits it from {row.kernel}"
     lines = [*textwrap.wrap(f"{name} of {kernel.name}: {row.value}", width), *_indented(row.meaning, width), "", f"{whose}:"]
     for evidence in belief.evidence:
@@ -67,11 +73,6 @@ def policy_text(kernel: Kernel, name: str, width: int = 120) -> str:
     for other in KERNELS.values():
         lines += textwrap.wrap(f"    {other.name:9} {_value(other.policy(name))}", width, subsequent_indent=" " * 14)
     return "\n".join((*lines, ""))
-
-
-def _row(kernel: Kernel, name: str) -> PolicyRow:
-    value, evidence, whose = kernel.evidence(name)
-    return PolicyRow(name, _value(value), _meanings()[name], whose, tuple(map(str, evidence)))
 
 
 def _indented(text: str, width: int) -> list[str]:
