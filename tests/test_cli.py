@@ -342,3 +342,26 @@ def test_export_of_what_cannot_be_read_or_run_says_so(tmp_path: Path, capsys: py
     assert cli.main(["export", str(source)]) == 1
     assert "ZeroDivisionError" in capsys.readouterr().err
     assert not source.with_suffix(".html").exists()
+
+
+def test_races_of_your_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["races", "mmap A; write A 0; fork A B", "--cpu", "split_pmd B 0", "--cpu", "write A 0", "--kernel", "v6.12"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("Kernel v6.12, geometry TINY") and "  CPU 1: write(A, page 0)" in out and "\nIt holds: " in out
+    blind = ["races", "mmap A; write A 0", "--cpu", "fork A B", "--cpu", "mremap A 0 1 R 1", "--kernel", "v5.10"]
+    assert cli.main(blind) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong"),
+    [
+        (["mmap A", "--cpu", "write A 0"], "cpu is given 1 times; expected what two or three CPUs do"),
+        (["write B 0", "--cpu", "write A 0", "--cpu", "write A 1"], "scenario cannot be carried out: "),
+        (["mmap A", "--cpu", "write A 0", "--cpu", "write B 1"], "proc 'B' is not a living process"),
+        (["mmap A", "--cpu", "write A 0", "--cpu", ""], "cpu 1 does nothing; expected at least one operation"),
+        (["mmap A", "--cpu", "write A 0", "--cpu", "wrote A 1"], "operation 'wrote' is unknown"),
+    ],
+)
+def test_races_of_your_own_say_what_was_wrong(words: list[str], wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["races", *words]) == 2
+    assert wrong in capsys.readouterr().err

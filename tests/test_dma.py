@@ -53,7 +53,7 @@ def test_the_line_of_a_read_tells_what_was_read() -> None:
     assert "dma_read(p, page 0) -> 0, reads 0x77" in lines
     assert "read(A, pages 0…1) -> 0, reads 0: 0x99, 1: 0x77" in lines and "read(B, pages 0…7) -> 0, reads all 0x77" in lines
     assert "| pin p reads 0x7777777777777777" in lines
-    assert "p: a driver holds page 0 of 0x8 and reads 0x7777777777777777" in describe(trace[-1].state)
+    assert "p: a driver holds subpage 0 of compound page 0x8 and reads 0x7777777777777777" in describe(trace[-1].state)
 
 
 def test_kernels_are_compared_by_what_the_driver_reads() -> None:

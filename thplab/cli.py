@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from thplab.errors import BadInput
-from thplab.hardware.geometry import GEOMETRIES, TOY, X86_64, geometry
+from thplab.hardware.geometry import GEOMETRIES, TINY, TOY, X86_64, geometry
 from thplab.hardware.swap_device import DEVICES
 from thplab.kernel import kernels
 from thplab.kernel.mutants import MUTANTS, mutant
@@ -22,6 +22,7 @@ from thplab.scenario import builtin, load
 from thplab.show.describe import footprint_table, kernel_text, kernels_text, narrate, policy_text, side_by_side, story, summary
 from thplab.study.compare import compare
 from thplab.study.explore import PAIRS, explore
+from thplab.study.explore.pair import own_pair
 from thplab.study.explore.pairs import pair_named
 from thplab.study.footprint import PATTERNS, population, project
 from thplab.study.live import LiveError, command
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.command == "kernels":
             return _kernels(options.name, options.policy)
         if options.command == "races":
-            return _races(options.name)
+            return _races(options)
         if options.command == "footprint":
             return _footprint(options)
         if options.command == "live":
@@ -146,10 +147,18 @@ def _parser() -> argparse.ArgumentParser:
     races = commands.add_parser(
         "races",
         help="explore every interleaving of routines that meet",
-        description="Explore every interleaving of named pairs of routines. Exit status 0: each wrong variant loses, each right one "
-        "holds; 1: one does not.",
+        description="Explore every interleaving of named pairs of routines, or of operations of your own. Exit status 0: each wrong "
+        "variant loses, each right one, or yours, holds; 1: one does not, or not everything was seen.",
     )
-    races.add_argument("name", nargs="?", metavar="NAME", help="tell the simplest failing schedule of this pair (default: a line for each)")
+    races.add_argument(
+        "name",
+        nargs="?",
+        metavar="NAME",
+        help="tell the simplest failing schedule of this pair (default: a line for each); with --cpu the scenario that prepares yours",
+    )
+    races.add_argument("--cpu", metavar="OPS", action="append", default=[], help="what one CPU does; given two or three times")
+    races.add_argument("--kernel", metavar="K", default=kernels.DEFAULT, help="with --cpu: which kernel (default: %(default)s)")
+    races.add_argument("--geometry", metavar="G", default=TINY.name, help="with --cpu: which machine (default: %(default)s)")
 
     _add_footprint(
         commands.add_parser(
@@ -252,9 +261,10 @@ def _steps(options: argparse.Namespace) -> int:
 # --- races --------------------------------------------------------------------------------------------------------------
 
 
-def _races(name: str | None) -> int:
-    if name is not None:
-        found = explore(pair_named(name))
+def _races(options: argparse.Namespace) -> int:
+    if options.cpu or options.name is not None:
+        own = own_pair(options.name or "", options.cpu, options.kernel, geometry(options.geometry)) if options.cpu else None
+        found = explore(own or pair_named(options.name))
         _print(story(found))
         return 0 if found.as_expected else 1
     wrong = []
@@ -262,7 +272,7 @@ def _races(name: str | None) -> int:
         found = explore(pair)
         wrong += [] if found.as_expected else [pair.name]
         _print(summary(found) + "\n")
-    losing = sum(pair.loses for pair in PAIRS.values())
+    losing = sum(bool(pair.loses) for pair in PAIRS.values())
     verdict = f"not as they should be: {', '.join(wrong)}" if wrong else "all as they should be"
     _print(f"{len(PAIRS)} pairs, {losing} that lose and {len(PAIRS) - losing} that hold: {verdict}. More about one: thplab races NAME\n")
     return 1 if wrong else 0

@@ -28,17 +28,18 @@ def story(found: Exploration) -> str:
 
 def _story(found: Exploration) -> Iterator[str]:
     pair = found.pair
-    yield from textwrap.wrap(f"{pair.name}: {pair.about}", WIDTH)
-    yield f"({pair.source})"
-    yield ""
+    if pair.source:
+        yield from textwrap.wrap(f"{pair.name}: {pair.about}", WIDTH)
+        yield f"({pair.source})"
+        yield ""
     yield from textwrap.wrap(f"{_machine(pair)} Prepared by: {pair.prepare}. Then at the same time:", WIDTH)
     for cpu in range(len(pair.cpus)):
         yield f"  CPU {cpu}: {pair.does(cpu)}"
     yield ""
-    expected = "as it should be" if found.as_expected else "which is not what is said of it"
+    expected = "" if pair.loses is None else ", as it should be" if found.as_expected else ", which is not what is said of it"
     verdict = "loses" if found.failure else "holds" if found.complete else "was not seen to lose"
     bound = "" if found.complete else " The bound on states was hit: not everything was seen."
-    yield from textwrap.wrap(f"It {verdict}, {expected}: {found.states:,} states, {_schedules(found)}.{bound}", WIDTH)
+    yield from textwrap.wrap(f"It {verdict}{expected}: {found.states:,} states, {_schedules(found)}.{bound}", WIDTH)
     if found.failure is None:
         return
     about = next((i.about for i in INVARIANTS if i.name == found.failure.invariant), "")

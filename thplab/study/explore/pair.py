@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from thplab.errors import KernelBug
-from thplab.hardware.geometry import MINI, Geometry
+from thplab.errors import BadInput, KernelBug
+from thplab.hardware.geometry import MINI, TINY, Geometry
 from thplab.hardware.steps import Routine
 from thplab.kernel import kernels
 from thplab.kernel.policies import Kernel
@@ -28,9 +28,9 @@ Program = tuple[Operation | Callable[[Machine], Routine[int]], ...]
 class Pair:
     """Two or three CPUs that meet. `prepare` is a scenario; `variants` replaces routines by name.
 
-    `loses` says whether a schedule that breaks an invariant is known to exist; `sees` are the texts of steps in that
-    schedule, in order, by which it is told; each with its CPU. `memory` is in page frames. `keeps` says what must not get lost:
-    (process, page, byte that it must read there in the end).
+    `loses` says whether a schedule that breaks an invariant is known to exist (None: nobody has said); `sees` are the texts of
+    steps in that schedule, in order, by which it is told; each with its CPU. `memory` is in page frames. `keeps` says what must
+    not get lost: (process, page, byte that it must read there in the end).
     """
 
     name: str
@@ -38,7 +38,7 @@ class Pair:
     source: str
     prepare: str
     cpus: tuple[Cpu, ...]
-    loses: bool
+    loses: bool | None
     variants: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     kernel: str | Kernel = kernels.DEFAULT
     geometry: Geometry = MINI
@@ -66,3 +66,24 @@ class Pair:
         """What a CPU does, in words: "pin(A, page 1, dma); unpin(dma)"."""
         nr = self.geometry.nr
         return "; ".join(op.label(nr) if isinstance(op, Operation) else op.__name__ for op in self.programs[cpu])
+
+
+def own_pair(prepare: str, cpus: Sequence[str], kernel: str = kernels.DEFAULT, geometry: Geometry = TINY) -> Pair:
+    """A pair of a reader's own: what a scenario prepares, and what then happens on two or three CPUs.
+
+    Raises BadInput if a text does not parse, the scenario cannot be carried out, or a CPU cannot begin what it is to do first.
+    """
+    if not 2 <= len(cpus) <= 3:
+        raise BadInput("cpu", f"is given {len(cpus)} times", "what two or three CPUs do")
+    name = "; ".join([prepare, *(f"CPU {cpu}: {does}" for cpu, does in enumerate(cpus))])
+    pair = Pair("your own pair", name, "", prepare, tuple(cpus), None, kernel=kernel, geometry=geometry, memory=8 * geometry.nr + 32)
+    trace = record(prepare, Setup(kernel, geometry.name, pair.memory))
+    if trace.problem:
+        raise BadInput("scenario", f"cannot be carried out: {trace.problem}", "operations that make sense one after the other")
+    for cpu, program in enumerate(pair.programs):
+        if not program:
+            raise BadInput("cpu", f"{cpu} does nothing", "at least one operation")
+        first = program[0]
+        assert isinstance(first, Operation), "it was written as text"
+        Machine.restored(pair.start).begin(first)
+    return pair
