@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from thplab.hardware.frames import PG_locked
 from thplab.hardware.steps import ROUTINES, Routine, phrase, routine
 from thplab.kernel import routines
 from thplab.kernel.kernels import KERNELS
@@ -98,3 +99,20 @@ def test_a_part_is_shown_as_a_phrase_and_a_function_by_the_name_that_the_kernel_
     assert {"drop the copied mapping", "folio_remove_rmap_ptes()", "folio_put()", "do_user_addr_fault()"} <= stacks("v6.18")
     with pytest.raises(TypeError, match="'put_page' looks like a function"):
         phrase("put_page")
+
+
+# --- the page lock --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_pg_locked_says_that_somebody_holds_the_lock_of_a_page(kernel: str) -> None:
+    lines = "mmap A; write A 0; fork A B; split_pmd B 0; write B 1; split A 0; write A 2; mmap C; fill C 0 1thp same; madvise C 0 1thp "
+    seen = 0
+    for frame in record(lines + "mergeable; ksm_scan 3", Setup(kernel)):
+        state = frame.state
+        held = {int(lock.split()[1], 16) for lock in state.held if lock.startswith("page_lock")}
+        marked = {pfn for pfn in range(state.nframes) if state.field("flags", pfn) & PG_locked}
+        assert held <= marked, f"step {frame.number}"
+        assert {state.field("first_page", pfn) for pfn in marked - held} <= held, f"step {frame.number}"
+        seen += len(marked)
+    assert seen > 10

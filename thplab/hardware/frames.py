@@ -24,7 +24,7 @@ PG_table = 1 << 3  # a page table
 PG_anon = 1 << 4  # anonymous memory: mapping and index are set
 PG_lru = 1 << 5  # on a list of the page reclaim
 PG_used = 1 << 6  # allocated; a frame without it is free
-PG_locked = 1 << 7  # was a tail of first_page when that was split, and shares its page lock until the split is over
+PG_locked = 1 << 7  # its page lock is held; that of first_page by what was a tail of it, until the split is over
 PG_double_map = 1 << 8  # on a head: every subpage's _mapcount is one higher than its PTE mappings (v4.5 to v6.1)
 PG_anon_exclusive = 1 << 9  # one process has it for itself: on the head for a PMD mapping, on a subpage for a PTE (v6.1 on)
 PG_partially_mapped = 1 << 10  # on a head: a subpage has lost its last mapping while others have one (v6.12 on)
@@ -38,7 +38,9 @@ PG_has_hwpoisoned = 1 << 21  # on a head: a subpage has PG_hwpoison (v6.1 on)
 PG_ksm = 1 << 22  # one page of KSM's for all who had the same contents; nobody writes to it
 PG_referenced = 1 << 23  # a driver was given the page: khugepaged takes it for one that is in use
 
-PG_OF_HEAD = PG_head | PG_double_map | PG_anon_exclusive | PG_partially_mapped | PG_maybe_shared | PG_hwpoison | PG_has_hwpoisoned
+PG_OF_HEAD = (
+    PG_head | PG_locked | PG_double_map | PG_anon_exclusive | PG_partially_mapped | PG_maybe_shared | PG_hwpoison | PG_has_hwpoisoned
+)
 """Flags of a head that say something of it alone, or of the compound page: a page split does not hand them to the tails."""
 
 FLAG_NAMES = {

@@ -139,9 +139,11 @@ class Cpus:
     first word is its class ("ptl 0x5"), so that routines may keep one in a local.
     """
 
-    def __init__(self, costs: Costs) -> None:
+    def __init__(self, costs: Costs, marks: Callable[[str, bool], None]) -> None:
         self.cpu = 0
         self.costs = costs
+        self.marks = marks
+        """Told of each lock that is taken (True) or free again: some locks are a bit of what they lock."""
         self.held: dict[str, tuple[str, tuple[int, ...]]] = {}
         """Lock -> (mode "exclusive" or "shared", CPUs that hold it)."""
         self.irqs_off: dict[int, int] = {}
@@ -156,6 +158,7 @@ class Cpus:
     def _take(self, lock: str, mode: str) -> None:
         holders = self.held.get(lock, (mode, ()))[1]
         self.held[lock] = (mode, (*holders, self.cpu))
+        self.marks(lock, True)
         kind = lock.split()[0]
         self.costs.locks[kind] = self.costs.locks.get(kind, 0) + 1
 
@@ -165,6 +168,8 @@ class Cpus:
         rest.remove(self.cpu)
         if rest:
             self.held[lock] = (mode, tuple(rest))
+        else:
+            self.marks(lock, False)
 
     def holds(self, lock: str) -> bool:
         """Does the CPU that is running hold `lock`, in any mode?"""
@@ -189,6 +194,8 @@ class Cpus:
     def hand_over(self, lock: str, other: str, why: str = "") -> Routine[None]:
         """Release `lock`, and hold `other` from now on, which nobody else could take until now."""
         self.held[other] = self.held.pop(lock)
+        self.marks(lock, False)
+        self.marks(other, True)
         yield Step(UNLOCK, f"unlock {lock}; {other} stays locked", why)
 
     def trylock(self, lock: str, why: str = "") -> Routine[bool]:

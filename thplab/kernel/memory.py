@@ -35,7 +35,7 @@ class Memory:
         self.variants = variants
         self.refcount_name = refcount_name
         self.costs = Costs()
-        self.cpus = Cpus(self.costs)
+        self.cpus = Cpus(self.costs, self._mark)
         self.frames = PageFrames(geometry, nframes, self.costs)
         self.vmstat: dict[str, int] = dict.fromkeys(events, 0)
         self.deferred: dict[int, None] = {}
@@ -69,8 +69,17 @@ class Memory:
 
     def page_lock(self, page: int) -> str:
         """The page lock of a page: that of its head, which a tail keeps until the split that made it a page is over."""
-        shared = bool(self.frames.flags[page] & (PG_tail | PG_locked))
-        return f"page_lock {int(self.frames.first_page[page]) if shared else page:#x}"
+        own, flags = f"page_lock {page:#x}", int(self.frames.flags[page])
+        shared = flags & PG_tail or (flags & PG_locked and own not in self.cpus.held)
+        return f"page_lock {int(self.frames.first_page[page]):#x}" if shared else own
+
+    def _mark(self, lock: str, locked: bool) -> None:
+        """The page lock is a bit of the page."""
+        kind, _, number = lock.partition(" ")
+        if kind == "page_lock":
+            page = int(number, 16)
+            flags = int(self.frames.flags[page])
+            self.frames.flags[page] = flags | PG_locked if locked else flags & ~PG_locked
 
     def page_name(self, page: int) -> str:
         """How texts name a page: by its pfn."""

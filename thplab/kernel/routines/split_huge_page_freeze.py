@@ -222,10 +222,9 @@ def let_go_of_subpages(system: System, page: int, kept: int) -> Routine[None]:
         parts = system.each(pages)
         for part in parts:
             if part.start == page:
-                frames.flags[kept] &= ~PG_locked
                 frames.first_page[page + 1 : page + system.geometry.nr] = kept  # whoever waits for one of them, waits for that lock
                 frames.first_page[kept] = page
-                yield from system.cpus.hand_over(system.page_lock(page), system.page_lock(kept))
+                yield from system.cpus.hand_over(f"page_lock {page:#x}", f"page_lock {kept:#x}")
             if (frames.flags[part] & PG_locked).any():
                 frames.flags[part] &= ~PG_locked
                 frames.first_page[part] = page

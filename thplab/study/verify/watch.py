@@ -39,7 +39,7 @@ _OF_THE_FIRST_TAIL = {
 _PINCOUNT = {"v5.10": (2, "hpage_pinned_refcount"), "v6.1": (1, "compound_pincount")}
 """Kernel -> the tail that counts FOLL_PIN pins, and how; everywhere else (1, "_pincount")."""
 
-_LOCKS = {"ptl": ("table", 0, "ptl"), "page_lock": ("page", 0, "flags"), "mm_ids_lock": ("page", 1, "mm_ids")}
+_LOCKS = {"ptl": ("table", 0, "ptl"), "mm_ids_lock": ("page", 1, "mm_ids")}
 """Class of a lock that lies in a struct page -> where: of a table or of a page, which struct page behind it, the field."""
 
 
@@ -66,7 +66,6 @@ class Watch:
         self.tables = {pfn: row.copy() for pfn, row in system.tables.table.items()}
         self.levels = dict(system.tables.level)
         self.held = dict(system.cpus.held)
-        self.handed: set[int] = set()
         """The pages that were locked as parts of a huge page before the step, and are locked by themselves after it."""
         self.deposited = self._deposited()
         self.deferred = dict(system.deferred)
@@ -145,9 +144,6 @@ class Watch:
     def _flags(self, page: int, old: int, new: int) -> Iterator[_Change]:
         for names, tail in ((_OF_THE_PAGE, 0), (_OF_THE_FIRST_TAIL, 1)):
             words = [("+" if new & bit else "-") + name for bit, name in names.items() if (old ^ new) & bit]
-            if "-locked" in words and self.system.page_lock(page) in self.system.cpus.held:
-                self.handed.add(page)
-                words.remove("-locked")
             if new & ~old & fr.PG_anon:  # a new page: part of its making
                 words = [word for word in words if word != "+swapbacked"]
             if words:
@@ -185,14 +181,8 @@ class Watch:
                     continue
                 what, at, field = _LOCKS[kind]
                 taken = lock in now
-                if field == "flags" and taken and int(number, 16) in self.handed:
-                    continue
-                if field == "flags":
-                    yield _Change(what, int(number, 16), at, field, "", "+locked" if taken else "-locked")
-                else:
-                    yield _Change(what, int(number, 16), at, field, int(not taken), int(taken))
+                yield _Change(what, int(number, 16), at, field, int(not taken), int(taken))
             self.held = dict(now)
-            self.handed.clear()
 
     # --- names --------------------------------------------------------------------------------------------------------------
 
