@@ -96,6 +96,7 @@ SINCE: Mapping[str, Mapping[str, str]] = {
         "v6.12": "try_grab_folio",
     },
     "follow_page": {"v6.12": "folio_walk_start"},
+    "follow_trans_huge_pmd": {"v6.12": "follow_huge_pmd"},
     # mm/khugepaged.c
     "khugepaged_alloc_hugepage": {
         "v5.10": "khugepaged_alloc_page",

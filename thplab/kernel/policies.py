@@ -101,6 +101,8 @@ class Cow(Policies):
     huge_page_lock: Literal["", "reuse", "question"]
     """A write fault locks the huge page, to ask whether it may be written in place: for the "question", or until the PMD is writable
     ("reuse"). Empty: under the page table lock alone."""
+    reuse_unlocks_first: bool
+    """A small page that turns out to be one process's own is marked so when its lock is given up; else under that."""
     puts_inside_ptl: bool | None
     """The reference of a small mapping that was copied away is dropped under the page table lock; else after it."""
     anon_exclusive: bool
@@ -133,6 +135,11 @@ class Mm(Policies):
     """mremap flushes the TLB before it lets go of the page table lock under which entries moved; else at its end (CVE-2018-18281)."""
     zap_counts_first: bool
     """A zap counts the mapping of a huge PMD away before it withdraws the deposited table; else after it."""
+    fork_holds_first: bool
+    """fork takes the reference for a mapping of the child's before it asks whether a pin forbids to share the page; else after that."""
+    mlocks: Literal["", "found", "walked"]
+    """How mlock tells pages: each that it has "found" for populating, which it takes off the LRU for a moment under its lock, or all that
+    it has "walked" over before that. Empty: it tells none."""
     fork_protects_last: bool
     """fork makes the parent's entry read-only when it has counted the child's mapping; else before that, or, of a PMD, before it
     deposits the child's table."""

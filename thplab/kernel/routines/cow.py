@@ -185,10 +185,13 @@ def wp_can_reuse_anon_folio(system: System, vma: Vma, page: int) -> Routine[bool
     if swap_cache:
         yield from try_to_free_swap(system, page)
     alone = frames.page_count(page) == 1
+    if system.kernel.cow.reuse_unlocks_first:
+        yield from system.cpus.unlock(system.page_lock(page))
     if alone and system.kernel.cow.anon_exclusive:
         frames.flags[page] |= PG_anon_exclusive
     yield change("PG_anon_exclusive: the page is this process's own") if alone else read("somebody has taken a reference: copy it")
-    yield from system.cpus.unlock(system.page_lock(page))
+    if not system.kernel.cow.reuse_unlocks_first:
+        yield from system.cpus.unlock(system.page_lock(page))
     return alone
 
 

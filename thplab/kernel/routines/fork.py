@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from thplab.errors import EAGAIN, ENOMEM
 from thplab.hardware import page_tables as pt
-from thplab.hardware.frames import PG_anon_exclusive, single
+from thplab.hardware.frames import PG_anon_exclusive, single, width
 from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import VM_DONTCOPY, VM_LOCKED, VM_WIPEONFORK, AddressSpace, Vma
 from thplab.kernel.routines.deposit import pgtable_trans_huge_deposit
@@ -15,7 +15,7 @@ from thplab.kernel.routines.fault import __pte_alloc, pmd_alloc
 from thplab.kernel.routines.gup import share_files
 from thplab.kernel.routines.huge_pmd import wait_split_huge_page
 from thplab.kernel.routines.ksm import __ksm_enter
-from thplab.kernel.routines.mm import folio_ref_add, get_page
+from thplab.kernel.routines.mm import folio_put_refs, folio_ref_add, get_page, put_page
 from thplab.kernel.routines.protect import of_one_folio
 from thplab.kernel.routines.rmap import anon_vma_alloc, anon_vma_lock, folio_try_dup_anon_rmap_pmd, folio_try_dup_anon_rmap_ptes
 from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
@@ -172,7 +172,13 @@ def copy_huge_pmd(system: System, vma: Vma, pmd_table: int, source: Vma, address
     yield read(f"read the parent's PMD: {pt.entry_text(pmd)}")
     splitting = pt.pmd_trans_splitting(pmd)
     huge = pt.pmd_trans_huge(pmd) and not splitting
-    pinned = huge and page != system.huge_zero_page and bool(needs_copy_for_dma(system, source, single(page))[0])
+    counted = huge and page != system.huge_zero_page
+    held = counted and system.kernel.mm.fork_holds_first
+    if held:
+        yield from get_page(system, single(page))
+    pinned = counted and bool(needs_copy_for_dma(system, source, single(page))[0])
+    if held and pinned:
+        yield from put_page(system, single(page))
     if not huge or pinned:
         yield from system.cpus.unlock(parent_lock)
         yield from system.cpus.unlock(child_lock)
@@ -183,13 +189,14 @@ def copy_huge_pmd(system: System, vma: Vma, pmd_table: int, source: Vma, address
         if splitting:
             yield from wait_split_huge_page(system, source)
         return -EAGAIN
-    if page != system.huge_zero_page:
+    if counted and not held:
         yield from get_page(system, single(page))
+    if counted:
         yield from folio_try_dup_anon_rmap_pmd(system, vma, page)
     protects_last = system.kernel.mm.fork_protects_last
     if protects_last:
         yield from pgtable_trans_huge_deposit(system, vma.mm, pmd_table, pgtable)
-    if page != system.huge_zero_page:
+    if counted:
         yield from pmdp_set_wrprotect(system, source_table, index, pmd)
     if not protects_last:
         yield from pgtable_trans_huge_deposit(system, vma.mm, pmd_table, pgtable)
@@ -221,47 +228,89 @@ def copy_pte_range(
 ) -> Routine[int]:
     """Copy the PTEs [low, high) from `address` on: each page gets one more reference and mapping, both PTEs become read-only.
 
-    Of a page that is pinned for DMA the child gets a copy. Returns 0, or -ENOMEM if there is no memory for one.
+    Of a page that is pinned for DMA the child gets a copy. Memory for one is found without the locks; then the parent's PTEs are read
+    again from there on. Returns 0, or -ENOMEM if there is no memory for a copy.
     """
-    tables = system.tables
     child_lock, parent_lock = system.ptl(pte_table), system.ptl(source_table)
-    yield from system.cpus.lock(child_lock)
-    yield from system.cpus.lock(parent_lock)
-    runs = tables.runs(source_table, low, high)
-    yield read("read the parent's PTEs")
-    error = 0
-    for run in runs:
-        copied = copied_parts(system, source, run)
-        for part in copied:
-            at = address + (part.start - low) * system.geometry.page_size
-            error = error or (yield from copy_present_page(system, vma, at, pte_table, run.cut(part.start, part.stop).pages))
-        batched = system.scheme.batches and of_one_folio(system, run)
-        left = between(run.entries, copied)
-        batches = left if batched else tuple(part for rest in left for part in system.each(rest))
-        for batch in batches:
-            parts, pages = system.each(batch), run.cut(batch.start, batch.stop).pages
-            if run.kind == "migration":
-                tables.change(source_table, batch, clear=pt._SWP_TYPE | pt._SWP_EXCLUSIVE, set_=pt._SWP_MIGRATION_READ)
-                yield change("the parent's migration entry becomes read-only")
-            if run.kind == "swap":
-                yield from swap_duplicate(system, pages)
-                tables.change(source_table, batch, clear=pt._SWP_EXCLUSIVE)
-                yield change("the parent's swap entry is shared")
-            if run.kind == "page":
-                if not system.kernel.mm.fork_protects_last:
-                    yield from ptep_set_wrprotect(system, source_table, parts)
-                yield from folio_ref_add(system, pages)
-                yield from folio_try_dup_anon_rmap_ptes(system, vma, pages)
-                if system.kernel.mm.fork_protects_last:
-                    yield from ptep_set_wrprotect(system, source_table, parts)
-            for part in parts:
-                tables.table[pte_table][part] = tables.table[source_table][part]
-                if run.kind in ("page", "zero"):
-                    tables.change(pte_table, part, clear=pt._PAGE_ACCESSED)
-                yield change("the child's PTEs = the same entries, not yet accessed")
-    yield from system.cpus.unlock(parent_lock)
-    yield from system.cpus.unlock(child_lock)
-    return error
+    at, wanted = low, 0
+    new: tuple[int, ...] = ()
+    while True:
+        yield from system.cpus.lock(child_lock)
+        yield from system.cpus.lock(parent_lock)
+        runs = system.tables.runs(source_table, at, high)
+        yield read("read the parent's PTEs")
+        wanted = 0
+        for run in runs:
+            batches = batches_of(system, source, run)
+            for batch, copies in batches:
+                if not copies:
+                    yield from copy_present_ptes(system, vma, pte_table, source_table, run, batch)
+                elif len(new) == width(batch):
+                    place = address + (batch.start - low) * system.geometry.page_size
+                    yield from copy_present_page(system, vma, place, pte_table, run.cut(batch.start, batch.stop).pages, new)
+                    new = ()
+                else:
+                    rest = batch.stop if not (system.scheme.batches and of_one_folio(system, run)) else run.stop
+                    yield from refuse_to_share(system, run.cut(batch.start, rest).pages)
+                    at, wanted = batch.start, width(batch)
+                    break
+            if wanted:
+                break
+        yield from system.cpus.unlock(parent_lock)
+        yield from system.cpus.unlock(child_lock)
+        for page in new:
+            yield from put_page(system, single(page))
+        if not wanted:
+            return 0
+        new = alloc_small_pages(system, wanted)
+        if not new:
+            return -ENOMEM
+        yield change(f"allocate {wanted} small pages")
+
+
+def batches_of(system: System, source: Vma, run: pt.PteRun) -> tuple[tuple[slice, bool], ...]:
+    """The entries of a run in the parts in which a fork deals with them, each with whether the child must get copies of its pages."""
+    copied = copied_parts(system, source, run)
+    left = between(run.entries, copied)
+    if not (system.scheme.batches and of_one_folio(system, run)):
+        left = tuple(part for rest in left for part in system.each(rest))
+    return tuple(sorted([(part, True) for part in copied] + [(part, False) for part in left], key=lambda found: found[0].start))
+
+
+@phrase("share the pages")
+def copy_present_ptes(
+    system: System, vma: Vma, pte_table: int, source_table: int, run: pt.PteRun, batch: slice
+) -> Routine[None]:
+    """Let the child have the entries `batch` of a run, too. Called under the locks of both tables."""
+    tables = system.tables
+    parts, pages = system.each(batch), run.cut(batch.start, batch.stop).pages
+    if run.kind == "migration":
+        tables.change(source_table, batch, clear=pt._SWP_TYPE | pt._SWP_EXCLUSIVE, set_=pt._SWP_MIGRATION_READ)
+        yield change("the parent's migration entry becomes read-only")
+    if run.kind == "swap":
+        yield from swap_duplicate(system, pages)
+        tables.change(source_table, batch, clear=pt._SWP_EXCLUSIVE)
+        yield change("the parent's swap entry is shared")
+    if run.kind == "page":
+        if not system.kernel.mm.fork_protects_last:
+            yield from ptep_set_wrprotect(system, source_table, parts)
+        yield from folio_ref_add(system, pages)
+        yield from folio_try_dup_anon_rmap_ptes(system, vma, pages)
+        if system.kernel.mm.fork_protects_last:
+            yield from ptep_set_wrprotect(system, source_table, parts)
+    for part in parts:
+        tables.table[pte_table][part] = tables.table[source_table][part]
+        if run.kind in ("page", "zero"):
+            tables.change(pte_table, part, clear=pt._PAGE_ACCESSED)
+        yield change("the child's PTEs = the same entries, not yet accessed")
+
+
+@phrase("the pages cannot be shared")
+def refuse_to_share(system: System, pages: slice) -> Routine[None]:
+    """References that the child's mappings would have had are dropped again: a driver may have pinned `pages`."""
+    if system.kernel.mm.fork_holds_first:
+        yield from folio_ref_add(system, pages)
+        yield from folio_put_refs(system, pages)
 
 
 def copied_parts(system: System, source: Vma, run: pt.PteRun) -> tuple[slice, ...]:
@@ -280,20 +329,17 @@ def between(whole: slice, parts: tuple[slice, ...]) -> tuple[slice, ...]:
 
 
 @routine
-def copy_present_page(system: System, vma: Vma, address: int, pte_table: int, pages: slice) -> Routine[int]:
-    """Give the child copies of pages that are pinned in the parent, from `address` on, under the locks of both tables.
-
-    Returns 0, or -ENOMEM with nothing changed.
-    """
-    new = alloc_small_pages(system, pages.stop - pages.start)
-    if not new:
-        return -ENOMEM
-    yield change(f"allocate {len(new)} small pages")
+def copy_present_page(
+    system: System, vma: Vma, address: int, pte_table: int, pages: slice, new: tuple[int, ...]
+) -> Routine[None]:
+    """Give the child copies of pages that are pinned in the parent, from `address` on, in the pages `new`. Called under both locks."""
+    if system.kernel.mm.fork_holds_first:
+        yield from get_page(system, pages)
+        yield from put_page(system, pages)
     system.frames.content[np.array(new)] = system.frames.content[pages]
     yield change(f"copy {system.geometry.size_text(len(new))}", "A driver works on the parent's pages: the child must not share them.")
     bits = pt.mkdirty(pt.mkwrite(pt.pgprot(vma.prot)) if vma.prot & pt.PROT_WRITE else pt.pgprot(vma.prot))
     yield from map_small_copies(system, vma, address, pte_table, new, pt.mkyoung(bits))
-    return 0
 
 
 # --- mutants ----------------------------------------------------------------------------------------------------------

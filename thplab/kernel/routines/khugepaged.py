@@ -10,12 +10,11 @@ from thplab.kernel.address_space import VM_HUGEPAGE, VM_NOHUGEPAGE, AddressSpace
 from thplab.kernel.pages import deferred_split_huge_page
 from thplab.kernel.routines.deposit import pgtable_trans_huge_deposit
 from thplab.kernel.routines.fault import handle_mm_fault
-from thplab.kernel.routines.lru import isolate_lru_page
+from thplab.kernel.routines.lru import isolate_lru_page, putback_lru_page
 from thplab.kernel.routines.mm import put_page
 from thplab.kernel.routines.protect import of_one_folio
 from thplab.kernel.routines.rmap import anon_vma_lock, folio_add_new_anon_rmap, folio_remove_rmap_ptes
 from thplab.kernel.routines.swap import free_pages_and_swap_cache
-from thplab.kernel.routines.vmscan import putback_lru_page
 from thplab.kernel.routines.walk import pmd_at
 from thplab.kernel.system import System
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from thplab.hardware.frames import PageFrames, PG_lazyfree_batch, PG_lru, PG_swapbacked, PG_swapcache, width
+from thplab.hardware.frames import PageFrames, PG_lazyfree_batch, PG_lru, PG_swapbacked, PG_swapcache, single, width
 from thplab.hardware.steps import Routine, change, routine
 from thplab.kernel.address_space import VM_LOCKED
+from thplab.kernel.routines.mm import put_page
 from thplab.kernel.routines.rmap import rmap_walk_page
 from thplab.kernel.routines.walk import mapped_page
 from thplab.kernel.system import System
@@ -69,3 +70,14 @@ def isolate_lru_page(system: System, pages: slice) -> Routine[tuple[int, ...]]:
             found += (page,)
             yield change(f"{system.page_name(page)} off the LRU: {system.refcount_name} += 1", "Whoever works on it has it for himself.")
     return found
+
+
+@routine
+def putback_lru_page(system: System, page: int, active: bool) -> Routine[None]:
+    """Put a page back on the LRU, as active if it could not be written out, and give up the reference of whoever worked on it."""
+    system.frames.flags[page] |= PG_lru
+    yield change(
+        "the page goes back to the LRU" + (", as active" if active else ""),
+        "Swap-out copes with a refusal: it will come back." if active else "",
+    )
+    yield from put_page(system, single(page))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from thplab.errors import EAGAIN, EFAULT, EHWPOISON, ENOMEM
+from thplab.hardware import page_tables as pt
 from thplab.hardware.steps import Routine, read, routine
 from thplab.kernel.address_space import VM_LOCKED, AddressSpace
 from thplab.kernel.routines.populate import mm_populate
 from thplab.kernel.routines.protect import vma_modify_flags
+from thplab.kernel.routines.walk import pmd_at, pmd_ranges
 from thplab.kernel.system import System
 
 _POSIX_ERRORS = {-EFAULT: -ENOMEM, -EHWPOISON: -ENOMEM, -ENOMEM: -EAGAIN}
@@ -46,7 +48,27 @@ def apply_vma_lock_flags(system: System, mm: AddressSpace, start: int, end: int,
             error = -ENOMEM
         else:
             stop = min(end, vma.end)
+            changes = (VM_LOCKED in vma.flags) != (VM_LOCKED in flags)
             yield from vma_modify_flags(system, vma, address, stop, (vma.flags - {VM_LOCKED}) | flags)
+            if changes and system.kernel.mm.mlocks == "walked":
+                yield from mlock_vma_pages_range(system, mm, address, stop)
             address = stop
     yield from system.cpus.unlock(mm.mmap_sem)
     return error
+
+
+@routine
+def mlock_vma_pages_range(system: System, mm: AddressSpace, start: int, end: int) -> Routine[None]:
+    """Tell reclaim of the pages in [start, end) that they are locked in memory now, or not any more.
+
+    Under the lock of each PMD that maps a huge page, and of each table: a batch takes the pages to their list.
+    """
+    ranges = pmd_ranges(system.geometry, start, end)
+    for address, _ in ranges:
+        found = pmd_at(system, mm, address)
+        if found is None or pt.pte_none(found.entry):
+            continue
+        lock = system.ptl(found.table if pt.pmd_trans_huge(found.entry) else pt.pte_pfn(found.entry))
+        yield from system.cpus.lock(lock)
+        yield read("what is mapped goes to the list of locked pages, or back")
+        yield from system.cpus.unlock(lock)

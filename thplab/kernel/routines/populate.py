@@ -6,10 +6,11 @@ import numpy as np
 
 from thplab.errors import EFAULT, EHWPOISON, ENOMEM
 from thplab.hardware import page_tables as pt
-from thplab.hardware.frames import PG_dirty
+from thplab.hardware.frames import PG_dirty, single
 from thplab.hardware.steps import Routine, change, phrase, read, routine
-from thplab.kernel.address_space import AddressSpace, Vma
-from thplab.kernel.routines.fault import accessible, handle_mm_fault, huge_pmd_set_accessed
+from thplab.kernel.address_space import VM_LOCKED, AddressSpace, Vma
+from thplab.kernel.routines.fault import accessible, handle_mm_fault
+from thplab.kernel.routines.lru import isolate_lru_page, putback_lru_page
 from thplab.kernel.routines.vm_fault import VM_FAULT_HWPOISON, VM_FAULT_OOM
 from thplab.kernel.routines.walk import entry_range, pmd_at
 from thplab.kernel.system import System
@@ -55,26 +56,67 @@ def populate_vma_page_range(system: System, vma: Vma, start: int, end: int, writ
                 return -EHWPOISON
             continue
         found = pmd_at(system, vma.mm, address)
+        stop = address + count * system.geometry.page_size
         if found is not None and pt.pmd_trans_huge(found.entry):
-            yield from huge_pmd_set_accessed(system, *found, write)
-        elif found is not None and write:
-            low, high = entry_range(system.geometry, address, address + count * system.geometry.page_size)
-            yield from touch_ptes(system, pt.pte_pfn(found.entry), low, high)
-        address += count * system.geometry.page_size
+            stop = (address // system.geometry.huge_size + 1) * system.geometry.huge_size  # one look tells of all pages under it
+            yield from follow_trans_huge_pmd(system, vma, *found, write)
+        elif found is not None:
+            low, high = entry_range(system.geometry, address, stop)
+            yield from touch_ptes(system, vma, pt.pte_pfn(found.entry), low, high, write)
+        address = stop
     return 0
 
 
+def mlocks_found(system: System, vma: Vma) -> bool:
+    """Does populating tell the pages of this VMA that they are locked in memory (FOLL_MLOCK)?"""
+    return system.kernel.mm.mlocks == "found" and VM_LOCKED in vma.flags
+
+
+@routine
+def follow_trans_huge_pmd(system: System, vma: Vma, pmd_table: int, index: int, pmd: int, write: bool) -> Routine[None]:
+    """Mark a huge PMD as used (FOLL_TOUCH), unless it has changed, and lock its page in memory if need be."""
+    lock = system.ptl(pmd_table)
+    yield from system.cpus.lock(lock)
+    if system.tables.get(pmd_table, index) == pmd:
+        system.tables.set(pmd_table, index, pt.mkyoung(pmd) | (pt._PAGE_DIRTY if write else 0))
+        yield change("PMD marked accessed" + (" and dirty" if write else ""))
+        page = pt.pte_pfn(pmd)
+        if mlocks_found(system, vma) and page != system.huge_zero_page and system.scheme.page_mapcount(system.frames, page) == 1:
+            yield from mlock_vma_page(system, page)
+    yield from system.cpus.unlock(lock)
+
+
+@routine
+def mlock_vma_page(system: System, page: int) -> Routine[None]:
+    """Let reclaim know that a page, small or a head, is locked in memory: it moves to the list of those. Called under the page table lock.
+
+    A page that somebody else has locked is left out: reclaim finds out by itself.
+    """
+    lock = system.page_lock(page)
+    locked = yield from system.cpus.trylock(lock)
+    if not locked:
+        return
+    isolated = yield from isolate_lru_page(system, single(page))
+    if isolated:
+        yield from putback_lru_page(system, page, False)
+    yield from system.cpus.unlock(lock)
+
+
 @phrase("the pages count as written to")
-def touch_ptes(system: System, pte_table: int, low: int, high: int) -> Routine[None]:
-    """Mark the pages under the PTEs [low, high) dirty where the PTEs are not (FOLL_TOUCH): their contents are wanted from now on."""
+def touch_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, write: bool) -> Routine[None]:
+    """Mark the pages under the PTEs [low, high) dirty where the PTEs are not (FOLL_TOUCH), if `write`: their contents are wanted from
+    now on. Small ones are locked in memory if need be."""
     lock = system.ptl(pte_table)
     yield from system.cpus.lock(lock)
     runs = tuple(run for run in system.tables.runs(pte_table, low, high) if run.kind == "page")
     for run in runs:
-        heads = _clean_heads(system, pte_table, run)
+        heads = _clean_heads(system, pte_table, run) if write else ()
         if heads:
             system.frames.flags[list(heads)] |= PG_dirty
             yield change("PG_dirty set", "Somebody wants these contents: reclaim must keep them.")
+        small = () if not mlocks_found(system, vma) or system.frames.is_compound(run.pfn) else tuple(range(run.pages.start, run.pages.stop))
+        for page in small:
+            yield from mlock_vma_page(system, page)
     yield from system.cpus.unlock(lock)
 
 

@@ -183,7 +183,7 @@ def try_to_free_pte(system: System, tlb: MmuGather, vma: Vma, address: int) -> R
     another CPU holds a lock under which it may be on that way.
     """
     found = pmd_at(system, vma.mm, address)
-    if found is None or pt.pmd_trans_huge(found.entry):
+    if found is None or pt.pte_none(found.entry) or pt.pmd_trans_huge(found.entry):
         return
     pmd_table, index, _ = found
     lock = system.ptl(pmd_table)

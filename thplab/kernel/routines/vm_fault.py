@@ -46,13 +46,15 @@ def map_small_copies(
     for offset, new in enumerate(pages):
         set_anon_rmap(system, single(new), vma.anon_vma, vma.index(address) + offset)
     frames.mapcount[np.array(pages)] = 0
+    yield change(f"{len(pages)} small pages: _mapcount = 0 each")
     if system.kernel.cow.anon_exclusive:
         frames.flags[np.array(pages)] |= PG_anon_exclusive
+        yield change("PG_anon_exclusive: they are this process's own")
     first = system.geometry.index(address, 0)
     system.tables.table[pte_table][first : first + len(pages)] = (
         np.array(pages, np.uint64) << np.uint64(12)
     ) | np.uint64(bits)
-    yield change(f"fill {len(pages)} PTEs with small pages, _mapcount = 0 each")
+    yield change(f"fill {len(pages)} PTEs with small pages")
 
 
 def alloc_small_pages(system: System, count: int) -> tuple[int, ...]:

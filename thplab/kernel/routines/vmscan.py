@@ -9,7 +9,7 @@ from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_dirty, PG_lru, PG_partially_mapped, PG_swapbacked, PG_swapcache, single, width
 from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.pages import free_page, get_page_unless_zero
-from thplab.kernel.routines.lru import PageList, lru_add_drain
+from thplab.kernel.routines.lru import PageList, lru_add_drain, putback_lru_page
 from thplab.kernel.routines.mm import put_page
 from thplab.kernel.routines.rmap import rmap_walk_page
 from thplab.kernel.routines.split_huge_page import split_huge_page
@@ -193,17 +193,6 @@ def __remove_mapping(system: System, page: int) -> Routine[bool]:
         "Nobody can take a reference now." if only else "",
     )
     return only
-
-
-@routine
-def putback_lru_page(system: System, page: int, active: bool) -> Routine[None]:
-    """Put a page back on the LRU, as active if it could not be written out, and give up reclaim's reference."""
-    system.frames.flags[page] |= PG_lru
-    yield change(
-        "the page goes back to the LRU" + (", as active" if active else ""),
-        "Swap-out copes with a refusal: it will come back." if active else "",
-    )
-    yield from put_page(system, single(page))
 
 
 @phrase("a direct request for a split")
