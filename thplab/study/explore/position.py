@@ -17,6 +17,9 @@ from thplab.machine.machine import Machine
 _ONE_OF_A_KIND = (Machine, System, PageFrames, PageTables, Cpus, Geometry)
 """Parts of a machine of which there is one: in a local they say nothing."""
 
+_COMPARED = (int, str, bool, type(None))
+"""Most locals are of these types, and compared as they are."""
+
 
 class ProtocolError(ThplabError):
     """A routine keeps something across a yield that is neither a plain value nor a named object of the machine."""
@@ -33,19 +36,22 @@ def position(routine: Any) -> Hashable:
         frame = at.gi_frame
         if frame is None:
             break  # it has ended; what it returned is in its caller's hands
-        where = f"{at.gi_code.co_qualname} local"
-        kept = tuple((name, _plain(f"{where} {name!r}", value)) for name, value in sorted(frame.f_locals.items()))
-        chain.append((at.gi_code.co_qualname, frame.f_lasti, kept))
+        routine_name, local = at.gi_code.co_qualname, frame.f_locals
+        kept = [
+            (name, local[name] if type(local[name]) in _COMPARED else _plain(routine_name, name, local[name]))
+            for name in sorted(local)
+        ]
+        chain.append((routine_name, frame.f_lasti, tuple(kept)))
         at = at.gi_yieldfrom
     return tuple(chain)
 
 
-def _plain(where: str, value: Any) -> Hashable:
+def _plain(routine_name: str, name: str, value: Any) -> Hashable:
     """A local as a value that can be compared."""
     if value is None or isinstance(value, (int, str)):
         return value
     if isinstance(value, tuple):
-        return tuple(_plain(where, v) for v in value)
+        return tuple([_plain(routine_name, name, v) for v in value])
     if isinstance(value, slice):
         return ("slice", value.start, value.stop)
     if isinstance(value, (range, frozenset)):
@@ -59,4 +65,7 @@ def _plain(where: str, value: Any) -> Hashable:
         return value.__qualname__
     if isinstance(value, GeneratorType):
         return position(value)
-    raise ProtocolError(f"{where} is a {type(value).__name__}: it must be a plain value or a named object of the machine")
+    raise ProtocolError(
+        f"{routine_name} local {name!r} is a {type(value).__name__}: "
+        "it must be a plain value or a named object of the machine"
+    )
