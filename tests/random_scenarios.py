@@ -83,6 +83,7 @@ class Model:
 
     def __init__(self, kernel: str) -> None:
         self.moves_vmas = bool(kernels.kernel(kernel).mm.mremap_moves_vmas)
+        self.looks_first = kernels.kernel(kernel).mm.mremap_looks_first
         self.contents: dict[str, dict[int, Content]] = {}
         self.prot: dict[str, dict[int, str]] = {}
         self.flags: dict[str, dict[int, set[str]]] = {}
@@ -163,8 +164,9 @@ class Model:
             self.flags[proc][page] = self.flags[proc][page] - {"locked"} | ({"locked"} if locks else set())
 
     def _mremap(self, proc: str, pages: range, to: range, result: int) -> None:
-        if set(pages) & set(to):
-            assert result == EINVAL
+        nothing = self.looks_first and pages.start not in self.prot[proc]
+        if nothing or set(pages) & set(to):
+            assert result == (EFAULT if nothing else EINVAL)
             return
         if self.moves_vmas and result == EFAULT:
             return

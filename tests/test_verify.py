@@ -12,6 +12,7 @@ import pytest
 from thplab import cli
 from thplab.errors import BadInput
 from thplab.kernel import kernels
+from thplab.kernel.early_kernels import RFC_2014
 from thplab.kernel.schemes import Rfc
 from thplab.study.verify import LEFT_OUT, Verified, replay_records, verify
 
@@ -294,7 +295,7 @@ def test_a_field_that_the_scheme_does_not_show_is_reported_as_not_compared(tmp_p
 
 
 def test_what_the_scheme_shows_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(kernels.KERNELS, "v0.1", kernels.RFC_2014.but({"cow.anon_exclusive": True}, scheme=_Raw()))
+    monkeypatch.setitem(kernels.KERNELS, "v0.1", RFC_2014.but({"cow.anon_exclusive": True}, scheme=_Raw()))
     named = raw_record(0, "xalb") | {"kernel": "0.1.7-test"}
     report = run(tmp_path, named, kernel="")
     assert counts(report) == (2, 2, 0, 0) and not report.skipped
@@ -339,7 +340,7 @@ BROKEN_LIVE: dict[str, tuple[Callable[[Record], object], str]] = {
 def test_a_live_record_is_compared_in_its_own_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     report = run(tmp_path, live_record())
     assert counts(report) == (2, 2, 0, 0) and not report.skipped
-    monkeypatch.setitem(kernels.KERNELS, "v0.1", kernels.RFC_2014.but({"cow.anon_exclusive": True}, scheme=_Raw()))
+    monkeypatch.setitem(kernels.KERNELS, "v0.1", RFC_2014.but({"cow.anon_exclusive": True}, scheme=_Raw()))
     record = live_record()
     at(record, 1)["runs"][0][8] = 0
     report = run(tmp_path, record, kernel="v0.1")

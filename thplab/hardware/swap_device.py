@@ -73,6 +73,12 @@ class SwapDevice:
         for page in range(pages.start, pages.stop):
             self.cache[self.slot_of.pop(page)] = NO_PAGE
 
+    def move(self, pages: slice, new: int) -> None:
+        """Pages from `new` on take the place in the swap cache of `pages`, which lie together."""
+        slot = self.slots(pages).start
+        self.remove(pages)
+        self.add(slice(new, new + width(pages)), slot)
+
     def slots(self, pages: slice) -> slice:
         """The slots of pages that are in the swap cache together."""
         slot = self.slot_of[pages.start]

@@ -5,6 +5,7 @@ VMAs split and merge, and may begin or end inside a compound page.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -30,8 +31,9 @@ class Region(NamedTuple):
 class AnonVma:
     """The reverse map of anonymous pages: all VMAs in which a page with this `mapping` may be mapped.
 
-    `vmas` is in the order in which they were added: parents before children, which fork relies on. `root` is the number
-    of the anon_vma of the first ancestor: one lock serves the whole family.
+    `vmas` is in the order of the kernel's interval tree: by the index at which they begin, then as they came or last changed
+    their borders. So a child that a fork makes comes behind its parent, which fork relies on. `root` is the number of the
+    anon_vma of the first ancestor: one lock serves the whole family.
     """
 
     number: int
@@ -41,6 +43,12 @@ class AnonVma:
     @property
     def key(self) -> str:
         return f"anon_vma {self.number}"
+
+    def link(self, vma: Vma) -> None:
+        """Put a VMA in its place; one that is there already goes behind those that begin where it does."""
+        others = [v for v in self.vmas if v is not vma]
+        at = bisect_right(others, vma.pgoff, key=lambda v: v.pgoff)
+        self.vmas[:] = [*others[:at], vma, *others[at:]]
 
 
 @dataclass(eq=False)
@@ -132,7 +140,7 @@ class AddressSpace:
         self.vmas.append(vma)
         self.vmas.sort(key=lambda v: v.start)
         for anon_vma in vma.chain:
-            anon_vma.vmas.append(vma)
+            anon_vma.link(vma)
 
     def unlink_anon_vmas(self, vma: Vma) -> None:
         """Take a VMA out of its anon_vmas: the reverse map does not find it any more."""
@@ -144,6 +152,8 @@ class AddressSpace:
         """Cut `vma` at `address`, which lies inside it; returns the new upper part. Page tables are not looked at."""
         upper = Vma(self, address, vma.end, vma.prot, vma.flags, vma.index(address), list(vma.chain))
         vma.end = address
+        for anon_vma in vma.chain:
+            anon_vma.link(vma)
         self.insert(upper)
         return upper
 
@@ -175,8 +185,10 @@ class AddressSpace:
             else:
                 left.chain = right.chain
                 for anon_vma in left.chain:
-                    anon_vma.vmas[anon_vma.vmas.index(right)] = left
+                    anon_vma.vmas.remove(right)
             left.end = right.end
+        for anon_vma in left.chain:
+            anon_vma.link(left)
         return left
 
     def _same(self, left: Vma, right: Vma) -> bool:

@@ -80,6 +80,11 @@ class Gup(Policies):
     """Under the page table lock a FOLL_PIN pin of a huge page is counted before its reference; else after it."""
     coalesces: bool | None
     """io_uring keeps one pin for each large folio of a buffer, instead of one for each page."""
+    follows_protnone: bool
+    """Who looks up a page for the kernel's own use (follow_page: KSM, move_pages, debugfs, smaps of a PMD) finds what is mapped
+    without any right."""
+    touch_dirties: bool
+    """The slow way to a page under a huge PMD marks the PMD dirty also for who wants to read only."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +122,8 @@ class Mm(Policies):
     """A fault deposits the table for a new huge page first, and then counts its mapping; else after that."""
     fork_keeps_zero_young: bool
     """The child's PMD over the huge zero page starts out accessed."""
-    mprotect_makes_writable: bool | None
-    """mprotect makes the entry of an exclusive page writable at once; else the next write fault does."""
+    mprotect_makes_writable: Literal["", "dirty PTEs", "all"] | None
+    """Which entries of exclusive pages mprotect makes writable at once; the next write fault does the others."""
     mprotect_clears: Literal["", "each", "batch"]
     """mprotect clears an entry for a moment, so that no CPU sets its dirty bit while it is changed: "each" by itself, or all those of
     a large folio as a "batch"; empty: it is one store."""
@@ -131,6 +136,8 @@ class Mm(Policies):
     """mprotect stops accounting for a VMA without pages that it makes unwritable, which differs from one with pages from then on."""
     merges_into_unfaulted: bool | None
     """A VMA with pages of its own and a neighbour without any become one VMA; else only the other way round, as the change comes."""
+    mremap_looks_first: bool
+    """mremap looks for a VMA at the source before anything else; else only after it has cleared the destination."""
     mremap_flushes_locked: bool
     """mremap flushes the TLB before it lets go of the page table lock under which entries moved; else at its end (CVE-2018-18281)."""
     zap_counts_first: bool
@@ -169,6 +176,8 @@ class Reclaim(Policies):
     """A huge page goes out in one piece if the device takes it so; else it is always split first."""
     splits_pte_mapped: bool
     """Even then it is split first if no PMD maps it; else only if a part of it is mapped no more."""
+    out_notes_zeroes: bool
+    """A page that holds nothing but zeroes is not written: a bit for each slot says so (zeromap)."""
     in_skips_cache: bool
     """What one entry alone names on a device that needs no waiting comes back without passing through the swap cache."""
     in_whole: bool
@@ -193,6 +202,8 @@ class Advice(Policies):
     """MADV_FREE is MADV_DONTNEED while there is no swap."""
     free_stops_at_split: bool
     """MADV_FREE of a part of a huge page only splits it; else the part is freed, too."""
+    free_asks_head: bool
+    """MADV_FREE under PTEs asks the head of a huge page whether others map it; else the page itself."""
     takes_large_folios: bool
     """Advice for the pages under PTEs takes a large folio that is meant whole as one; else every huge page is split."""
     pageout_clears_young: bool
@@ -220,8 +231,6 @@ class Proc(Policies):
     """The THP events of /proc/vmstat."""
     huge_zero_in_rss: bool
     """smaps counts a PMD over the huge zero page as resident memory."""
-    protnone_in_rss: bool
-    """smaps counts a huge page that a PMD maps without any right as resident memory."""
     hwpoison_in_rss: bool
     """smaps counts a hwpoison entry as resident memory."""
     clear_refs_splits: bool | None
@@ -253,6 +262,8 @@ class KsmPolicies(Policies):
 
     splits_after: bool
     """KSM splits a huge page that holds both of two equal pages after its merge has failed, so that the next one succeeds."""
+    scan_walks: bool | None
+    """The scan finds its pages by itself, those mapped without any right, too; the trees look them up. None: both find the same."""
     max_sharing: int
     """How many addresses share one page of KSM's before it makes another; 0: any number."""
     unshares: bool
@@ -272,10 +283,18 @@ class Hwpoison(Policies):
     or "both" (that, and its head's PG_has_hwpoisoned)."""
     filters_first: bool
     """Memory failure locks the page for a moment when it has marked it: hwpoison_filter may want to leave it out."""
+    frozen_by: Literal["", "head", "page"] | None
+    """Whose PG_hwpoison makes a PTE that a split freezes a hwpoison entry at once, that of the page or of its head; empty: nobody's."""
+    unmaps_ksm: bool
+    """A poisoned page of KSM's is taken from all who map it; else it stays mapped."""
+    keeps_known: bool | None
+    """MADV_HWPOISON of a page that is known to be bad answers 0 and never drops its reference; else -EHWPOISON."""
     counts_users: bool
     """Whoever else refers to a poisoned page makes memory failure report that it failed."""
     soft_offline_keeps: bool
     """The page that was soft offlined is kept with one reference; else it is freed, never to be used again."""
+    shakes_slab: bool
+    """Soft offline runs the shrinkers before it gives up a page that is on no LRU, and says -EBUSY of the huge zero page; else -EIO."""
     soft_offline_failed: int
     """What a soft offline returns whose migration fails."""
 

@@ -67,8 +67,8 @@ class System(Memory):
         self.settings = {"max_ptes_none": geometry.nr - 1}
         """What files of /sys hold. max_ptes_none: so many pages of a huge page may be missing or hold nothing but zeroes."""
         self.swap = SwapDevice(swap, _SWAP_THPS * geometry.nr) if swap else None
-        self.poisoned: dict[int, None] = {}
-        """Pages on which memory failure keeps a reference for ever, in the order in which they went bad."""
+        self.poisoned: list[int] = []
+        """Pages on which memory failure keeps a reference for ever, one entry for each, in the order in which they came."""
         self.ksm = Ksm()
 
     def __repr__(self) -> str:

@@ -102,7 +102,7 @@ def refill(system: System, state: State) -> None:
     frames.zero_page = state.zero_page
     system.deferred = dict.fromkeys(state.deferred)
     system.settings = dict(state.settings)
-    system.poisoned = dict.fromkeys(state.poisoned)
+    system.poisoned = list(state.poisoned)
     system.ksm = state.ksm.thawed()
     system.huge_zero_page = state.huge_zero_page
     if system.swap is not None and state.swap is not None:

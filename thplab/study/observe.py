@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from thplab.hardware import page_tables as pt
-from thplab.hardware.frames import PageFrames, PG_dirty, PG_ksm, PG_swapbacked
+from thplab.hardware.frames import PageFrames, PG_anon, PG_dirty, PG_ksm, PG_swapbacked
 from thplab.hardware.steps import Costs
 from thplab.kernel.address_space import VM_LOCKED
 from thplab.machine.state import Array, Mapped, State, VmaState
@@ -41,7 +41,7 @@ def smaps(state: State, process: str, region: str = "") -> dict[str, int]:
             resident = len(pages) if _counts(state, m) else 0
             figures["Rss"] += resident * kib
             figures["AnonHugePages"] += resident * kib if m.level else 0
-            if "LazyFree" in figures and m.kind == "page" and not m.entry & pt._PAGE_DIRTY:
+            if "LazyFree" in figures and resident and m.kind != "zero" and not (m.kind == "page" and m.entry & pt._PAGE_DIRTY):
                 figures["LazyFree"] += _lazyfree(state, pages) * kib
             figures["KSM"] += kib * _ksm_pages(state, m, pages)
             if resident:
@@ -69,7 +69,7 @@ def kpagecount(state: State, pfn: int) -> int:
 def _lazyfree(state: State, pages: range) -> int:
     """How many of these pages reclaim may throw away: they, or their heads, are clean and not PG_swapbacked."""
     flags = (state.field("flags", state.head(pfn)) for pfn in pages)
-    return sum(not flag & (PG_swapbacked | PG_dirty) for flag in flags)
+    return sum(flag & (PG_anon | PG_swapbacked | PG_dirty) == PG_anon for flag in flags)
 
 
 def _counts(state: State, m: Mapped) -> bool:
@@ -78,7 +78,7 @@ def _counts(state: State, m: Mapped) -> bool:
         return bool(m.level) and state.kernel.proc.huge_zero_in_rss
     if m.kind == "hwpoison":
         return state.kernel.proc.hwpoison_in_rss
-    hidden = m.level and not pt.pte_user(m.entry) and not state.kernel.proc.protnone_in_rss
+    hidden = m.level and not pt.pte_user(m.entry) and not state.kernel.gup.follows_protnone
     return m.kind == "page" and not hidden
 
 

@@ -95,7 +95,7 @@ def wp_page_copy(system: System, vma: Vma, address: int, pte_table: int, pte: in
         tables.set(pte_table, index, 0)
         yield change("PTE cleared")
         yield from system.cpus.flush_tlb(f"one page of {vma.mm.name}")
-        yield from set_new_pte(system, vma, address, pte_table, new)
+        yield from set_new_pte(system, vma, address, pte_table, new, dirty=True)
         if not pt.pte_special(pte):
             yield from drop_copied_mapping(system, vma, old)
     unused = () if same and pt.pte_special(pte) else (single(old if same else new),)

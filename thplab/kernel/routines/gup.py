@@ -15,7 +15,7 @@ from thplab.kernel.routines.huge_pmd import wait_split_huge_page
 from thplab.kernel.routines.mm import get_huge_page_tail, put_page
 from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
 from thplab.kernel.routines.vm_fault import VM_FAULT_HWPOISON, VM_FAULT_OOM
-from thplab.kernel.routines.walk import pmd_at
+from thplab.kernel.routines.walk import mapped_page, pmd_at
 from thplab.kernel.system import Pin, System
 
 
@@ -27,13 +27,12 @@ def get_user_pages(
     end: int,
     pin: Pin,
     write: bool,
-    touch: bool = True,
     fast: bool = True,
     split: bool = False,
 ) -> Routine[int]:
     """A driver takes one reference on each page of [start, end), as `pin` says, which has no pages yet, and remembers them.
 
-    With `touch` the pages count as referenced from then on (FOLL_TOUCH). It tries without a lock first if it may (`fast`).
+    The pages count as referenced from then on (FOLL_TOUCH). It tries without a lock first if it may (`fast`).
     With `split` it wants small pages (FOLL_SPLIT) and faults nothing in. Some kernels take FOLL_PIN pins only the slow way, and do
     not mark anything then.
     Returns 0, or -EFAULT / -ENOMEM where a page cannot be faulted in; then the references taken so far are dropped.
@@ -64,11 +63,30 @@ def get_user_pages(
             yield from unpin_user_folio(system, kept[i], counts[i] - 1)
         pages = kept
     system.pins[pin.name] = replace(pin, pages=pages, buffer=buffer)
-    if touch and not slow:
+    if not slow:
         mark_referenced(system, pages)
     yield change(
         f"the driver holds {len(pages)} {'pages' if len(pages) > 1 else 'page'} as {pin.name!r}", "It may read or write them at any time."
     )
+    return 0
+
+
+@phrase("a module takes the references")
+def get_pages_raw(system: System, mm: AddressSpace, start: int, end: int, pin: Pin) -> Routine[int]:
+    """A module takes one reference on each page that is mapped in [start, end), and remembers them. Returns 0.
+
+    It reads the page tables without a lock, and does not mind what the process may do with the pages.
+    """
+    pages: tuple[int, ...] = ()
+    addresses = range(start, end, system.geometry.page_size)
+    for address in addresses:
+        page = mapped_page(system, mm, address)
+        yield read("nothing is mapped" if page is None else f"{system.page_name(page)} is mapped")
+        if page is not None:
+            yield from try_grab_page(system, page, False)
+            pages += (page,)
+    system.pins[pin.name] = replace(pin, pages=pages, buffer=pages)
+    yield change(f"the module holds {len(pages)} {'pages' if len(pages) > 1 else 'page'} as {pin.name!r}")
     return 0
 
 
@@ -263,12 +281,13 @@ def __get_user_pages(
 
 
 @routine
-def follow_page(system: System, vma: Vma, address: int) -> Routine[int | None]:
+def follow_page(system: System, vma: Vma, address: int, protnone: bool = False) -> Routine[int | None]:
     """Take a reference on the page that is mapped at `address`, whatever for; returns its pfn, or None if none is mapped.
 
-    A huge page that somebody else is splitting is waited for.
+    What is mapped without any right is found if the kernel does so, or with `protnone`. A huge page that somebody else is
+    splitting is waited for.
     """
-    return (yield from _follow(system, vma, address, False))
+    return (yield from _follow(system, vma, address, False, protnone=protnone or system.kernel.gup.follows_protnone))
 
 
 @routine
@@ -284,7 +303,14 @@ def follow_page_mask(
 
 
 def _follow(
-    system: System, vma: Vma, address: int, write: bool, foll_pin: bool = False, split: bool = False, touch: bool = False
+    system: System,
+    vma: Vma,
+    address: int,
+    write: bool,
+    foll_pin: bool = False,
+    split: bool = False,
+    touch: bool = False,
+    protnone: bool = False,
 ) -> Routine[int | None]:
     geometry = system.geometry
     found = pmd_at(system, vma.mm, address)
@@ -295,7 +321,7 @@ def _follow(
     huge = pt.pmd_trans_huge(pmd)
     if huge and split:
         yield from split_huge_pmd(system, vma, address)
-        return (yield from _follow(system, vma, address, write, foll_pin, touch=touch))
+        return (yield from _follow(system, vma, address, write, foll_pin, touch=touch, protnone=protnone))
     table = found.table if huge else pt.pte_pfn(pmd)
     index = found.at if huge else geometry.index(address, 0)
     lock = system.ptl(table)
@@ -304,19 +330,21 @@ def _follow(
     yield read(f"read the entry: {pt.entry_text(entry)}")
     page: int | None = None
     splitting = huge and pt.pmd_trans_splitting(entry)
-    if not splitting and _usable(entry, write) and pt.pmd_trans_huge(entry) == huge:
+    usable = _usable(entry, write) or (protnone and pt.pte_present(entry))
+    if not splitting and usable and pt.pmd_trans_huge(entry) == huge:
         page = pt.pte_pfn(entry) + (geometry.index(address, 0) if huge else 0)
         yield from try_grab_page(system, page, foll_pin)
         if huge and touch:
-            system.tables.set(table, index, pt.mkdirty(pt.mkyoung(entry)))
-            yield change("PMD marked accessed and dirty", "The driver may read or write at any time.")
+            dirty = pt._PAGE_DIRTY if write or system.kernel.gup.touch_dirties else 0
+            system.tables.set(table, index, pt.mkyoung(entry) | dirty)
+            yield change("PMD marked accessed" + (" and dirty" if dirty else ""), "The driver may use the page at any time.")
         elif touch and write and not entry & pt._PAGE_DIRTY:
             system.frames.flags[system.frames.compound_head(page)] |= PG_dirty
             yield change("PG_dirty set", "The driver may write at any time: reclaim must keep the contents.")
     yield from system.cpus.unlock(lock)
     if splitting:
         yield from wait_split_huge_page(system, vma)
-        return (yield from _follow(system, vma, address, write, foll_pin, touch=touch))
+        return (yield from _follow(system, vma, address, write, foll_pin, touch=touch, protnone=protnone))
     return page
 
 
@@ -419,12 +447,11 @@ def forgets_that_it_has_pinned(
     end: int,
     pin: Pin,
     write: bool,
-    touch: bool = True,
     fast: bool = True,
     split: bool = False,
 ) -> Routine[int]:
     """get_user_pages that leaves no note in the mm for a fork to find."""
-    result = yield from get_user_pages.right(system, mm, start, end, pin, write, touch, fast, split)
+    result = yield from get_user_pages.right(system, mm, start, end, pin, write, fast, split)
     mm.has_pinned = False
     return result
 

@@ -48,7 +48,7 @@ def ksm_do_scan(system: System) -> Routine[None]:
             address = _next_address(system, name, address)
             if address is None:
                 break
-            page = yield from get_mergeable_page(system, (name, address))
+            page = yield from get_mergeable_page(system, (name, address), bool(system.kernel.ksm.scan_walks))
             if page >= 0:
                 yield from cmp_and_merge_page(system, (name, address), page)
                 yield from put_page(system, single(page))
@@ -76,14 +76,17 @@ def _next_address(system: System, name: str, address: int) -> int | None:
 
 
 @routine
-def get_mergeable_page(system: System, place: Place) -> Routine[int]:
-    """The anonymous page at a place, with a reference on it; -EFAULT if there is none (the zero page is none)."""
+def get_mergeable_page(system: System, place: Place, protnone: bool = False) -> Routine[int]:
+    """The anonymous page at a place, with a reference on it; -EFAULT if there is none (the zero page is none).
+
+    With `protnone` also one that is mapped without any right, in every kernel.
+    """
     mm = system.mms.get(place[0])
     if mm is None:
         return -EFAULT
     yield from system.cpus.lock(mm.mmap_sem, "shared")
     vma = find_mergeable_vma(system, place)
-    page = (yield from follow_page(system, vma, place[1])) if vma is not None else None
+    page = (yield from follow_page(system, vma, place[1], protnone)) if vma is not None else None
     yield from system.cpus.unlock(mm.mmap_sem)
     if page is None:
         return -EFAULT
@@ -259,7 +262,7 @@ def write_protect_page(system: System, vma: Vma, address: int, page: int) -> Rou
     pte = tables.get(pte_table, index)
     yield read(f"read the PTE: {pt.entry_text(pte)}")
     error = 0 if _maps(pte, page) else -EFAULT
-    if not error and pte & (pt._PAGE_RW | pt._PAGE_DIRTY):
+    if not error and (pte & (pt._PAGE_RW | pt._PAGE_DIRTY) or frames.flags[page] & PG_anon_exclusive):
         tables.set(pte_table, index, 0)
         yield change("PTE cleared")
         yield from system.cpus.flush_tlb(f"one page of {vma.mm.name}", "A GUP-fast that is under way finishes first: its pin will be seen.")

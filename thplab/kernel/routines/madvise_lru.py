@@ -200,7 +200,7 @@ def advise_ptes(system: System, pte_table: int, low: int, high: int, advice: str
             continue
         head = system.frames.compound_head(run.pfn)
         if system.frames.is_compound(head):
-            shared = system.scheme.maybe_mapped_shared(system.frames, run.pfn)
+            shared = _maybe_shared(system, run.pfn, advice)
             yield read("may others map the page? " + ("yes: leave it alone" if shared else "no"))
             whole = system.kernel.advice.takes_large_folios and width(run.entries) == system.geometry.nr
             if not whole and not shared:
@@ -217,6 +217,13 @@ def advise_ptes(system: System, pte_table: int, low: int, high: int, advice: str
         isolated, changed = isolated + found, changed or some
     yield from system.cpus.unlock(lock)
     return isolated, changed
+
+
+def _maybe_shared(system: System, page: int, advice: str) -> bool:
+    """May others map the part `page` of a compound page, too, as far as this advice looks?"""
+    if advice == FREE and system.kernel.advice.free_asks_head:
+        return system.scheme.page_mapcount(system.frames, system.frames.compound_head(page)) != 1
+    return system.scheme.maybe_mapped_shared(system.frames, page)
 
 
 @phrase("PTEs over pages that lie together")

@@ -22,9 +22,11 @@ from thplab.hardware.frames import (
     PG_referenced,
     PG_reserved,
     PG_swapbacked,
+    PG_swapcache,
     PG_table,
     PG_used,
     single,
+    width,
 )
 from thplab.hardware.steps import Routine, change, read, routine
 from thplab.kernel.address_space import AddressSpace, Vma
@@ -149,7 +151,7 @@ def __unmap_and_move(system: System, page: int, new: int) -> Routine[int]:
         if pte_table is not None:
             low = system.geometry.index(address, 0)
             yield from try_to_migrate_one(system, vma, pte_table, low, low + 1, page)
-    pinned = frames.page_count(page) != 1
+    pinned = frames.page_count(page) != 1 + bool(frames.flags[page] & PG_swapcache)
     yield read(f"is our reference the only one? {'no: pinned' if pinned else 'yes'}")
     target = page
     if not pinned:
@@ -186,6 +188,12 @@ def move_to_new_page(system: System, page: int, new: int) -> Routine[None]:
     frames.flags[fresh] |= frames.flags[old] & _MOVES
     if frames.flags[page] & PG_ksm:
         system.ksm.moved(page, new)
+    if system.swap is not None and frames.flags[page] & PG_swapcache:
+        system.swap.move(old, new)
+        frames.flags[page] &= ~PG_swapcache
+        frames.flags[new] |= PG_swapcache
+        frames.ref_add(single(new), width(old))
+        frames.ref_add(single(page), -width(old))
     yield change(f"{system.page_name(new)} takes the place of {system.page_name(page)}")
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from thplab.hardware import page_tables as pt
-from thplab.hardware.frames import PG_anon_exclusive, PG_dirty, single, width
+from thplab.hardware.frames import PG_anon_exclusive, PG_dirty, PG_hwpoison, single, width
 from thplab.hardware.steps import Routine, change, phrase, read, routine, wait
 from thplab.kernel.address_space import Vma
 from thplab.kernel.routines.mm import put_page
@@ -47,11 +49,8 @@ def freeze_ptes(system: System, vma: Vma, pte_table: int, runs: tuple[pt.PteRun,
     tables, frames = system.tables, system.frames
     keep = pt._PAGE_ACCESSED | pt._PAGE_DIRTY if system.kernel.migration.keeps_young else 0
     for run in runs:
-        parts = system.each(run.entries)
-        if system.whole and run.stop - run.start == system.geometry.nr:
-            # One by one in the kernel: between the first and the last the page is partially mapped, and an event may tell of it.
-            parts = (single(run.start), slice(run.start + 1, run.stop))
-        for part in parts:
+        parts = _parts_to_freeze(system, run)
+        for part, bad in parts:
             pages = run.cut(part.start, part.stop).pages
             entries = tuple(tables.table[pte_table][part].tolist())
             tables.table[pte_table][part] = 0
@@ -62,13 +61,17 @@ def freeze_ptes(system: System, vma: Vma, pte_table: int, runs: tuple[pt.PteRun,
                 frames.flags[head] |= PG_dirty
                 yield change("PG_dirty set", "The entry that knew it is gone.")
             exclusive = tuple((frames.flags[pages] & PG_anon_exclusive != 0).tolist())
-            if any(exclusive) and not (yield from __folio_try_share_anon_rmap(system, pages)):
+            if bad:
+                tables.table[pte_table][part] = [pt.mk_hwpoison(pfn) for pfn in range(pages.start, pages.stop)]
+                yield change("PTE = hwpoison entry", "The page is known to be bad: nobody is to wait for it.")
+            else:
+                if any(exclusive) and not (yield from __folio_try_share_anon_rmap(system, pages)):
+                    tables.table[pte_table][part] = entries
+                    yield change("the PTE as it was")
+                    return False
                 tables.table[pte_table][part] = entries
-                yield change("the PTE as it was")
-                return False
-            tables.table[pte_table][part] = entries
-            tables.freeze(pte_table, part, keep, np.array(exclusive))
-            yield change("PTE = migration entry", "Whoever touches the page now has to wait.")
+                tables.freeze(pte_table, part, keep, np.array(exclusive))
+                yield change("PTE = migration entry", "Whoever touches the page now has to wait.")
             yield from folio_remove_rmap_ptes(system, vma, pages)
             yield from put_page(system, pages)
     return True
@@ -86,6 +89,21 @@ def __folio_try_share_anon_rmap(system: System, pages: slice) -> Routine[bool]:
     system.frames.flags[pages] &= ~PG_anon_exclusive
     yield change(f"{system.pages_text(pages)} not exclusive any more", "The migration entry remembers it.")
     return True
+
+
+def _parts_to_freeze(system: System, run: pt.PteRun) -> tuple[tuple[slice, bool], ...]:
+    """The PTEs of a run at the machine's grain, each part with whether its pages are taken for bad."""
+    flags, by = system.frames.flags, system.kernel.hwpoison.frozen_by
+    whole = by == "head" and bool(flags[system.frames.compound_head(run.pfn)] & PG_hwpoison)
+    bad = (flags[run.pages] & PG_hwpoison) != 0 if by == "page" else np.full(run.stop - run.start, whole)
+    if not bad.any():
+        if system.whole and run.stop - run.start == system.geometry.nr:
+            # One by one in the kernel: between the first and the last the page is partially mapped, and an event may tell of it.
+            return (single(run.start), False), (slice(run.start + 1, run.stop), False)
+        return tuple((part, False) for part in system.each(run.entries))
+    borders = (run.start, *(np.flatnonzero(bad[1:] != bad[:-1]) + run.start + 1).tolist(), run.stop)
+    pieces = [slice(low, high) for low, high in pairwise(borders)]
+    return tuple((part, bool(bad[piece.start - run.start])) for piece in pieces for part in system.each(piece))
 
 
 @phrase("flush what was frozen")

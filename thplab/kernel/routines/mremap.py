@@ -26,12 +26,15 @@ def mremap_to(system: System, mm: AddressSpace, old: int, new: int, length: int)
     """Move `length` bytes at `old` to `new`. Takes mmap_sem.
 
     Returns 0; -EINVAL if the two ranges overlap, with nothing changed; -EFAULT if the source is not inside one VMA, or -ENOMEM,
-    when what was mapped at the destination is gone, but the source is where it was. Where the kernel moves several VMAs, the source
-    need only begin in one, else -EFAULT with nothing changed; what lies between them stays unmapped at the destination, too.
+    when what was mapped at the destination is gone, but the source is where it was. Where the kernel looks first, a source that
+    does not begin in a VMA is -EFAULT, whatever else is wrong, with nothing changed. So it is where the kernel moves several VMAs,
+    of which the source need only begin in one; what lies between them stays unmapped at the destination, too.
     """
-    if old < new + length and new < old + length:
-        yield read("source and destination overlap")
-        return -EINVAL
+    overlap = old < new + length and new < old + length
+    nothing = system.kernel.mm.mremap_looks_first and mm.find_vma(old) is None
+    if overlap or nothing:
+        yield read("no VMA begins the source" if nothing else "source and destination overlap")
+        return -EFAULT if nothing else -EINVAL
     yield from system.cpus.lock(mm.mmap_sem)
     if system.kernel.mm.mremap_moves_vmas:
         error = yield from remap_move(system, mm, old, new, length)

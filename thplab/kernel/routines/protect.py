@@ -143,11 +143,16 @@ def must_flush(system: System, old: tuple[int, ...], new: tuple[int, ...]) -> bo
     return any(was & pt._PAGE_PRESENT and (was ^ now) & ~pt._PAGE_ACCESSED for was, now in zip(old, new, strict=True))
 
 
-def can_change_writable(system: System, vma: Vma, pages: slice) -> npt.NDArray[np.bool_]:
-    """Which of these pages, mapped anew with the rights of `vma`, may be written without a fault that looks at them first."""
-    may = system.kernel.mm.mprotect_makes_writable and bool(vma.prot & pt.PROT_WRITE)
+def can_change_writable(
+    system: System, vma: Vma, pages: slice, dirty: npt.NDArray[np.bool_] | bool = False
+) -> npt.NDArray[np.bool_]:
+    """Which of these pages, mapped anew with the rights of `vma`, may be written without a fault that looks at them first.
+
+    `dirty` tells which of them PTEs map that are dirty.
+    """
+    which = system.kernel.mm.mprotect_makes_writable if vma.prot & pt.PROT_WRITE else ""
     exclusive: npt.NDArray[np.bool_] = (system.frames.flags[pages] & PG_anon_exclusive) != 0
-    return exclusive & bool(may)
+    return exclusive & (which == "all" or (dirty if which else False))
 
 
 @routine
@@ -224,7 +229,8 @@ def modified(system: System, vma: Vma, run: pt.PteRun, old: tuple[int, ...]) -> 
         return tuple(entry & ~pt._SWP_TYPE | pt._SWP_MIGRATION_READ for entry in old)
     new = tuple(pt.pte_modify(entry, pt.pgprot(vma.prot)) for entry in old)
     if run.kind == "page":
-        writable = can_change_writable(system, vma, run.pages).tolist()
+        dirty = np.array([entry & pt._PAGE_DIRTY != 0 for entry in old])
+        writable = can_change_writable(system, vma, run.pages, dirty).tolist()
         new = tuple(pt.mkwrite(entry) if may else entry for entry, may in zip(new, writable, strict=True))
     return new
 

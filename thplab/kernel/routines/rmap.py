@@ -89,7 +89,7 @@ def anon_vma_prepare(system: System, vma: Vma) -> Routine[None]:
         return
     anon_vma = find_mergeable_anon_vma(vma) or anon_vma_alloc(system)
     vma.chain.append(anon_vma)
-    anon_vma.vmas.append(vma)
+    anon_vma.link(vma)
     yield change(f"{anon_vma.key} for the VMA", "Through it the kernel finds every process that may map a page of this VMA.")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from thplab.errors import ENOMEM
 from thplab.hardware import page_tables as pt
-from thplab.hardware.frames import PG_anon, PG_anon_exclusive, PG_lru, PG_swapbacked, PG_swapcache, single, width
+from thplab.hardware.frames import PG_anon, PG_anon_exclusive, PG_hwpoison, PG_lru, PG_swapbacked, PG_swapcache, single, width
 from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.hardware.swap_device import NO_PAGE
 from thplab.kernel.address_space import Vma
@@ -12,7 +12,7 @@ from thplab.kernel.routines.cow import do_wp_page
 from thplab.kernel.routines.mm import put_page
 from thplab.kernel.routines.rmap import folio_add_anon_rmap_ptes, set_anon_rmap
 from thplab.kernel.routines.swap import lookup_swap_cache, reuse_swap_page, slots_text, swap_free, try_to_free_swap
-from thplab.kernel.routines.vm_fault import VM_FAULT_OOM
+from thplab.kernel.routines.vm_fault import VM_FAULT_HWPOISON, VM_FAULT_OOM
 from thplab.kernel.system import System
 
 
@@ -20,8 +20,8 @@ from thplab.kernel.system import System
 def do_swap_page(system: System, vma: Vma, address: int, pte_table: int, pte: int, write: bool) -> Routine[int]:
     """A fault at the swap entry `pte`: find its page in the swap cache or read it, and map it.
 
-    Called under mmap_sem (shared). Returns 0 (done, or the entry has changed: the access is tried again) or VM_FAULT_OOM, with
-    nothing changed.
+    Called under mmap_sem (shared). Returns 0 (done, or the entry has changed: the access is tried again), or, with nothing
+    changed, VM_FAULT_OOM or, where the page is bad, VM_FAULT_HWPOISON.
     """
     slot = pt.pte_pfn(pte)
     page = yield from lookup_swap_cache(system, slot)
@@ -29,6 +29,10 @@ def do_swap_page(system: System, vma: Vma, address: int, pte_table: int, pte: in
         page = yield from swapin(system, slot)
     if page <= NO_PAGE:
         return VM_FAULT_OOM if page == -ENOMEM else 0
+    if system.frames.flags[page] & PG_hwpoison:
+        yield read(f"{system.page_name(page)} is known to be bad", "It was dirty: the swap cache keeps it for who comes.")
+        yield from put_page(system, single(page))
+        return VM_FAULT_HWPOISON
     lock = system.page_lock(page)
     yield from system.cpus.lock(lock)
     fault = yield from map_swapped_page(system, vma, address, pte_table, pte, page, write)

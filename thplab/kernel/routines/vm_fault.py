@@ -24,11 +24,15 @@ def transparent_hugepage_enabled(system: System, vma: Vma, address: int) -> bool
 
 
 @phrase("map the fresh page")
-def set_new_pte(system: System, vma: Vma, address: int, pte_table: int, page: int) -> Routine[None]:
-    """Map a fresh small page at `address`, writable if the VMA is. Called under the lock of `pte_table`."""
+def set_new_pte(system: System, vma: Vma, address: int, pte_table: int, page: int, dirty: bool = False) -> Routine[None]:
+    """Map a fresh small page at `address`, writable and dirty if the VMA is writable; with `dirty` that in any case.
+
+    Called under the lock of `pte_table`.
+    """
     yield from folio_add_new_anon_rmap(system, vma, address, page)
     entry = pt.mkyoung(pt.mk_pte(page, pt.pgprot(vma.prot)))
-    entry = pt.mkdirty(pt.mkwrite(entry)) if vma.prot & pt.PROT_WRITE else entry
+    entry = pt.mkdirty(entry) if dirty or vma.prot & pt.PROT_WRITE else entry
+    entry = pt.mkwrite(entry) if vma.prot & pt.PROT_WRITE else entry
     system.tables.set(pte_table, system.geometry.index(address, 0), entry)
     yield change(f"PTE = {system.page_name(page)}: {pt.entry_text(entry)}")
 

@@ -82,6 +82,14 @@ def check_page(system: System, proc: str, start: int, region: str) -> int:
     return head
 
 
+def check_present(system: System, proc: str, start: int, npages: int, region: str) -> None:
+    """BadInput if nothing, or the small zero page, is mapped at one of these pages."""
+    mm, low, high = check_mapped(system, proc, start, npages, region)
+    for page, address in enumerate(range(low, high, system.geometry.page_size), start):
+        if mapped_page(system, mm, address) in (None, system.frames.zero_page):
+            raise BadInput("start", f"page {page} of region {region} in {proc} has no page yet", "pages that were written to")
+
+
 def check_huge_page(system: System, proc: str, start: int, region: str) -> int:
     """The part of a compound page that is mapped at a page; BadInput if none is."""
     mm, low, _ = check_mapped(system, proc, start, 1, region)

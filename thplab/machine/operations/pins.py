@@ -5,35 +5,44 @@ from __future__ import annotations
 from thplab.errors import ENOSYS, BadInput
 from thplab.hardware.steps import Routine
 from thplab.kernel.routines import dma
-from thplab.kernel.routines.gup import drop_pin, get_user_pages
+from thplab.kernel.routines.gup import drop_pin, get_pages_raw, get_user_pages
 from thplab.kernel.system import Pin, System
-from thplab.machine.operations.checks import check_mapped, check_pin, refuse
+from thplab.machine.operations.checks import check_mapped, check_pin, check_present, refuse
 
 PIN_HOWS = {
     "vmsplice": {"write": False},
-    "raw": {"write": False, "touch": False},
     "gup": {"write": False, "fast": False},
     "io_uring": {"write": True},
     "gupw": {"write": True, "fast": False},
     "fsplit": {"write": False, "fast": False, "split": True},
 }
 """How a pin is taken -> what the driver asks get_user_pages for. io_uring takes FOLL_PIN pins, all others plain
-references (FOLL_GET). What takes a raw reference (get_page) does not mark the page as referenced."""
+references (FOLL_GET)."""
+
+RAW = "raw"
+"""get_page by a module: a reference on what the page table maps, whatever the process may do with it. Nothing is faulted in."""
 
 PIN_FILES = ("vmsplice", "io_uring")
 """The ways in which the pin hangs on a file of the process (a pipe, a ring), which its children share and an exit closes."""
 
 
 def pin(system: System, proc: str, start: int, npages: int, pin: str, how: str, region: str) -> Routine[int]:
-    """The pages must lie in VMAs, the name must be new. FOLL_SPLIT is built only where a split is never refused."""
+    """The pages must lie in VMAs, for a raw pin be mapped; the name must be new.
+
+    FOLL_SPLIT is built only where a split is never refused.
+    """
     if how == "io_uring" and not system.kernel.gup.foll_pin:
         return refuse(ENOSYS, "io_uring does not exist in this kernel")
     if how == "fsplit" and system.scheme.pmd_split_is_local:
         raise BadInput("how", "'fsplit' is not built where a split may be refused", "one of " + ", ".join(h for h in PIN_HOWS if h != how))
     mm, low, high = check_mapped(system, proc, start, npages, region)
+    if how == RAW:
+        check_present(system, proc, start, npages, region)
     if pin in system.pins:
         raise BadInput("pin", f"{pin!r} is held already", "a new name")
     taken = Pin(pin, proc, (), foll_pin=how == "io_uring", files=frozenset({proc} if how in PIN_FILES else ()))
+    if how == RAW:
+        return get_pages_raw(system, mm, low, high, taken)
     return get_user_pages(system, mm, low, high, taken, **PIN_HOWS[how])
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from thplab.kernel import kernels
+from thplab.kernel.early_kernels import RFC_2014
 from thplab.kernel.policies import Kernel
 from thplab.kernel.routines.split_huge_page import PAGE_SPLITS
 from thplab.kernel.schemes import Scheme
@@ -113,7 +114,7 @@ def check(scheme: Scheme, kernel: str = "", limit: int = 20_000) -> Report:
 
 def _record(scheme: Scheme, name: str) -> Kernel:
     same = (k for k in kernels.KERNELS.values() if k.scheme.page_split == scheme.page_split)
-    base = kernels.kernel(name) if name else next(same, kernels.RFC_2014)
+    base = kernels.kernel(name) if name else next(same, RFC_2014)
     return replace(base, name=f"a kernel with {scheme.name}", scheme=scheme, source="thplab.check")
 
 

@@ -66,12 +66,16 @@ class Shown:
         self.frames: dict[int, _Thp] = {}
         self.counts = self._counts(state)
 
-    def view(self, state: State, result: int, hugezero: bool = False) -> OperationView:
-        """What the machine shows in `state`, at rest after an operation that returned `result`; the huge zero page only if asked."""
+    def view(self, state: State, result: int | str, hugezero: bool = False) -> OperationView:
+        """What the machine shows in `state`, at rest after an operation that returned `result`, or that the recorder answered itself.
+
+        The huge zero page only if asked.
+        """
         self.state = state
         self._follow_frames()
         counts = self._counts(state)
-        view = OperationView(errname(result), {name: value - self.counts.get(name, 0) for name, value in counts.items()})
+        ret = errname(result) if isinstance(result, int) else result
+        view = OperationView(ret, {name: value - self.counts.get(name, 0) for name, value in counts.items()})
         self.counts = counts
         for process in state.processes:
             for name, region in sorted(process.regions):
@@ -107,7 +111,7 @@ class Shown:
         for block, frame in list(self.frames.items()):
             flags = state.column("flags", block * nr, nr)
             compound = bool(flags[0] & PG_head)
-            given_back = ((flags & PG_hwpoison) != 0) & (state.column("refcount", block * nr, nr) == 0)
+            given_back = ((flags & (PG_hwpoison | PG_tail)) == PG_hwpoison) & (state.column("refcount", block * nr, nr) == 0)
             ours = frame.ours & ((flags & (PG_used | PG_table)) == PG_used) & ~given_back
             if self.live and not compound:
                 ours &= state.pte_maps[block * nr : (block + 1) * nr] > 0
@@ -142,7 +146,8 @@ class Shown:
                 fields["pincount"] = state.field("pincount", head)
         for page, count in self._alike(head, nr):
             pfn, ours = head + page, bool(frame.ours[page])
-            columns["kind"].add(page, count, ("tail" if page else "head") if frame.compound else "small" if ours else GONE)
+            small = "ksm" if self.live and state.field("flags", pfn) & PG_ksm else "small"
+            columns["kind"].add(page, count, ("tail" if page else "head") if frame.compound else small if ours else GONE)
             if not ours:
                 continue
             mapcount = self._kpagecount(pfn)
