@@ -25,10 +25,11 @@ EFAULT, ENOMEM, EINVAL = -14, -12, -22
 
 
 def propose(rng: random.Random, pages: int, serial: int) -> Operation:
-    """Any operation of the core vocabulary, sensible or not, on a region of `pages` pages."""
+    """Any operation of the core vocabulary, sensible or not, on a region of `pages` pages, or a little beyond it."""
     proc = rng.choice(PROCESSES)
-    start = rng.randrange(pages)
-    npages = min(pages - start, rng.choice((1, 1, 1, 2, 3, pages)))
+    beyond = rng.choice((0,) * 12 + (2,))
+    start = rng.randrange(pages + beyond)
+    npages = min(pages + beyond - start, rng.choice((1, 1, 1, 2, 3, pages)))
     where: dict[str, Any] = {"proc": proc, "start": start, "npages": npages}
     op = rng.choice(OFTEN)
     fields: dict[str, Any] = {
@@ -45,7 +46,7 @@ def propose(rng: random.Random, pages: int, serial: int) -> Operation:
         "split_pmd": {"proc": proc, "start": start},
         "swap_out": {"proc": proc, "start": start},
         "madvise": {**where, "advice": rng.choice(ADVICES)},
-        "mremap": {**where, "to": "R", "at": rng.randrange(pages - npages + 1)},
+        "mremap": {**where, "to": "R", "at": rng.randrange(max(pages - npages, 0) + beyond + 1)},
         "mlock": where,
         "munlock": where,
         "sys": {"path": rng.choice(("/proc/sys/vm/drop_caches", "/proc/sys/vm/compact_memory")), "value": "2"},
@@ -104,7 +105,11 @@ class Model:
         elif op.op == "fork" and result == 0:
             self._fork(proc, str(f["child"]))
         elif op.op == "mprotect":
-            self.prot[proc].update(dict.fromkeys(pages, str(f["prot"])))
+            for page in pages:
+                if page not in self.prot[proc]:
+                    assert result == ENOMEM, "mprotect jumps over a hole"
+                    break
+                self.prot[proc][page] = str(f["prot"])
         elif op.op == "madvise":
             self._madvise(proc, pages, str(f["advice"]), result)
         elif op.op in ("mlock", "munlock"):
@@ -115,7 +120,7 @@ class Model:
             self._unmap(proc, pages)
         elif op.op in ("write", "fill"):
             for page in pages:
-                if self.prot[proc][page] != "rw":
+                if self.prot[proc].get(page) != "rw":
                     assert result == EFAULT, f"{op} ignores a protection"
                     break
                 self.contents[proc][page] = self._stored(op, f, self.contents[proc][page])
@@ -125,7 +130,8 @@ class Model:
         assert {p.name for p in state.processes} == set(self.contents), where
         for process, pages in self.contents.items():
             seen = state.contents(process)
-            pages = {page: content for page, content in pages.items() if page not in _poisoned(state, process)}
+            bad = _poisoned(state, process)
+            pages = {page: content for page, content in pages.items() if page < len(seen) and page not in bad}
             for page, (rest, byte) in pages.items():
                 found = seen[page]
                 if found is None:
@@ -146,11 +152,13 @@ class Model:
         self.contents[child] = {page: ZERO if "wipeonfork" in self.flags[proc][page] else self.contents[proc][page] for page in copied}
 
     def _madvise(self, proc: str, pages: range, advice: str, result: int) -> None:
-        if advice in ("dontfork", "wipeonfork") and result == 0:
-            for page in pages:
+        mapped = [page for page in pages if page in self.prot[proc]]
+        if advice in ("dontfork", "wipeonfork") and result != EINVAL:
+            assert result == (0 if len(mapped) == len(pages) else ENOMEM), "a hole is told of"
+            for page in mapped:
                 self.flags[proc][page].add(advice)
         elif advice == "dontneed":
-            for page in pages:
+            for page in mapped:
                 if "locked" in self.flags[proc][page]:
                     assert result == EINVAL, "locked memory is thrown away"
                     break

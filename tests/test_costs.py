@@ -63,7 +63,7 @@ def test_a_reference_costs_one_atomic_and_no_lock(kernel: str, offset: int) -> N
 @pytest.mark.parametrize("kernel", ["v4.5", "v5.10", "v6.1", *FOLIOS])
 def test_gup_fast_of_a_whole_huge_page(kernel: str) -> None:
     machine, _, _ = huge(kernel)
-    spent = Spent(machine, lambda: machine["A"].pin(0, N, "get", "raw"))
+    spent = Spent(machine, lambda: machine["A"].pin(0, N, "get", "vmsplice"))
     assert (spent.rmw, spent.irqs_off, spent.locks) == (1, 1, {})
     machine.unpin("get")
     if machine.system.kernel.gup.foll_pin:

@@ -31,9 +31,9 @@ def bench() -> tuple[Machine, Process]:
 CASES: list[tuple[Callable[[Machine, Process], object], str]] = [
     (lambda m, a: m["B"], r"proc 'B' is not a living process; expected one of: A"),
     (lambda m, a: Process(m, "B").write(0), r"proc 'B' is not a living process"),
-    (lambda m, a: a.write(16), r"start is page 16 with npages 1; expected pages 0 to 15 of region R"),
-    (lambda m, a: a.write(12), r"start page 12 of region R is in no VMA of A; expected a page that is mapped"),
-    (lambda m, a: a.mprotect(11, 2, "r"), r"start page 12 of region R is in no VMA"),
+    (lambda m, a: a.split_pmd(12), r"start page 12 of region R is in no VMA of A; expected a page that is in a VMA"),
+    (lambda m, a: a.split(16), r"start page 16 of region R in A is not mapped yet"),
+    (lambda m, a: a.pin(15, 2, "p", how="raw"), r"start page 15 of region R in A has no page yet"),
     (lambda m, a: a.write(0, -1), r"npages is -1; expected a count of at least 1 page"),
     (lambda m, a: a.write(0, 0), r"npages is 0"),
     (lambda m, a: a.write(-1), r"write start is -1; expected a page, such as 5"),
@@ -62,7 +62,6 @@ CASES: list[tuple[Callable[[Machine, Process], object], str]] = [
     (lambda m, a: a.contents(17), r"start is page 17"),
     (lambda m, a: a.contents(region="T"), r"region 'T' does not exist in A; expected one of: R, S"),
     (lambda m, a: a.mremap(0, 1, "T", 0), r"to 'T' does not exist in A; expected one of: R, S"),
-    (lambda m, a: a.mremap(0, 2, "R", 99), r"at is page 99 with npages 2"),
     (lambda m, a: m.sys("/proc/sys/vm/swappiness", "1"), r"path '/proc/sys/vm/swappiness' is not built"),
 ]
 

@@ -1,6 +1,6 @@
 """Rules that random recordings have found: the smallest scenario of each, and what the recorded kernels did.
 
-The recordings are in tests/truth/*-fresh.jsonl; a name such as e_ksm_onebyte is a scenario there.
+The recordings are in tests/truth/fresh; a name such as e_ksm_onebyte is a scenario there.
 """
 
 from __future__ import annotations

@@ -266,7 +266,7 @@ def test_the_scenario_can_be_set_and_the_code_makes_the_state() -> None:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("write A 99", "start is page 99"),
+        ("split_pmd A 99", "start page 99 of region R is in no VMA of A"),
         ("write Z 0", "'Z' is not a living process"),
         ("unpin nobody", "pin 'nobody' is not held"),
         ("memcg_new A", "'memcg_new' is not built"),

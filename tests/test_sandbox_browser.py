@@ -155,8 +155,8 @@ def test_more_fields_and_another_name(sandbox: Locator) -> None:
 
 def test_a_mistake_is_told_and_nothing_changes(sandbox: Locator) -> None:
     before = sandbox.locator(".thp-picture").inner_html()
-    do(sandbox, "write", proc="A", start="99")
-    expect(sandbox.locator(".thp-says")).to_have_text("start is page 99 with npages 1; expected pages 0 to 7 of region R")
+    do(sandbox, "split_pmd", proc="A", start="99")
+    expect(sandbox.locator(".thp-says")).to_have_text("start page 99 of region R is in no VMA of A; expected a page that is in a VMA")
     at(sandbox, 4, 4)
     assert sandbox.locator(".thp-picture").inner_html() == before
     do(sandbox, "write", proc="A", start="3")

@@ -32,9 +32,17 @@ def records(path: str) -> list[dict[str, Any]]:
 
 
 FILES = [*(f"tests/truth/linux-{name[1:]}.jsonl" for name in BUILT), LIVE]
-
-
-FRESH = [f"tests/truth/linux-{release}-fresh.jsonl" for release in ("5.10", "6.1", "6.12")]
+FRESH = [f"tests/truth/fresh/linux-{release}.jsonl" for release in ("5.10", "6.1", "6.12")]
+NOISE = {
+    "a61_93": {"ev.thp_split_page_failed"},
+    "a612_56": {"ev.thp_split_page_failed", "sz.split_failed"},
+    "c9612_29": {"ev.thp_split_page_failed", "sz.split_failed"},
+    "a61_100": {"A.R.pss", "A.R.runs", "F0.kind", "F0._refcount", "F0._mapcount", "F0.kpagecount"},
+    "s8610_26": {"ret"},
+    "a612_80": {"ret", "A.D", "A.R"},
+    "f_hp_hugezero_again": {"ret", "A.R"},
+}
+"""Scenarios of fresh recordings -> what may differ in one of their operations. docs/verify.md says why of each."""
 PARTS = [(path, 0, 1) for path in FILES] + [(path, first, 4) for path in FRESH for first in range(4)]
 """A file, and of which records of it a test is: from which on, every how manyth."""
 
@@ -44,10 +52,20 @@ def test_nothing_disagrees_with_the_recording(path: str, first: int, step: int) 
     report = Verified()
     for outcome in replay_records(records(path)[first::step]):
         report.add(outcome)
-    assert report.disagreements == [], report.text()
+    told = [d for d in report.disagreements if d.difference.field not in NOISE.get(d.scenario, ())]
+    assert told == [], report.text()
     recorded = sum(len(record["ops"]) for record in records(path)[first::step])
-    assert report.agree + report.not_modelled == report.operations == recorded
-    assert report.agree > 0.6 * recorded
+    assert report.agree + report.disagree + report.not_modelled == report.operations == recorded
+    assert report.disagree == len({d.scenario for d in report.disagreements})
+    assert report.agree > (0.98 if path in FRESH else 0.6) * recorded
+
+
+def test_what_is_taken_for_noise_is_told() -> None:
+    page = (ROOT / "docs/verify.md").read_text()
+    names = {record["name"] for path in FRESH for record in records(path)}
+    assert NOISE.keys() <= names
+    for name in NOISE:
+        assert re.search(rf"^\| .*\b{name}\b.* \|.+\|$", page, re.MULTILINE), name
 
 
 # --- why a record says what it says -------------------------------------------------------------------------------------

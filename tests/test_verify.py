@@ -304,6 +304,17 @@ def test_what_the_scheme_shows_is_compared(tmp_path: Path, monkeypatch: pytest.M
     assert counts(report) == (2, 1, 1, 0)
 
 
+@pytest.mark.parametrize("ret", ["-EFAULT", "killed by SIGSEGV"])
+def test_a_recorder_may_die_of_what_it_touches(tmp_path: Path, ret: str) -> None:
+    """Or tell of it; in both cases that is what the machine's -EFAULT means, and the process is there afterwards or is not."""
+    record = rfc_record(1)
+    record["ops"].append({"op": "write", "proc": "A", "start": 512, "npages": 1})
+    record["after"].append(record["after"][0] | {"ret": ret} | ({} if ret == "-EFAULT" else {"proc": {}}))
+    assert counts(run(tmp_path, record)) == (2, 2, 0, 0)
+    record["after"][1]["proc"] = {} if ret == "-EFAULT" else record["after"][0]["proc"]
+    assert counts(run(tmp_path, record)) == (2, 1, 1, 0)
+
+
 def live_record() -> Record:
     """Part B: as /proc shows a fault under the RFC, whose kpagecount of a tail leaves PMDs out."""
     figures = {"vmas": 1, "rss": 2048, "pss": 2048, "anonhuge": 2048, "swap": 0, "lazyfree": 0, "ksm": 0}

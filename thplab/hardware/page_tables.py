@@ -340,8 +340,10 @@ class PageTables:
     def walk(self, root: int, address: int, level: int) -> int | None:
         """pfn of the table of `level` on the way to `address`, from the table `root` of the top level; None if missing.
 
-        A PMD that maps a huge page has no PTE table below it: None.
+        A PMD that maps a huge page has no PTE table below it: None. Beyond the last address there is nothing.
         """
+        if address >= self.geometry.address_limit:
+            return None
         pfn = root
         for at in range(self.geometry.levels - 1, level, -1):
             entry = self.get(pfn, self.geometry.index(address, at))

@@ -100,6 +100,7 @@ V3_16 = Kernel.of(
         "advice.free_needs_swap": (None, Moot("there is no MADV_FREE")),
         "advice.free_stops_at_split": (True, Moot("there is no MADV_FREE")),
         "advice.free_asks_head": (False, Moot("there is no MADV_FREE")),
+        "advice.populate_stops": (None, Moot("there is no MADV_POPULATE_WRITE")),
         "advice.takes_large_folios": (False, Moot("there is no MADV_FREE, MADV_COLD or MADV_PAGEOUT")),
         "advice.pageout_clears_young": (False, Moot("there is no MADV_PAGEOUT")),
         "advice.free_locks": (False, Unrecorded("no recording of steps")),

@@ -106,6 +106,7 @@ SINCE: Mapping[str, Mapping[str, str]] = {
     "khugepaged_scan_pmd": {"v6.1": "hpage_collapse_scan_pmd"},
     "__collapse_huge_page_swapin": {"v3.16": "see whether all pages are there", "v5.10": "__collapse_huge_page_swapin"},
     # mm/madvise.c, mm/mlock.c, mm/mprotect.c
+    "do_madvise": {"v3.16": "sys_madvise", "v5.10": "do_madvise"},
     "madvise_dontneed": {"v5.10": "madvise_dontneed_free"},
     "madvise_behavior": {"v6.1": "madvise_vma_behavior"},
     "madvise_hwpoison": {"v5.10": "madvise_inject_error"},

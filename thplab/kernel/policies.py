@@ -204,6 +204,8 @@ class Advice(Policies):
     """MADV_FREE of a part of a huge page only splits it; else the part is freed, too."""
     free_asks_head: bool
     """MADV_FREE under PTEs asks the head of a huge page whether others map it; else the page itself."""
+    populate_stops: bool | None
+    """MADV_POPULATE_WRITE goes no further than to the first hole of a range; else over it, as any advice does."""
     takes_large_folios: bool
     """Advice for the pages under PTEs takes a large folio that is meant whole as one; else every huge page is split."""
     pageout_clears_young: bool

@@ -19,7 +19,7 @@ from thplab.kernel.address_space import AddressSpace, Region
 from thplab.kernel.policies import Kernel
 from thplab.kernel.system import System
 from thplab.machine.operations import OPERATIONS
-from thplab.machine.operations.checks import check_process, check_range
+from thplab.machine.operations.checks import check_process
 from thplab.machine.operations.memory import spawn
 from thplab.machine.snapshot import capture, refill
 from thplab.machine.state import State
@@ -87,7 +87,7 @@ class Machine:
 
     def _drained(self, op: str, routine: Routine[int]) -> int:
         result = drain(routine)
-        if result == -ENOMEM and op not in ("mlock", "munlock"):  # which say so of a gap between VMAs, too
+        if result == -ENOMEM and op not in ("madvise", "mlock", "mprotect", "munlock"):  # which say so of a hole
             buddy = self.system.frames.buddy
             raise OutOfMemory(f"{op}: no memory left ({buddy.nr_free} of {len(self.system.frames.refcount)} frames are free)")
         return result
@@ -157,8 +157,8 @@ class Process:
     """A handle on one process. Its methods are the operations of the vocabulary, with the same fields in the same order.
 
     Page numbers and counts are ints or parts of a huge page, such as "1/2thp"; they count from the start of a region, "R" unless
-    another is named. A method returns what the kernel returns, 0 or a negative errno, and raises BadInput, with nothing changed,
-    for a request that makes no sense.
+    another is named, and may go beyond it. A method returns what the kernel returns, 0 or a negative errno, and raises BadInput, with
+    nothing changed, for a request that makes no sense.
     """
 
     machine: Machine
@@ -189,7 +189,7 @@ class Process:
         return self._call("fill", start=start, npages=npages, pattern=pattern, region=region)
 
     def mprotect(self, start: AnyPages, npages: AnyPages, prot: str, *, region: str = "R") -> int:
-        """Change the protection of pages to "none", "r" or "rw"."""
+        """Change the protection of pages to "none", "r" or "rw". -ENOMEM at the first that is not mapped."""
         return self._call("mprotect", start=start, npages=npages, prot=prot, region=region)
 
     def munmap(self, start: AnyPages, npages: AnyPages, *, region: str = "R") -> int:
@@ -205,7 +205,10 @@ class Process:
         return self._call("munlock", start=start, npages=npages, region=region)
 
     def madvise(self, start: AnyPages, npages: AnyPages, advice: str, *, region: str = "R") -> int:
-        """Give advice about pages, such as "dontneed", "cold" or "collapse". -EINVAL if the kernel does not know it."""
+        """Give advice about pages, such as "dontneed", "cold" or "collapse". -EINVAL if the kernel does not know it.
+
+        -ENOMEM if some pages are not mapped; it is followed for the others.
+        """
         return self._call("madvise", start=start, npages=npages, advice=advice, region=region)
 
     def mremap(self, start: AnyPages, npages: AnyPages, to: str, at: AnyPages, *, region: str = "R") -> int:
@@ -279,5 +282,6 @@ class Process:
         found = self.machine.state.contents(self.name, region)
         first = Pages.of(start).resolve(self.machine.system.geometry.nr)
         count = max(len(found) - first, 1) if npages is None else Pages.of(npages).resolve(self.machine.system.geometry.nr)
-        check_range(self.machine.system, self.name, first, count, region)
+        if first + count > len(found):
+            raise BadInput("start", f"is page {first} with npages {count}", f"pages 0 to {len(found) - 1} of region {region}")
         return found[first : first + count]

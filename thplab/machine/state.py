@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -163,12 +163,12 @@ class State:
         raise BadInput("process", f"{name!r} does not live in this state", "one of: " + ", ".join(p.name for p in self.processes))
 
     def vmas(self, process: str, region: str = "") -> tuple[VmaState, ...]:
-        """The VMAs of a process, or those in one of its regions. Raises BadInput if there is no such process or region."""
+        """The VMAs of a process, or those that lie in one of its regions, if only in part. Raises BadInput if there is none such."""
         vmas = self.process(process).vmas
         if not region:
             return vmas
         base, pages = self.region(process, region)
-        return tuple(v for v in vmas if base <= v.start < base + pages * self.geometry.page_size)
+        return tuple(v for v in vmas if v.start < base + pages * self.geometry.page_size and base < v.end)
 
     def region(self, process: str, name: str) -> Region:
         """A region of a process. Raises BadInput if there is no such process or region."""
@@ -274,16 +274,11 @@ class State:
         Raises BadInput if there is no such process or region.
         """
         base, pages = self.region(process, region)
-        size = self.geometry.page_size
         seen: list[int | None] = [None] * pages
-        for m in self.mapped:
-            if m.process != process or m.kind not in ("page", "zero", "swap"):
-                continue
-            count = self.geometry.nr if m.level else m.count
-            for i in range(count):
-                page, pfn = (m.address - base) // size + i, m.pfn + i
-                if 0 <= page < pages:
-                    seen[page] = 0 if m.kind == "zero" else self._swapped(pfn) if m.kind == "swap" else self.field("content", pfn)
+        for m, page, count in self.mapped_in(process, base, pages):
+            for i in range(count if m.kind in ("page", "zero", "swap") else 0):
+                pfn = m.pfn + i
+                seen[page + i] = 0 if m.kind == "zero" else self._swapped(pfn) if m.kind == "swap" else self.field("content", pfn)
         return tuple(seen)
 
     def pin_contents(self, name: str) -> tuple[int, ...]:
@@ -294,6 +289,16 @@ class State:
         if name not in self.pins:
             raise BadInput("pin", f"{name!r} is not held", "one of: " + (", ".join(self.pins) or "none is held"))
         return tuple(self.field("content", pfn) for pfn in self.pins[name].buffer)
+
+    def mapped_in(self, process: str, start: int, pages: int) -> Iterator[tuple[Mapped, int, int]]:
+        """What a process maps in `pages` pages from address `start` on, cut to what lies there: each with its first page and its count."""
+        size, nr = self.geometry.page_size, self.geometry.nr
+        for m in self.mapped:
+            page = (m.address - start) // size
+            before, stop = max(0, -page), min(page + (nr if m.level else m.count), pages)
+            if m.process == process and page + before < stop:
+                part = replace(m, address=m.address + before * size, pfn=m.pfn + before) if before else m
+                yield part, page + before, stop - page - before
 
     def _swapped(self, slot: int) -> int:
         """What is behind a swap entry: the page in the swap cache, or else what was written to the device."""

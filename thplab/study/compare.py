@@ -303,13 +303,9 @@ class _OnKernel:
 
     def _mapped(self, process: ProcessState, region: str) -> list[str]:
         """What each page of a region is mapped to, in a word or two."""
-        geometry = self.state.geometry
         base, pages = dict(process.regions)[region]
         words = ["nothing"] * pages
-        for m in self.state.mapped:
-            first, count = (m.address - base) // geometry.page_size, geometry.nr if m.level else m.count
-            if m.process != process.name or not 0 <= first < pages:
-                continue
+        for m, first, count in self.state.mapped_in(process.name, base, pages):
             for i in range(count):
                 words[first + i] = self._page_words(m.pfn + i, bool(m.level)) if m.kind == "page" else m.kind
         return words

@@ -100,27 +100,15 @@ def khugepaged_alloc_hugepage(system: System) -> Routine[int | None]:
 
 
 @routine
-def madvise_walk_vmas(system: System, mm: AddressSpace, start: int, end: int) -> Routine[int]:
-    """Collapse now what lies in [start, end), which is mapped: all ranges of a huge page's size in it, VMA by VMA.
+def madvise_collapse(system: System, asked: Vma, low: int, high: int) -> Routine[int]:
+    """Collapse now what lies in [low, high) inside a VMA: all ranges of a huge page's size in it.
 
     Whether the VMA asks for huge pages and whether anybody touched the pages does not matter. Returns 0 if all of them are huge
     pages now, -EAGAIN if it may help to try again (pinned, locked), -ENOMEM, or -EINVAL.
     """
-    vmas = tuple((max(start, vma.start), min(end, vma.end), vma.start, vma.end) for vma in mm.overlapping(start, end))
-    for low, high, first, last in vmas:
-        error = yield from madvise_collapse(system, mm, low, high, first, last)
-        if error:
-            return error
-    return 0
-
-
-@routine
-def madvise_collapse(system: System, mm: AddressSpace, low: int, high: int, first: int, last: int) -> Routine[int]:
-    """madvise_walk_vmas of [low, high) inside one VMA, which was [first, last) when the call began."""
-    size = system.geometry.huge_size
-    fits = -(-first // size) * size + size <= last
-    vma = mm.find_vma(low)
-    possible = fits and vma is not None and VM_NOHUGEPAGE not in vma.flags and vma.anon_vma is not None
+    size, mm = system.geometry.huge_size, asked.mm
+    fits = -(-asked.start // size) * size + size <= asked.end
+    possible = fits and VM_NOHUGEPAGE not in asked.flags and asked.anon_vma is not None
     yield read("can a huge page be in this VMA? " + ("yes" if possible else "no"))
     hstart, hend = -(-low // size) * size, high // size * size
     if not possible or hstart > hend:

@@ -6,11 +6,10 @@ on and still return 0.
 
 from __future__ import annotations
 
-from thplab.errors import EINVAL
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_dirty, PG_lazyfree_batch, PG_swapcache, single, width
 from thplab.hardware.steps import Routine, change, phrase, read, routine
-from thplab.kernel.address_space import VM_LOCKED, AddressSpace, Vma
+from thplab.kernel.address_space import Vma
 from thplab.kernel.routines.huge_pmd import pmdp_invalidate
 from thplab.kernel.routines.lru import batch_is_full, is_unevictable, isolate_lru_page, lru_add_drain, lru_lazyfree
 from thplab.kernel.routines.mm import get_page, put_page
@@ -22,33 +21,20 @@ from thplab.kernel.system import System
 COLD, PAGEOUT, FREE = "cold", "pageout", "free"
 
 
-@phrase("madvise, VMA by VMA")
-def madvise_lru(system: System, mm: AddressSpace, start: int, end: int, advice: str) -> Routine[int]:
-    """Follow COLD, PAGEOUT or FREE for [start, end), which is mapped.
-
-    Returns 0, or -EINVAL at a VMA that is locked in memory; for what lies before it the advice was followed.
-    """
-    yield from system.cpus.lock(mm.mmap_sem, "shared")
-    error = 0
-    vmas = mm.overlapping(start, end)
-    for vma in vmas:
-        if VM_LOCKED in vma.flags:
-            yield read("the VMA is locked in memory: no")
-            error = -EINVAL
-            break
-        yield from lru_add_drain(system)
-        ranges = pmd_ranges(system.geometry, max(start, vma.start), min(end, vma.end))
-        changed = False
-        for address, stop in ranges:
-            if advice == FREE:
-                some = yield from madvise_free_pte_range(system, vma, address, stop)
-            else:
-                some = yield from madvise_cold_or_pageout_pte_range(system, vma, address, stop, advice)
-            changed = changed or some
-        if changed and system.kernel.advice.flushes:
-            yield from system.cpus.flush_tlb(f"the advised range of {mm.name}", "No CPU may go on using what it knows of changed entries.")
-    yield from system.cpus.unlock(mm.mmap_sem)
-    return error
+def madvise_lru(system: System, vma: Vma, start: int, end: int, advice: str) -> Routine[None]:
+    """Follow COLD, PAGEOUT or FREE for [start, end), which lies inside `vma`. Called under mmap_sem."""
+    yield from lru_add_drain(system)
+    ranges = pmd_ranges(system.geometry, start, end)
+    changed = False
+    for address, stop in ranges:
+        if advice == FREE:
+            some = yield from madvise_free_pte_range(system, vma, address, stop)
+        else:
+            some = yield from madvise_cold_or_pageout_pte_range(system, vma, address, stop, advice)
+        changed = changed or some
+    if changed and system.kernel.advice.flushes:
+        why = "No CPU may go on using what it knows of changed entries."
+        yield from system.cpus.flush_tlb(f"the advised range of {vma.mm.name}", why, vma.mm.name, start, end)
 
 
 @routine

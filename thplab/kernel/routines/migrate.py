@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from thplab.errors import EAGAIN, ENOENT, ENOMEM
+from thplab.errors import EAGAIN, EFAULT, ENOENT, ENOMEM
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import (
     PG_anon,
@@ -53,14 +53,14 @@ _MOVES = PG_anon | PG_lru | PG_dirty | PG_referenced | PG_swapbacked | PG_ksm
 def do_pages_move(system: System, mm: AddressSpace, address: int) -> Routine[int]:
     """Move the page under `address`, or the huge page that it is part of, to another frame (the system call move_pages).
 
-    Returns 0, -ENOENT if no page is there (the zero page is none), or what migrate_pages returns.
+    Returns 0, -EFAULT in no VMA, -ENOENT if no page is there (the zero page is none), or what migrate_pages returns.
     """
     yield from system.cpus.lock(mm.mmap_sem, "shared")
     vma = mm.find_vma(address)
     page = (yield from follow_page(system, vma, address)) if vma is not None else None
     yield from system.cpus.unlock(mm.mmap_sem)
     if page is None:
-        return -ENOENT
+        return -EFAULT if vma is None else -ENOENT
     if system.frames.flags[page] & PG_reserved:
         yield from put_page(system, single(page))
         return -ENOENT

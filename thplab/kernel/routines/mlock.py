@@ -8,7 +8,7 @@ from thplab.hardware.steps import Routine, read, routine
 from thplab.kernel.address_space import VM_LOCKED, AddressSpace
 from thplab.kernel.routines.populate import mm_populate
 from thplab.kernel.routines.protect import vma_modify_flags
-from thplab.kernel.routines.walk import pmd_at, pmd_ranges
+from thplab.kernel.routines.walk import next_vma, pmd_at, pmd_ranges
 from thplab.kernel.system import System
 
 _POSIX_ERRORS = {-EFAULT: -ENOMEM, -EHWPOISON: -ENOMEM, -ENOMEM: -EAGAIN}
@@ -42,17 +42,16 @@ def apply_vma_lock_flags(system: System, mm: AddressSpace, start: int, end: int,
     error = 0
     address = start
     while address < end and not error:
-        vma = mm.find_vma(address)
-        yield read("find the VMA: " + ("found" if vma else "none"))
-        if vma is None:
+        found = next_vma(mm, address, end)
+        if found is None or found.start > address:
+            yield read("no VMA is there")
             error = -ENOMEM
-        else:
-            stop = min(end, vma.end)
-            changes = (VM_LOCKED in vma.flags) != (VM_LOCKED in flags)
-            yield from vma_modify_flags(system, vma, address, stop, (vma.flags - {VM_LOCKED}) | flags)
-            if changes and system.kernel.mm.mlocks == "walked":
-                yield from mlock_vma_pages_range(system, mm, address, stop)
-            address = stop
+            break
+        changes = (VM_LOCKED in found.vma.flags) != (VM_LOCKED in flags)
+        yield from vma_modify_flags(system, found.vma, found.start, found.end, (found.vma.flags - {VM_LOCKED}) | flags)
+        if changes and system.kernel.mm.mlocks == "walked":
+            yield from mlock_vma_pages_range(system, mm, found.start, found.end)
+        address = found.end
     yield from system.cpus.unlock(mm.mmap_sem)
     return error
 

@@ -17,7 +17,7 @@ from thplab.kernel.routines.ksm import unmerge_ksm_pages
 from thplab.kernel.routines.rmap import anon_vma_lock, vmas_lock
 from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
 from thplab.kernel.routines.unmap import do_munmap
-from thplab.kernel.routines.walk import pmd_at, pmd_ranges
+from thplab.kernel.routines.walk import next_vma, pmd_at, pmd_ranges
 from thplab.kernel.system import System
 
 
@@ -25,15 +25,18 @@ from thplab.kernel.system import System
 def mremap_to(system: System, mm: AddressSpace, old: int, new: int, length: int) -> Routine[int]:
     """Move `length` bytes at `old` to `new`. Takes mmap_sem.
 
-    Returns 0; -EINVAL if the two ranges overlap, with nothing changed; -EFAULT if the source is not inside one VMA, or -ENOMEM,
-    when what was mapped at the destination is gone, but the source is where it was. Where the kernel looks first, a source that
-    does not begin in a VMA is -EFAULT, whatever else is wrong, with nothing changed. So it is where the kernel moves several VMAs,
-    of which the source need only begin in one; what lies between them stays unmapped at the destination, too.
+    Returns 0; -EINVAL if the two ranges overlap or the destination ends beyond all addresses, with nothing changed; -EFAULT if the
+    source is not inside one VMA, or -ENOMEM, when what was mapped at the destination is gone, but the source is where it was. Where
+    the kernel looks first, a source that does not begin in a VMA is -EFAULT, whatever else is wrong, with nothing changed. So it is
+    where the kernel moves several VMAs, of which the source need only begin in one; what lies between them stays unmapped at the
+    destination, too.
     """
     overlap = old < new + length and new < old + length
+    beyond = new + length > system.geometry.address_limit
     nothing = system.kernel.mm.mremap_looks_first and mm.find_vma(old) is None
-    if overlap or nothing:
-        yield read("no VMA begins the source" if nothing else "source and destination overlap")
+    if overlap or beyond or nothing:
+        why = "no VMA begins the source" if nothing else "the destination is no address" if beyond else "source and destination overlap"
+        yield read(why)
         return -EFAULT if nothing else -EINVAL
     yield from system.cpus.lock(mm.mmap_sem)
     if system.kernel.mm.mremap_moves_vmas:
@@ -62,11 +65,8 @@ def remap_move(system: System, mm: AddressSpace, old: int, new: int, length: int
     if vma is None:
         return -EFAULT
     at, error = old, 0
-    while at < old + length and not error:
-        vmas = mm.overlapping(at, old + length)
-        if not vmas:
-            break
-        start, stop = max(at, vmas[0].start), min(old + length, vmas[0].end)
+    while not error and (found := next_vma(mm, at, old + length)):
+        start, stop = found.start, found.end
         yield from do_munmap(system, mm, new + start - old, new + stop - old)
         vma = mm.find_vma(start)  # again: it may have begun at the destination
         assert vma is not None, "the destination holds nothing of the source"

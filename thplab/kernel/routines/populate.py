@@ -12,7 +12,7 @@ from thplab.kernel.address_space import VM_LOCKED, AddressSpace, Vma
 from thplab.kernel.routines.fault import accessible, handle_mm_fault
 from thplab.kernel.routines.lru import isolate_lru_page, putback_lru_page
 from thplab.kernel.routines.vm_fault import VM_FAULT_HWPOISON, VM_FAULT_OOM
-from thplab.kernel.routines.walk import entry_range, pmd_at
+from thplab.kernel.routines.walk import entry_range, next_vma, pmd_at
 from thplab.kernel.system import System
 
 
@@ -24,13 +24,10 @@ def mm_populate(system: System, mm: AddressSpace, start: int, end: int) -> Routi
     faulted in before that stays.
     """
     yield from system.cpus.lock(mm.mmap_sem, "shared")
-    error = 0
-    vmas = mm.overlapping(start, end)
-    for vma in vmas:
-        write = bool(vma.prot & pt.PROT_WRITE)
-        error = yield from populate_vma_page_range(system, vma, max(start, vma.start), min(end, vma.end), write)
-        if error:
-            break
+    address, error = start, 0
+    while not error and (found := next_vma(mm, address, end)):
+        error = yield from populate_vma_page_range(system, found.vma, found.start, found.end, bool(found.vma.prot & pt.PROT_WRITE))
+        address = found.end
     yield from system.cpus.unlock(mm.mmap_sem)
     return error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from thplab.errors import ENOMEM
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_anon_exclusive, single
 from thplab.hardware.steps import Routine, change, read, routine
@@ -13,7 +14,7 @@ from thplab.kernel.routines.huge_pmd import pmd_trans_huge_lock
 from thplab.kernel.routines.populate import populate_vma_page_range
 from thplab.kernel.routines.rmap import anon_vma_lock, vmas_lock
 from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
-from thplab.kernel.routines.walk import entry_range, pmd_at, pmd_ranges
+from thplab.kernel.routines.walk import entry_range, next_vma, pmd_at, pmd_ranges
 from thplab.kernel.system import System
 
 
@@ -76,14 +77,20 @@ def vma_modify_flags(system: System, vma: Vma, start: int, end: int, flags: froz
 
 @routine
 def sys_mprotect(system: System, mm: AddressSpace, start: int, end: int, prot: int) -> Routine[int]:
-    """Give [start, end), all of it mapped, the protection `prot`. Returns 0."""
+    """Give [start, end) the protection `prot`. Returns 0, or -ENOMEM at the first address without a VMA; what lies before it is done."""
     yield from system.cpus.lock(mm.mmap_sem)
-    old = mm.overlapping(start, end)
-    for vma in old:
-        if vma.prot != prot:
-            yield from mprotect_fixup(system, vma, max(start, vma.start), min(end, vma.end), prot)
+    address, error = start, 0
+    while address < end and not error:
+        found = next_vma(mm, address, end)
+        if found is None or found.start > address:
+            yield read("no VMA is there")
+            error = -ENOMEM
+            break
+        if found.vma.prot != prot:
+            yield from mprotect_fixup(system, found.vma, found.start, found.end, prot)
+        address = found.end
     yield from system.cpus.unlock(mm.mmap_sem)
-    return 0
+    return error
 
 
 @routine

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from thplab.errors import EINVAL
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_tail, single
 from thplab.hardware.geometry import LEVEL_NAMES
@@ -39,7 +40,10 @@ class MmuGather:
 
 @routine
 def vm_munmap(system: System, mm: AddressSpace, start: int, end: int) -> Routine[int]:
-    """Unmap [start, end). Returns 0, also if nothing is mapped there."""
+    """Unmap [start, end). Returns 0, also if nothing is mapped there; -EINVAL if that is no range of addresses."""
+    if end > system.geometry.address_limit:
+        yield read("the range ends beyond all addresses")
+        return -EINVAL
     yield from system.cpus.lock(mm.mmap_sem)
     yield from do_munmap(system, mm, start, end)
     yield from system.cpus.unlock(mm.mmap_sem)

@@ -1,4 +1,4 @@
-"""How routines go over a range of addresses: one PMD after the other (the kernel's pmd_addr_end loops)."""
+"""How routines go over a range of addresses: one VMA after the other, one PMD after the other (the kernel's pmd_addr_end loops)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,26 @@ from typing import NamedTuple
 
 from thplab.hardware import page_tables as pt
 from thplab.hardware.geometry import Geometry
-from thplab.kernel.address_space import AddressSpace
+from thplab.kernel.address_space import AddressSpace, Vma
 from thplab.kernel.system import System
+
+
+class VmaRange(NamedTuple):
+    """The part [start, end) of a range of addresses that lies in one VMA."""
+
+    vma: Vma
+    start: int
+    end: int
+
+
+def next_vma(mm: AddressSpace, start: int, end: int) -> VmaRange | None:
+    """The first VMA in [start, end), which need not be mapped, and what it holds of the range; None if there is none.
+
+    Whoever changes VMAs on the way asks again from the end of the part that is done. If the part does not begin at `start`, a hole
+    comes first: what that is worth differs between system calls.
+    """
+    vma = next(iter(mm.overlapping(start, end)), None) if start < end else None
+    return None if vma is None else VmaRange(vma, max(start, vma.start), min(end, vma.end))
 
 
 def pmd_ranges(geometry: Geometry, start: int, end: int) -> tuple[tuple[int, int], ...]:

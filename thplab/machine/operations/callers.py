@@ -16,7 +16,6 @@ from thplab.kernel.routines.walk import mapped_page
 from thplab.kernel.system import System
 from thplab.machine.operations.checks import (
     check_huge_page,
-    check_mapped,
     check_page,
     check_pinned_page,
     check_process,
@@ -53,16 +52,17 @@ def split(
 
 def _was_split_with_its_pmd(system: System, proc: str, start: int, region: str) -> bool:
     """Is a small page mapped where other schemes may still have a huge one? What splits a PMD there splits the page here."""
-    mm, low, _ = check_mapped(system, proc, start, 1, region)
+    mm, low, _ = check_range(system, proc, start, 1, region)
     page = mapped_page(system, mm, low)
     return not system.scheme.pmd_split_is_local and page is not None and not system.frames.is_compound(page)
 
 
 def split_pmd(system: System, proc: str, start: int, region: str) -> Routine[int]:
     """The page must lie in a VMA."""
-    mm, low, _ = check_mapped(system, proc, start, 1, region)
+    mm, low, _ = check_range(system, proc, start, 1, region)
     vma = mm.find_vma(low)
-    assert vma is not None, "check_mapped has found it"
+    if vma is None:
+        raise BadInput("start", f"page {start} of region {region} is in no VMA of {proc}", "a page that is in a VMA")
     return _do_split_pmd(system, vma, low)
 
 
@@ -93,8 +93,8 @@ def khugepaged_scan(system: System, scans: int) -> Routine[int]:
 
 
 def migrate(system: System, proc: str, start: int, region: str) -> Routine[int]:
-    """The page must lie in a VMA."""
-    mm, low, _ = check_mapped(system, proc, start, 1, region)
+    """-EFAULT for a page in no VMA."""
+    mm, low, _ = check_range(system, proc, start, 1, region)
     return do_pages_move(system, mm, low)
 
 

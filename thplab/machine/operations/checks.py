@@ -17,35 +17,19 @@ def check_process(system: System, name: str) -> AddressSpace:
 
 
 def check_range(
-    system: System, proc: str, start: int, npages: int, region: str, page: str = "start", place: str = "region"
+    system: System, proc: str, start: int, npages: int, region: str, place: str = "region"
 ) -> tuple[AddressSpace, int, int]:
-    """The address space and the addresses [low, high) of pages of a region. BadInput if they are not in it.
+    """The address space and the addresses [low, high) of pages, counted from the first one of a region; BadInput if there is none.
 
-    `page` and `place` are what the operation calls the first page and the region.
+    The pages need not be mapped, and may lie behind the region: what the kernel says to that is its own affair. `place` is what the
+    operation calls the region.
     """
     mm = check_process(system, proc)
     regions = mm.regions
     if region not in regions:
         raise BadInput(place, f"{region!r} does not exist in {proc}", f"one of: {', '.join(regions) or 'none yet, mmap first'}")
-    base, pages = regions[region]
-    if start + npages > pages:
-        raise BadInput(page, f"is page {start} with npages {npages}", f"pages 0 to {pages - 1} of region {region}")
-    size = system.geometry.page_size
+    base, size = regions[region].start, system.geometry.page_size
     return mm, base + start * size, base + (start + npages) * size
-
-
-def check_mapped(system: System, proc: str, start: int, npages: int, region: str) -> tuple[AddressSpace, int, int]:
-    """As check_range; BadInput also if a page lies in no VMA."""
-    mm, low, high = check_range(system, proc, start, npages, region)
-    at = low
-    for vma in mm.overlapping(low, high):
-        if vma.start > at:
-            break
-        at = vma.end
-    if at < high:
-        page = start + (at - low) // system.geometry.page_size
-        raise BadInput("start", f"page {page} of region {region} is in no VMA of {proc}", "a page that is mapped")
-    return mm, low, high
 
 
 def check_new_process(system: System, name: str, argument: str) -> None:
@@ -71,7 +55,7 @@ def check_pin(system: System, pin: str) -> Pin:
 
 def check_page(system: System, proc: str, start: int, region: str) -> int:
     """The small page, or the head of the compound page, mapped at a page; BadInput if none is, or it is a zero page."""
-    mm, low, _ = check_mapped(system, proc, start, 1, region)
+    mm, low, _ = check_range(system, proc, start, 1, region)
     page, frames = mapped_page(system, mm, low), system.frames
     if page is None:
         raise BadInput("start", f"page {start} of region {region} in {proc} is not mapped yet", "a page that was written to")
@@ -84,7 +68,7 @@ def check_page(system: System, proc: str, start: int, region: str) -> int:
 
 def check_present(system: System, proc: str, start: int, npages: int, region: str) -> None:
     """BadInput if nothing, or the small zero page, is mapped at one of these pages."""
-    mm, low, high = check_mapped(system, proc, start, npages, region)
+    mm, low, high = check_range(system, proc, start, npages, region)
     for page, address in enumerate(range(low, high, system.geometry.page_size), start):
         if mapped_page(system, mm, address) in (None, system.frames.zero_page):
             raise BadInput("start", f"page {page} of region {region} in {proc} has no page yet", "pages that were written to")
@@ -92,7 +76,7 @@ def check_present(system: System, proc: str, start: int, npages: int, region: st
 
 def check_huge_page(system: System, proc: str, start: int, region: str) -> int:
     """The part of a compound page that is mapped at a page; BadInput if none is."""
-    mm, low, _ = check_mapped(system, proc, start, 1, region)
+    mm, low, _ = check_range(system, proc, start, 1, region)
     page = mapped_page(system, mm, low)
     if page is None or not system.frames.is_compound(page):
         what = "is not mapped yet" if page is None else "is not part of a huge page"

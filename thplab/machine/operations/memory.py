@@ -14,7 +14,7 @@ from thplab.kernel.routines.mremap import mremap_to
 from thplab.kernel.routines.protect import sys_mprotect
 from thplab.kernel.routines.unmap import vm_munmap
 from thplab.kernel.system import System
-from thplab.machine.operations.checks import check_mapped, check_new_process, check_process, check_range
+from thplab.machine.operations.checks import check_new_process, check_process, check_range
 from thplab.scenario.vocabulary import NAME
 
 ADVICE: dict[str, frozenset[str]] = {"hugepage": frozenset({VM_HUGEPAGE}), "none": frozenset()}
@@ -47,20 +47,22 @@ def mmap(system: System, proc: str, thps: int, advise: str, region: str) -> Rout
     regions = system.mms[proc].regions if proc in system.mms else {}
     if region in regions:
         raise BadInput("region", f"{region!r} exists already in {proc}", "a new name")
-    start = _free_address(system, regions)
+    start = _free_address(system, proc)
     if start + pages * geometry.page_size > geometry.address_limit:
         raise BadInput("thps", f"is {thps}: the address space of {geometry.name} is too small", "fewer huge pages or regions")
     mapping = _do_mmap(system, proc, region, Region(start, pages), ADVICE[advise])
     return mapping if proc in system.mms else _new_process(system, proc, mapping)
 
 
-def _free_address(system: System, regions: dict[str, Region]) -> int:
-    """Where the next region goes: aligned to a huge page, with one huge page of nothing after the last region."""
+def _free_address(system: System, proc: str) -> int:
+    """Where the next region goes: aligned to a huge page, with one huge page of nothing after the last region, and the last VMA."""
     geometry = system.geometry
-    last = next(reversed(regions.values()), None)  # they were named in address order
-    if last is None:
+    if proc not in system.mms or not system.mms[proc].regions:
         return geometry.mmap_base
-    return (last.start + last.pages * geometry.page_size + 2 * geometry.huge_size - 1) & -geometry.huge_size
+    mm = system.mms[proc]
+    last = max(start + pages * geometry.page_size for start, pages in mm.regions.values())
+    last = max(last, *(vma.end for vma in mm.vmas), last)
+    return (last + 2 * geometry.huge_size - 1) & -geometry.huge_size
 
 
 def _do_mmap(system: System, proc: str, name: str, region: Region, flags: frozenset[str]) -> Routine[int]:
@@ -78,19 +80,19 @@ def _do_mmap(system: System, proc: str, name: str, region: Region, flags: frozen
 
 
 def write(system: System, proc: str, start: int, npages: int, value: int, region: str) -> Routine[int]:
-    """The pages must lie in VMAs, as for all that touches them."""
-    return touch(system, *check_mapped(system, proc, start, npages, region), value)
+    """The region must exist, as for all that names pages; -EFAULT at the first that may not be written."""
+    return touch(system, *check_range(system, proc, start, npages, region), value)
 
 
 def read(system: System, proc: str, start: int, npages: int, region: str) -> Routine[int]:
-    """The pages must lie in VMAs."""
-    return touch(system, *check_mapped(system, proc, start, npages, region), None)
+    """As write."""
+    return touch(system, *check_range(system, proc, start, npages, region), None)
 
 
 def fill(system: System, proc: str, start: int, npages: int, pattern: str, region: str) -> Routine[int]:
-    """The pages must lie in VMAs. `unique`: every page of a process's region gets a content of its own."""
+    """As write. `unique`: every page of a process's region gets a content of its own."""
     value = PATTERNS[pattern]
-    mm, low, high = check_mapped(system, proc, start, npages, region)
+    mm, low, high = check_range(system, proc, start, npages, region)
     if value is None:
         return touch(system, mm, low, high, (mm.mm_id << 32) + start + 1, whole=True, step=1)
     return touch(system, mm, low, high, value, whole=True)
@@ -109,27 +111,27 @@ def exit(system: System, proc: str) -> Routine[int]:
 
 
 def mprotect(system: System, proc: str, start: int, npages: int, prot: str, region: str) -> Routine[int]:
-    """The pages must lie in VMAs."""
-    return sys_mprotect(system, *check_mapped(system, proc, start, npages, region), pt.PROTECTIONS[prot])
+    """-ENOMEM at the first page in no VMA."""
+    return sys_mprotect(system, *check_range(system, proc, start, npages, region), pt.PROTECTIONS[prot])
 
 
 def munmap(system: System, proc: str, start: int, npages: int, region: str) -> Routine[int]:
-    """The pages must lie in the region; some may be unmapped already."""
+    """Some or all of the pages may be unmapped already."""
     return vm_munmap(system, *check_range(system, proc, start, npages, region))
 
 
 def mlock(system: System, proc: str, start: int, npages: int, region: str) -> Routine[int]:
-    """The pages must lie in the region; -ENOMEM if some are in no VMA."""
+    """-ENOMEM at the first page in no VMA."""
     return do_mlock(system, *check_range(system, proc, start, npages, region))
 
 
 def munlock(system: System, proc: str, start: int, npages: int, region: str) -> Routine[int]:
-    """The pages must lie in the region; -ENOMEM if some are in no VMA."""
+    """-ENOMEM at the first page in no VMA."""
     return sys_munlock(system, *check_range(system, proc, start, npages, region))
 
 
 def mremap(system: System, proc: str, start: int, npages: int, to: str, at: int, region: str) -> Routine[int]:
-    """With MREMAP_MAYMOVE and MREMAP_FIXED. Both ranges must lie in their regions."""
+    """With MREMAP_MAYMOVE and MREMAP_FIXED. Both regions must exist."""
     mm, low, high = check_range(system, proc, start, npages, region)
-    _, target, _ = check_range(system, proc, at, npages, to, "at", "to")
+    _, target, _ = check_range(system, proc, at, npages, to, "to")
     return mremap_to(system, mm, low, target, high - low)

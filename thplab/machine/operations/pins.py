@@ -7,7 +7,7 @@ from thplab.hardware.steps import Routine
 from thplab.kernel.routines import dma
 from thplab.kernel.routines.gup import drop_pin, get_pages_raw, get_user_pages
 from thplab.kernel.system import Pin, System
-from thplab.machine.operations.checks import check_mapped, check_pin, check_present, refuse
+from thplab.machine.operations.checks import check_pin, check_present, check_range, refuse
 
 PIN_HOWS = {
     "vmsplice": {"write": False},
@@ -27,7 +27,7 @@ PIN_FILES = ("vmsplice", "io_uring")
 
 
 def pin(system: System, proc: str, start: int, npages: int, pin: str, how: str, region: str) -> Routine[int]:
-    """The pages must lie in VMAs, for a raw pin be mapped; the name must be new.
+    """For a raw pin the pages must be mapped; the name must be new.
 
     FOLL_SPLIT is built only where a split is never refused.
     """
@@ -35,7 +35,7 @@ def pin(system: System, proc: str, start: int, npages: int, pin: str, how: str, 
         return refuse(ENOSYS, "io_uring does not exist in this kernel")
     if how == "fsplit" and system.scheme.pmd_split_is_local:
         raise BadInput("how", "'fsplit' is not built where a split may be refused", "one of " + ", ".join(h for h in PIN_HOWS if h != how))
-    mm, low, high = check_mapped(system, proc, start, npages, region)
+    mm, low, high = check_range(system, proc, start, npages, region)
     if how == RAW:
         check_present(system, proc, start, npages, region)
     if pin in system.pins:

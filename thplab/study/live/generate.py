@@ -112,7 +112,8 @@ class Generator:
         region = rng.choice(list(regions))
         pages = regions[region].pages
         start = rng.choice((0, 0, 1, 5, 255, 256, X86_64.nr - 1, X86_64.nr, rng.randrange(pages))) % pages
-        npages = min(rng.choice((1, 1, 1, 2, 3, 200, 256, X86_64.nr, pages)), pages - start)
+        beyond = rng.choice((*[0] * 16, 1, 3, X86_64.nr))  # what lies behind a region is a range as any other
+        npages = min(rng.choice((1, 1, 1, 2, 3, 200, 256, X86_64.nr, pages)), pages - start) + beyond
         where: dict[str, object] = {"proc": process, "start": start, "npages": npages, "region": region}
         fields: dict[str, object] = {"proc": process}
         match op:
@@ -128,7 +129,7 @@ class Generator:
                 fields = {**where, "advice": kind.split()[1]}
             case "mremap":
                 to = rng.choice(list(regions))
-                fields = {**where, "to": to, "at": rng.choice((0, 1, 256, rng.randrange(regions[to].pages)))}
+                fields = {**where, "to": to, "at": rng.choice((0, 1, 256, rng.randrange(regions[to].pages + 2)))}
             case "pin":
                 how = rng.choice(("vmsplice", "vmsplice", "io_uring"))
                 fields = {**where, "npages": min(npages, rng.choice((1, 1, 3, 200))), "pin": f"p{serial}", "how": how}

@@ -22,7 +22,7 @@ def refuse_unless_portable(scenario: Scenario, io_uring: str = "") -> None:
 
 
 def refuse_unless_sensible(scenario: Scenario, kernel: str) -> None:
-    """Raise BadInput for the first operation that makes no sense where it comes: of a process that is not there, behind a region's end.
+    """Raise BadInput for the first operation that makes no sense where it comes: of a process or region that is not there.
 
     What the simulated kernel has not built may make sense, and what it stops at is for the comparison to tell.
     """

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from thplab.errors import BadInput, Deadlock, KernelBug
+from thplab.errors import EFAULT, BadInput, Deadlock, KernelBug
 from thplab.hardware.geometry import X86_64
 from thplab.hardware.steps import drain
 from thplab.kernel.kernels import kernel
@@ -34,6 +34,9 @@ COMPACTION = "/proc/sys/vm/compact_memory"
 
 OWN = ("nopfn", "no such ", "region exists")
 """How the recorder's own answers begin: it, too, refuses. Another is -ENXIO to the split of what is no huge page."""
+
+SEGV = "killed by SIGSEGV"
+"""What a recorder answers whose process touches memory as any other does, instead of telling -EFAULT: it dies of it."""
 
 DEAD = ("exited", "process is dead")
 """What the recorder answers once it has lost a child to a pin that never existed (tests/truth/README.md, part A)."""
@@ -215,7 +218,11 @@ class _Replay:
         try:
             if look and shows_inside(self.machine):
                 return drive(self.machine, self.machine.begin(op))
-            return drain(self.machine.begin(op)), None
+            result = drain(self.machine.begin(op))
+            if recorded == SEGV and result == -EFAULT:
+                drain(self.machine.begin(Operation("exit", {"proc": op.fields["proc"]})))
+                return SEGV, None
+            return result, None
         except BadInput as error:
             if "is not built" in error.wrong:
                 raise _Unmodelled(f"{op.op}: {error.argument} {error.wrong}") from None

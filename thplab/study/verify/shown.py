@@ -214,13 +214,8 @@ class Shown:
         return ("migration" if pt.is_migration_entry(entry) else "table"), table
 
     def _mapped(self, process: ProcessState, region: tuple[int, int]) -> Iterator[tuple[Mapped, int, int]]:
-        """The mappings in a region, each with its first page and its count of pages; none lies across a border of a region."""
-        size, nr = self.state.geometry.page_size, self.state.geometry.nr
-        start, pages = region
-        for m in self.state.mapped:
-            page = (m.address - start) // size
-            if m.process == process.name and 0 <= page < pages:
-                yield m, page, nr if m.level else m.count
+        """The mappings in a region, each with its first page and its count of pages, as far as they lie in it."""
+        return self.state.mapped_in(process.name, *region)
 
     def _pages(self, process: ProcessState, region: tuple[int, int]) -> Columns:
         columns: Columns = defaultdict(Column)

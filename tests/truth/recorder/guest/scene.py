@@ -12,7 +12,9 @@ from thplab.study.live.agent import libc, observe
 from thplab.study.live.agent.processes import Processes
 
 from . import system
-from .child import GuestChild
+
+# Here, unlike in the live lab, a page frame may be taken away from the system.
+libc.ADVICE |= {"hwpoison": 100, "soft_offline": 101}
 
 EVENTS = (*observe.EVENTS, "ksm_", "nr_anon_transparent_hugepages", "zswp")
 SMAPS = {
@@ -34,7 +36,7 @@ class Scene(Processes):
     """The processes of a scenario. It has to be ended, so that nothing of it is left."""
 
     def __init__(self, env: str) -> None:
-        super().__init__(_LIMIT, GuestChild)
+        super().__init__(_LIMIT)
         self.drain = libc.Drain()
         self.swap = system.SWAP.get(env)
         self.settings: list[tuple[str, str]] = []

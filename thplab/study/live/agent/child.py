@@ -31,6 +31,8 @@ class Child:
         self.line = line
         self.agent = agent
         self.regions: dict[str, int] = {}
+        self.last = 0
+        """Where the last region ends."""
         self.pins: dict[str, Callable[[], int | str]] = {}
         """Name of a pin -> how it is let go. Children inherit the files that hold it, so they can do it as well."""
 
@@ -86,14 +88,11 @@ class Child:
 
     def mmap(self, op: Op) -> Answer:
         """Map a region at a place of its own, and advise huge pages unless the operation says none. Raises OSError."""
-        base = self.place(op["thps"])
+        base = libc.map_region(self.last, op["thps"])
+        self.last = base + op["thps"] * HUGE * PAGE
         self.regions[op["region"]] = base
         worked = op["advise"] == "none" or libc.madvise(base, op["thps"] * HUGE * PAGE, "hugepage")
         return {"ret": worked if isinstance(worked, str) else 0, "base": base}
-
-    def place(self, huge_pages: int) -> int:
-        """Map a new region somewhere: its address. Raises OSError."""
-        return libc.map_region(huge_pages)
 
     def write(self, op: Op, address: int, size: int) -> int | str:
         """Store a byte in each page as far as the process may: 0, or "-EFAULT"."""
@@ -210,7 +209,7 @@ def _keep_only(line: int) -> None:
                 os.close(file)
 
 
-def start(agent: int, child: type[Child] = Child) -> tuple[int, socket.socket]:
+def start(agent: int) -> tuple[int, socket.socket]:
     """Fork the first process of a scenario from the agent: its pid and the agent's end of the line to it."""
     ours, theirs = socket.socketpair()
     pid = os.fork()
@@ -220,6 +219,6 @@ def start(agent: int, child: type[Child] = Child) -> tuple[int, socket.socket]:
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         _keep_only(theirs.fileno())
-        child(theirs, agent).run()
+        Child(theirs, agent).run()
     finally:
         os._exit(1)

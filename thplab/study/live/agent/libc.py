@@ -14,6 +14,9 @@ PAGE = 4096
 HUGE = 512
 """Pages of a huge page: what one PMD maps on x86-64, and on arm64 with pages of 4 KiB."""
 
+AREA = range(1 << 44, 1 << 45)
+"""Where regions lie: far from what the kernel places by itself, so that what is outside of a region is a hole."""
+
 PROT = {"none": 0, "r": 1, "rw": 3}
 ADVICE = {
     "dontneed": 4, "free": 8, "dontfork": 10, "mergeable": 12, "unmergeable": 13, "hugepage": 14, "nohugepage": 15, "wipeonfork": 18,
@@ -22,7 +25,7 @@ ADVICE = {
 
 IO_URING_SETUP, IO_URING_REGISTER = 425, 427  # the same on every machine
 
-_MAP_PRIVATE_ANON, _MAP_FIXED, _MAP_NORESERVE = 0x22, 0x10, 0x4000
+_MAP_PRIVATE_ANON, _MAP_FIXED_NOREPLACE = 0x22, 0x100000
 _MREMAP_MAYMOVE_FIXED = 3
 _CLONE_PARENT = 0x8000
 _PR_SET_PDEATHSIG, _PR_SET_THP_DISABLE, _THP_DISABLE_EXCEPT_ADVISED = 1, 41, 2
@@ -51,16 +54,23 @@ def failure(number: int) -> str:
     return "-" + errno.errorcode.get(number, str(number))
 
 
-def map_region(huge_pages: int) -> int:
-    """Map private anonymous memory aligned to a huge page, with a huge page of no rights before and behind it. Raises OSError."""
+def map_region(last: int, huge_pages: int) -> int:
+    """Map private anonymous memory where nothing is: its address. Raises OSError.
+
+    It is aligned to a huge page, and a huge page of nothing at least lies between it and what ends at `last`, or is mapped behind it.
+    """
     size = PAGE * HUGE
-    reserved = _libc.mmap(None, (huge_pages + 2) * size, 0, _MAP_PRIVATE_ANON | _MAP_NORESERVE, -1, 0)
-    if reserved is None or reserved == ctypes.c_void_p(-1).value:
-        raise OSError(ctypes.get_errno(), "mmap")
-    base = int((reserved // size + 1) * size)
-    if _libc.mmap(base, huge_pages * size, PROT["rw"], _MAP_PRIVATE_ANON | _MAP_FIXED, -1, 0) != base:
+    mapped = [end for end in _ends() if end < AREA.stop]
+    base = (max(AREA.start, last, *mapped) + 2 * size - 1) // size * size
+    if _libc.mmap(base, huge_pages * size, PROT["rw"], _MAP_PRIVATE_ANON | _MAP_FIXED_NOREPLACE, -1, 0) != base:
         raise OSError(ctypes.get_errno(), "mmap")
     return base
+
+
+def _ends() -> list[int]:
+    """Where each mapping of this process ends."""
+    with open("/proc/self/maps") as file:
+        return [int(line.split(maxsplit=1)[0].split("-")[1], 16) for line in file]
 
 
 def mprotect(address: int, size: int, prot: str) -> int | str:

@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 from . import libc
-from .child import RING_DELAY, Child, start
+from .child import RING_DELAY, start
 
 INPUT = 0
 
@@ -25,11 +25,10 @@ class Late(Exception):
 
 
 class Processes:
-    """The processes of one scenario that is being performed. `child` says how each of them does what it is asked to do."""
+    """The processes of one scenario that is being performed."""
 
-    def __init__(self, limit: float, child: type[Child] = Child) -> None:
+    def __init__(self, limit: float) -> None:
         self.limit = limit
-        self.child = child
         self.pids: dict[str, int] = {}
         self.lines: dict[str, socket.socket] = {}
         self.regions: Regions = {}
@@ -51,7 +50,7 @@ class Processes:
         kind: str = op["op"]
         process: str = min(self.holders.get(op["pin"], {""})) if kind == "unpin" else op["proc"]
         if kind == "mmap" and process not in self.pids:
-            self.pids[process], self.lines[process] = start(os.getpid(), self.child)
+            self.pids[process], self.lines[process] = start(os.getpid())
             self.regions[process] = {}
         if process not in self.pids:
             return "process is dead"
