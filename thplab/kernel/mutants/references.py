@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from thplab.kernel.mutants.mutant import Mutant, TruthRow
-from thplab.kernel.routines import gup, swap
+from thplab.kernel.routines import gup, pins, swap
 
 MUTANTS = {
     "pins_the_tail": Mutant(
@@ -20,7 +20,7 @@ MUTANTS = {
     ),
     "forgets_the_pincount": Mutant(
         "unpin drops the reference of a FOLL_PIN pin, but not the pin count of the head",
-        {"put_user_pages": gup.forgets_the_pincount},
+        {"put_user_pages": pins.forgets_the_pincount},
         "pincounts_count_pins",
         kernel="v5.10",
         scenario="mmap A; write A 0; pin A 1 1 dma how=io_uring; unpin dma",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from thplab.hardware.steps import Routine, routine
 from thplab.kernel.address_space import AddressSpace
-from thplab.kernel.routines.gup import exit_files
+from thplab.kernel.routines.pins import exit_files
 from thplab.kernel.routines.unmap import exit_mmap
 from thplab.kernel.system import System
 

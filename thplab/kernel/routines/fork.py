@@ -12,10 +12,10 @@ from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import VM_DONTCOPY, VM_LOCKED, VM_WIPEONFORK, AddressSpace, Vma
 from thplab.kernel.routines.deposit import pgtable_trans_huge_deposit
 from thplab.kernel.routines.fault import __pte_alloc, pmd_alloc
-from thplab.kernel.routines.gup import share_files
 from thplab.kernel.routines.huge_pmd import wait_split_huge_page
 from thplab.kernel.routines.ksm import __ksm_enter
 from thplab.kernel.routines.mm import folio_put_refs, folio_ref_add, get_page, put_page
+from thplab.kernel.routines.pins import share_files
 from thplab.kernel.routines.protect import of_one_folio
 from thplab.kernel.routines.rmap import anon_vma_alloc, anon_vma_lock, folio_try_dup_anon_rmap_pmd, folio_try_dup_anon_rmap_ptes
 from thplab.kernel.routines.split_huge_pmd import split_huge_pmd

@@ -5,7 +5,8 @@ from __future__ import annotations
 from thplab.errors import ENOSYS, BadInput
 from thplab.hardware.steps import Routine
 from thplab.kernel.routines import dma
-from thplab.kernel.routines.gup import drop_pin, get_pages_raw, get_user_pages
+from thplab.kernel.routines.gup import get_pages_raw, get_user_pages
+from thplab.kernel.routines.pins import drop_pin
 from thplab.kernel.system import Pin, System
 from thplab.machine.operations.checks import check_pin, check_present, check_range, refuse
 
