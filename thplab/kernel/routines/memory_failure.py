@@ -185,7 +185,8 @@ def memory_failure(system: System, mm: AddressSpace, page: int) -> Routine[tuple
     if frames.flags[page] & PG_swapcache and not dirty:
         yield from delete_from_swap_cache(system, page)
     cached = bool(frames.flags[page] & PG_swapcache)
-    frames.flags[page] &= ~PG_dirty
+    if cached:
+        frames.flags[page] &= ~PG_dirty
     system.poisoned.append(page)
     used = policy.counts_users and frames.page_count(page) != 1 + cached
     yield read(

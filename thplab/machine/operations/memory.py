@@ -60,9 +60,8 @@ def _free_address(system: System, proc: str) -> int:
     if proc not in system.mms or not system.mms[proc].regions:
         return geometry.mmap_base
     mm = system.mms[proc]
-    last = max(start + pages * geometry.page_size for start, pages in mm.regions.values())
-    last = max(last, *(vma.end for vma in mm.vmas), last)
-    return (last + 2 * geometry.huge_size - 1) & -geometry.huge_size
+    ends = [start + pages * geometry.page_size for start, pages in mm.regions.values()] + [vma.end for vma in mm.vmas]
+    return (max(ends) + 2 * geometry.huge_size - 1) & -geometry.huge_size
 
 
 def _do_mmap(system: System, proc: str, name: str, region: Region, flags: frozenset[str]) -> Routine[int]:
