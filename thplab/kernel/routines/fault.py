@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
-
 from thplab.errors import EFAULT, ENOMEM, KILLED_BY_SIGBUS
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_reserved
-from thplab.hardware.steps import Routine, Translation, change, phrase, read, routine, wait
+from thplab.hardware.steps import Routine, change, read, routine, wait
 from thplab.kernel.address_space import AddressSpace, Vma
 from thplab.kernel.pages import deferred_split_huge_page
 from thplab.kernel.routines.cow import do_huge_pmd_wp_page, do_wp_page
@@ -19,87 +16,6 @@ from thplab.kernel.routines.rmap import anon_vma_prepare, folio_add_new_anon_rma
 from thplab.kernel.routines.swap_fault import do_swap_page
 from thplab.kernel.routines.vm_fault import VM_FAULT_FALLBACK, VM_FAULT_HWPOISON, VM_FAULT_OOM, set_new_pte, transparent_hugepage_enabled
 from thplab.kernel.system import System
-
-
-@phrase("the process itself")
-def access(system: System, mm: AddressSpace, start: int, end: int, value: int | None, whole: bool = False, step: int = 0) -> Routine[int]:
-    """Touch every page of [start, end) as the process would: read it (`value` None) or store the byte `value` in it.
-
-    With `whole` it is all of the page that is stored, `value` + i * `step` at offset i. Runs in user mode, without locks; what the
-    page tables do not allow is a page fault. Returns 0, -EFAULT where no VMA allows the access (the process would get SIGSEGV), -ENOMEM
-    when a fault finds no memory, or KILLED_BY_SIGBUS at poisoned memory: the process must end. Pages before that one have been touched.
-    """
-    page_size = system.geometry.page_size
-    write = value is not None
-    address = start
-    while address < end:
-        count = accessible(system, mm, address, end, write)
-        if count:
-            if system.whole:
-                _store(system, _translate(system, mm, address, count, write), value, whole, step)
-            else:
-                page = int(_translate(system, mm, address, count, write)[0])
-                system.cpus.tlb[system.cpus.cpu] = Translation(mm.name, address, address + page_size, page)
-                where = system.page_name(page)
-                yield change(f"the CPU looks the address up: {where}", "It marks the entry and will not look again: the TLB has it.")
-                system.cpus.tlb.pop(system.cpus.cpu)
-                _store(system, np.array([page]), value, whole, step)
-            what = "the page" if count == 1 else f"{count} pages"
-            yield change(f"{mm.name} {'writes' if write else 'reads'} {what}", "The hardware finds a valid entry and marks it accessed.")
-            address += count * page_size
-            if value is not None:
-                value += count * step
-            continue
-        yield read(f"{mm.name} {'writes' if write else 'reads'}: page fault", "No entry of the page table allows it.")
-        error = yield from do_page_fault(system, mm, address, write)
-        if error:
-            return error
-    return 0
-
-
-def accessible(system: System, mm: AddressSpace, address: int, end: int, write: bool) -> int:
-    """How many pages from `address` on, below `end`, the page tables let the process touch now, through one table.
-
-    At the grain of a race the answer is at most 1.
-    """
-    geometry, tables = system.geometry, system.tables
-    need = pt._PAGE_PRESENT | (pt._PAGE_RW if write else 0)
-    limit = (end - address) // geometry.page_size if system.whole else 1
-    pmd_table = tables.walk(mm.pgd, address, 1)
-    if pmd_table is None:
-        return 0
-    index = geometry.index(address, 0)
-    pmd = tables.get(pmd_table, geometry.index(address, 1))
-    if pt.pmd_trans_huge(pmd):
-        return min(limit, geometry.nr - index) if pmd & need == need else 0
-    if pt.pte_none(pmd):
-        return 0
-    row = tables.table[pt.pte_pfn(pmd)][index : index + limit]
-    refused = np.flatnonzero(row & np.uint64(need) != np.uint64(need))
-    return int(refused[0]) if len(refused) else len(row)
-
-
-def _translate(system: System, mm: AddressSpace, address: int, count: int, write: bool) -> npt.NDArray[np.int64]:
-    """What the hardware does first on an access that is allowed: accessed and dirty bits. Returns the pfns of the pages."""
-    geometry, tables = system.geometry, system.tables
-    bits = pt._PAGE_ACCESSED | (pt._PAGE_DIRTY if write else 0)
-    pmd_table = tables.walk(mm.pgd, address, 1)
-    assert pmd_table is not None
-    index = geometry.index(address, 0)
-    pmd = tables.get(pmd_table, geometry.index(address, 1))
-    if pt.pmd_trans_huge(pmd):
-        tables.set(pmd_table, geometry.index(address, 1), pmd | bits)
-        return np.arange(count) + pt.pte_pfn(pmd) + index
-    entries = slice(index, index + count)
-    tables.change(pt.pte_pfn(pmd), entries, set_=bits)
-    return (tables.table[pt.pte_pfn(pmd)][entries] & np.uint64(pt.PTE_PFN_MASK)).astype(np.int64) >> 12
-
-
-def _store(system: System, pfns: npt.NDArray[np.int64], value: int | None, whole: bool, step: int) -> None:
-    """The access itself; nothing happens to the memory if it is a read (`value` None)."""
-    if value is not None:
-        kept = 0 if whole else system.frames.content[pfns] & ~0xFF
-        system.frames.content[pfns] = kept + value + step * np.arange(len(pfns))
 
 
 @routine

@@ -17,10 +17,8 @@ from thplab.hardware.frames import (
     PG_swapcache,
     single,
 )
-from thplab.hardware.steps import Routine, change, phrase, read, routine
+from thplab.hardware.steps import Routine, change, read, routine
 from thplab.kernel.address_space import AddressSpace, Vma
-from thplab.kernel.routines.exit import do_exit
-from thplab.kernel.routines.fault import access
 from thplab.kernel.routines.gup import __get_user_pages, get_user_pages_fast, mark_referenced
 from thplab.kernel.routines.lru import isolate_lru_page
 from thplab.kernel.routines.migrate import split_for, unmap_and_move
@@ -28,25 +26,10 @@ from thplab.kernel.routines.mm import put_page
 from thplab.kernel.routines.rmap import folio_remove_rmap_ptes, lock_rmap, page_vma_mapped_walk, rmap_walk_page
 from thplab.kernel.routines.swap import delete_from_swap_cache
 from thplab.kernel.routines.try_to_unmap import unmap_ptes
+from thplab.kernel.routines.user import sigbus
 from thplab.kernel.routines.vmscan import drop_slab
 from thplab.kernel.routines.walk import mapped_page
 from thplab.kernel.system import System
-
-
-@phrase("the process itself")
-def touch(system: System, mm: AddressSpace, start: int, end: int, value: int | None, whole: bool = False, step: int = 0) -> Routine[int]:
-    """`access`, and the end of the process if that meets poisoned memory. Returns what `access` returns."""
-    error = yield from access(system, mm, start, end, value, whole, step)
-    if error == KILLED_BY_SIGBUS:
-        yield from sigbus(system, mm, "The memory behind this page is bad: its contents are lost.")
-    return error
-
-
-@phrase("the process dies of SIGBUS")
-def sigbus(system: System, mm: AddressSpace, why: str) -> Routine[None]:
-    """Kill a process with SIGBUS."""
-    yield change(f"SIGBUS to {mm.name}", why)
-    yield from do_exit(system, mm)
 
 
 @routine

@@ -9,10 +9,10 @@ from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_dirty, single
 from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import VM_LOCKED, AddressSpace, Vma
-from thplab.kernel.routines.fault import accessible, handle_mm_fault
+from thplab.kernel.routines.fault import handle_mm_fault
 from thplab.kernel.routines.lru import isolate_lru_page, putback_lru_page
 from thplab.kernel.routines.vm_fault import VM_FAULT_HWPOISON, VM_FAULT_OOM
-from thplab.kernel.routines.walk import entry_range, next_vma, pmd_at
+from thplab.kernel.routines.walk import accessible, entry_range, next_vma, pmd_at
 from thplab.kernel.system import System
 
 

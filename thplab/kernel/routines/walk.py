@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import NamedTuple
 
+import numpy as np
+
 from thplab.hardware import page_tables as pt
 from thplab.hardware.geometry import Geometry
 from thplab.kernel.address_space import AddressSpace, Vma
@@ -68,3 +70,25 @@ def mapped_page(system: System, mm: AddressSpace, address: int) -> int | None:
         return pt.pte_pfn(found.entry) + system.geometry.index(address, 0)
     pte = system.tables.get(pt.pte_pfn(found.entry), system.geometry.index(address, 0))
     return pt.pte_pfn(pte) if pt.pte_present(pte) else None
+
+
+def accessible(system: System, mm: AddressSpace, address: int, end: int, write: bool) -> int:
+    """How many pages from `address` on, below `end`, the page tables let the process touch now, through one table.
+
+    At the grain of a race the answer is at most 1.
+    """
+    geometry, tables = system.geometry, system.tables
+    need = pt._PAGE_PRESENT | (pt._PAGE_RW if write else 0)
+    limit = (end - address) // geometry.page_size if system.whole else 1
+    pmd_table = tables.walk(mm.pgd, address, 1)
+    if pmd_table is None:
+        return 0
+    index = geometry.index(address, 0)
+    pmd = tables.get(pmd_table, geometry.index(address, 1))
+    if pt.pmd_trans_huge(pmd):
+        return min(limit, geometry.nr - index) if pmd & need == need else 0
+    if pt.pte_none(pmd):
+        return 0
+    row = tables.table[pt.pte_pfn(pmd)][index : index + limit]
+    refused = np.flatnonzero(row & np.uint64(need) != np.uint64(need))
+    return int(refused[0]) if len(refused) else len(row)

@@ -8,11 +8,11 @@ from thplab.hardware.steps import Routine, change
 from thplab.kernel.address_space import VM_HUGEPAGE, Region, Vma
 from thplab.kernel.routines.exit import do_exit
 from thplab.kernel.routines.fork import dup_mmap, mm_alloc
-from thplab.kernel.routines.memory_failure import touch
 from thplab.kernel.routines.mlock import do_mlock, sys_munlock
 from thplab.kernel.routines.mremap import mremap_to
 from thplab.kernel.routines.protect import sys_mprotect
 from thplab.kernel.routines.unmap import vm_munmap
+from thplab.kernel.routines.user import access
 from thplab.kernel.system import System
 from thplab.machine.operations.checks import check_new_process, check_process, check_range
 from thplab.scenario.vocabulary import NAME
@@ -80,12 +80,12 @@ def _do_mmap(system: System, proc: str, name: str, region: Region, flags: frozen
 
 def write(system: System, proc: str, start: int, npages: int, value: int, region: str) -> Routine[int]:
     """The region must exist, as for all that names pages; -EFAULT at the first that may not be written."""
-    return touch(system, *check_range(system, proc, start, npages, region), value)
+    return access(system, *check_range(system, proc, start, npages, region), value)
 
 
 def read(system: System, proc: str, start: int, npages: int, region: str) -> Routine[int]:
     """As write."""
-    return touch(system, *check_range(system, proc, start, npages, region), None)
+    return access(system, *check_range(system, proc, start, npages, region), None)
 
 
 def fill(system: System, proc: str, start: int, npages: int, pattern: str, region: str) -> Routine[int]:
@@ -93,8 +93,8 @@ def fill(system: System, proc: str, start: int, npages: int, pattern: str, regio
     value = PATTERNS[pattern]
     mm, low, high = check_range(system, proc, start, npages, region)
     if value is None:
-        return touch(system, mm, low, high, (mm.mm_id << 32) + start + 1, whole=True, step=1)
-    return touch(system, mm, low, high, value, whole=True)
+        return access(system, mm, low, high, (mm.mm_id << 32) + start + 1, whole=True, step=1)
+    return access(system, mm, low, high, value, whole=True)
 
 
 def fork(system: System, proc: str, child: str) -> Routine[int]:

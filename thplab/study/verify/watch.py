@@ -11,7 +11,7 @@ from thplab.hardware import frames as fr
 from thplab.hardware import page_tables as pt
 from thplab.hardware.steps import FLUSH as FLUSH_STEP
 from thplab.hardware.steps import Step
-from thplab.kernel.routines.fault import access
+from thplab.kernel.routines.user import access
 from thplab.machine.machine import Machine
 from thplab.machine.trace import stack_of
 from thplab.study.verify.stores import FLUSH, Event, Store, Value
