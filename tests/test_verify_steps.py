@@ -287,7 +287,7 @@ def test_all_recordings_of_an_operation_are_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "kernel", "wrong"), [("mlock", "v6.12", "operation"), ("pin", "v4.5", "kernel"), ("pin", "v9", "kernel")]
+    ("wanted", "kernel", "wrong"), [("migrate", "v6.12", "operation"), ("pin", "v4.5", "kernel"), ("pin", "v9", "kernel")]
 )
 def test_what_is_not_recorded_is_refused(wanted: str, kernel: str, wrong: str) -> None:
     with pytest.raises(BadInput) as error:

@@ -196,7 +196,7 @@ class Cpus:
         self.held[other] = self.held.pop(lock)
         self.marks(lock, False)
         self.marks(other, True)
-        yield Step(UNLOCK, f"unlock {lock}; {other} stays locked", why)
+        yield change(f"unlock {lock}; {other} stays locked", why)
 
     def trylock(self, lock: str, why: str = "") -> Routine[bool]:
         """Take `lock` if it is free; returns whether it was taken. Never waits."""

@@ -98,7 +98,7 @@ def advise_huge_pmd(system: System, vma: Vma, pmd_table: int, index: int, whole:
         return not split or (advice == FREE and policy.free_stops_at_split), False
     isolated: tuple[int, ...] = ()
     if advice == FREE:
-        cleaned = not policy.free_locks or (yield from clean_for_free(system, page))
+        cleaned = not policy.free_locks or (yield from clean_for_free(system, page, by_pmd=True))
         new, invalidates = pmd & ~(pt._PAGE_ACCESSED | pt._PAGE_DIRTY), policy.free_locks
     else:
         cleaned, invalidates = True, policy.cold_invalidates
@@ -118,8 +118,8 @@ def advise_huge_pmd(system: System, vma: Vma, pmd_table: int, index: int, whole:
 
 
 @phrase("clean what may be freed")
-def clean_for_free(system: System, page: int) -> Routine[bool]:
-    """Mark a page, small or a head that nobody else maps, as clean, under its page lock, and take it out of the swap cache.
+def clean_for_free(system: System, page: int, by_pmd: bool = False) -> Routine[bool]:
+    """Mark a page, small or a head that nobody else maps, as clean, under its lock, and, if PTEs map it, take it out of the swap cache.
 
     Returns False if somebody else has the lock, or maps a small one, or names its slot: then it is left alone.
     """
@@ -130,7 +130,7 @@ def clean_for_free(system: System, page: int) -> Routine[bool]:
         return False
     alone = frames.is_compound(page) or system.scheme.page_mapcount(frames, page) == 1
     yield read("do others map it? " + ("no" if alone else "yes: leave it alone"))
-    if alone and frames.flags[page] & PG_swapcache:
+    if alone and frames.flags[page] & PG_swapcache and not by_pmd:
         alone = yield from try_to_free_swap(system, page)
     if alone and frames.flags[page] & PG_dirty:
         frames.flags[page] &= ~PG_dirty
