@@ -39,6 +39,7 @@ def sandbox(*lines: str, **more: Any) -> Sandbox:
 PAYLOADS: dict[str, tuple[str, Callable[[], list[str]]]] = {
     "a story": ("StepperData", lambda: [Stepper("story").packed]),
     "questions": ("StepperData", lambda: [Stepper("cow", predictions=[Prediction(9, "Who?", lambda _: "A", ["A", "B"])]).packed]),
+    "recorded steps": ("StepperData", lambda: [Stepper("mmap A; fill A 0 1thp; mprotect A 4 1 r", kernel="v6.12").packed]),
     "a scenario that stops": ("StepperData", lambda: [Stepper("mmap A; mmap A").packed]),
     "a race": ("RaceData", lambda: [RaceStepper(f"blind-pmd-split-and-zap{how}").packed for how in ("", ": 0x2 1x7 0x2")]),
     "a sandbox": ("SandboxData", lambda: [Sandbox(how).packed_for_html() for how in ("", FORK)]),

@@ -283,13 +283,57 @@ def test_steps_are_told_side_by_side_with_ticks_where_they_agree(
 
 def test_all_recordings_of_an_operation_are_told() -> None:
     text, _ = told("pin", "v5.10", 150)
-    assert [line.split(":")[0] for line in text.splitlines() if ", after " in line] == ["pin_pmd", "pin_foll_pmd"]
+    said, *lines = text.splitlines()
+    assert said == "2 recorded on v5.10:" and lines[2] == ""
+    listed, told_of = ([line for line in part if ", after " in line] for part in (lines[:2], lines[2:]))
+    assert [line.split(":")[0].strip() for line in listed] == ["pin_pmd", "pin_foll_pmd"]
+    assert [f"  {line}" for line in told_of] == listed
+
+
+def test_the_learners_question_is_answered(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    assert cli.main(["steps", "mprotect", "--kernel", "v6.12"]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 100
+    assert out.startswith(
+        "3 recorded on v6.12:\n"
+        "  split_pmd_sole: mprotect(A, page 8, r), after mmap(A, 1 THP), fill(A, pages 0…511)\n"
+        "  split_pmd_shared: mprotect(A, page 8, r), after mmap(A, 1 THP), fill(A, pages 0…511), fork(A, B)\n"
+        "  mprotect_all: mprotect(A, pages 0…511, r), after mmap(A, 1 THP), fill(A, pages 0…511)\n\n"
+    )
+    assert out.count("recorded on Linux 6.12.") == 3 and "≠" not in out.partition("\n\nF0[8]")[0]
+    rows = [line[4:52].rstrip() for line in out.splitlines() if line.startswith("  ✓ ")]
+    assert rows[:3] == [
+        "lock ptl of PMD A [_raw_spin_lock]",
+        "PMD A[0] huge F0[0] WAD → INVALID huge F0[0]",
+        "flush the TLB [flush_tlb_mm_range]",
+    ]
+
+
+def test_a_scenario_is_told_by_what_of_it_was_recorded(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["steps", "mmap A; fill A 0 1thp; fork A B; mprotect A 9 1 r", "--kernel", "v6.12"]) == 0
+    out = capsys.readouterr().out
+    assert [line.split(":")[0].strip() for line in out.splitlines()[1:3]] == ["fork_pmd", "split_pmd_shared"]
+
+
+def test_without_a_word_the_command_lists_what_was_recorded(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["steps", "--kernel", "v6.1"]) == 0
+    names = [line.strip().split(":")[0] for line in capsys.readouterr().out.splitlines() if ": " in line]
+    assert names == [record["name"] for record in read_recordings(STEPS / "steps-6.1.jsonl")]
 
 
 @pytest.mark.parametrize(
-    ("wanted", "kernel", "wrong"), [("migrate", "v6.12", "operation"), ("pin", "v4.5", "kernel"), ("pin", "v9", "kernel")]
+    ("wanted", "kernel", "wrong", "right"),
+    [
+        ("migrate", "v6.12", "operation", "mprotect, mremap"),
+        ("migrate", "v6.12", "operation", "split_pmd_sole, split_pmd_shared"),
+        ("mmap A; exit A", "v6.12", "operation", "exit, fork"),
+        ("pin", "v4.5", "kernel", "v5.10, v6.1, v6.12, v6.18"),
+        ("pin", "v9", "kernel", "v6.12"),
+        ("pin", "6.12", "kernel", "v6.12"),
+    ],
 )
-def test_what_is_not_recorded_is_refused(wanted: str, kernel: str, wrong: str) -> None:
+def test_what_is_not_recorded_is_refused_with_what_there_is(wanted: str, kernel: str, wrong: str, right: str) -> None:
     with pytest.raises(BadInput) as error:
         told(wanted, kernel, 100)
-    assert error.value.argument == wrong
+    assert error.value.argument == wrong and right in error.value.right

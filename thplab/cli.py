@@ -124,7 +124,14 @@ def _parser() -> argparse.ArgumentParser:
         description="Show what a real kernel stored inside an operation, in order, and the simulator's own steps beside it. Exit status 0: "
         "they agree; 1: they do not.",
     )
-    inside.add_argument("operation", metavar="OPERATION", help="an operation that was recorded (mprotect), or a recording (split_pmd_sole)")
+    inside.add_argument(
+        "operation",
+        nargs="?",
+        metavar="OPERATION",
+        default="",
+        help="an operation (mprotect), a recording (split_pmd_sole), or a scenario that does what was recorded"
+        " (default: list what was recorded)",
+    )
     inside.add_argument("--kernel", metavar="K", default="v6.18", help="a kernel whose steps were recorded (default: %(default)s)")
 
     live = commands.add_parser(

@@ -14,7 +14,7 @@ const DATA = {
 };
 
 function course(all, ...asked) {
-  const { names } = page("comparison", "stepper"), questions = new names.Questions(asked.map(at => ({ id: `${at}`, at })));
+  const { names } = page("comparison", "recorded", "stepper"), questions = new names.Questions(asked.map(at => ({ id: `${at}`, at })));
   return { course: new names.Course(DATA, questions, all), questions };
 }
 

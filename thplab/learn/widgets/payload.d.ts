@@ -16,6 +16,7 @@ interface StepperData {
   words: string[];
   questions: StepperQuestion[];
   /** what was asked of the kernel record on the way; none for a trace in which another CPU moves */ policies: Policy[];
+  /** the operations that a real kernel was seen at, in their order */ recorded: RecordedOperation[];
   /** Python that makes the state of a frame again: before the frame's number, and after it */ code: [string, string];
 }
 

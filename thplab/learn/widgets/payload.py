@@ -12,6 +12,7 @@ from thplab.hardware.geometry import Geometry
 from thplab.hardware.steps import LOCK, READ, UNLOCK
 from thplab.kernel.schemes import count_text
 from thplab.learn.widgets.prediction import Prediction
+from thplab.learn.widgets.recorded_payload import recorded_payload
 from thplab.machine.trace import Frame, Setup, Trace, call_text
 from thplab.scenario import Operation
 from thplab.scenario.text import write_line
@@ -77,6 +78,7 @@ def payload(trace: Trace, predictions: Sequence[Prediction] = ()) -> dict[str, A
         "words": words.items,
         "questions": questions,
         "policies": [policy_row(kernel, name)._asdict() for name in names],
+        "recorded": recorded_payload(trace),
         "code": code(trace),
     }
 

@@ -85,10 +85,12 @@ class StepperView extends View {
     this.player = new Player(`Play to the end of the ${data.unit}`, "Play", () => this.play(), () => SPEEDS[this.speed.value]);
     this.root.classList.toggle("thp-lecture", model.get("lecture"));
     this.lab = new LivePanel(this, data.kernel);
+    this.recorded = new RecordedPanel(model.get("lecture") ? [] : data.recorded, frame => this.jump(frame));
     const head = this.buildHead(), words = [this.buildWhy(), this.buildWords()];
     this.bar = this.buildBar();
     this.time = this.buildTime();
-    const parts = [head, this.bar, this.time, this.lab.element, this.buildBody(), ...(model.get("lecture") ? [] : words)];
+    const panels = [this.lab.element, this.recorded.element, this.buildBody(), ...(model.get("lecture") ? [] : words)];
+    const parts = [head, this.bar, this.time, ...panels];
     this.root.append(...parts.filter(part => part != null));
   }
 
@@ -125,7 +127,8 @@ class StepperView extends View {
     this.speed = h("select", { class: "thp-speed", "aria-label": "Speed of Play" }, ...Object.keys(SPEEDS).map(name => h("option", {}, name)));
     this.position = h("span", {});
     const where = h("span", { class: "thp-position" }, h("span", { class: "thp-machine" }, `${data.kernel} · ${data.geometry.split(":")[0]} · `), this.position);
-    return h("div", { class: "thp-bar", role: "toolbar", "aria-label": "Steps" }, ...buttons, this.player.button, this.speed, this.lab.button, where);
+    const more = [this.player.button, this.speed, this.lab.button, this.recorded.button];
+    return h("div", { class: "thp-bar", role: "toolbar", "aria-label": "Steps" }, ...buttons, ...more, where);
   }
 
   buildTime() {
@@ -207,7 +210,8 @@ class StepperView extends View {
   }
 
   keys(on, runs) {
-    const scrolls = on.matches(".thp-tree, .thp-ledger, .thp-text, .thp-live-box"), up = on === this.slider ? 1 : -1;
+    const scrolls = on.matches(".thp-tree, .thp-ledger, .thp-text, .thp-live-box, .thp-recorded-box");
+    const up = on === this.slider ? 1 : -1;
     const actions = { ArrowRight: () => this.move(1), ArrowLeft: () => this.move(-1), Home: () => this.jump(0), End: () => this.jump(Infinity) };
     if (!scrolls) Object.assign(actions, { ArrowUp: () => this.move(up), ArrowDown: () => this.move(-up) });
     if (!runs) actions[" "] = () => this.player.toggle();
@@ -238,6 +242,7 @@ class StepperView extends View {
     this.drawQuestions();
     this.drawWords();
     this.drawWhy();
+    this.recorded.show(number, course.next(number, -1) ?? -1, this.questions.limit(number));
     this.lab.show(this.data.operations.findLastIndex(op => op.last <= number));
     this.root.dataset.step = `${number}`;
     this.later();

@@ -24,7 +24,7 @@ from thplab.study.live.request import refuse_unless_portable, refuse_unless_sens
 from thplab.study.live.support import release
 
 
-class Stepper(LiveWidget, Stepped, page="comparison stepper"):
+class Stepper(LiveWidget, Stepped, page="comparison recorded stepper"):
     """Steps through a trace. All frames are in the page: once shown, it works without a kernel, also in an exported page.
 
     `scenario` is a trace, which brings its own machine, or what thplab.scenario.load takes (a built-in name, a file, operations),
