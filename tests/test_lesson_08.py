@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from lesson_checks import answers, check_tasks, cost, prose
 
 from thplab.learn.lessons.merged import STORY, lesson
 from thplab.learn.lessons.places import frames_in_use
+from thplab.learn.widgets.recorded_payload import recorded_payload
 from thplab.machine.trace import Setup, record
+from thplab.scenario.text import read_operation
 
 SOLUTIONS = {
     "two worlds": "mmap A; write A 0; fork A B; mprotect B 1 1 r",
@@ -59,6 +63,63 @@ def test_the_answers_are_what_the_kernel_does() -> None:
     assert answers(lesson, "one PMD in 6.18") == ["1", "9"]
     assert answers(lesson, "a write in 4.5") == ["8"]
     assert answers(lesson, "a write in 6.18") == ["1"]
+    assert answers(lesson, "the split in 4.5") == ["1"]
+    assert answers(lesson, "the split in 5.10") == ["0"]
+    assert answers(lesson, "the split in 6.1") == ["8"]
+    assert answers(lesson, "the split in 6.12") == ["1"]
+    assert answers(lesson, "the split in 6.18") == ["2"]
+
+
+_COUNTED = r"^(?!_).* _mapcount \+="
+SPLITS = ("4.5", "5.10", "6.1", "6.12", "6.18")
+
+
+def split_steps(kernel: str) -> list[str]:
+    """The steps of the split of the PMD, PTE by PTE, from its first lock on, until the PMD is a table."""
+    machine = Setup(f"v{kernel}").machine()
+    for line in ("mmap A", "fill A 0 1thp"):
+        machine.call(read_operation(line))
+    machine.system.whole = False
+    texts = [step.text for step in machine.begin(read_operation("mprotect A 1/2thp 1 r"))]
+    end = texts.index("PMD = the PTE table")
+    return texts[max(i for i in range(end) if texts[i].startswith("lock ptl")) : end + 1]
+
+
+def where(steps: list[str], text: str, last: bool = False) -> int:
+    """The number of the first or the last step that has the text, which may be a pattern."""
+    found = [number for number, step in enumerate(steps) if re.search(text, step)]
+    return found[-1 if last else 0] if found else -1
+
+
+def test_the_table_of_the_five_splits() -> None:
+    hidden, withdrawn, counted, exclusive, locks = [], [], [], [], []
+    for kernel in SPLITS:
+        steps = split_steps(kernel)
+        hide, withdraw, pte, count = (where(steps, text) for text in ("not present", "withdraw", "^fill", _COUNTED))
+        last_pte, last_count, gone = (where(steps, text, last=True) for text in ("^fill", _COUNTED, "_mapcount -="))
+        mark, ids = where(steps, "exclusive, too", last=True), sum(step.startswith("lock mm_ids") for step in steps)
+        hidden.append("first" if hide < min(withdraw, pte, count) else "last" if hide > max(last_pte, gone) else "")
+        withdrawn.append("before that" if withdraw < hide else "after that" if withdraw < count else "after the counts")
+        counted.append("before all PTEs" if last_count < pte else "after its PTE" if count == pte + 1 else "")
+        before = "before all PTEs" if mark < pte else "before the PTE" if mark == last_pte - 1 else ""
+        exclusive.append(before if mark >= 0 else "no such flag")
+        locks.append("page lock" if where(steps, "page_lock") >= 0 else {0: "none", 2: "mm ids, twice"}[ids])
+        assert gone > last_count, "the PMD's own mapping is taken off after the PTEs are counted"
+    for row, values in (
+        ("the PMD is hidden from the processors", hidden),
+        ("the table is withdrawn", withdrawn),
+        ("a mapping is counted", counted),
+        ("PG_anon_exclusive is handed on", exclusive),
+        ("locks beside the page table lock", locks),
+    ):
+        assert f"| {row} | {' | '.join(values)} |" in prose(lesson), (row, values)
+
+
+def test_as_recorded_is_offered_in_the_four_younger_splits() -> None:
+    offered = {kernel: recorded_payload(lesson.shows[f"the split in {kernel}"].trace()) for kernel in SPLITS}
+    assert not offered.pop("4.5")
+    for found in offered.values():
+        assert [each["name"] for each in found] == ["split_pmd_sole"] and all(row["agrees"] for row in found[0]["rows"])
 
 
 @pytest.mark.parametrize(

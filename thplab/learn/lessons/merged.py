@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from thplab.hardware.frames import PG_anon_exclusive
 from thplab.kernel import kernels
 from thplab.learn.lessons.figure import Figure, after
 from thplab.learn.lessons.lesson import Lesson, Show
-from thplab.learn.lessons.places import first_head, frames_in_use, in_smaps, op_end, op_start
+from thplab.learn.lessons.places import first_head, first_step, frames_in_use, in_smaps, op_end, op_start
 from thplab.learn.lessons.questions import mapped_by_pmd, memory_in_two_kernels, raw_tail_mapcount, split_result, tail_mapcount
 from thplab.learn.lessons.tasks import Task
 from thplab.learn.widgets import Prediction
@@ -37,6 +38,16 @@ fork A B
 phase B writes
 write B 1/2thp
 """
+_ALONE = """
+scenario one_split: A makes one page of its own huge page read-only
+phase A has a huge page
+mmap A
+fill A 0 1thp
+phase A makes one page read-only
+mprotect A 1/2thp 1 r
+"""
+
+HIDDEN, WITHDRAWN = "PMD marked not present", "withdraw the deposited PTE table"
 
 
 def part_in_45(trace: Trace) -> tuple[Prediction, ...]:
@@ -94,6 +105,78 @@ def write_after_fork(trace: Trace) -> tuple[Prediction, ...]:
             why="A whole huge page is allocated and all of it copied, so that B has a huge page again."
             if huge
             else "B's PMD is split, and the one small page that B writes is copied.",
+        ),
+    )
+
+
+# --- one split on five kernels, step by step ------------------------------------------------------------------------
+
+
+def _in_split(trace: Trace, text: str) -> int:
+    """The step of the split of the PMD that begins so."""
+    return first_step(trace, "split_huge_pmd", text)
+
+
+def _counted(trace: Trace, frame: Frame) -> int:
+    """How many mappings the _mapcount of page 3 counts."""
+    return frame.state.field("mapcount", first_head(trace) + 3) + 1
+
+
+def hidden_when(trace: Trace) -> tuple[Prediction, ...]:
+    """What is done already when the hardware loses the huge PMD."""
+    late = _in_split(trace, WITHDRAWN) < _in_split(trace, HIDDEN)
+    return (
+        Prediction(
+            at=op_start(trace, 2),
+            of=_in_split(trace, HIDDEN),
+            question="A's PMD is split. At the step that marks it not present, how many mappings does the _mapcount of page 3 count?",
+            actual=lambda frame: _counted(trace, frame),
+            why="All PTEs are filled and counted by then. The processors have used the huge PMD all the while."
+            if late
+            else "Nothing has been counted yet. The PMD is taken away from the processors before it is read.",
+        ),
+    )
+
+
+def marked_exclusive(trace: Trace) -> tuple[Prediction, ...]:
+    """To how many pages the mark of the head is handed on."""
+    head, nr = first_head(trace), trace[0].state.geometry.nr
+    return (
+        Prediction(
+            at=op_start(trace, 2),
+            of=_in_split(trace, "PMD = the PTE table"),
+            question="One page has the flag PG_anon_exclusive now, the head. How many have it when the PMD has become a table?",
+            actual=lambda frame: int((frame.state.column("flags", head, nr) & PG_anon_exclusive != 0).sum()),
+            why="The head's mark spoke for all of them. From now on each small page is written through a PTE of its own, "
+            "and asked by itself.",
+        ),
+    )
+
+
+def counted_when(trace: Trace) -> tuple[Prediction, ...]:
+    """What is counted already when the table is fetched."""
+    return (
+        Prediction(
+            at=op_start(trace, 2),
+            of=_in_split(trace, WITHDRAWN),
+            question="The table is withdrawn and still empty. How many mappings does the _mapcount of page 3 count by then?",
+            actual=lambda frame: _counted(trace, frame),
+            why="All of them are counted first, in one go, and then the PTEs are filled.",
+        ),
+    )
+
+
+def locked_how_often(trace: Trace) -> tuple[Prediction, ...]:
+    """How often the lock of the mm ids is taken."""
+    begin, end = op_start(trace, 2), _in_split(trace, "PMD = the PTE table")
+    frames = trace.frames[begin : end + 1]
+    return (
+        Prediction(
+            at=begin,
+            of=end,
+            question="A folio remembers which processes map it, under a lock bit of its own. How often does this split take that lock?",
+            actual=lambda _: sum(frame.step.text.startswith("lock mm_ids") for frame in frames if frame.step),
+            why="Once to add the PTEs, and once to take away the PMD.",
         ),
     )
 
@@ -214,6 +297,11 @@ lesson = Lesson(
         "one PMD in 6.18": Show(_PART, _V618, part_in_618, "B makes one small page read-only"),
         "a write in 4.5": Show(_WRITE, _V45, write_after_fork, "B writes"),
         "a write in 6.18": Show(_WRITE, _V618, write_after_fork, "B writes"),
+        "the split in 4.5": Show(_ALONE, _V45, hidden_when, "A makes one page read-only"),
+        "the split in 5.10": Show(_ALONE, Setup("v5.10"), hidden_when, "A makes one page read-only"),
+        "the split in 6.1": Show(_ALONE, Setup("v6.1"), marked_exclusive, "A makes one page read-only"),
+        "the split in 6.12": Show(_ALONE, Setup("v6.12"), counted_when, "A makes one page read-only"),
+        "the split in 6.18": Show(_ALONE, _V618, locked_how_often, "A makes one page read-only"),
     },
     tasks=_TASKS,
     figures={
@@ -221,6 +309,11 @@ lesson = Lesson(
         "part_v45": Figure(_PART, after("mprotect"), _V45),
         "shared_v618": Figure(_PART, after("fork"), _V618),
         "part_v618": Figure(_PART, after("mprotect"), _V618),
+        "alone_v45": Figure(_ALONE, after("fill"), _V45),
+        "alone_v510": Figure(_ALONE, after("fill"), Setup("v5.10")),
+        "alone_v61": Figure(_ALONE, after("fill"), Setup("v6.1")),
+        "alone_v612": Figure(_ALONE, after("fill"), Setup("v6.12")),
+        "alone_v618": Figure(_ALONE, after("fill"), _V618),
     },
     families=(memory_in_two_kernels, raw_tail_mapcount, tail_mapcount, split_result, mapped_by_pmd),
     quiz_setup=_V618,
