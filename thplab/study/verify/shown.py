@@ -61,7 +61,7 @@ class Shown:
         self.machine = machine
         self.state = state
         self.live = live
-        """As a live machine shows it: a small page that nobody maps is gone."""
+        """As a live machine shows it: a small page that is mapped in no region is gone."""
         self.labels = Labels()
         self.frames: dict[int, _Thp] = {}
         self.counts = self._counts(state)
@@ -108,13 +108,14 @@ class Shown:
     def _follow_frames(self) -> None:
         """Forget pages and blocks that were freed, then name the THPs that are seen for the first time."""
         state, nr = self.state, self.state.geometry.nr
+        seen = self._seen() if self.live else None
         for block, frame in list(self.frames.items()):
             flags = state.column("flags", block * nr, nr)
             compound = bool(flags[0] & PG_head)
             given_back = ((flags & (PG_hwpoison | PG_tail)) == PG_hwpoison) & (state.column("refcount", block * nr, nr) == 0)
             ours = frame.ours & ((flags & (PG_used | PG_table)) == PG_used) & ~given_back
-            if self.live and not compound:
-                ours &= state.pte_maps[block * nr : (block + 1) * nr] > 0
+            if seen is not None and not compound:
+                ours &= seen[block * nr : (block + 1) * nr]
             if not ours.any() or (compound and not frame.compound):
                 del self.frames[block]
                 self.labels.drop(block)
@@ -127,6 +128,16 @@ class Shown:
                     if m.kind == "page" and block not in self.frames and state.field("flags", m.pfn) & (PG_head | PG_tail):
                         self.labels.see(block)
                         self.frames[block] = _Thp(True, np.ones(nr, np.bool_))
+
+    def _seen(self) -> npt.NDArray[np.bool_]:
+        """Which frames are mapped in any region: all that a live machine shows of small pages."""
+        seen = np.zeros(self.state.nframes, np.bool_)
+        for process in self.state.processes:
+            for _, region in process.regions:
+                for m, _, count in self._mapped(process, region):
+                    if m.kind == "page":
+                        seen[m.pfn : m.pfn + count] = True
+        return seen
 
     def _frame(self, block: int, frame: _Thp) -> FrameView:
         state, nr = self.state, self.state.geometry.nr
