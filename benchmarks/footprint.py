@@ -2,9 +2,9 @@
 
     python benchmarks/footprint.py [SIMULATED]
 
-The machine carries out a part of the population, SIMULATED huge pages (default: 20), for it takes a munmap for each run of pages;
-both are told per huge page. Half of the pages is unmapped, any of them, a fifth is zero-filled, one huge page in ten is pinned; the
-shrinker gets to all. Exit status 1 if the two do not agree.
+The machine carries out a part of the population, SIMULATED huge pages (default: 20), for it takes a munmap for each run
+of pages; both are told per huge page. Half of the pages is unmapped, any of them, a fifth is zero-filled, one huge page
+in ten is pinned; the shrinker gets to all. Exit status 1 if the two do not agree.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ def main() -> int:
     drawn, question = timed(lambda: asked(THPS))
     print(f"population of {THPS:,} huge pages drawn in {drawn * 1000:.0f} ms")
     part = asked(simulated)
-    print(f"{'kernel':10}{f'closed form, {THPS:,}':>20}{f'machine, {simulated:,}':>16}{'per huge page':>28}{'ratio':>10}")
+    print(
+        f"{'kernel':10}{f'closed form, {THPS:,}':>20}{f'machine, {simulated:,}':>16}{'per huge page':>28}{'ratio':>10}"
+    )
     equal = True
     for kernel in KERNELS:
         fast = min(timed(lambda k=kernel: project(k, question, 1.0))[0] for _ in range(ROUNDS)) / THPS
@@ -35,7 +37,10 @@ def main() -> int:
         same = alike(answer, project(kernel, part, 1.0))
         equal &= same
         each = f"{fast * 1e6:.2f} µs / {slow * 1e3:.2f} ms"
-        print(f"{kernel:10}{fast * THPS * 1e3:>17.1f} ms{took:>14.2f} s{each:>28}{slow / fast:>10,.0f}{'' if same else '  DIFFERENT'}")
+        print(
+            f"{kernel:10}{fast * THPS * 1e3:>17.1f} ms{took:>14.2f} "
+            f"s{each:>28}{slow / fast:>10,.0f}{'' if same else '  DIFFERENT'}"
+        )
     return 0 if equal else 1
 
 
@@ -44,7 +49,10 @@ def asked(thps: int) -> Population:
 
 
 def alike(one: Footprint, other: Footprint) -> bool:
-    return one.held_by_thp.tolist() == other.held_by_thp.tolist() and one.mapped_by_thp.tolist() == other.mapped_by_thp.tolist()
+    return (
+        one.held_by_thp.tolist() == other.held_by_thp.tolist()
+        and one.mapped_by_thp.tolist() == other.mapped_by_thp.tolist()
+    )
 
 
 def timed(work: Callable[[], T]) -> tuple[float, T]:

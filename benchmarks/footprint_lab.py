@@ -2,9 +2,10 @@
 
     python benchmarks/footprint_lab.py
 
-A move asks Python, which draws the population anew and projects it on four kernels (thplab.study.footprint). Times a move until
-`data-answered` has its value and the bars stand in the page, 40 moves for each number of huge pages; what the browser paints after that
-is not in it. Told beside it: what of this Python spends. Needs what the browser tests need.
+A move asks Python, which draws the population anew and projects it on four kernels (thplab.study.footprint). Times a
+move until `data-answered` has its value and the bars stand in the page, 40 moves for each number of huge pages; what
+the browser paints after that is not in it. Told beside it: what of this Python spends. Needs what the browser tests
+need.
 """
 
 from __future__ import annotations
@@ -53,7 +54,10 @@ MEASURE = """async ([thps, moves]) => {
 
 def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
-        write_notebook(Path(folder) / "lab.ipynb", "from thplab.learn.widgets import FootprintLab\nFootprintLab(thps=10, unmapped=0.9)")
+        write_notebook(
+            Path(folder) / "lab.ipynb",
+            "from thplab.learn.widgets import FootprintLab\nFootprintLab(thps=10, unmapped=0.9)",
+        )
         with lab(folder) as server, page(height=1000) as pg:
             open_and_run(pg, server, "lab.ipynb")
             pg.wait_for_selector(".thp-footprint[data-answered]")

@@ -2,10 +2,11 @@
 
     python benchmarks/life.py
 
-A life: mmap, the fault, a PMD split (mprotect of one page), a page split (MADV_COLD of a part), munmap; 500 times, the two sides in turn.
-Then three longer scenarios, 30 times. The simulator is drained, in the geometry of x86-64. The kernel is asked by the live lab's own
-child process code. On both sides the clock is that of this process (CPU time, so that other programs do not count), and it runs for
-the operations alone, called from Python: no pipe, nothing is looked at.
+A life: mmap, the fault, a PMD split (mprotect of one page), a page split (MADV_COLD of a part), munmap; 500 times, the
+two sides in turn. Then three longer scenarios, 30 times. The simulator is drained, in the geometry of x86-64. The
+kernel is asked by the live lab's own child process code. On both sides the clock is that of this process (CPU time, so
+that other programs do not count), and it runs for the operations alone, called from Python: no pipe, nothing is looked
+at.
 """
 
 from __future__ import annotations
@@ -29,12 +30,16 @@ LIVES, ROUNDS = 500, 30
 GOAL = 0.1
 LIFE = "mmap A; write A 0; mprotect A 256 1 r; madvise A 0 256 cold; munmap A 0 1thp"
 LONGER = {
-    "holes": "mmap A 4thp; write A 0 4thp; " + "; ".join(f"munmap A {page} 1" for page in range(8, 2048, 64)) + "; munmap A 0 4thp",
+    "holes": "mmap A 4thp; write A 0 4thp; "
+    + "; ".join(f"munmap A {page} 1" for page in range(8, 2048, 64))
+    + "; munmap A 0 4thp",
     "rights": "mmap A 4thp; write A 0 4thp; "
     + "; ".join(f"mprotect A {page} 16 r; mprotect A {page} 16 rw; write A {page} 16" for page in range(0, 2048, 128))
     + "; munmap A 0 4thp",
     "pins": "mmap A 2thp; write A 0 2thp; "
-    + "; ".join(f"pin A {i} 1 p{i}; madvise A {i} 1 cold; unpin p{i}; madvise A {i} 1 dontneed" for i in (7, 99, 600, 700))
+    + "; ".join(
+        f"pin A {i} 1 p{i}; madvise A {i} 1 cold; unpin p{i}; madvise A {i} 1 dontneed" for i in (7, 99, 600, 700)
+    )
     + "; munmap A 0 2thp",
 }
 
@@ -84,7 +89,10 @@ def main() -> int:
         print(f"no live run here: {why}", file=sys.stderr)
         return 2
     kernel, _ = nearest(release())
-    print(f"simulator {kernel} against Linux {release()}: medians in microseconds, and simulator : kernel (goal {GOAL} : 1)")
+    print(
+        f"simulator {kernel} against Linux {release()}: medians in microseconds, and simulator : kernel (goal "
+        f"{GOAL} : 1)"
+    )
     ratios = {}
     for name, line, rounds in [("life", LIFE, LIVES), *((name, line, ROUNDS) for name, line in LONGER.items())]:
         rows = measure(kernel, line, rounds)

@@ -3,10 +3,10 @@
     python benchmarks/mutants.py [--number 20] [--seed 1] -- tests/test_kernel_rules.py ...    (make mutants: the graded tests)
 
 A break is drawn evenly from all places of the simulated kernel and of the machine below and above it where one can be
-made: a comparison turned round, a condition denied, `and` for `or`, plus for minus, a number one higher, a flag turned over,
-a statement left out. Each is tried with the tests that are named, up to the first that fails. What no test finds is
-listed: some of it no test can find, because the break changes nothing that could be seen. Wrong variants, which are broken
-on purpose, are left whole.
+made: a comparison turned round, a condition denied, `and` for `or`, plus for minus, a number one higher, a flag turned
+over, a statement left out. Each is tried with the tests that are named, up to the first that fails. What no test finds
+is listed: some of it no test can find, because the break changes nothing that could be seen. Wrong variants, which are
+broken on purpose, are left whole.
 """
 
 from __future__ import annotations
@@ -105,7 +105,10 @@ def breaks() -> list[Break]:
             for node in places(ast.parse(text)):
                 if (wrong := broken(node)) is None:
                     continue
-                start, end = starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset  # type: ignore[attr-defined]
+                start, end = (
+                    starts[node.lineno - 1] + node.col_offset,
+                    starts[node.end_lineno - 1] + node.end_col_offset,
+                )  # type: ignore[attr-defined]
                 after = ast.unparse(ast.fix_missing_locations(wrong))
                 after = f"({after})" if isinstance(node, ast.expr) and not isinstance(node, ast.Constant) else after
                 source = (text[:start] + after.encode() + text[end:]).decode()
@@ -118,7 +121,13 @@ def failing(tests: list[str], where: Path) -> str:
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
     try:
         done = subprocess.run(
-            command, cwd=where, env=os.environ | {"PYTHONPATH": str(where)}, capture_output=True, timeout=LIMIT, check=False, text=True
+            command,
+            cwd=where,
+            env=os.environ | {"PYTHONPATH": str(where)},
+            capture_output=True,
+            timeout=LIMIT,
+            check=False,
+            text=True,
         )
     except subprocess.TimeoutExpired:
         return "endless"
@@ -140,7 +149,9 @@ def main() -> int:
     parser.add_argument("tests", nargs="+", metavar="argument", help="of pytest: files, -m 'not slow'")
     asked = parser.parse_args()
     chosen = random.Random(asked.seed).sample(breaks(), asked.number)
-    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True).stdout.split("\0")
+    names = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True
+    ).stdout.split("\0")
     with tempfile.TemporaryDirectory() as scratch:
         where = Path(scratch)
         for name in names:
@@ -157,7 +168,9 @@ def main() -> int:
             results.append(failing(asked.tests, where))
             write(where / path, right)
             what = f"{' '.join(before.split())[:50]}  ->  {' '.join(after.split())[:50]}"
-            print(f"{results[-1] or 'NOT FOUND':<20} {time.monotonic() - start:4.0f} s  {path}:{line}  {what}", flush=True)
+            print(
+                f"{results[-1] or 'NOT FOUND':<20} {time.monotonic() - start:4.0f} s  {path}:{line}  {what}", flush=True
+            )
     print(f"{sum(map(bool, results))} of {len(results)} found: {dict(Counter(filter(None, results)))}")
     return 0
 

@@ -2,8 +2,9 @@
 
     python benchmarks/stepper.py
 
-Times element.click() on Step until `data-step` and the picture in the page are the next ones, 40 clicks, 3 rounds. What the browser
-paints after that is not in it. The first round meets each picture for the first time. Needs what the browser tests need.
+Times element.click() on Step until `data-step` and the picture in the page are the next ones, 40 clicks, 3 rounds. What
+the browser paints after that is not in it. The first round meets each picture for the first time. Needs what the
+browser tests need.
 """
 
 from __future__ import annotations
@@ -50,8 +51,14 @@ def main() -> int:
     times = sorted(ms for one, _ in rounds for ms in one)
     median, p95 = statistics.median(times), times[int(0.95 * len(times))]
     for number, (one, swapped) in enumerate(rounds, 1):
-        print(f"round {number}: median {statistics.median(one):.1f} ms, worst {max(one):.1f} ms; {swapped} of {CLICKS} changed the picture")
-    print(f"click to changed page, {len(times)} clicks: median {median:.1f} ms (goal {GOAL_MEDIAN}), p95 {p95:.1f} ms (goal {GOAL_P95})")
+        print(
+            f"round {number}: median {statistics.median(one):.1f} ms, worst {max(one):.1f} ms; {swapped} of {CLICKS} "
+            "changed the picture"
+        )
+    print(
+        f"click to changed page, {len(times)} clicks: median {median:.1f} ms (goal {GOAL_MEDIAN}), p95 {p95:.1f} ms "
+        f"(goal {GOAL_P95})"
+    )
     return 0 if median <= GOAL_MEDIAN and p95 <= GOAL_P95 else 1
 
 

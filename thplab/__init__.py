@@ -1,7 +1,7 @@
 """thplab: how a transparent huge page is mapped, split, pinned and counted, to be learned by doing.
 
-Here stands what most need: a machine or a scenario, its trace or comparison, words and widgets for it, and check() for a scheme of
-one's own. A widget is loaded when it is first asked for, so that nothing else needs Jupyter.
+Here stands what most need: a machine or a scenario, its trace or comparison, words and widgets for it, and check() for
+a scheme of one's own. A widget is loaded when it is first asked for, so that nothing else needs Jupyter.
 """
 
 from __future__ import annotations

@@ -19,7 +19,9 @@ from thplab.kernel.schemes.head_references import HeadReferences
 
 
 class HeadOnly(HeadReferences):
-    """L = M + S and C = M + S + pins, both on the head. A subpage's own `_mapcount` is used once it is a page of its own."""
+    """L = M + S and C = M + S + pins, both on the head.
+    A subpage's own `_mapcount` is used once it is a page of its own.
+    """
 
     name = "head_only"
     page_split = "freeze"
@@ -32,7 +34,9 @@ class HeadOnly(HeadReferences):
     def new_rmap(self, system: Memory, vma: Vma, page: int) -> Routine[None]:
         frames = system.frames
         if frames.is_compound(page):
-            frames.large_mapcount[page] = 0  # raw counters start at -1; a plain store, as nobody else can see the page yet
+            frames.large_mapcount[page] = (
+                0  # raw counters start at -1; a plain store, as nobody else can see the page yet
+            )
         else:
             frames.mapcount[page] = 0
         yield change("one mapping")

@@ -64,10 +64,14 @@ class Buddy:
         self._push(pfn, order)
 
     def free_run(self, pfn: int, count: int) -> None:
-        """Give back `count` frames from `pfn` on, of which the caller knows that none is free, in blocks as large as they can be."""
+        """Give back `count` frames from `pfn` on, of which the caller knows that none is free,
+        in blocks as large as they can be.
+        """
         end = pfn + count
         while pfn < end:
-            order = min(self.max_order, (pfn & -pfn).bit_length() - 1 if pfn else self.max_order, (end - pfn).bit_length() - 1)
+            order = min(
+                self.max_order, (pfn & -pfn).bit_length() - 1 if pfn else self.max_order, (end - pfn).bit_length() - 1
+            )
             self.free(pfn, order)
             pfn += 1 << order
 

@@ -26,7 +26,9 @@ PG_lru = 1 << 5  # on a list of the page reclaim
 PG_used = 1 << 6  # allocated; a frame without it is free
 PG_locked = 1 << 7  # its page lock is held; that of first_page by what was a tail of it, until the split is over
 PG_double_map = 1 << 8  # on a head: every subpage's _mapcount is one higher than its PTE mappings (v4.5 to v6.1)
-PG_anon_exclusive = 1 << 9  # one process has it for itself: on the head for a PMD mapping, on a subpage for a PTE (v6.1 on)
+PG_anon_exclusive = (
+    1 << 9
+)  # one process has it for itself: on the head for a PMD mapping, on a subpage for a PTE (v6.1 on)
 PG_partially_mapped = 1 << 10  # on a head: a subpage has lost its last mapping while others have one (v6.12 on)
 PG_dirty = 1 << 11  # written to since it was last clean, as far as the page itself knows
 PG_swapbacked = 1 << 12  # reclaim has to keep the contents; MADV_FREE takes the flag away
@@ -39,9 +41,18 @@ PG_ksm = 1 << 22  # one page of KSM's for all who had the same contents; nobody 
 PG_referenced = 1 << 23  # a driver was given the page: khugepaged takes it for one that is in use
 
 PG_OF_HEAD = (
-    PG_head | PG_locked | PG_double_map | PG_anon_exclusive | PG_partially_mapped | PG_maybe_shared | PG_hwpoison | PG_has_hwpoisoned
+    PG_head
+    | PG_locked
+    | PG_double_map
+    | PG_anon_exclusive
+    | PG_partially_mapped
+    | PG_maybe_shared
+    | PG_hwpoison
+    | PG_has_hwpoisoned
 )
-"""Flags of a head that say something of it alone, or of the compound page: a page split does not hand them to the tails."""
+"""Flags of a head that say something of it alone, or of the compound page:
+a page split does not hand them to the tails.
+"""
 
 FLAG_NAMES = {
     PG_reserved: "reserved",
@@ -67,7 +78,8 @@ JUNK = -0x5A5A
 
 COLUMNS = (
     "refcount", "mapcount", "flags", "first_page", "mapping", "index", "content",
-    "compound_mapcount", "large_mapcount", "nr_pages_mapped", "pincount", "mm_id_0", "mm_id_mapcount_0", "mm_id_1", "mm_id_mapcount_1",
+    "compound_mapcount", "large_mapcount", "nr_pages_mapped", "pincount",
+    "mm_id_0", "mm_id_mapcount_0", "mm_id_1", "mm_id_mapcount_1",
 )  # fmt: skip
 
 
@@ -89,20 +101,17 @@ def width(part: slice) -> int:
 class PageFrames:
     """All page frames of the machine, one array per field of struct page (index: pfn).
 
-    refcount    `_count` / `_refcount`; 0 = nobody. Only the head's of a compound page is used.
-    mapcount    the raw field `_mapcount`: -1 = no mapping. What it counts is the scheme's business.
-    flags       PG_* bits
-    first_page  pfn of the head, on tails
-    mapping     number of the anon_vma, 0 = none
-    index       page offset at which the VMAs of that anon_vma map the page
-    content     the first 8 bytes as a number (little-endian), which stand for all: pages with equal ones are equal; 0 = zero-filled
+    refcount    `_count` / `_refcount`; 0 = nobody. Only the head's of a compound page is used. mapcount    the raw
+    field `_mapcount`: -1 = no mapping. What it counts is the scheme's business. flags       PG_* bits first_page  pfn
+    of the head, on tails mapping     number of the anon_vma, 0 = none index       page offset at which the VMAs of that
+    anon_vma map the page content     the first 8 bytes as a number (little-endian), which stand for all: pages with
+    equal ones are equal; 0 = zero-filled
 
-    On a head only (the kernel keeps these in the struct pages of the first tails):
-    compound_mapcount  from v4.5 on: the raw count of PMD mappings, -1 = none; `_entire_mapcount` of a folio
-    large_mapcount     of a folio: the raw count of all mappings, -1 = none
-    nr_pages_mapped    of a folio: how many subpages PTEs map, and a high bit while a PMD maps it
-    pincount           from v5.10 on: how many of the references are FOLL_PIN pins
-    mm_id_0, mm_id_mapcount_0, mm_id_1, mm_id_mapcount_1  of a folio, v6.18: two mms (0 = none) and how many mappings are theirs
+    On a head only (the kernel keeps these in the struct pages of the first tails): compound_mapcount  from v4.5 on: the
+    raw count of PMD mappings, -1 = none; `_entire_mapcount` of a folio large_mapcount     of a folio: the raw count of
+    all mappings, -1 = none nr_pages_mapped    of a folio: how many subpages PTEs map, and a high bit while a PMD maps
+    it pincount           from v5.10 on: how many of the references are FOLL_PIN pins mm_id_0, mm_id_mapcount_0,
+    mm_id_1, mm_id_mapcount_1  of a folio, v6.18: two mms (0 = none) and how many mappings are theirs
     """
 
     refcount: Array
@@ -233,7 +242,7 @@ class PageFrames:
         """The reference count that counts for `page`: its head's."""
         return int(self.refcount[self.compound_head(page)])
 
-    # --- atomic operations: each counts its read-modify-writes ---------------------------------------------------------
+    # --- atomic operations: each counts its read-modify-writes --------------------------------------------------------
 
     def ref_add(self, part: slice, n: int | Array) -> None:
         """refcount += n on each page of `part`: one read-modify-write each."""
@@ -254,7 +263,9 @@ class PageFrames:
         return True
 
     def ref_freeze(self, page: int, count: int) -> bool:
-        """page_ref_freeze: if the reference count is `count`, set it to 0 in the same step, so that nobody can take one; else False."""
+        """page_ref_freeze: if the reference count is `count`, set it to 0 in the same step,
+        so that nobody can take one; else False.
+        """
         self.costs.rmw += 1
         if self.refcount[page] != count:
             return False
@@ -277,7 +288,9 @@ class PageFrames:
         self.costs.rmw += 1
 
     def maybe_dma_pinned(self, page: int) -> bool:
-        """page_maybe_dma_pinned: may somebody hold a FOLL_PIN pin on the page, or on the compound page that it is part of?"""
+        """page_maybe_dma_pinned: may somebody hold a FOLL_PIN pin on the page,
+        or on the compound page that it is part of?
+        """
         head = self.compound_head(page)
         return bool(self.pincount[head] > 0 if self.is_compound(page) else self.refcount[page] >= GUP_PIN_COUNTING_BIAS)
 

@@ -19,8 +19,8 @@ LEVEL_NAMES = ("PTE", "PMD", "PUD", "PGD")
 class Geometry:
     """The shape of the page tables and of a huge page.
 
-    `order` is the log2 of the entries in a table, which is also the order of a huge page: one PMD maps what one
-    table of PTEs maps. `levels` counts the tables that a walk passes, from 2 (PMD, PTE) to 4 (x86-64). Raises BadInput for a
+    `order` is the log2 of the entries in a table, which is also the order of a huge page: one PMD maps what one table
+    of PTEs maps. `levels` counts the tables that a walk passes, from 2 (PMD, PTE) to 4 (x86-64). Raises BadInput for a
     shape that cannot hold a huge page.
     """
 

@@ -32,7 +32,8 @@ _PAGE_NX = 1 << 63
 PTE_PFN_MASK = ((1 << 52) - 1) & ~0xFFF
 _PAGE_TABLE = _PAGE_PRESENT | _PAGE_RW | _PAGE_USER | _PAGE_ACCESSED | _PAGE_DIRTY
 
-# A non-present entry: its type in bits 1 to 3, and where other entries have the pfn, the page or the swap slot that it names.
+# A non-present entry: its type in bits 1 to 3, and where other entries have the pfn, the page or the swap slot that it
+# names.
 _SWP_MIGRATION_READ = 1 << 1
 _SWP_MIGRATION_WRITE = 2 << 1
 _SWP_DEVICE = 3 << 1
@@ -40,7 +41,9 @@ _SWP_HWPOISON = 4 << 1
 _SWP_TYPE = 7 << 1
 _SWP_EXCLUSIVE = 1 << 4  # the page was PG_anon_exclusive (v6.1 on)
 
-_PAGE_PROTECTION = _PAGE_PRESENT | _PAGE_RW | _PAGE_USER | _PAGE_PROTNONE | _PAGE_NX  # what a change of protection rewrites
+_PAGE_PROTECTION = (
+    _PAGE_PRESENT | _PAGE_RW | _PAGE_USER | _PAGE_PROTNONE | _PAGE_NX
+)  # what a change of protection rewrites
 
 BIT_LETTERS = (
     (_PAGE_RW, "RW"),
@@ -303,7 +306,8 @@ class PageTables:
     def freeze(self, pfn: int, entries: slice, keep: int, exclusive: npt.NDArray[np.bool_]) -> None:
         """Turn present PTEs into migration entries.
 
-        They remember whether each was writable, its bits of `keep`, and `exclusive` (one for each): PG_anon_exclusive of its page.
+        They remember whether each was writable, its bits of `keep`, and `exclusive` (one for each):
+        PG_anon_exclusive of its page.
         """
         row = self.table[pfn][entries]
         kind = (row & np.uint64(_PAGE_RW)) + np.uint64(_SWP_MIGRATION_READ)  # the sum is _SWP_MIGRATION_WRITE
@@ -311,14 +315,18 @@ class PageTables:
         self.table[pfn][entries] = (row & np.uint64(PTE_PFN_MASK | keep)) | kind
 
     def unfreeze(self, pfn: int, entries: slice, protection: int) -> None:
-        """Turn migration entries into PTEs with these bits, writable, young and dirty where they were (remove_migration_pte)."""
+        """Turn migration entries into PTEs with these bits, writable,
+        young and dirty where they were (remove_migration_pte).
+        """
         row = self.table[pfn][entries]
         write = np.where((row & np.uint64(_SWP_TYPE)) == _SWP_MIGRATION_WRITE, np.uint64(_PAGE_RW), np.uint64(0))
         kept = row & np.uint64(PTE_PFN_MASK | _PAGE_ACCESSED | _PAGE_DIRTY)
         self.table[pfn][entries] = kept | np.uint64(protection) | write
 
     def retarget(self, pfn: int, entries: slice, first_pfn: int) -> None:
-        """Let entries that name pages next to each other name those from `first_pfn` on; everything else of them stays."""
+        """Let entries that name pages next to each other name those from `first_pfn` on;
+        everything else of them stays.
+        """
         row = self.table[pfn]
         pfns = np.arange(first_pfn, first_pfn + entries.stop - entries.start, dtype=np.uint64) << np.uint64(12)
         row[entries] = (row[entries] & np.uint64(~PTE_PFN_MASK & (1 << 64) - 1)) | pfns

@@ -42,7 +42,8 @@ ROUTINES: dict[str, routine[Any, ..., Any]] = {}
 
 
 class routine(Generic[S, P, T]):
-    """Marks a function of the kernel's. A system may run a variant of it instead, by name: that is how mutants are put in.
+    """Marks a function of the kernel's. A system may run a variant of it instead, by name:
+    that is how mutants are put in.
 
     `right` is the routine as it is written, whatever the system runs in its place. `phrase` is empty, but for a part.
     """
@@ -62,7 +63,9 @@ class routine(Generic[S, P, T]):
 
 
 def phrase(text: str) -> Callable[[Callable[Concatenate[S, P], Routine[T]]], routine[S, P, T]]:
-    """Marks a part of a function of the kernel's: a routine with a name of our own, which the call tree shows as `text`."""
+    """Marks a part of a function of the kernel's:
+    a routine with a name of our own, which the call tree shows as `text`.
+    """
     if text.isidentifier():
         raise TypeError(f"{text!r} looks like a function")
     return lambda right: routine(right, text)
@@ -133,7 +136,8 @@ class Translation(NamedTuple):
 
 
 class Cpus:
-    """The CPUs and what they exclude each other with: locks by name, sections with interrupts off, and what stands in their TLBs.
+    """The CPUs and what they exclude each other with:
+    locks by name, sections with interrupts off, and what stands in their TLBs.
 
     `cpu` is the one that is running now; whoever advances a routine sets it first. A lock is a plain string whose
     first word is its class ("ptl 0x5"), so that routines may keep one in a local.
@@ -149,7 +153,9 @@ class Cpus:
         self.irqs_off: dict[int, int] = {}
         """CPU -> how many times it has turned interrupts off without turning them on again."""
         self.tlb: dict[int, Translation] = {}
-        """CPU -> the translation that it is about to use; it need not look at the page table again. A flush of its addresses waits."""
+        """CPU -> the translation that it is about to use; it need not look at the page table again.
+        A flush of its addresses waits.
+        """
 
     def _blocked(self, lock: str, mode: str) -> bool:
         held = self.held.get(lock)
@@ -235,15 +241,21 @@ class Cpus:
         self._irqs_restore()
         yield Step(UNLOCK, "interrupts on")
 
-    def flush_tlb(self, what: str, why: str = "", process: str = "", start: int = 0, end: int = sys.maxsize) -> Routine[None]:
+    def flush_tlb(
+        self, what: str, why: str = "", process: str = "", start: int = 0, end: int = sys.maxsize
+    ) -> Routine[None]:
         """Flush `what` from every TLB: the addresses [start, end) of `process`, of all if it is left out.
 
-        Waits for CPUs with interrupts off, which must answer the IPI first, and for those in the middle of an access there.
+        Waits for CPUs with interrupts off, which must answer the IPI first,
+        and for those in the middle of an access there.
         """
         while self._deaf():
             yield wait(f"TLB flush waits for CPU {self._deaf()[0]}, which has interrupts off")
         while self._accessing(process, start, end):
-            yield wait(f"TLB flush waits for CPU {self._accessing(process, start, end)[0]}, which is in the middle of an access")
+            yield wait(
+                f"TLB flush waits for CPU {self._accessing(process, start, end)[0]}, which is in the middle of "
+                "an access"
+            )
         self.costs.flushes += 1
         yield Step(FLUSH, f"flush the TLB: {what}", why)
 
@@ -263,7 +275,9 @@ class Cpus:
 
     def _accessing(self, process: str, start: int, end: int) -> tuple[int, ...]:
         """The CPUs in the middle of an access to what is being flushed."""
-        return tuple(sorted(cpu for cpu, t in self.tlb.items() if process in ("", t.process) and t.start < end and start < t.end))
+        return tuple(
+            sorted(cpu for cpu, t in self.tlb.items() if process in ("", t.process) and t.start < end and start < t.end)
+        )
 
     def _holder(self, lock: str) -> str:
         return ", ".join(map(str, self.held[lock][1]))

@@ -1,7 +1,7 @@
 """The swap device: its slots, how often each is used, what was written to them, and the swap cache over them.
 
-A slot is the place of one page on the device. `swap_map` counts the swap entries that name it; while a page is in the swap
-cache, its slot is in use as well (the kernel's SWAP_HAS_CACHE).
+A slot is the place of one page on the device. `swap_map` counts the swap entries that name it; while a page is in the
+swap cache, its slot is in use as well (the kernel's SWAP_HAS_CACHE).
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ class DeviceKind(NamedTuple):
     takes_thp: bool
     """Slots can be given out a huge page at a time: a block device, not a file."""
     synchronous: bool
-    """A write is over when it returns, so the page can go at once; elsewhere it ends later, and the page stays in the swap cache."""
+    """A write is over when it returns, so the page can go at once;
+    elsewhere it ends later, and the page stays in the swap cache.
+    """
 
 
 DEVICES = {"swap": DeviceKind(True, False), "swapfile": DeviceKind(False, False), "zram": DeviceKind(True, True)}

@@ -1,1 +1,3 @@
-"""The kernel: its data, what the counters mean (schemes), the records of seven kernels, its routines, and wrong ones."""
+"""The kernel: its data, what the counters mean (schemes), the records of seven kernels, its routines,
+and wrong ones.
+"""

@@ -21,7 +21,9 @@ VM_UNCHARGED = "uncharged"
 
 
 class Region(NamedTuple):
-    """A named range of a process's addresses: first byte and number of pages. A name of the user's, not of the kernel's."""
+    """A named range of a process's addresses: first byte and number of pages.
+    A name of the user's, not of the kernel's.
+    """
 
     start: int
     pages: int
@@ -31,9 +33,9 @@ class Region(NamedTuple):
 class AnonVma:
     """The reverse map of anonymous pages: all VMAs in which a page with this `mapping` may be mapped.
 
-    `vmas` is in the order of the kernel's interval tree: by the index at which they begin, then as they came or last changed
-    their borders. So a child that a fork makes comes behind its parent, which fork relies on. `root` is the number of the
-    anon_vma of the first ancestor: one lock serves the whole family.
+    `vmas` is in the order of the kernel's interval tree: by the index at which they begin, then as they came or last
+    changed their borders. So a child that a fork makes comes behind its parent, which fork relies on. `root` is the
+    number of the anon_vma of the first ancestor: one lock serves the whole family.
     """
 
     number: int
@@ -88,9 +90,10 @@ class Vma:
 class AddressSpace:
     """A process's memory (mm_struct): its VMAs in address order, its top page table, the tables it has deposited.
 
-    `mm_id` is a small number of its own, by which a folio remembers it; `mmap_sem` names the lock over the list of VMAs.
-    `has_pinned`: it has taken FOLL_PIN pins at some time. `write_protect_seq` is odd while a fork makes its entries read-only.
-    `deposited` maps a PMD table to the spare PTE tables that lie under it, oldest first. `regions` are names for ranges.
+    `mm_id` is a small number of its own, by which a folio remembers it; `mmap_sem` names the lock over the list of
+    VMAs. `has_pinned`: it has taken FOLL_PIN pins at some time. `write_protect_seq` is odd while a fork makes its
+    entries read-only. `deposited` maps a PMD table to the spare PTE tables that lie under it, oldest first. `regions`
+    are names for ranges.
     """
 
     name: str
@@ -158,14 +161,19 @@ class AddressSpace:
         return upper
 
     def mergeable(self, vma: Vma, into_unfaulted: bool) -> tuple[Vma, ...]:
-        """The neighbours before and after `vma`, which may be off the list yet, that it could be one VMA with (vma_merge).
+        """The neighbours before and after `vma`, which may be off the list yet,
+        that it could be one VMA with (vma_merge).
 
         `into_unfaulted`: also a neighbour without pages takes in a VMA with pages, unless these came by a fork.
         """
-        own = len(vma.chain) == 1 or vma not in self.vmas  # the VMA that a copy is made of goes away, and its chain with it
+        own = (
+            len(vma.chain) == 1 or vma not in self.vmas
+        )  # the VMA that a copy is made of goes away, and its chain with it
 
         def may_share(neighbour: Vma) -> bool:
-            """May the two have one reverse map (is_mergeable_anon_vma)? Also if only one has pages, and they are its process's own."""
+            """May the two have one reverse map (is_mergeable_anon_vma)? Also if only one has pages,
+            and they are its process's own.
+            """
             unfaulted = not neighbour.chain and own and into_unfaulted
             return vma.chain == neighbour.chain or (not vma.chain and len(neighbour.chain) == 1) or unfaulted
 

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 LIVE, STEPS = "live/", "steps/"
-"""Folders: what the live lab recorded and comes with thplab; and, in tests/truth as all the rest, what is stored inside an operation."""
+"""Folders: what the live lab recorded and comes with thplab;
+and, in tests/truth as all the rest, what is stored inside an operation.
+"""
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """A recording of a real kernel asks for it: with another value, the replay of this one scenario disagrees (tests/test_truth.py)."""
+    """A recording of a real kernel asks for it:
+    with another value, the replay of this one scenario disagrees (tests/test_truth.py).
+    """
 
     file: str
     scenario: str
@@ -19,7 +23,11 @@ class Recorded:
     @property
     def path(self) -> str:
         """The file in the repository."""
-        return f"thplab/study/live/recorded/{self.file.removeprefix(LIVE)}" if self.file.startswith(LIVE) else f"tests/truth/{self.file}"
+        return (
+            f"thplab/study/live/recorded/{self.file.removeprefix(LIVE)}"
+            if self.file.startswith(LIVE)
+            else f"tests/truth/{self.file}"
+        )
 
     def command(self, kernel: str) -> str:
         """The command that shows what was recorded, in a checkout."""
@@ -69,7 +77,9 @@ Evidence = Recorded | Said
 
 
 class Belief(NamedTuple):
-    """What a kernel does in one policy, why that is believed, and the kernel whose record says it, which may be an earlier one."""
+    """What a kernel does in one policy, why that is believed, and the kernel whose record says it,
+    which may be an earlier one.
+    """
 
     value: Any
     evidence: tuple[Evidence, ...]

@@ -1,7 +1,8 @@
 """The named kernels: each a scheme, and what its record says in the policies, with the evidence for it. Data, no logic.
 
-A record says what has changed since the kernel before it, and what its own recording shows as well. tests/test_truth.py replays each
-recording that is cited here with the policy turned over: it must disagree. The first three records are in early_kernels.py.
+A record says what has changed since the kernel before it, and what its own recording shows as well. tests/test_truth.py
+replays each recording that is cited here with the policy turned over: it must disagree. The first three records are in
+early_kernels.py.
 """
 
 from __future__ import annotations

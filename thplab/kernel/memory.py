@@ -1,7 +1,7 @@
 """Page frames and what goes with them: CPUs with their locks, counters of events, the deferred split queue.
 
-This is as much of a machine as a refcounting scheme sees: no page tables, no address spaces, and not the kernel's record, which
-names a scheme itself.
+This is as much of a machine as a refcounting scheme sees:
+no page tables, no address spaces, and not the kernel's record, which names a scheme itself.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from thplab.hardware.steps import Costs, Cpus
 class Memory:
     """The page frames of a machine.
 
-    `variants` replaces routines by name (mutants). `whole` is the grain: True changes all subpages in one step. `refcount_name`
-    is what texts call the reference count, `events` are those of /proc/vmstat.
+    `variants` replaces routines by name (mutants). `whole` is the grain: True changes all subpages in one step.
+    `refcount_name` is what texts call the reference count, `events` are those of /proc/vmstat.
     """
 
     def __init__(
@@ -39,7 +39,9 @@ class Memory:
         self.frames = PageFrames(geometry, nframes, self.costs)
         self.vmstat: dict[str, int] = dict.fromkeys(events, 0)
         self.deferred: dict[int, None] = {}
-        """The deferred split queue: heads of huge pages of which a part is unmapped, in the order in which they came."""
+        """The deferred split queue: heads of huge pages of which a part is unmapped,
+        in the order in which they came.
+        """
         self.queues_new = queues_new
         """A new huge page goes on the queue at once; a mark says then of which ones a part is unmapped."""
         self.queues_unmapped = queues_unmapped

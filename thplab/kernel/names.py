@@ -1,8 +1,9 @@
 """What each of the simulated kernels calls its functions, locks and fields, where that has changed over the years.
 
-A routine is called as one of the kernels calls the function. This table says which name holds since which kernel, and where a
-function of one kernel is only a part of another function in an older or newer one: then it is a phrase. The names were read in the
-sources (docs/KERNEL.md, section 0); those of v5.10 to v6.18 also stand in recordings of these kernels at work (tests/truth/steps).
+A routine is called as one of the kernels calls the function. This table says which name holds since which kernel, and
+where a function of one kernel is only a part of another function in an older or newer one: then it is a phrase. The
+names were read in the sources (docs/KERNEL.md, section 0); those of v5.10 to v6.18 also stand in recordings of these
+kernels at work (tests/truth/steps).
 """
 
 from __future__ import annotations
@@ -77,8 +78,16 @@ SINCE: Mapping[str, Mapping[str, str]] = {
         "v6.18": "__folio_split",
     },
     "split_refcount": {"rfc-2014": "__split_huge_page_refcount"},
-    "can_split_huge_page": {"v4.5": "could the page be split?", "v5.10": "can_split_huge_page", "v6.1": "can_split_folio"},
-    "page_ref_freeze": {"v4.5": "is our reference the only one?", "v5.10": "page_ref_freeze", "v6.1": "folio_ref_freeze"},
+    "can_split_huge_page": {
+        "v4.5": "could the page be split?",
+        "v5.10": "can_split_huge_page",
+        "v6.1": "can_split_folio",
+    },
+    "page_ref_freeze": {
+        "v4.5": "is our reference the only one?",
+        "v5.10": "page_ref_freeze",
+        "v6.1": "folio_ref_freeze",
+    },
     "freeze_page": {"v5.10": "unmap_page", "v6.1": "unmap_folio"},
     "freeze_page_vma": {"v5.10": "try_to_unmap_one", "v6.1": "try_to_migrate_one"},
     "unfreeze_page": {"v5.10": "remap_page"},
@@ -137,7 +146,9 @@ SINCE: Mapping[str, Mapping[str, str]] = {
     "swap_free": {"v6.12": "swap_free_nr"},
     "free_swap_and_cache": {"v6.12": "free_swap_and_cache_nr"},
 }
-"""Name -> the kernel since which it is called something else -> what. Before the first of them it has the name itself."""
+"""Name -> the kernel since which it is called something else -> what.
+Before the first of them it has the name itself.
+"""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""What recorded steps tell of the kernels: in which order things happen inside an operation, where kernels differ. Data, no logic.
+"""What recorded steps tell of the kernels: in which order things happen inside an operation, where kernels differ.
+Data, no logic.
 
 Part of their records, which are in kernels.py.
 """

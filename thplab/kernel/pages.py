@@ -1,4 +1,6 @@
-"""What a scheme needs done with pages: a reference on one that may be freed already, freeing, the deferred split queue."""
+"""What a scheme needs done with pages:
+a reference on one that may be freed already, freeing, the deferred split queue.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,16 @@ from thplab.kernel.memory import Memory
 
 @routine
 def get_page_unless_zero(memory: Memory, head: int) -> Routine[bool]:
-    """Take a reference on a head or a small page that may be freed at any time; returns False if it has none any more."""
+    """Take a reference on a head or a small page that may be freed at any time;
+    returns False if it has none any more.
+    """
     if not memory.frames.ref_inc_not_zero(head):
         yield read("get_page_unless_zero: no, the page is being freed")
         return False
-    yield change(f"{memory.pages_text(single(head))} {memory.refcount_name} += 1", "Whoever works on a page holds a reference of its own.")
+    yield change(
+        f"{memory.pages_text(single(head))} {memory.refcount_name} += 1",
+        "Whoever works on a page holds a reference of its own.",
+    )
     return True
 
 
@@ -49,12 +56,16 @@ def free_page(memory: Memory, page: int) -> Routine[None]:
     frames.free_pages(page, memory.geometry.order if huge else 0)
     yield change(
         f"free the compound page, {memory.geometry.nr} frames" if huge else f"free {memory.page_name(page)}",
-        "The last reference is gone." if not huge else "A compound page is freed as one: only when nobody holds any part of it.",
+        "The last reference is gone."
+        if not huge
+        else "A compound page is freed as one: only when nobody holds any part of it.",
     )
 
 
 def clear_partially_mapped(memory: Memory, page: int) -> Routine[None]:
-    """A huge page that is about to leave the deferred split queue is not marked any more. Called under the lock of the queue."""
+    """A huge page that is about to leave the deferred split queue is not marked any more.
+    Called under the lock of the queue.
+    """
     if memory.frames.flags[page] & PG_partially_mapped:
         memory.frames.flags[page] &= ~PG_partially_mapped
         yield change("the mark goes: it is not partially mapped any more")
@@ -65,8 +76,8 @@ def deferred_split_huge_page(memory: Memory, head: int, partially_mapped: bool =
     """Queue a huge page for memory pressure to split (mm/huge_memory.c): some part of it is mapped no more, or, if not
     `partially_mapped`, it is new and might turn out to be hardly used.
 
-    Does nothing for a page in the swap cache: reclaim is at it already. `times` counts the calls that a vectorised step stands
-    for: each takes the lock, the first one queues the page.
+    Does nothing for a page in the swap cache: reclaim is at it already. `times` counts the calls that a vectorised step
+    stands for: each takes the lock, the first one queues the page.
     """
     if memory.frames.flags[head] & PG_swapcache:
         yield read("the page is in the swap cache: reclaim is at it already")
@@ -82,5 +93,7 @@ def deferred_split_huge_page(memory: Memory, head: int, partially_mapped: bool =
         memory.deferred[head] = None
         if not marks:
             memory.count_vm_event("thp_deferred_split_page")
-        yield change("queue the page for a deferred split", "A part of it is of no use to anybody." if partially_mapped else "")
+        yield change(
+            "queue the page for a deferred split", "A part of it is of no use to anybody." if partially_mapped else ""
+        )
     yield from memory.cpus.unlock("split_queue_lock")

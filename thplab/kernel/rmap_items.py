@@ -11,8 +11,8 @@ Place = tuple[str, int]
 class RmapItem(NamedTuple):
     """What KSM knows of one address.
 
-    `checksum`: the contents at the last scan, None at first. `page`: the KSM page to which the address was merged, 0 if none;
-    `anon_vma` is then the number of the anon_vma through which that page is found there.
+    `checksum`: the contents at the last scan, None at first. `page`: the KSM page to which the address was merged, 0 if
+    none; `anon_vma` is then the number of the anon_vma through which that page is found there.
     """
 
     checksum: int | None = None
@@ -48,7 +48,9 @@ class Ksm:
         """The processes that are scanned, in the order in which they came."""
         self.items: dict[Place, RmapItem] = {}
         self.unstable: dict[int, Place] = {}
-        """Contents -> the address that was first seen to hold them unchanged in this scan; its page is not write-protected."""
+        """Contents -> the address that was first seen to hold them unchanged in this scan;
+        its page is not write-protected.
+        """
         self.stable: dict[int, None] = {}
         """The pages that KSM has made, in order. One that was freed since has lost PG_ksm."""
 
@@ -58,7 +60,9 @@ class Ksm:
 
     def moved(self, page: int, new: int) -> None:
         """A KSM page was migrated to another frame."""
-        self.items = {place: item._replace(page=new) if item.page == page else item for place, item in self.items.items()}
+        self.items = {
+            place: item._replace(page=new) if item.page == page else item for place, item in self.items.items()
+        }
         self.stable = dict.fromkeys(new if p == page else p for p in self.stable)
 
     def forget(self, name: str) -> None:
@@ -69,4 +73,6 @@ class Ksm:
 
     def frozen(self) -> KsmState:
         """A copy that does not change."""
-        return KsmState(tuple(self.mms), tuple(sorted(self.items.items())), tuple(sorted(self.unstable.items())), tuple(self.stable))
+        return KsmState(
+            tuple(self.mms), tuple(sorted(self.items.items())), tuple(sorted(self.unstable.items())), tuple(self.stable)
+        )

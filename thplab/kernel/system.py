@@ -1,4 +1,6 @@
-"""What the kernel's routines act on: page frames and page tables, address spaces, pins, swap. Data; the routines hold the algorithms."""
+"""What the kernel's routines act on: page frames and page tables, address spaces, pins, swap. Data;
+the routines hold the algorithms.
+"""
 
 from __future__ import annotations
 
@@ -29,11 +31,15 @@ class Pin:
     proc: str
     pages: tuple[int, ...]
     buffer: tuple[int, ...] = ()
-    """The pages that it was given to work on, in order. A driver that needs one reference for each folio holds fewer."""
+    """The pages that it was given to work on, in order.
+    A driver that needs one reference for each folio holds fewer.
+    """
     foll_pin: bool = False
     """They are FOLL_PIN pins, which say that the driver reads or writes the contents; else FOLL_GET references."""
     files: frozenset[str] = frozenset()
-    """The processes that have the driver's file open: the last one that exits ends the pin. Empty: it outlives them all."""
+    """The processes that have the driver's file open: the last one that exits ends the pin. Empty:
+    it outlives them all.
+    """
 
     @property
     def key(self) -> str:
@@ -44,7 +50,12 @@ class System(Memory):
     """The whole machine as the kernel sees it. `swap` names the kind of the swap device; empty for none."""
 
     def __init__(
-        self, kernel: Kernel, geometry: Geometry, nframes: int, variants: Mapping[str, Callable[..., Any]], swap: str = ""
+        self,
+        kernel: Kernel,
+        geometry: Geometry,
+        nframes: int,
+        variants: Mapping[str, Callable[..., Any]],
+        swap: str = "",
     ) -> None:
         queue = kernel.queue
         super().__init__(
@@ -65,10 +76,14 @@ class System(Memory):
         self.huge_zero_page = 0
         """pfn of the huge zero page; 0 before its first use."""
         self.settings = {"max_ptes_none": geometry.nr - 1}
-        """What files of /sys hold. max_ptes_none: so many pages of a huge page may be missing or hold nothing but zeroes."""
+        """What files of /sys hold. max_ptes_none:
+        so many pages of a huge page may be missing or hold nothing but zeroes.
+        """
         self.swap = SwapDevice(swap, _SWAP_THPS * geometry.nr) if swap else None
         self.poisoned: list[int] = []
-        """Pages on which memory failure keeps a reference for ever, one entry for each, in the order in which they came."""
+        """Pages on which memory failure keeps a reference for ever, one entry for each,
+        in the order in which they came.
+        """
         self.ksm = Ksm()
 
     def __repr__(self) -> str:

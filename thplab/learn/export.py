@@ -1,4 +1,5 @@
-"""A notebook as one HTML page that is complete in itself: its steppers step without a kernel, and it asks no server for anything.
+"""A notebook as one HTML page that is complete in itself:
+its steppers step without a kernel, and it asks no server for anything.
 
 A series of notebooks becomes a folder of such pages, with an index page over them.
 """
@@ -28,7 +29,8 @@ TIMEOUT = 600
 
 # nbformat and nbconvert have types, but not on these calls: hence the ignores below.
 
-# What a cell shows, best first. The live widget is not among them: the HTML that thplab's widgets carry takes its place.
+# What a cell shows, best first. The live widget is not among them: the HTML that thplab's widgets carry takes its
+# place.
 _PRIORITY = ["text/html", "image/svg+xml", "image/png", "image/jpeg", "text/markdown", "text/latex", "text/plain"]
 
 # nbconvert's own page without the scripts that it fetches, and with both themes: the reader's system chooses.
@@ -72,10 +74,10 @@ class ExportFailed(ThplabError):
 def export(notebook_path: str | Path, output_path: str | Path | None = None, execute: bool = True) -> Path:
     """Write a notebook as one HTML page and return where: `output_path`, or beside the notebook with the ending .html.
 
-    The notebook is run first, in its own folder, unless `execute` is False; its file is left as it is. Pictures that its texts
-    name are put into the page. Formulas stay as they were typed, and widgets that are not thplab's are shown as text.
-    Raises BadInput if the notebook cannot be read or the output's folder is not there, and ExportFailed, having written nothing, if
-    it cannot be run, a cell fails, or the page would load a file or ask a server.
+    The notebook is run first, in its own folder, unless `execute` is False; its file is left as it is. Pictures that
+    its texts name are put into the page. Formulas stay as they were typed, and widgets that are not thplab's are shown
+    as text. Raises BadInput if the notebook cannot be read or the output's folder is not there, and ExportFailed,
+    having written nothing, if it cannot be run, a cell fails, or the page would load a file or ask a server.
     """
     path = Path(notebook_path)
     output = path.with_suffix(".html") if output_path is None else Path(output_path)
@@ -86,11 +88,12 @@ def export(notebook_path: str | Path, output_path: str | Path | None = None, exe
 
 
 def export_series(folder: str | Path, output_folder: str | Path, execute: bool = True) -> Path:
-    """Write each notebook of a folder as export() does, with the links between them, and an index page; return the index's path.
+    """Write each notebook of a folder as export() does, with the links between them, and an index page;
+    return the index's path.
 
-    The pages have the notebooks' names with the ending .html; the index is index.html and shows each notebook's title, what stands
-    before its objectives, and its first picture. The output folder is made if need be. Raises BadInput if the folder holds no
-    notebook, and otherwise as export() does: then nothing has been written.
+    The pages have the notebooks' names with the ending .html; the index is index.html and shows each notebook's title,
+    what stands before its objectives, and its first picture. The output folder is made if need be. Raises BadInput if
+    the folder holds no notebook, and otherwise as export() does: then nothing has been written.
     """
     source, output = Path(folder), Path(output_folder)
     paths = sorted(source.glob("*.ipynb"))
@@ -175,7 +178,9 @@ def _page(notebook: nbformat.NotebookNode, path: Path) -> str:
 
 
 def _with_pictures(page: str, folder: Path) -> str:
-    """The page with the picture files that it names put into it. (nbconvert would leave out those outside the notebook's folder.)"""
+    """The page with the picture files that it names put into it.
+    (nbconvert would leave out those outside the notebook's folder.)
+    """
 
     def put(tag: re.Match[str]) -> str:
         source = tag[2] or tag[3] or ""

@@ -1,4 +1,6 @@
-"""What somebody tries out on a machine, one operation after the other: undo, redo, and branches where something else was done instead."""
+"""What somebody tries out on a machine, one operation after the other:
+undo, redo, and branches where something else was done instead.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,11 @@ from thplab.scenario.text import write_line
 
 @dataclass
 class Branches:
-    """Branches of operations from the same start, on one machine. `at` is the current one, of which the first `done` are carried out.
+    """Branches of operations from the same start, on one machine.
+    `at` is the current one, of which the first `done` are carried out.
 
-    Each branch is the trace of all its operations, those that are undone included: going back and forth computes nothing.
+    Each branch is the trace of all its operations, those that are undone included:
+    going back and forth computes nothing.
     """
 
     setup: Setup
@@ -31,7 +35,8 @@ class Branches:
     def of(cls, scenario: Scenario, setup: Setup) -> Branches:
         """One branch with all operations of a scenario, its phases laid aside.
 
-        Raises BadInput for a setup that does not exist. A scenario that cannot be carried out to its end stops where it stops.
+        Raises BadInput for a setup that does not exist.
+        A scenario that cannot be carried out to its end stops where it stops.
         """
         if scenario.env in DEVICES and not setup.swap:
             setup = replace(setup, swap=scenario.env)
@@ -51,7 +56,9 @@ class Branches:
 
     @property
     def stopped(self) -> tuple[int, str] | None:
-        """The number of the operation of the current branch that could not be carried out, from 0, and why; None if all could."""
+        """The number of the operation of the current branch that could not be carried out, from 0, and why;
+        None if all could.
+        """
         trace = self.whole
         return (trace.reached - (not trace[-1].at_rest), str(trace.error)) if trace.error else None
 
@@ -72,7 +79,9 @@ class Branches:
             self.done = longer.reached
 
     def go(self, done: int) -> None:
-        """Undo or redo: have the first `done` operations of the branch carried out. Raises BadInput if it cannot come so far."""
+        """Undo or redo: have the first `done` operations of the branch carried out.
+        Raises BadInput if it cannot come so far.
+        """
         self.whole.end_of(done)
         self.done = done
 
@@ -83,10 +92,11 @@ class Branches:
         self.at, self.done = at, self.all[at].reached
 
     def move_to(self, setup: Setup) -> None:
-        """Carry out all branches again on another machine; a branch that cannot be carried out to its end stops where it stops.
+        """Carry out all branches again on another machine;
+        a branch that cannot be carried out to its end stops where it stops.
 
-        Who had undone something stays where it was, as far as that is reached. Raises BadInput, with nothing changed, for a setup that
-        does not exist.
+        Who had undone something stays where it was, as far as that is reached.
+        Raises BadInput, with nothing changed, for a setup that does not exist.
         """
         undone = self.done < self.whole.reached
         self.all = [record(trace.scenario, setup) for trace in self.all]
@@ -97,13 +107,14 @@ class Branches:
         self.switch(len(self.all) - 1)
 
 
-# --- a line that holds everything -----------------------------------------------------------------------------------------
+# --- a line that holds everything -------------------------------------------------------------------------------------
 
 
 def write_share(setup: Setup, scenario: Scenario) -> str:
     """A machine and operations on one line: "rfc-2014 TOY: mmap A; write A 0". The amount of memory is left out.
 
-    read_share() is the inverse; a kernel record of the caller's own is known to it by name where it is the machine's already.
+    read_share() is the inverse; a kernel record of the caller's own is known to it by name where it is the machine's
+    already.
     """
     extra = [f"{name}={value}" for name in ("swap", "mutant") if (value := getattr(setup, name))]
     return f"{' '.join([setup.kernel_name, setup.geometry, *extra])}: {write_line(scenario.ops)}".strip()
@@ -112,8 +123,8 @@ def write_share(setup: Setup, scenario: Scenario) -> str:
 def read_share(text: str, setup: Setup) -> tuple[Scenario, Setup]:
     """The scenario and machine of a line that write_share() wrote.
 
-    Anything else that thplab.scenario.load takes is a scenario for the machine `setup`, and an empty text is one without operations.
-    Raises BadInput for what is neither.
+    Anything else that thplab.scenario.load takes is a scenario for the machine `setup`, and an empty text is one
+    without operations. Raises BadInput for what is neither.
     """
     head, colon, rest = text.partition(":")
     words = head.split()

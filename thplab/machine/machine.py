@@ -35,9 +35,9 @@ class OutOfMemory(ThplabError):
 class Machine:
     """A computer with one kernel, some memory, and no processes at first.
 
-    `kernel` and `geometry` are names or records; `memory` is the number of page frames (default: 32 huge pages'
-    worth). `variants` replaces routines by name (see thplab.kernel.mutants). `swap` is the kind of swap device: "swap" (a disk),
-    "swapfile", "zram", or empty for none. Raises BadInput for what does not exist.
+    `kernel` and `geometry` are names or records; `memory` is the number of page frames (default: 32 huge pages' worth).
+    `variants` replaces routines by name (see thplab.kernel.mutants). `swap` is the kind of swap device: "swap" (a
+    disk), "swapfile", "zram", or empty for none. Raises BadInput for what does not exist.
     """
 
     def __init__(
@@ -89,7 +89,9 @@ class Machine:
         result = drain(routine)
         if result == -ENOMEM and op not in ("madvise", "mlock", "mprotect", "munlock"):  # which say so of a hole
             buddy = self.system.frames.buddy
-            raise OutOfMemory(f"{op}: no memory left ({buddy.nr_free} of {len(self.system.frames.refcount)} frames are free)")
+            raise OutOfMemory(
+                f"{op}: no memory left ({buddy.nr_free} of {len(self.system.frames.refcount)} frames are free)"
+            )
         return result
 
     # --- processes ----------------------------------------------------------------------------------------------------
@@ -108,10 +110,12 @@ class Machine:
         """The address space of a living process. Raises BadInput if there is none of that name."""
         return check_process(self.system, name)
 
-    # --- operations that are about no process; the others are methods of Process ------------------------------------------
+    # --- operations that are about no process; the others are methods of Process --------------------------------------
 
     def dma_read(self, pin: str, start: AnyPages = 0) -> int:
-        """The device of the driver that holds `pin` reads a byte of page `start` of it; `machine.state.pin_contents(pin)` has them all."""
+        """The device of the driver that holds `pin` reads a byte of page `start` of it;
+        `machine.state.pin_contents(pin)` has them all.
+        """
         return self.call(Operation("dma_read", {"pin": pin, "start": start}))
 
     def dma_write(self, pin: str, start: AnyPages = 0, *, value: int = 0xAA) -> int:
@@ -134,7 +138,7 @@ class Machine:
         """Write `value` to a file of /proc or /sys."""
         return self.call(Operation("sys", {"path": path, "value": value}))
 
-    # --- what can be observed -------------------------------------------------------------------------------------------
+    # --- what can be observed -----------------------------------------------------------------------------------------
 
     @property
     def state(self) -> State:
@@ -154,11 +158,12 @@ class Machine:
 
 @dataclass(frozen=True)
 class Process:
-    """A handle on one process. Its methods are the operations of the vocabulary, with the same fields in the same order.
+    """A handle on one process. Its methods are the operations of the vocabulary,
+    with the same fields in the same order.
 
-    Page numbers and counts are ints or parts of a huge page, such as "1/2thp"; they count from the start of a region, "R" unless
-    another is named, and may go beyond it. A method returns what the kernel returns, 0 or a negative errno, and raises BadInput, with
-    nothing changed, for a request that makes no sense.
+    Page numbers and counts are ints or parts of a huge page, such as "1/2thp"; they count from the start of a region,
+    "R" unless another is named, and may go beyond it. A method returns what the kernel returns, 0 or a negative errno,
+    and raises BadInput, with nothing changed, for a request that makes no sense.
     """
 
     machine: Machine
@@ -173,7 +178,9 @@ class Process:
     # --- memory -------------------------------------------------------------------------------------------------------
 
     def mmap(self, thps: int | str = 1, advise: str = "hugepage", *, region: str = "R") -> int:
-        """Map private anonymous memory for `thps` huge pages (2 or "2thp") and advise on it: "hugepage" or "none". No fault yet."""
+        """Map private anonymous memory for `thps` huge pages (2 or "2thp") and advise on it: "hugepage" or "none".
+        No fault yet.
+        """
         return self._call("mmap", thps=thps, advise=advise, region=region)
 
     def write(self, start: AnyPages, npages: AnyPages = 1, *, value: int = 0x55, region: str = "R") -> int:
@@ -181,7 +188,9 @@ class Process:
         return self._call("write", start=start, npages=npages, value=value, region=region)
 
     def read(self, start: AnyPages, npages: AnyPages = 1, *, region: str = "R") -> int:
-        """Load a byte from each page, which may fault it in. -EFAULT where that is not allowed. `contents` tells what is there."""
+        """Load a byte from each page, which may fault it in. -EFAULT where that is not allowed.
+        `contents` tells what is there.
+        """
         return self._call("read", start=start, npages=npages, region=region)
 
     def fill(self, start: AnyPages, npages: AnyPages, pattern: str = "unique", *, region: str = "R") -> int:
@@ -223,13 +232,16 @@ class Process:
         return Process(self.machine, child)
 
     def exit(self) -> int:
-        """End the process. A pin ends with it if nobody else has its file open (vmsplice, io_uring); other pins outlive it."""
+        """End the process. A pin ends with it if nobody else has its file open (vmsplice, io_uring);
+        other pins outlive it.
+        """
         return self._call("exit")
 
     def pin(self, start: AnyPages, npages: AnyPages, pin: str, how: str = "vmsplice", *, region: str = "R") -> int:
         """A driver takes a reference on each page and calls them `pin`, until Machine.unpin. -EFAULT where it may not.
 
-        `how`: "vmsplice", "io_uring" (FOLL_PIN), "raw" (get_page), "gup" and "gupw" (to read and to write), "fsplit" (FOLL_SPLIT).
+        `how`: "vmsplice", "io_uring" (FOLL_PIN), "raw" (get_page), "gup" and "gupw" (to read and to write),
+        "fsplit" (FOLL_SPLIT).
         """
         return self._call("pin", start=start, npages=npages, pin=pin, how=how, region=region)
 
@@ -264,24 +276,33 @@ class Process:
         return self._call("migrate", start=start, region=region)
 
     def clear_refs(self, value: int) -> int:
-        """Write to the process's file clear_refs. 1: all pages; 2: anonymous ones, all there are here; 3: those of files."""
+        """Write to the process's file clear_refs. 1: all pages; 2: anonymous ones, all there are here; 3:
+        those of files.
+        """
         return self._call("clear_refs", value=value)
 
-    # --- what can be observed -------------------------------------------------------------------------------------------
+    # --- what can be observed -----------------------------------------------------------------------------------------
 
     @property
     def regions(self) -> Iterator[tuple[str, Region]]:
         """The named regions of the process."""
         return iter(self.machine.mm(self.name).regions.items())
 
-    def contents(self, start: AnyPages = 0, npages: AnyPages | None = None, *, region: str = "R") -> tuple[int | None, ...]:
-        """What is in each page, by default from `start` to the region's end, without a fault: content tags; None where nothing is mapped.
+    def contents(
+        self, start: AnyPages = 0, npages: AnyPages | None = None, *, region: str = "R"
+    ) -> tuple[int | None, ...]:
+        """What is in each page, by default from `start` to the region's end, without a fault: content tags;
+        None where nothing is mapped.
 
         Raises BadInput for a region that does not exist and for pages that are not in it.
         """
         found = self.machine.state.contents(self.name, region)
         first = Pages.of(start).resolve(self.machine.system.geometry.nr)
-        count = max(len(found) - first, 1) if npages is None else Pages.of(npages).resolve(self.machine.system.geometry.nr)
+        count = (
+            max(len(found) - first, 1) if npages is None else Pages.of(npages).resolve(self.machine.system.geometry.nr)
+        )
         if first + count > len(found):
-            raise BadInput("start", f"is page {first} with npages {count}", f"pages 0 to {len(found) - 1} of region {region}")
+            raise BadInput(
+                "start", f"is page {first} with npages {count}", f"pages 0 to {len(found) - 1} of region {region}"
+            )
         return found[first : first + count]

@@ -1,4 +1,6 @@
-"""Snapshots: the state of a system now, and a system put in a state. What did not change since the state before is shared with it."""
+"""Snapshots: the state of a system now, and a system put in a state.
+What did not change since the state before is shared with it.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def capture(system: System, previous: State | None = None, in_progress: bool = F
         tables=tables,
         levels=dict(system.tables.level),
         processes=tuple(_process(mm) for _, mm in sorted(system.mms.items())),
-        anon_vmas={n: AnonVmaState(a.root, tuple((v.mm.name, v.start) for v in a.vmas)) for n, a in system.anon_vmas.items()},
+        anon_vmas={
+            n: AnonVmaState(a.root, tuple((v.mm.name, v.start) for v in a.vmas)) for n, a in system.anon_vmas.items()
+        },
         pins=dict(system.pins),
         held=dict(system.cpus.held),
         irqs_off=frozenset(system.cpus.irqs_off),
@@ -80,14 +84,16 @@ def _swap(device: SwapDevice | None, previous: SwapState | None) -> SwapState | 
 def _process(mm: AddressSpace) -> ProcessState:
     vmas = tuple(VmaState(v.start, v.end, v.prot, v.flags, v.pgoff, tuple(a.number for a in v.chain)) for v in mm.vmas)
     deposited = tuple((table, tuple(waiting)) for table, waiting in sorted(mm.deposited.items()))
-    return ProcessState(mm.name, mm.pgd, mm.mm_id, mm.has_pinned, mm.write_protect_seq, vmas, deposited, tuple(mm.regions.items()))
+    return ProcessState(
+        mm.name, mm.pgd, mm.mm_id, mm.has_pinned, mm.write_protect_seq, vmas, deposited, tuple(mm.regions.items())
+    )
 
 
 def refill(system: System, state: State) -> None:
     """Put a fresh system of the same kernel, geometry, memory and kind of swap in `state`, which must be at rest.
 
-    It goes on exactly as the one that the state was taken from. Raises BadInput for a state in the middle of a routine, whose
-    position a state does not hold.
+    It goes on exactly as the one that the state was taken from.
+    Raises BadInput for a state in the middle of a routine, whose position a state does not hold.
     """
     if state.in_progress:
         raise BadInput("state", "is in the middle of a routine", "a state between two operations")
@@ -109,7 +115,9 @@ def refill(system: System, state: State) -> None:
         system.swap.swap_map[:] = state.swap.swap_map
         system.swap.cache[:] = state.swap.cache
         system.swap.content[:] = state.swap.content
-        system.swap.slot_of = {int(state.swap.cache[slot]): int(slot) for slot in np.flatnonzero(state.swap.cache != NO_PAGE)}
+        system.swap.slot_of = {
+            int(state.swap.cache[slot]): int(slot) for slot in np.flatnonzero(state.swap.cache != NO_PAGE)
+        }
     system.tables.table.update((pfn, row.copy()) for pfn, row in state.tables.items())
     system.tables.level = dict(state.levels)
     system.anon_vmas = {n: AnonVma(n, a.root) for n, a in state.anon_vmas.items()}

@@ -1,4 +1,6 @@
-"""A state: everything about a machine between two steps, as read-only data. Views, invariants and tests work on states only."""
+"""A state: everything about a machine between two steps, as read-only data.
+Views, invariants and tests work on states only.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ Array = npt.NDArray[np.int64]
 
 
 class VmaState(NamedTuple):
-    """A VMA: bytes [start, end), protection bits, flags (VM_*), reverse-map index of its first page, numbers of its anon_vmas."""
+    """A VMA: bytes [start, end), protection bits, flags (VM_*), reverse-map index of its first page,
+    numbers of its anon_vmas.
+    """
 
     start: int
     end: int
@@ -38,8 +42,8 @@ class VmaState(NamedTuple):
 
 
 class ProcessState(NamedTuple):
-    """A process: its top page table, its mm id, whether it ever took FOLL_PIN pins, its VMAs in address order, the tables that
-    it has deposited, its named regions."""
+    """A process: its top page table, its mm id, whether it ever took FOLL_PIN pins, its VMAs in address order, the
+    tables that it has deposited, its named regions."""
 
     name: str
     pgd: int
@@ -75,11 +79,15 @@ class Mapped:
     kind: str
     entry: int
     pages: range
-    """The pfns that are named: one after the other; just one for a run of entries over the small zero page, none for swap slots."""
+    """The pfns that are named: one after the other;
+    just one for a run of entries over the small zero page, none for swap slots.
+    """
 
 
 class SwapState(NamedTuple):
-    """A swap device: its kind, and for each slot the swap entries that name it, its page in the swap cache (NO_PAGE: none), its content."""
+    """A swap device: its kind, and for each slot the swap entries that name it, its page in the swap cache (NO_PAGE:
+    none), its content.
+    """
 
     kind: str
     swap_map: npt.NDArray[np.int32]
@@ -125,12 +133,17 @@ class State:
     def __repr__(self) -> str:
         living = ", ".join(p.name for p in self.processes) or "no process"
         under_way = ", in the middle of a routine" if self.in_progress else ""
-        return f"<State of {self.kernel.name}, {self.geometry.name}: {living}; huge pages: {len(self.compound_pages())}{under_way}>"
+        return (
+            f"<State of {self.kernel.name}, {self.geometry.name}: {living}; huge pages: "
+            f"{len(self.compound_pages())}{under_way}>"
+        )
 
-    # --- single frames --------------------------------------------------------------------------------------------------
+    # --- single frames ------------------------------------------------------------------------------------------------
 
     def column(self, name: str, pfn: int, count: int = 1) -> Array:
-        """One field of struct page for `count` frames from `pfn` on, all in one block. Free blocks read as free frames."""
+        """One field of struct page for `count` frames from `pfn` on, all in one block.
+        Free blocks read as free frames.
+        """
         block = self.blocks.get(pfn >> self.geometry.order)
         if block is None:
             return np.zeros(count, np.int64)
@@ -160,10 +173,14 @@ class State:
         for process in self.processes:
             if process.name == name:
                 return process
-        raise BadInput("process", f"{name!r} does not live in this state", "one of: " + ", ".join(p.name for p in self.processes))
+        raise BadInput(
+            "process", f"{name!r} does not live in this state", "one of: " + ", ".join(p.name for p in self.processes)
+        )
 
     def vmas(self, process: str, region: str = "") -> tuple[VmaState, ...]:
-        """The VMAs of a process, or those that lie in one of its regions, if only in part. Raises BadInput if there is none such."""
+        """The VMAs of a process, or those that lie in one of its regions, if only in part.
+        Raises BadInput if there is none such.
+        """
         vmas = self.process(process).vmas
         if not region:
             return vmas
@@ -174,15 +191,21 @@ class State:
         """A region of a process. Raises BadInput if there is no such process or region."""
         regions = dict(self.process(process).regions)
         if name not in regions:
-            raise BadInput("region", f"{name!r} does not exist in {process}", f"one of: {', '.join(regions) or 'none yet, mmap first'}")
+            raise BadInput(
+                "region",
+                f"{name!r} does not exist in {process}",
+                f"one of: {', '.join(regions) or 'none yet, mmap first'}",
+            )
         return regions[name]
 
-    # --- recounted from the page tables -----------------------------------------------------------------------------------
+    # --- recounted from the page tables -------------------------------------------------------------------------------
 
     @cached_property
     def mapped(self) -> tuple[Mapped, ...]:
         """Every mapping, read from the page tables of all processes in the order of names and addresses."""
-        return tuple(m for process in self.processes for m in self._walk(process.name, process.pgd, self.geometry.levels - 1, 0))
+        return tuple(
+            m for process in self.processes for m in self._walk(process.name, process.pgd, self.geometry.levels - 1, 0)
+        )
 
     def _walk(self, process: str, table: int, level: int, base: int) -> Iterator[Mapped]:
         row = self.tables.get(table)
@@ -197,7 +220,9 @@ class State:
             if level == 1 and pt.pmd_trans_huge(entry):
                 kind = "zero" if pt.pte_pfn(entry) == self.huge_zero_page else "page"
                 pfn = pt.pte_pfn(entry)
-                yield Mapped(process, address, 1, table, int(index), 1, pfn, kind, entry, range(pfn, pfn + self.geometry.nr))
+                yield Mapped(
+                    process, address, 1, table, int(index), 1, pfn, kind, entry, range(pfn, pfn + self.geometry.nr)
+                )
             else:
                 yield from self._walk(process, pt.pte_pfn(entry), level - 1, address)
 
@@ -208,7 +233,9 @@ class State:
         heads = np.where(pt.pte_kinds(row) == pt.PTE_KINDS.index("swap"), pfns, self._heads(pfns))  # a slot is no page
         special = (row & np.uint64(pt._PAGE_SPECIAL)) != 0
         together = (bits[1:] == bits[:-1]) & ((row[1:] == 0) == (row[:-1] == 0))
-        neighbours = (pfns[1:] == pfns[:-1] + 1) & ((heads[1:] == heads[:-1]) | ((heads[1:] == pfns[1:]) & (heads[:-1] == pfns[:-1])))
+        neighbours = (pfns[1:] == pfns[:-1] + 1) & (
+            (heads[1:] == heads[:-1]) | ((heads[1:] == pfns[1:]) & (heads[:-1] == pfns[:-1]))
+        )
         together &= (row[1:] == 0) | special[1:] | neighbours
         borders = [0, *(np.flatnonzero(~together) + 1).tolist(), len(row)]
         for low, high in itertools.pairwise(borders):
@@ -269,7 +296,8 @@ class State:
         return cached
 
     def contents(self, process: str, region: str = "R") -> tuple[int | None, ...]:
-        """What the process would read from each page of a region, its first 8 bytes as a number; None where nothing is mapped yet.
+        """What the process would read from each page of a region, its first 8 bytes as a number;
+        None where nothing is mapped yet.
 
         Raises BadInput if there is no such process or region.
         """
@@ -278,7 +306,9 @@ class State:
         for m, page, count in self.mapped_in(process, base, pages):
             for i in range(count if m.kind in ("page", "zero", "swap") else 0):
                 pfn = m.pfn + i
-                seen[page + i] = 0 if m.kind == "zero" else self._swapped(pfn) if m.kind == "swap" else self.field("content", pfn)
+                seen[page + i] = (
+                    0 if m.kind == "zero" else self._swapped(pfn) if m.kind == "swap" else self.field("content", pfn)
+                )
         return tuple(seen)
 
     def pin_contents(self, name: str) -> tuple[int, ...]:
@@ -291,7 +321,9 @@ class State:
         return tuple(self.field("content", pfn) for pfn in self.pins[name].buffer)
 
     def mapped_in(self, process: str, start: int, pages: int) -> Iterator[tuple[Mapped, int, int]]:
-        """What a process maps in `pages` pages from address `start` on, cut to what lies there: each with its first page and its count."""
+        """What a process maps in `pages` pages from address `start` on, cut to what lies there:
+        each with its first page and its count.
+        """
         size, nr = self.geometry.page_size, self.geometry.nr
         for m in self.mapped:
             page = (m.address - start) // size
@@ -306,7 +338,7 @@ class State:
         page = int(self.swap.cache[slot])
         return int(self.swap.content[slot]) if page == NO_PAGE else self.field("content", page)
 
-    # --- identity -----------------------------------------------------------------------------------------------------------
+    # --- identity -----------------------------------------------------------------------------------------------------
 
     @cached_property
     def exact(self) -> bytes:
@@ -318,7 +350,9 @@ class State:
             digest.update(pfn.to_bytes(4, "little") + self.tables[pfn].tobytes())
         cpus = (sorted(self.held.items()), sorted(self.irqs_off), sorted(self.tlb.items()))
         rest = (self.processes, sorted(self.anon_vmas.items()), sorted(self.pins.items()))
-        digest.update(repr((rest, cpus, self.deferred, self.settings, self.poisoned, self.ksm, self.huge_zero_page)).encode())
+        digest.update(
+            repr((rest, cpus, self.deferred, self.settings, self.poisoned, self.ksm, self.huge_zero_page)).encode()
+        )
         if self.swap is not None:
             digest.update(self.swap.swap_map.tobytes() + self.swap.cache.tobytes() + self.swap.content.tobytes())
         return digest.digest()

@@ -65,8 +65,9 @@ class Insert:
 class Frame:
     """One step of a trace and the state after it. Frame 0 has no step: it is how the machine began.
 
-    `op` is the operation under way (None on frame 0) and `op_index` its number in the scenario (-1 for an inserted one).
-    `stack` names the routines in progress, outermost first (see stack_of). `result` is what the operation returned, on its last frame.
+    `op` is the operation under way (None on frame 0) and `op_index` its number in the scenario (-1 for an inserted
+    one). `stack` names the routines in progress, outermost first (see stack_of). `result` is what the operation
+    returned, on its last frame.
     """
 
     number: int
@@ -89,9 +90,11 @@ class Frame:
 
 
 def stack_of(routine: Routine[Any], system: System) -> tuple[str, ...]:
-    """What the kernel of `system` calls the functions nested in `routine`, outermost first, and phrases for parts of them.
+    """What the kernel of `system` calls the functions nested in `routine`, outermost first,
+    and phrases for parts of them.
 
-    Left out is what says nothing that the step does not say itself: locks, flushes, helpers; and what calls itself or its like.
+    Left out is what says nothing that the step does not say itself: locks, flushes, helpers;
+    and what calls itself or its like.
     """
     names: list[str] = []
     at: Any = routine
@@ -112,8 +115,8 @@ def call_text(name: str) -> str:
 class Trace:
     """The frames of a scenario on a machine, and a position among them.
 
-    `problem` says why the scenario could not be carried out to its end, if so; `error` is what stopped it. Two traces are equal if their
-    frames are.
+    `problem` says why the scenario could not be carried out to its end, if so; `error` is what stopped it.
+    Two traces are equal if their frames are.
     """
 
     setup: Setup
@@ -126,9 +129,12 @@ class Trace:
 
     def __repr__(self) -> str:
         stopped = ", stopped" if self.problem else ""
-        return f"<{type(self).__name__} on {self.setup}: frame {self.position} of 0 to {len(self) - 1}{stopped}; {self.scenario}>"
+        return (
+            f"<{type(self).__name__} on {self.setup}: frame {self.position} of 0 to {len(self) - 1}{stopped}; "
+            f"{self.scenario}>"
+        )
 
-    # --- walking --------------------------------------------------------------------------------------------------------
+    # --- walking ------------------------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -142,7 +148,12 @@ class Trace:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Trace):
             return NotImplemented
-        same_spec = (self.setup, self.scenario, self.inserts, self.position) == (other.setup, other.scenario, other.inserts, other.position)
+        same_spec = (self.setup, self.scenario, self.inserts, self.position) == (
+            other.setup,
+            other.scenario,
+            other.inserts,
+            other.position,
+        )
         return same_spec and [_identity(f) for f in self.frames] == [_identity(f) for f in other.frames]
 
     @property
@@ -182,7 +193,7 @@ class Trace:
             raise BadInput("count", f"is {count}", f"a number of operations, 0 to {self.reached}")
         return next(frame for frame in reversed(self.frames) if frame.op_index < count)
 
-    # --- branching --------------------------------------------------------------------------------------------------------
+    # --- branching ----------------------------------------------------------------------------------------------------
 
     def machine(self) -> tuple[Machine, Routine[int] | None]:
         """A machine in the state of the position, with the routine that is in progress there, None between operations.
@@ -194,7 +205,9 @@ class Trace:
         if rest.number == self.position:
             return machine, None
         if any(f.cpu for f in self.frames[rest.number : self.position + 1]):
-            raise BadInput("position", "lies behind an inserted operation that is still under way", "a step before or after it")
+            raise BadInput(
+                "position", "lies behind an inserted operation that is still under way", "a step before or after it"
+            )
         op = self.frames[self.position].op
         assert op is not None
         routine = machine.begin(op)
@@ -227,28 +240,41 @@ class Trace:
         return Trace(self.setup, scenario, (), frames, self.problem, end.number, self.error)
 
     def then(self, op: Operation) -> Trace:
-        """A new trace, in which `op` comes after the last operation: as if the longer scenario were recorded, but quicker.
+        """A new trace, in which `op` comes after the last operation:
+        as if the longer scenario were recorded, but quicker.
 
-        Raises BadInput, as Machine.begin does, if the operation makes no sense there, and if this trace has stopped at a problem.
+        Raises BadInput, as Machine.begin does, if the operation makes no sense there,
+        and if this trace has stopped at a problem.
         """
         if self.problem:
             raise BadInput("scenario", f"has stopped {self.problem}", "one that can go on: undo its last operation")
         machine = Machine.restored(self.frames[-1].state, mutant(self.setup.mutant).variants)
         machine.begin(op)
-        return _Recorder(replace(self, scenario=self.scenario.then(op), frames=list(self.frames)), machine).run(len(self.scenario.ops))
+        return _Recorder(replace(self, scenario=self.scenario.then(op), frames=list(self.frames)), machine).run(
+            len(self.scenario.ops)
+        )
 
-    # --- saving -----------------------------------------------------------------------------------------------------------
+    # --- saving -------------------------------------------------------------------------------------------------------
 
     def save(self) -> str:
-        """The trace as JSON text: the machine, the scenario, what was inserted, and the position. load() is the inverse.
+        """The trace as JSON text: the machine, the scenario, what was inserted, and the position.
+        load() is the inverse.
 
         Raises BadInput if the kernel is a record of the caller's own.
         """
         if not isinstance(self.setup.kernel, str):
-            raise BadInput("kernel", f"is a record of its own, {self.setup.kernel_name!r}", "one of " + ", ".join(kernels.KERNELS))
+            raise BadInput(
+                "kernel", f"is a record of its own, {self.setup.kernel_name!r}", "one of " + ", ".join(kernels.KERNELS)
+            )
         inserts = [{"frame": i.frame, "ops": [op.to_json() for op in i.ops]} for i in self.inserts]
         return json.dumps(
-            {"thplab": 1, "setup": self.setup.__dict__, "scenario": self.scenario.to_json(), "inserts": inserts, "position": self.position}
+            {
+                "thplab": 1,
+                "setup": self.setup.__dict__,
+                "scenario": self.scenario.to_json(),
+                "inserts": inserts,
+                "position": self.position,
+            }
         )
 
     @staticmethod
@@ -271,7 +297,16 @@ def _check_count(count: int) -> None:
 
 
 def _identity(frame: Frame) -> tuple[object, ...]:
-    return (frame.step, frame.op, frame.stack, frame.cpu, frame.result, frame.state.exact, frame.state.vmstat, frame.state.costs)
+    return (
+        frame.step,
+        frame.op,
+        frame.stack,
+        frame.cpu,
+        frame.result,
+        frame.state.exact,
+        frame.state.vmstat,
+        frame.state.costs,
+    )
 
 
 def record(scenario: Scenario | str, setup: Setup | None = None, inserts: tuple[Insert, ...] = ()) -> Trace:
@@ -356,7 +391,11 @@ class _Recorder:
             resting = under_way is None or under_way is current
             if frames[-1].op is not current.op:  # it had nothing to do; its result needs a frame of its own
                 idle = read("nothing to do")
-                frames.append(Frame(len(frames), idle, frames[-1].state, current.op, current.index, current.phase, (), current.cpu))
+                frames.append(
+                    Frame(
+                        len(frames), idle, frames[-1].state, current.op, current.index, current.phase, (), current.cpu
+                    )
+                )
             state = capture(self.machine.system, frames[-1].state, in_progress=not resting)
             frames[-1] = replace(frames[-1], state=state, result=end.value)
             return False

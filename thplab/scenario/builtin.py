@@ -116,8 +116,9 @@ def builtin() -> tuple[str, ...]:
 def load(source: str) -> Scenario:
     """The scenario that `source` names.
 
-    It is, in this order: a built-in name; FILE.jsonl:NAME, a record of a truth file; the path of a file that holds the text form;
-    the text itself, if it contains a space, a line break or a ';'. Raises BadInput if it is none of these, or cannot be read.
+    It is, in this order: a built-in name; FILE.jsonl:NAME, a record of a truth file; the path of a file that holds the
+    text form; the text itself, if it contains a space, a line break or a ';'. Raises BadInput if it is none of these,
+    or cannot be read.
     """
     if source in _TEXTS:
         return Scenario.parse(_TEXTS[source])
@@ -129,7 +130,11 @@ def load(source: str) -> Scenario:
         return Scenario.parse(source)
     if _is_file(source):
         return Scenario.parse(_read(Path(source)))
-    raise BadInput("scenario", f"{source!r} is neither built in nor a file nor operations", f"{near(source, _TEXTS)}, a file or operations")
+    raise BadInput(
+        "scenario",
+        f"{source!r} is neither built in nor a file nor operations",
+        f"{near(source, _TEXTS)}, a file or operations",
+    )
 
 
 def _is_file(source: str) -> bool:

@@ -1,6 +1,8 @@
-"""The kinds of value that a field of an operation can have: what each accepts, and how it is written as text and in JSON.
+"""The kinds of value that a field of an operation can have:
+what each accepts, and how it is written as text and in JSON.
 
-Every method that reads answers None for a value that does not fit; the caller knows the field's name and raises BadInput.
+Every method that reads answers None for a value that does not fit;
+the caller knows the field's name and raises BadInput.
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ class Kind(ABC):
 
 @dataclass(frozen=True)
 class Word(Kind):
-    """A text that matches a pattern. No pattern may let a space, ';' or '=' through: they are the grammar's own marks."""
+    """A text that matches a pattern. No pattern may let a space, ';' or '=' through:
+    they are the grammar's own marks.
+    """
 
     pattern: str
     means: str
@@ -132,7 +136,9 @@ class PageNumber(Kind):
 
 @dataclass(frozen=True)
 class HugePages(Kind):
-    """A whole number of huge pages. Always written with its unit (`2thp`), because `mmap A 2` reads like two small pages."""
+    """A whole number of huge pages.
+    Always written with its unit (`2thp`), because `mmap A 2` reads like two small pages.
+    """
 
     def right(self) -> str:
         return "a whole number of huge pages with its unit, such as 1thp"

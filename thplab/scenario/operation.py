@@ -40,9 +40,9 @@ class Fields(Mapping[str, Value]):
 class Operation:
     """An operation by its name in VOCABULARY, and its fields.
 
-    Fields that are not given get their defaults, so `fields` holds all that the operation has, in table order; page numbers are
-    Pages (ints and texts such as "1/2thp" are taken). Raises BadInput for an unknown operation or field, for a field that is
-    missing, and for a value that does not fit.
+    Fields that are not given get their defaults, so `fields` holds all that the operation has, in table order; page
+    numbers are Pages (ints and texts such as "1/2thp" are taken). Raises BadInput for an unknown operation or field,
+    for a field that is missing, and for a value that does not fit.
 
     >>> Operation("mprotect", {"proc": "B", "start": "1/2thp", "npages": 1, "prot": "r"}).label(8)
     'mprotect(B, page 4, r)'
@@ -96,7 +96,9 @@ class Operation:
                 number = value.resolve(nr)
                 if isinstance(field.kind, PageNumber) and number < field.kind.least:
                     raise BadInput(
-                        f"{self.op} {field.name}", f"{value} is {number} where a huge page has {nr} subpages", field.kind.right()
+                        f"{self.op} {field.name}",
+                        f"{value} is {number} where a huge page has {nr} subpages",
+                        field.kind.right(),
                     )
                 plain[field.name] = number
             else:
@@ -118,7 +120,11 @@ class Operation:
             elif isinstance(field.kind, HugePages):
                 parts.append(f"{value} THP" if value == 1 else f"{value} THPs")
             elif field.name != "npages" and self.fields[field.name] != field.default:
-                text = f"{field.name} page {value}" if isinstance(field.kind, PageNumber) else field.kind.show(self.fields[field.name])
+                text = (
+                    f"{field.name} page {value}"
+                    if isinstance(field.kind, PageNumber)
+                    else field.kind.show(self.fields[field.name])
+                )
                 parts.append(f"{field.name}={text}" if field.keyed else text)
         return f"{self.op}({', '.join(parts)})"
 
@@ -127,8 +133,8 @@ class Operation:
 class Phase:
     """Operations that belong together: a title for the timeline and a `why` of a sentence or two.
 
-    Title and why are single lines without outer spaces, and a title holds no ';', so that the text form can write them as they
-    are. A why needs a title. Raises BadInput otherwise.
+    Title and why are single lines without outer spaces, and a title holds no ';', so that the text form can write them
+    as they are. A why needs a title. Raises BadInput otherwise.
     """
 
     title: str = ""
@@ -139,7 +145,9 @@ class Phase:
         one_line("title", self.title)
         one_line("why", self.why)
         if ";" in self.title:
-            raise BadInput("title", f"{self.title!r} holds a ';'", "a title without ';', which ends it in the text form")
+            raise BadInput(
+                "title", f"{self.title!r} holds a ';'", "a title without ';', which ends it in the text form"
+            )
         if self.why and not self.title:
             raise BadInput("why", "is given for a phase without a title", "a title as well")
         object.__setattr__(self, "ops", tuple(self.ops))

@@ -1,4 +1,6 @@
-"""Page numbers and page counts that may be written in parts of a huge page, so that one scenario runs in every geometry."""
+"""Page numbers and page counts that may be written in parts of a huge page,
+so that one scenario runs in every geometry.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ _RIGHT = "a page number such as 5, 1thp, 1/2thp, 1/2thp+1 or 1thp-1"
 
 @dataclass(frozen=True)
 class Pages:
-    """A page number or page count: `thp` huge pages plus `pages` small ones (`pages` may be negative beside a THP part).
+    """A page number or page count:
+    `thp` huge pages plus `pages` small ones (`pages` may be negative beside a THP part).
 
     Raises BadInput if it is below zero in every geometry, or beyond a billion.
 
@@ -49,7 +52,9 @@ class Pages:
 
     @classmethod
     def of(cls, value: AnyPages) -> Pages:
-        """`value` as Pages, whichever of the three ways it is given in. Raises BadInput as the constructor and parse() do."""
+        """`value` as Pages, whichever of the three ways it is given in.
+        Raises BadInput as the constructor and parse() do.
+        """
         if isinstance(value, Pages):
             return value
         return cls.parse(value) if isinstance(value, str) else cls(Fraction(0), value)
@@ -76,7 +81,11 @@ class Pages:
             )
         number = whole + self.pages
         if number < 0:
-            raise BadInput(f"page number {self}", f"is {number} where a huge page has {nr} subpages", "a number that is not below zero")
+            raise BadInput(
+                f"page number {self}",
+                f"is {number} where a huge page has {nr} subpages",
+                "a number that is not below zero",
+            )
         return number
 
 

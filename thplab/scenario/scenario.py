@@ -14,11 +14,11 @@ from thplab.scenario.operation import Operation, Phase
 
 @dataclass(frozen=True)
 class Scenario:
-    """A name, a line about it, and operations in phases; `env` names the swap of a recording. A scenario without phases is one
-    phase without a title.
+    """A name, a line about it, and operations in phases; `env` names the swap of a recording.
+    A scenario without phases is one phase without a title.
 
-    parse() and format() are inverses, from_json() and to_json() too. Raises BadInput for a name, about or env that the text form
-    cannot hold, and for a phase without a title that is not the first or is empty beside others.
+    parse() and format() are inverses, from_json() and to_json() too. Raises BadInput for a name, about or env that the
+    text form cannot hold, and for a phase without a title that is not the first or is empty beside others.
     """
 
     name: str = ""
@@ -46,7 +46,9 @@ class Scenario:
         return tuple(op for phase in self.phases for op in phase.ops)
 
     def phase_of(self, index: int) -> int:
-        """The index of the phase that operation number `index` belongs to. Raises BadInput if there is no such operation."""
+        """The index of the phase that operation number `index` belongs to.
+        Raises BadInput if there is no such operation.
+        """
         end = 0
         for number, phase in enumerate(self.phases):
             end += len(phase.ops)
@@ -70,7 +72,9 @@ class Scenario:
 
     @classmethod
     def parse(cls, source: str) -> Scenario:
-        """The scenario that `source` writes; the form is described in thplab.scenario.text. Raises BadInput naming the line."""
+        """The scenario that `source` writes; the form is described in thplab.scenario.text.
+        Raises BadInput naming the line.
+        """
         parts = text.read(source)
         return cls(parts.name, parts.about, tuple(parts.phases), parts.env)
 
@@ -84,7 +88,8 @@ class Scenario:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Scenario:
-        """The scenario of a record of tests/truth/*.jsonl: its name, about, env and ops. What was recorded is left aside.
+        """The scenario of a record of tests/truth/*.jsonl: its name, about, env and ops.
+        What was recorded is left aside.
 
         Raises BadInput if the record does not fit.
         """
@@ -99,7 +104,9 @@ class Scenario:
 
     def to_json(self) -> dict[str, Any]:
         """The scenario as a dict that JSON can hold; operations as the recorder writes them."""
-        phases = [{"title": phase.title, "why": phase.why, "ops": [op.to_json() for op in phase.ops]} for phase in self.phases]
+        phases = [
+            {"title": phase.title, "why": phase.why, "ops": [op.to_json() for op in phase.ops]} for phase in self.phases
+        ]
         return {"name": self.name, "about": self.about, "env": self.env, "phases": phases}
 
 

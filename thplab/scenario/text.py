@@ -7,9 +7,10 @@
     OP arg arg key=value      an operation; page numbers may be written in parts of a THP (1/2thp+1)
     # comment                 dropped
 
-One rule says where things end: lines that begin with `scenario`, `env`, `why` or `#` are taken whole, so that these may hold a
-';'; every other line is cut at each ';'. Hence a phase title holds no ';', and `why` must begin a line. Nothing is ever quoted.
-Arguments go by position, in the order of VOCABULARY, and after them as key=value; defaults are left out when writing.
+One rule says where things end: lines that begin with `scenario`, `env`, `why` or `#` are taken whole, so that these may
+hold a ';'; every other line is cut at each ';'. Hence a phase title holds no ';', and `why` must begin a line. Nothing
+is ever quoted. Arguments go by position, in the order of VOCABULARY, and after them as key=value; defaults are left out
+when writing.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ def write_operation(operation: Operation) -> str:
 def read_operation(text: str) -> Operation:
     """The operation that `text` writes.
 
-    Raises BadInput for an unknown operation or key (naming near ones), too many or missing arguments, a key given twice, an
-    argument after a key=value, and a value that does not fit.
+    Raises BadInput for an unknown operation or key (naming near ones), too many or missing arguments, a key given
+    twice, an argument after a key=value, and a value that does not fit.
     """
     op, *words = text.split()
     spec = spec_of(op)
@@ -73,7 +74,9 @@ def read_operation(text: str) -> Operation:
 
 
 def read_fields(op: str, given: Mapping[str, str]) -> Operation:
-    """The operation `op` whose fields these texts write. Raises BadInput for an unknown name and for a value that is missing or wrong."""
+    """The operation `op` whose fields these texts write.
+    Raises BadInput for an unknown name and for a value that is missing or wrong.
+    """
     spec = spec_of(op)
     values: dict[str, Value] = {}
     for name, text in given.items():
@@ -101,7 +104,9 @@ class Parts:
 
 
 def write(parts: Parts) -> str:
-    """The text form, one operation a line, with a newline at the end (nothing at all for an empty scenario). Inverse of read()."""
+    """The text form, one operation a line, with a newline at the end (nothing at all for an empty scenario).
+    Inverse of read().
+    """
     return "".join(line + "\n" for line in _lines(parts))
 
 
@@ -119,7 +124,9 @@ def _lines(parts: Parts) -> Iterator[str]:
 
 
 def read(text: str) -> Parts:
-    """What `text` holds. Raises BadInput that names the line, the text, what is wrong with it and what would be right."""
+    """What `text` holds. Raises BadInput that names the line, the text,
+    what is wrong with it and what would be right.
+    """
     parts = Parts()
     seen: set[str] = set()
     for number, line in enumerate(text.split("\n"), 1):
@@ -160,7 +167,9 @@ def _take(parts: Parts, piece: str, seen: set[str], whole: bool) -> None:
         parts.phases.append(Phase(rest))
     elif word == "why":
         if not rest or not parts.phases or not parts.phases[-1].title or parts.phases[-1].ops:
-            raise BadInput("why", "has no text" if not rest else "is out of place", "why TEXT, right below a phase line")
+            raise BadInput(
+                "why", "has no text" if not rest else "is out of place", "why TEXT, right below a phase line"
+            )
         last = parts.phases[-1]
         parts.phases[-1] = replace(last, why=f"{last.why} {rest}".strip())
     elif word not in VOCABULARY:

@@ -1,7 +1,9 @@
-"""The operations: one table, read by the text form, by JSON, by the machine and its processes, by live runs and by the sandbox.
+"""The operations: one table, read by the text form, by JSON, by the machine and its processes,
+by live runs and by the sandbox.
 
-Source: the op vocabulary of tests/truth/README.md (parts A, B and C) and the recorder's defaults. What a row says is said nowhere
-else; what only a machine can know (does the process live, is the page mapped) its starter checks (thplab.machine.operations).
+Source: the op vocabulary of tests/truth/README.md (parts A, B and C) and the recorder's defaults. What a row says is
+said nowhere else; what only a machine can know (does the process live, is the page mapped) its starter checks
+(thplab.machine.operations).
 """
 
 from __future__ import annotations
@@ -48,7 +50,9 @@ class Refusal(NamedTuple):
 
 @dataclass(frozen=True)
 class FieldSpec:
-    """One field of an operation. A field that is not `required` has a default; None means that it is left out altogether."""
+    """One field of an operation. A field that is not `required` has a default;
+    None means that it is left out altogether.
+    """
 
     name: str
     kind: Kind
@@ -107,7 +111,9 @@ class OpSpec:
         for each in self.fields:
             if each.name == name:
                 return each
-        raise BadInput(op, f"has no field {name!r}", near(name, [each.name for each in self.fields]) if self.fields else op)
+        raise BadInput(
+            op, f"has no field {name!r}", near(name, [each.name for each in self.fields]) if self.fields else op
+        )
 
 
 def spec_of(op: str) -> OpSpec:
@@ -123,7 +129,9 @@ def usage(op: str) -> str:
 
 
 def near(word: str, words: Iterable[str]) -> str:
-    """What to write instead of `word`, for an error message: the most similar of `words`, or all of them if none is similar."""
+    """What to write instead of `word`, for an error message:
+    the most similar of `words`, or all of them if none is similar.
+    """
     every = sorted(words)
     close = difflib.get_close_matches(word, every, n=3, cutoff=0.5)
     return " or ".join(close) if close else "one of " + ", ".join(every)
@@ -133,7 +141,9 @@ def _must(name: str, kind: Kind, not_live: Mapping[str, Refusal] | None = None) 
     return FieldSpec(name, kind, not_live=not_live or {})
 
 
-def _may(name: str, kind: Kind, default: Value = None, keyed: bool = False, not_live: Mapping[str, Refusal] | None = None) -> FieldSpec:
+def _may(
+    name: str, kind: Kind, default: Value = None, keyed: bool = False, not_live: Mapping[str, Refusal] | None = None
+) -> FieldSpec:
     return FieldSpec(name, kind, required=False, default=kind.accept(default), keyed=keyed, not_live=not_live or {})
 
 
@@ -152,7 +162,12 @@ _DEVICE = Refusal("needs a device that a live run does not have", "read by the p
 _OFFLINE = Refusal("takes a page frame away from the whole system", "the simulator (thplab run)")
 _PAGEOUT = Refusal(SETTING, "madvise ... pageout")
 
-_PROC, _START, _NPAGES, _ONE_PAGE = _must("proc", NAME), _must("start", PAGE), _must("npages", COUNT), _may("npages", COUNT, 1)
+_PROC, _START, _NPAGES, _ONE_PAGE = (
+    _must("proc", NAME),
+    _must("start", PAGE),
+    _must("npages", COUNT),
+    _may("npages", COUNT, 1),
+)
 _REGION = _key("region", NAME, "R")
 _RANGE = (_PROC, _START, _NPAGES)
 
@@ -162,7 +177,9 @@ VOCABULARY: dict[str, OpSpec] = {
         "map a private anonymous region of whole huge pages, 2 MiB aligned, and advise it; nothing is faulted in",
         (_PROC, _may("thps", THPS, 1), _may("advise", ADVISE, "hugepage"), _REGION),
     ),
-    "write": OpSpec("memory", "write one byte into each page", (_PROC, _START, _ONE_PAGE, _key("value", BYTE, 0x55), _REGION)),
+    "write": OpSpec(
+        "memory", "write one byte into each page", (_PROC, _START, _ONE_PAGE, _key("value", BYTE, 0x55), _REGION)
+    ),
     "read": OpSpec("memory", "read one byte of each page", (_PROC, _START, _ONE_PAGE, _REGION)),
     "fill": OpSpec(
         "memory",
@@ -180,14 +197,21 @@ VOCABULARY: dict[str, OpSpec] = {
         "give the kernel advice about pages",
         (*_RANGE, _must("advice", ADVICE, dict.fromkeys(("soft_offline", "hwpoison"), _OFFLINE)), _REGION),
     ),
-    "mremap": OpSpec("memory", "move pages to page `at` of region `to`", (*_RANGE, _must("to", NAME), _must("at", PAGE), _REGION)),
+    "mremap": OpSpec(
+        "memory", "move pages to page `at` of region `to`", (*_RANGE, _must("to", NAME), _must("at", PAGE), _REGION)
+    ),
     "pin": OpSpec(
         "pins",
         "take a reference on pages and give it a name, as a driver would",
         (
             *_RANGE,
             _must("pin", NAME),
-            _may("how", PIN_HOW, "vmsplice", not_live=dict.fromkeys(PIN_HOW.words[2:], Refusal(_MODULE, "vmsplice or io_uring"))),
+            _may(
+                "how",
+                PIN_HOW,
+                "vmsplice",
+                not_live=dict.fromkeys(PIN_HOW.words[2:], Refusal(_MODULE, "vmsplice or io_uring")),
+            ),
             _REGION,
         ),
     ),
@@ -199,7 +223,8 @@ VOCABULARY: dict[str, OpSpec] = {
     ),
     "dma_write": OpSpec(
         "pins",
-        "let a driver's device write one byte into a page that a pin holds: page `start` of the pin, not of the process",
+        "let a driver's device write one byte into a page that a pin holds: page `start` of the pin, not of "
+        "the process",
         (_must("pin", NAME), _may("start", PAGE, 0), _key("value", BYTE, 0xAA)),
         not_live=_DEVICE,
     ),
@@ -260,8 +285,12 @@ VOCABULARY: dict[str, OpSpec] = {
         (_must("path", WORD), _must("value", WORD), _recorder(_key("restore", FLAG, True), "puts it back")),
         not_live=Refusal(SETTING, "madvise ... pageout, which splits a THP that is mapped in part"),
     ),
-    "memcg_new": OpSpec("callers", "put a process into a memory cgroup of its own", (_PROC,), built=False, not_live=_PAGEOUT),
-    "memcg_limit": OpSpec("callers", "limit the memory cgroup", (_must("bytes", BYTES),), built=False, not_live=_PAGEOUT),
+    "memcg_new": OpSpec(
+        "callers", "put a process into a memory cgroup of its own", (_PROC,), built=False, not_live=_PAGEOUT
+    ),
+    "memcg_limit": OpSpec(
+        "callers", "limit the memory cgroup", (_must("bytes", BYTES),), built=False, not_live=_PAGEOUT
+    ),
     "memcg_force_empty": OpSpec("callers", "reclaim all that the memory cgroup holds", built=False, not_live=_PAGEOUT),
 }
 
@@ -269,4 +298,6 @@ GROUPS: dict[str, tuple[str, ...]] = {
     group: tuple(op for op, spec in VOCABULARY.items() if spec.group == group)
     for group in ("processes", "memory", "pins", "splits", "callers")
 }
-"""All operations by what they are about, in the order in which a reader is offered them. Callers are those who ask for splits."""
+"""All operations by what they are about, in the order in which a reader is offered them.
+Callers are those who ask for splits.
+"""

@@ -1,6 +1,7 @@
 """Who holds what: every reference and every mapping that a counter counts, and how the counters moved.
 
-Ledgers are recounted from the page tables, the pins and the swap cache; the kernel's scheme says which counter each of them belongs to.
+Ledgers are recounted from the page tables, the pins and the swap cache;
+the kernel's scheme says which counter each of them belongs to.
 """
 
 from __future__ import annotations
@@ -12,7 +13,15 @@ from itertools import pairwise
 import numpy as np
 
 from thplab.errors import BadInput
-from thplab.hardware.frames import GUP_PIN_COUNTING_BIAS, PG_double_map, PG_head, PG_reserved, PG_table, PG_tail, PG_used
+from thplab.hardware.frames import (
+    GUP_PIN_COUNTING_BIAS,
+    PG_double_map,
+    PG_head,
+    PG_reserved,
+    PG_table,
+    PG_tail,
+    PG_used,
+)
 from thplab.kernel.schemes import HeadCounter, count_text
 from thplab.kernel.schemes.folio import ENTIRELY_MAPPED
 from thplab.kernel.system import Pin
@@ -27,9 +36,11 @@ SWAP_CACHE = "swap cache"
 
 @dataclass(frozen=True)
 class Share:
-    """One holder's share of a counter. `holder` is a process, a pin, the swap cache, or who has the rest in hand; `what` says how.
+    """One holder's share of a counter. `holder` is a process, a pin, the swap cache, or who has the rest in hand;
+    `what` says how.
 
-    `kind` is that without numbers: "PMD", "PTE", "pin", "cache", "offset", "subpages", "flag", "rest", or what else it is.
+    `kind` is that without numbers:
+    "PMD", "PTE", "pin", "cache", "offset", "subpages", "flag", "rest", or what else it is.
     """
 
     holder: str
@@ -45,12 +56,13 @@ class Share:
 
 @dataclass(frozen=True)
 class Account:
-    """One counter of a page, or of pages next to each other that agree, and who holds it: `value` is the sum of the rows.
+    """One counter of a page, or of pages next to each other that agree, and who holds it:
+    `value` is the sum of the rows.
 
-    `name` says which: "head _count", "tails 1–7 mapcount", "page 0xc _count". `first` and `last` are pfns. `old` is the value
-    in the state before, None if there is none or the page was not in use. A mapcount is the logical count: the raw field
-    `_mapcount` plus 1. Before the RFC that of a tail is no map count, and called "tail 3 pins". `column` is where it is stored:
-    one of thplab.hardware.frames.COLUMNS.
+    `name` says which: "head _count", "tails 1–7 mapcount", "page 0xc _count". `first` and `last` are pfns. `old` is the
+    value in the state before, None if there is none or the page was not in use. A mapcount is the logical count: the
+    raw field `_mapcount` plus 1. Before the RFC that of a tail is no map count, and called "tail 3 pins". `column` is
+    where it is stored: one of thplab.hardware.frames.COLUMNS.
     """
 
     name: str
@@ -72,7 +84,9 @@ class Account:
 
 @dataclass(frozen=True)
 class Counter:
-    """A counter before and after: `name` as in an Account or an event, `where` the page or "vmstat". None: no such page then."""
+    """A counter before and after: `name` as in an Account or an event, `where` the page or "vmstat". None:
+    no such page then.
+    """
 
     name: str
     where: str
@@ -87,12 +101,15 @@ class Counter:
 def ledger(state: State, page: int, previous: State | None = None, routine: str = "") -> tuple[Account, ...]:
     """The accounts of a compound page, named by its head, or of a small page: reference counts, then map counts.
 
-    What a routine in progress has in hand is one row of an account; `routine` names it. At rest such a rest is NOBODY's.
-    A tail's reference count is left out while it is 0 and nobody holds it. Raises BadInput for a tail, a page table or a free frame.
+    What a routine in progress has in hand is one row of an account; `routine` names it. At rest such a rest is
+    NOBODY's. A tail's reference count is left out while it is 0 and nobody holds it. Raises BadInput for a tail, a page
+    table or a free frame.
     """
     flags = state.field("flags", page)
     if not flags & PG_used or flags & (PG_tail | PG_table):
-        raise BadInput("page", f"is {page:#x}, a tail, a page table or free", "the head of a compound page or a small page")
+        raise BadInput(
+            "page", f"is {page:#x}, a tail, a page table or free", "the head of a compound page or a small page"
+        )
     compound = bool(flags & PG_head)
     return tuple(_PageRange(state, previous, page, state.geometry.nr if compound else 1, compound, routine).accounts())
 
@@ -103,24 +120,30 @@ def small_pages(state: State, previous: State | None = None, routine: str = "") 
     Reference counts first, then map counts, each in the order of pfns.
     """
     runs = (run for block in sorted(state.blocks) for run in _small_runs(state, block))
-    accounts = (account for low, high in runs for account in _PageRange(state, previous, low, high - low, False, routine).accounts())
+    accounts = (
+        account
+        for low, high in runs
+        for account in _PageRange(state, previous, low, high - low, False, routine).accounts()
+    )
     return tuple(sorted(accounts, key=lambda account: (account.name.endswith("mapcount"), account.first)))
 
 
 def counters(state: State, previous: State | None = None) -> tuple[Counter, ...]:
     """All reference and map counts of pages in use, and the THP events, with what they were in `previous`.
 
-    Neighbours with the same old and new value are one row. A tail's reference count is left out where it was and is 0; so is an
-    event that has not moved (from 0, if there is no `previous`).
+    Neighbours with the same old and new value are one row. A tail's reference count is left out where it was and is 0;
+    so is an event that has not moved (from 0, if there is no `previous`).
     """
     blocks = sorted(state.blocks.keys() | (previous.blocks.keys() if previous else set()))
     pages = [row for block in blocks for row in _block_counters(state, previous, block)]
     before = previous.vmstat if previous else dict.fromkeys(state.vmstat, 0)
-    events = [Counter(name, "vmstat", before[name], value) for name, value in state.vmstat.items() if value != before[name]]
+    events = [
+        Counter(name, "vmstat", before[name], value) for name, value in state.vmstat.items() if value != before[name]
+    ]
     return (*pages, *events)
 
 
-# --- ledgers ------------------------------------------------------------------------------------------------------------
+# --- ledgers ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -171,7 +194,10 @@ class _PageRange:
                     rows.append(self._rest(rest))
                 head = self.first if self.compound else None
                 tails = self.compound and low > 0
-                name = f"{_pages_name(self.first + low, self.first + high, head)} {_counter_name(self.state, column, tails)}"
+                name = (
+                    f"{_pages_name(self.first + low, self.first + high, head)} "
+                    f"{_counter_name(self.state, column, tails)}"
+                )
                 pages = self.first + low, self.first + high - 1
                 yield Account(name, *pages, before if there else None, value, tuple(rows), column)
             if column == "refcount":
@@ -184,18 +210,29 @@ class _PageRange:
         there = self.previous is not None and bool(self.previous.field("flags", self.first) & PG_head)
         for counter in self.state.kernel.head_counters:
             value = counter.logical(self.state.field(counter.column, self.first))
-            before = counter.logical(self.previous.field(counter.column, self.first)) if self.previous is not None and there else None
+            before = (
+                counter.logical(self.previous.field(counter.column, self.first))
+                if self.previous is not None and there
+                else None
+            )
             rows = list(self._shares(counter, sources))
             rest = value - sum(row.count for row in rows)
             if rest and counter.column != "nr_pages_mapped":
                 rows.append(self._rest(rest))
             if value or before or counter.column == "compound_mapcount":
-                yield Account(f"head {counter.name}", self.first, self.first, before, value, tuple(rows), counter.column)
+                yield Account(
+                    f"head {counter.name}", self.first, self.first, before, value, tuple(rows), counter.column
+                )
 
     def _shares(self, counter: HeadCounter, sources: tuple[_Source, ...]) -> Iterator[Share]:
-        """Who has a part in a counter of the head. `_nr_pages_mapped` counts subpages, whoever maps them: it has no shares."""
+        """Who has a part in a counter of the head. `_nr_pages_mapped` counts subpages, whoever maps them:
+        it has no shares.
+        """
         if counter.column == "pincount":
-            yield from (Share(p.name, _many(len(self._inside(p)), "pin"), len(self._inside(p)), "pin") for p in self._foll_pins())
+            yield from (
+                Share(p.name, _many(len(self._inside(p)), "pin"), len(self._inside(p)), "pin")
+                for p in self._foll_pins()
+            )
         elif counter.column == "nr_pages_mapped":
             value = self.state.field(counter.column, self.first)
             subpages = value & (ENTIRELY_MAPPED - 1)
@@ -274,7 +311,7 @@ def _pin_text(pins: Array) -> str:
     return f"{_many(total, 'pin') if total > pages else 'pin'} of subpage{'s' if pages > 1 else ''} {runs}"
 
 
-# --- before and after ---------------------------------------------------------------------------------------------------
+# --- before and after -------------------------------------------------------------------------------------------------
 
 
 def _block_counters(state: State, previous: State | None, block: int) -> Iterator[Counter]:
@@ -306,13 +343,15 @@ def _head_counters(state: State, previous: State | None, head: int) -> Iterator[
         yield Counter(f"head {counter.name}", f"compound page {head:#x}", old, new)
 
 
-# --- runs of pages --------------------------------------------------------------------------------------------------------
+# --- runs of pages ----------------------------------------------------------------------------------------------------
 
 _NONE, _SMALL, _HEAD, _TAIL = range(4)
 
 
 def _kinds(state: State | None, first: int, count: int) -> Array:
-    """What frames of one block are. _NONE: free, or nothing that is counted here; so is everything where there is no state."""
+    """What frames of one block are. _NONE: free, or nothing that is counted here;
+    so is everything where there is no state.
+    """
     if state is None:
         return np.zeros(count, np.int64)
     flags = state.column("flags", first, count)

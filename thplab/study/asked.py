@@ -12,9 +12,11 @@ from thplab.study.explore.replay import RaceTrace
 
 
 def asked_policies(trace: Trace) -> list[tuple[str, ...]]:
-    """For each frame the policies that were asked on the way to it, such as "cow.splits_pmd", in the order in which they were.
+    """For each frame the policies that were asked on the way to it, such as "cow.splits_pmd",
+    in the order in which they were.
 
-    Its operations are carried out once more, on a record that notes what it is asked. Empty for a trace in which another CPU moves.
+    Its operations are carried out once more, on a record that notes what it is asked.
+    Empty for a trace in which another CPU moves.
     """
     if trace.inserts or isinstance(trace, RaceTrace):
         return []

@@ -1,4 +1,5 @@
-"""One scenario on several kernels: what each of them answers, counts, spends and shows, operation by operation, side by side.
+"""One scenario on several kernels:
+what each of them answers, counts, spends and shows, operation by operation, side by side.
 
 Pure data: a frozen Comparison, for the text in thplab.show.describe and for whatever else shows it.
 """
@@ -30,7 +31,9 @@ ANSWER, EVENTS, PAGES, USER, COSTS = "answer", "events", "huge pages", "what use
 GROUPS = (ANSWER, EVENTS, PAGES, USER, COSTS)
 
 NOT_BUILT, REFUSED, STOPPED = "not built", "refused", "stopped"
-"""Answers of a simulated kernel that no real one gives: it cannot do this yet; it makes no sense there; it met a bug of its own."""
+"""Answers of a simulated kernel that no real one gives: it cannot do this yet; it makes no sense there;
+it met a bug of its own.
+"""
 
 REMARKS = (NOT_BUILT, REFUSED, STOPPED)
 
@@ -51,8 +54,9 @@ PMD_COUNTER, PMD_COLUMN = "PMD counter", "compound_mapcount"
 class Fact:
     """One fact on every kernel, in the order of Comparison.kernels.
 
-    `subject` is what it is about: a huge page (F0, F1 ... in the order of first sight), a process, or nothing. Events and costs are
-    those of this operation alone; anything else has a value `before` it, None where there was nothing to tell of.
+    `subject` is what it is about: a huge page (F0, F1 ... in the order of first sight), a process, or nothing. Events
+    and costs are those of this operation alone; anything else has a value `before` it, None where there was nothing to
+    tell of.
     """
 
     group: str
@@ -83,7 +87,8 @@ class Fact:
 
 @dataclass(frozen=True)
 class Compared:
-    """One operation on all kernels. `remarks` has one text for each kernel: why it did not carry the operation out, else empty.
+    """One operation on all kernels. `remarks` has one text for each kernel:
+    why it did not carry the operation out, else empty.
 
     `states` are the machines' afterwards.
     """
@@ -117,8 +122,8 @@ class Compared:
 class Comparison:
     """A scenario on several kernels: `operations` in order, and in `totals` the events and costs of all of it.
 
-    `start` are the machines' states before the first operation. `problem` names the first operation that no kernel could carry out,
-    and kernels that met a bug of their own; else it is empty.
+    `start` are the machines' states before the first operation. `problem` names the first operation that no kernel
+    could carry out, and kernels that met a bug of their own; else it is empty.
     """
 
     scenario: Scenario
@@ -130,24 +135,34 @@ class Comparison:
     start: tuple[State, ...] = field(compare=False, repr=False)
 
     def __repr__(self) -> str:
-        return f"<Comparison of {', '.join(kernel.name for kernel in self.kernels)}, {self.geometry.name}: {self.scenario}>"
+        return (
+            f"<Comparison of {', '.join(kernel.name for kernel in self.kernels)}, {self.geometry.name}: "
+            f"{self.scenario}>"
+        )
 
 
 def compare(
-    scenario: Scenario | str, kernels: Sequence[str | Kernel] = (), geometry: str = "TOY", memory: int | None = None, swap: str = ""
+    scenario: Scenario | str,
+    kernels: Sequence[str | Kernel] = (),
+    geometry: str = "TOY",
+    memory: int | None = None,
+    swap: str = "",
 ) -> Comparison:
     """Carry out a scenario on several kernels, all known ones by default, and put what came of it side by side.
 
-    An operation that a kernel does not have is answered as that kernel does (-EINVAL, -ENOSYS) or with NOT_BUILT; one that makes no
-    sense there, because an earlier one was not carried out, with REFUSED. Both change nothing, and the scenario goes on.
-    After a bug of its own a kernel does nothing any more. A kernel may be a record of the caller's own.
-    Raises BadInput for a scenario that does not parse, fewer than two kernels, the same twice, and names that do not exist.
+    An operation that a kernel does not have is answered as that kernel does (-EINVAL, -ENOSYS) or with NOT_BUILT; one
+    that makes no sense there, because an earlier one was not carried out, with REFUSED. Both change nothing, and the
+    scenario goes on. After a bug of its own a kernel does nothing any more. A kernel may be a record of the caller's
+    own. Raises BadInput for a scenario that does not parse, fewer than two kernels, the same twice, and names that do
+    not exist.
     """
     scenario = Scenario.parse(scenario) if isinstance(scenario, str) else scenario
     records = tuple(known.kernel(k) if isinstance(k, str) else k for k in kernels or known.KERNELS.values())
     names = [record.name for record in records]
     if len(names) < 2 or len(set(names)) < len(names):
-        raise BadInput("kernels", f"are {', '.join(names)}", "two or more different ones of " + ", ".join(known.KERNELS))
+        raise BadInput(
+            "kernels", f"are {', '.join(names)}", "two or more different ones of " + ", ".join(known.KERNELS)
+        )
     device = swap or (scenario.env if scenario.env in DEVICES else "")
     runs = [_OnKernel(Setup(record, geometry, memory, swap=device)) for record in records]
     start = tuple(run.state for run in runs)
@@ -164,7 +179,10 @@ def _compared(runs: Sequence[_OnKernel], op: Operation, phase: int) -> Compared:
 
 def _rows(after: Sequence[Facts], before: Sequence[Facts]) -> tuple[Fact, ...]:
     """The facts of all kernels as rows: by group, then by subject, then in the order in which a kernel names them."""
-    keys = sorted(dict.fromkeys(key for facts in after for key in facts), key=lambda key: (GROUPS.index(key[0]), len(key[1]), key[1]))
+    keys = sorted(
+        dict.fromkeys(key for facts in after for key in facts),
+        key=lambda key: (GROUPS.index(key[0]), len(key[1]), key[1]),
+    )
     nothing = {COSTS: 0}  # a lock that a kernel never takes costs it nothing; an event that it does not have is none
 
     def values(key: tuple[str, str, str], kernels: Sequence[Facts]) -> tuple[Value, ...]:
@@ -186,12 +204,14 @@ def _problem(names: Sequence[str], operations: Iterable[Compared]) -> str:
     return "; ".join(found)
 
 
-# --- one kernel -----------------------------------------------------------------------------------------------------------
+# --- one kernel -------------------------------------------------------------------------------------------------------
 
 
 @dataclass
 class _HugePage:
-    """A block that is or was a huge page of the scenario; `ours` says which of its pages were never given back since."""
+    """A block that is or was a huge page of the scenario;
+    `ours` says which of its pages were never given back since.
+    """
 
     label: str
     compound: bool
@@ -199,7 +219,9 @@ class _HugePage:
 
 
 class _OnKernel:
-    """The scenario on one kernel. `facts` is what there is to tell after the last operation, `totals` what all of them have spent."""
+    """The scenario on one kernel. `facts` is what there is to tell after the last operation,
+    `totals` what all of them have spent.
+    """
 
     def __init__(self, setup: Setup) -> None:
         self.machine = setup.machine()
@@ -221,7 +243,13 @@ class _OnKernel:
         for key, count in spent.items():
             self.totals[key] = count + int(self.totals.get(key) or 0)
         self.totals[USER, "", IN_USE] = _in_use(self.state)
-        self.facts = {(ANSWER, "", "returns"): answer, **spent, **self.past, **dict(self._huge_pages()), **dict(self._users())}
+        self.facts = {
+            (ANSWER, "", "returns"): answer,
+            **spent,
+            **self.past,
+            **dict(self._huge_pages()),
+            **dict(self._users()),
+        }
         return remark
 
     def _answer(self, op: Operation) -> tuple[str, str]:
@@ -241,9 +269,12 @@ class _OnKernel:
             yield (EVENTS, "", name), count - before.vmstat[name]
         for name, count in self.state.costs.items():
             lock = self.state.kernel.names.first(name.removeprefix("lock:"))
-            yield (COSTS, "", COST_NAMES.get(name, lock if lock.endswith("_lock") else f"lock {lock}")), count - before.costs.get(name, 0)
+            yield (
+                (COSTS, "", COST_NAMES.get(name, lock if lock.endswith("_lock") else f"lock {lock}")),
+                count - before.costs.get(name, 0),
+            )
 
-    # --- huge pages -------------------------------------------------------------------------------------------------------
+    # --- huge pages ---------------------------------------------------------------------------------------------------
 
     def _follow(self) -> None:
         """Forget pages that were given back, and name the huge pages that are seen for the first time."""
@@ -275,7 +306,9 @@ class _OnKernel:
                 yield from (((PAGES, page.label, name), value) for name, value in self._own_counters(head))
 
     def _own_counters(self, head: int) -> Iterator[tuple[str, Value]]:
-        """What a compound page has once. The counter of PMDs has one name for all schemes, others are spelled as in the kernel."""
+        """What a compound page has once.
+        The counter of PMDs has one name for all schemes, others are spelled as in the kernel.
+        """
         kernel = self.state.kernel
         fields = {name: self.state.field(name, head) for name in COLUMNS}
         for counter in kernel.head_counters:
@@ -285,14 +318,17 @@ class _OnKernel:
             if not name.endswith("_raw"):
                 yield "on split queue" if name == "deferred" else name, flag
 
-    # --- users ------------------------------------------------------------------------------------------------------------
+    # --- users --------------------------------------------------------------------------------------------------------
 
     def _users(self) -> Iterator[tuple[tuple[str, str, str], Value]]:
         for process in self.state.processes:
             for region, _ in process.regions:
                 subject = process.name if region == "R" else f"{process.name}.{region}"
                 yield (USER, subject, "maps"), _pages(self._mapped(process, region))
-                yield (USER, subject, "contents"), contents_text([tag or 0 for tag in self.state.contents(process.name, region)])
+                yield (
+                    (USER, subject, "contents"),
+                    contents_text([tag or 0 for tag in self.state.contents(process.name, region)]),
+                )
             figures = smaps(self.state, process.name)
             for name in ("Rss", "AnonHugePages", "Swap"):
                 if name in figures:
@@ -337,7 +373,9 @@ COST_NAMES = {
     "flushes": "TLB flushes",
     "irqs_off": "interrupts off",
 }
-"""What the costs of thplab.hardware.steps are called here; RMW is an atomic read-modify-write. Locks have their own names."""
+"""What the costs of thplab.hardware.steps are called here; RMW is an atomic read-modify-write.
+Locks have their own names.
+"""
 
 
 def _in_use(state: State) -> int:

@@ -20,7 +20,10 @@ def contents_text(tags: Sequence[int], first: int = 0) -> str:
     if len(tags) == 1:
         return _number(tags[0])
     same = [(where, _number(tags[low])) for low, where in runs(tags, first)]
-    up = [(where, _number(tags[low]) + " and up" * ("–" in where)) for low, where in runs([t - page for page, t in enumerate(tags)], first)]
+    up = [
+        (where, _number(tags[low]) + " and up" * ("–" in where))
+        for low, where in runs([t - page for page, t in enumerate(tags)], first)
+    ]
     shorter = up if len(up) < len(same) else same
     return f"all {shorter[0][1]}" if len(shorter) == 1 else ", ".join(f"{where}: {text}" for where, text in shorter)
 
@@ -39,7 +42,9 @@ def runs(keys: Sequence[T], first: int = 0) -> Iterator[tuple[int, str]]:
 
 
 def seen(state: State, op: Operation) -> str:
-    """What `op` has read, one byte of each page: "reads 0x99". `state` is the one after it. Empty if it reads nothing."""
+    """What `op` has read, one byte of each page: "reads 0x99". `state` is the one after it.
+    Empty if it reads nothing.
+    """
     plain = op.resolve(state.geometry.nr)
     start = int(plain.get("start") or 0)
     if op.op == "dma_read":

@@ -1,24 +1,28 @@
-"""What a population of huge pages holds when parts of it are unmapped: memory mapped against memory held (docs/rfc.txt).
+"""What a population of huge pages holds when parts of it are unmapped:
+memory mapped against memory held (docs/rfc.txt).
 
-The cover letter warns that munmap() of a part of a huge page does not free that part at once. Here that can be measured, for
-thousands of huge pages: `population()` says what is unmapped, shared, pinned and zero-filled, and two functions tell what a kernel
-then holds.
+The cover letter warns that munmap() of a part of a huge page does not free that part at once. Here that can be
+measured, for thousands of huge pages: `population()` says what is unmapped, shared, pinned and zero-filled, and two
+functions tell what a kernel then holds.
 
-- `simulate()` puts the question to the machine: it maps, forks, pins and unmaps huge page after huge page with the kernel's own
-  routines, lets the shrinker run, and recounts the frames that are allocated.
-- `project()` gives the same answer in closed form, over arrays. It is a projection of the routines and no second simulator: each of
-  its steps asks what the routines ask, the kernel record and its scheme, and never a kernel's name. tests/test_footprint.py holds
-  the two equal, huge page for huge page and byte for byte, on random populations, on every kernel and on kernels with a policy
-  turned over. A rule that changes in a routine, but not here, fails there.
+- `simulate()` puts the question to the machine: it maps, forks, pins and unmaps huge page after huge page with the
+  kernel's own routines, lets the shrinker run, and recounts the frames that are allocated.
+- `project()` gives the same answer in closed form, over arrays. It is a projection of the routines and no second
+  simulator: each of its steps asks what the routines ask, the kernel record and its scheme, and never a kernel's
+  name. tests/test_footprint.py holds the two equal, huge page for huge page and byte for byte, on random populations,
+  on every kernel and on kernels with a policy turned over. A rule that changes in a routine, but not here, fails
+  there.
 
 Four questions decide:
-- does splitting a PMD split the page (`Scheme.pmd_split_is_local`)? Then a partial munmap frees at once, and a pin keeps its page only;
-- does the scheme have a deferred split queue (`Scheme.raw_fields`), and are new huge pages on it, too (`queue.takes_new`)?
+- does splitting a PMD split the page (`Scheme.pmd_split_is_local`)? Then a partial munmap frees at once, and a pin
+  keeps its page only;
+- does the scheme have a deferred split queue (`Scheme.raw_fields`), and are new huge pages on it, too
+  (`queue.takes_new`)?
 - does a page split free what is zero-filled (`split.frees_zero_pages`)?
 - is a huge page that is pinned and not mapped any more queued (`queue.takes_unmapped`)?
 
-Only what backs the huge pages counts as held, page tables do not. A page is mapped while some process has a present entry for it,
-also one of the shared zero page: so where zero-filled pages were given back, less is held than is mapped.
+Only what backs the huge pages counts as held, page tables do not. A page is mapped while some process has a present
+entry for it, also one of the shared zero page: so where zero-filled pages were given back, less is held than is mapped.
 """
 
 from __future__ import annotations
@@ -66,7 +70,9 @@ class Population:
     zero_filled: Mask
     """[thps, nr]: the subpages that hold nothing but zeroes."""
     pins: Array
-    """[thps]: the subpage through which somebody holds a reference for good (FOLL_GET), taken before the munmap; NO_PIN for none."""
+    """[thps]: the subpage through which somebody holds a reference for good (FOLL_GET), taken before the munmap;
+    NO_PIN for none.
+    """
     sharing: int = 1
     """How many processes map each huge page: the one that made it, and its children."""
     unmapping: int = 1
@@ -74,18 +80,32 @@ class Population:
 
     def __post_init__(self) -> None:
         nr = self.geometry.nr
-        for name, kind, width in (("unmapped", np.bool_, (nr,)), ("zero_filled", np.bool_, (nr,)), ("pins", np.int64, ())):
-            right = f"an array of {np.dtype(kind).name}, one {'row of ' + str(nr) if width else 'number'} for each huge page"
+        for name, kind, width in (
+            ("unmapped", np.bool_, (nr,)),
+            ("zero_filled", np.bool_, (nr,)),
+            ("pins", np.int64, ()),
+        ):
+            right = (
+                f"an array of {np.dtype(kind).name}, one {'row of ' + str(nr) if width else 'number'} for each "
+                "huge page"
+            )
             try:
                 array = np.array(getattr(self, name))
             except ValueError:
                 raise BadInput(name, "has rows of different lengths", right) from None
-            if array.ndim != 1 + len(width) or array.shape[1:] != width or not 0 < len(array) == len(self.unmapped) or array.dtype != kind:
+            if (
+                array.ndim != 1 + len(width)
+                or array.shape[1:] != width
+                or not 0 < len(array) == len(self.unmapped)
+                or array.dtype != kind
+            ):
                 raise BadInput(name, f"has the shape {array.shape} and holds {array.dtype}", right)
             array.flags.writeable = False
             object.__setattr__(self, name, array)
         if self.pins.min() < NO_PIN or self.pins.max() >= nr:
-            raise BadInput("pins", f"has {self.pins.min()} to {self.pins.max()}", f"subpages 0 to {nr - 1}, or {NO_PIN} for no pin")
+            raise BadInput(
+                "pins", f"has {self.pins.min()} to {self.pins.max()}", f"subpages 0 to {nr - 1}, or {NO_PIN} for no pin"
+            )
         _check_whole("sharing", self.sharing, 1)
         _check_whole("unmapping", self.unmapping, 0, self.sharing)
 
@@ -116,9 +136,10 @@ def population(
 ) -> Population:
     """A population of `thps` huge pages of which the share `unmapped` is unmapped, in a `pattern` of PATTERNS.
 
-    `sharing` processes map each, `unmapping` of them unmap (None: all). `zero_filled` is the share of subpages that were never
-    written with anything but zeroes, `pinned` the share of huge pages that somebody has pinned, through a subpage drawn by `seed`
-    as everything else that is random. Shares go from 0 to 1; counts are rounded. Raises BadInput for what makes no sense.
+    `sharing` processes map each, `unmapping` of them unmap (None: all). `zero_filled` is the share of subpages that
+    were never written with anything but zeroes, `pinned` the share of huge pages that somebody has pinned, through a
+    subpage drawn by `seed` as everything else that is random. Shares go from 0 to 1; counts are rounded. Raises
+    BadInput for what makes no sense.
     """
     shape = geometry_named(geometry) if isinstance(geometry, str) else geometry
     _check_whole("thps", thps, 1, MAX_PAGES // shape.nr)
@@ -237,12 +258,14 @@ class Footprint:
         return int(self.held_by_thp.sum())
 
 
-def project(kernel: str | Kernel, question: Population, pressure: float = 0.0, max_ptes_none: int | None = None) -> Footprint:
+def project(
+    kernel: str | Kernel, question: Population, pressure: float = 0.0, max_ptes_none: int | None = None
+) -> Footprint:
     """What the kernel holds of the population, in closed form.
 
-    `pressure` is the share of the deferred split queue, from its front, to which the shrinker gets once. With `max_ptes_none` (as in
-    /sys; None: nr - 1, which turns it off) a kernel that queues new huge pages also splits those with more zero-filled pages.
-    Raises BadInput for what makes no sense.
+    `pressure` is the share of the deferred split queue, from its front, to which the shrinker gets once. With
+    `max_ptes_none` (as in /sys; None: nr - 1, which turns it off) a kernel that queues new huge pages also splits those
+    with more zero-filled pages. Raises BadInput for what makes no sense.
     """
     record = _checked(kernel, question, pressure, max_ptes_none)
     nr, page_size = question.geometry.nr, question.geometry.page_size
@@ -251,13 +274,15 @@ def project(kernel: str | Kernel, question: Population, pressure: float = 0.0, m
     some_unmapped = question.unmapped.any(axis=1) & (question.unmapping > 0)
     partly_unmapped = some_unmapped & ~question.unmapped.all(axis=1)
 
-    # A munmap splits the PMD of whoever unmaps a part. The page goes as one, when nobody refers to any part of it, or is split as well.
+    # A munmap splits the PMD of whoever unmaps a part. The page goes as one, when nobody refers to any part of it, or
+    # is split as well.
     held = np.where(some_mapped | pinned, nr, 0)
     split = partly_unmapped & (not record.scheme.pmd_split_is_local)
     pinned_only = pinned & ~mapped[np.arange(question.thps), question.pins]
     held[split] = (mapped.sum(axis=1) + pinned_only)[split]
 
-    # The queue: in the order of the huge pages in any case, whether they come at the fault or when a part has lost its last mapping.
+    # The queue: in the order of the huge pages in any case, whether they come at the fault or when a part has lost its
+    # last mapping.
     lost_some = question.unmapping == question.sharing
     partial = partly_unmapped | (some_unmapped & pinned & bool(record.queue.takes_unmapped))
     partial &= lost_some and queues(record)
@@ -293,14 +318,18 @@ def _checked(kernel: str | Kernel, question: Population, pressure: float, max_pt
 
 
 def queues(record: Kernel) -> bool:
-    """Does the scheme queue a huge page of which a part has lost its last mapping? Then its fields say whether it is queued."""
+    """Does the scheme queue a huge page of which a part has lost its last mapping? Then its fields say whether it is
+    queued.
+    """
     return "deferred" in record.scheme.raw_fields(dict.fromkeys(COLUMNS, 0), True)
 
 
-# --- the machine's answer -----------------------------------------------------------------------------------------------
+# --- the machine's answer ---------------------------------------------------------------------------------------------
 
 
-def simulate(kernel: str | Kernel, question: Population, pressure: float = 0.0, max_ptes_none: int | None = None) -> Footprint:
+def simulate(
+    kernel: str | Kernel, question: Population, pressure: float = 0.0, max_ptes_none: int | None = None
+) -> Footprint:
     """The same, carried out on a machine with the kernel's routines and recounted from its frames and page tables.
 
     Raises BadInput as `project` does, and if the geometry's address space is too small.
@@ -378,7 +407,9 @@ def _recount_mapped(machine: Machine, thps: int) -> Array:
 
 
 def _recount_held(machine: Machine, heads: Array) -> Array:
-    """[thps]: how many frames of each are allocated. A frame that was freed and is a page table by now is none of them."""
+    """[thps]: how many frames of each are allocated.
+    A frame that was freed and is a page table by now is none of them.
+    """
     frames, geometry = machine.system.frames, machine.system.geometry
     in_use = (frames.flags & (PG_used | PG_table | PG_reserved)) == PG_used
     held: Array = in_use.reshape(-1, geometry.nr)[heads >> geometry.order].sum(axis=1)

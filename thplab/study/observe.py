@@ -1,4 +1,6 @@
-"""What a user of a real kernel can observe of a state: /proc/PID/smaps and /proc/kpagecount. (/proc/vmstat is `State.vmstat`.)"""
+"""What a user of a real kernel can observe of a state: /proc/PID/smaps and /proc/kpagecount.
+(/proc/vmstat is `State.vmstat`.)
+"""
 
 from __future__ import annotations
 
@@ -15,13 +17,14 @@ _PSS_SHIFT = 12
 
 
 def smaps(state: State, process: str, region: str = "") -> dict[str, int]:
-    """Rss, Pss, AnonHugePages, Locked, KSM and, with a swap device, Swap of a process in kB, recounted from the page tables and
-    summed over its VMAs, or over those of one region.
+    """Rss, Pss, AnonHugePages, Locked, KSM and, with a swap device, Swap of a process in kB, recounted from the page
+    tables and summed over its VMAs, or over those of one region.
 
-    A page's share in Pss is its size divided by the number of entries that map it, PMDs and PTEs alike, which is what every
-    recorded kernel shows. (The RFC as posted would divide by page_mapcount(), which leaves PMDs out on a tail: docs/KERNEL.md 2.1.)
-    Locked is the share in Pss of the VMAs that mlock has locked. Whether a PMD over the huge zero page counts is the kernel's
-    policy `proc.huge_zero_in_rss`; so it is with a hwpoison entry. (Kernels show KSM since 6.6.)
+    A page's share in Pss is its size divided by the number of entries that map it, PMDs and PTEs alike, which is what
+    every recorded kernel shows. (The RFC as posted would divide by page_mapcount(), which leaves PMDs out on a tail:
+    docs/KERNEL.md 2.1.) Locked is the share in Pss of the VMAs that mlock has locked. Whether a PMD over the huge zero
+    page counts is the kernel's policy `proc.huge_zero_in_rss`; so it is with a hwpoison entry. (Kernels show KSM since
+    6.6.)
 
     Raises BadInput if the process does not live in this state or has no such region.
     """
@@ -41,11 +44,20 @@ def smaps(state: State, process: str, region: str = "") -> dict[str, int]:
             resident = len(pages) if _counts(state, m) else 0
             figures["Rss"] += resident * kib
             figures["AnonHugePages"] += resident * kib if m.level else 0
-            if "LazyFree" in figures and resident and m.kind != "zero" and not (m.kind == "page" and m.entry & pt._PAGE_DIRTY):
+            if (
+                "LazyFree" in figures
+                and resident
+                and m.kind != "zero"
+                and not (m.kind == "page" and m.entry & pt._PAGE_DIRTY)
+            ):
                 figures["LazyFree"] += _lazyfree(state, pages) * kib
             figures["KSM"] += kib * _ksm_pages(state, m, pages)
             if resident:
-                users = np.ones(resident, np.int64) if m.kind == "zero" else np.maximum(mappings[pages.start : pages.stop], 1)
+                users = (
+                    np.ones(resident, np.int64)
+                    if m.kind == "zero"
+                    else np.maximum(mappings[pages.start : pages.stop], 1)
+                )
                 share += int(((state.geometry.page_size << _PSS_SHIFT) // users).sum())
         pss = share >> (10 + _PSS_SHIFT)  # the kernel rounds down once in each VMA
         figures["Pss"] += pss
@@ -61,7 +73,8 @@ def _ksm_pages(state: State, m: Mapped, pages: range) -> int:
 def kpagecount(state: State, pfn: int) -> int:
     """What /proc/kpagecount shows for a frame: the scheme's page_mapcount(), 0 for a free frame.
 
-    Under the RFC that is the field of this very page, so a tail of a page that only PMDs map shows 0 (docs/KERNEL.md 2.1).
+    Under the RFC that is the field of this very page, so a tail of a page that only PMDs map shows 0 (docs/KERNEL.md
+    2.1).
     """
     return 0 if state.is_free(pfn) else state.kernel.scheme.page_mapcount(_frames(state), pfn)
 

@@ -62,7 +62,8 @@ MUTANTS = {
         scenario="partial_munmap",
     ),
     "forgets_the_queue": Mutant(
-        "when the last PMD goes, nobody notices that some subpages have no PTE either: the page never waits for its deferred split",
+        "when the last PMD goes, nobody notices that some subpages have no PTE either: the page never waits for its "
+        "deferred split",
         killed_by=TruthRow("linux-4.5.jsonl", "munmap_other_still_pmd", "F0.deferred"),
         kernel="v4.5",
         scenario="mmap A; write A 0; fork A B; munmap B 1 1; exit A",

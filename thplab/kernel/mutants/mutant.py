@@ -13,7 +13,9 @@ from thplab.kernel.schemes import Scheme
 
 
 class TruthRow(NamedTuple):
-    """A recorded value that a mutant gets wrong: a truth file, a scenario in it, and a field as `thplab verify` names it."""
+    """A recorded value that a mutant gets wrong:
+    a truth file, a scenario in it, and a field as `thplab verify` names it.
+    """
 
     file: str
     scenario: str
@@ -24,8 +26,9 @@ class TruthRow(NamedTuple):
 class Mutant:
     """One way to be wrong, in plain words, and what it replaces in a kernel.
 
-    `variants` replaces routines by name, `scheme` the scheme by a subclass of it, and `policies` some of the kernel record, by name.
-    `killed_by` names the invariant that `scenario` breaks on `kernel`, or the row of a recording with which it disagrees.
+    `variants` replaces routines by name, `scheme` the scheme by a subclass of it, and `policies` some of the kernel
+    record, by name. `killed_by` names the invariant that `scenario` breaks on `kernel`, or the row of a recording with
+    which it disagrees.
     """
 
     about: str
@@ -41,6 +44,8 @@ class Mutant:
         scheme: Scheme = right.scheme
         if self.scheme is not None:
             if not issubclass(self.scheme, type(right.scheme)):
-                raise BadInput("mutant", f"is about the scheme {self.scheme.name}, which {right.name} does not have", self.kernel)
+                raise BadInput(
+                    "mutant", f"is about the scheme {self.scheme.name}, which {right.name} does not have", self.kernel
+                )
             scheme = self.scheme(**vars(right.scheme))
         return right.but(self.policies, scheme=scheme)

@@ -12,7 +12,8 @@ MUTANTS = {
         "references_are_mappings_and_pins",
     ),
     "forgets_that_it_has_pinned": Mutant(
-        "the mm does not remember its FOLL_PIN pins: a fork shares the page, and the driver goes on with what the next write leaves behind",
+        "the mm does not remember its FOLL_PIN pins: a fork shares the page, and the driver goes on with what the "
+        "next write leaves behind",
         {"get_user_pages": gup.forgets_that_it_has_pinned},
         TruthRow("linux-5.10.jsonl", "pin_dma_then_fork", "A.R.pmd"),
         kernel="v5.10",

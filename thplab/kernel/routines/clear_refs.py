@@ -22,14 +22,18 @@ def clear_refs_write(system: System, mm: AddressSpace) -> Routine[int]:
         for address, stop in ranges:
             yield from clear_refs_pte_range(system, vma, address, stop)
     if system.kernel.proc.clear_refs_splits:
-        yield from system.cpus.flush_tlb(f"all of {mm.name}", "A CPU sets the bit again only if it has forgotten the entry.")
+        yield from system.cpus.flush_tlb(
+            f"all of {mm.name}", "A CPU sets the bit again only if it has forgotten the entry."
+        )
     yield from system.cpus.unlock(mm.mmap_sem)
     return 0
 
 
 @routine
 def clear_refs_pte_range(system: System, vma: Vma, address: int, stop: int) -> Routine[None]:
-    """Clear the accessed bits of [address, stop), which lies under one PMD. The kernel may have to split a huge PMD for it."""
+    """Clear the accessed bits of [address, stop), which lies under one PMD.
+    The kernel may have to split a huge PMD for it.
+    """
     found = pmd_at(system, vma.mm, address)
     if found is None:
         return
@@ -70,7 +74,9 @@ def clear_refs_ptes(system: System, pte_table: int, low: int, high: int) -> Rout
 
 @phrase("the pages count as used no more")
 def clear_page_referenced(system: System, pages: slice) -> Routine[None]:
-    """Clear PG_referenced of small pages, or of the head of the compound page that `pages` are a part of, where it is set."""
+    """Clear PG_referenced of small pages, or of the head of the compound page that `pages` are a part of,
+    where it is set.
+    """
     frames = system.frames
     head = frames.compound_head(pages.start)
     marked = single(head) if frames.is_compound(head) else pages

@@ -32,7 +32,8 @@ from thplab.kernel.system import System
 
 @routine
 def do_wp_page(system: System, vma: Vma, address: int, pte_table: int, pte: int) -> Routine[int]:
-    """A write to a page that a read-only PTE maps: make the PTE writable if the page is this process's alone, else copy.
+    """A write to a page that a read-only PTE maps:
+    make the PTE writable if the page is this process's alone, else copy.
 
     Called under mmap_sem (shared). Returns 0 or VM_FAULT_OOM; on failure nothing has changed.
     """
@@ -71,7 +72,8 @@ def do_wp_page(system: System, vma: Vma, address: int, pte_table: int, pte: int)
 
 @routine
 def wp_page_copy(system: System, vma: Vma, address: int, pte_table: int, pte: int) -> Routine[int]:
-    """Let `address`, where `pte` is, map a copy. Called with a reference on its page, unless that is the zero page; drops it.
+    """Let `address`, where `pte` is, map a copy. Called with a reference on its page, unless that is the zero page;
+    drops it.
 
     Returns 0, also if the PTE has changed meanwhile, or VM_FAULT_OOM.
     """
@@ -112,15 +114,19 @@ def wp_page_copy(system: System, vma: Vma, address: int, pte_table: int, pte: in
 
 @phrase("drop the copied mapping")
 def drop_copied_mapping(system: System, vma: Vma, old: int) -> Routine[None]:
-    """The entry maps the copy now: count the mapping of the page that was copied away. Called under the page table lock."""
+    """The entry maps the copy now: count the mapping of the page that was copied away.
+    Called under the page table lock.
+    """
     yield from folio_remove_rmap_ptes(system, vma, single(old))
 
 
 @phrase("lock the page for a look at it")
 def lock_for_reuse(system: System, page: int, ptl: str) -> Routine[str]:
-    """Lock a page, small or a head, before it is looked at for reuse, so that nobody is freezing it. Called and left under `ptl`.
+    """Lock a page, small or a head, before it is looked at for reuse, so that nobody is freezing it.
+    Called and left under `ptl`.
 
-    Returns the lock. Where the page is locked, `ptl` is released while waiting for it: the entry may have changed afterwards.
+    Returns the lock. Where the page is locked, `ptl` is released while waiting for it:
+    the entry may have changed afterwards.
     """
     page_lock = system.page_lock(page)
     locked = yield from system.cpus.trylock(page_lock)
@@ -162,8 +168,9 @@ def may_reuse_page(system: System, page: int) -> Routine[bool]:
 def wp_can_reuse_anon_folio(system: System, vma: Vma, page: int) -> Routine[bool]:
     """May a write go to `page`, small, or part of a large one, in place? Iff this process has it for itself.
 
-    Called under the page table lock. PG_anon_exclusive says so at once; else nobody but this mapping may hold a reference. A page
-    that somebody else has locked is copied, rather than waited for. Leaves PG_anon_exclusive set where it returns True.
+    Called under the page table lock. PG_anon_exclusive says so at once; else nobody but this mapping may hold a
+    reference. A page that somebody else has locked is copied, rather than waited for. Leaves PG_anon_exclusive set
+    where it returns True.
     """
     frames = system.frames
     if frames.flags[page] & PG_ksm:
@@ -177,7 +184,8 @@ def wp_can_reuse_anon_folio(system: System, vma: Vma, page: int) -> Routine[bool
     swap_cache = bool(system.kernel.cow.anon_exclusive and frames.flags[page] & PG_swapcache)
     alone = frames.page_count(page) == 1 + swap_cache
     yield read(
-        f"is the reference count {1 + swap_cache}? {'yes' if alone else 'no'}", "" if alone else "Somebody else holds the page: copy it."
+        f"is the reference count {1 + swap_cache}? {'yes' if alone else 'no'}",
+        "" if alone else "Somebody else holds the page: copy it.",
     )
     locked = alone and (yield from system.cpus.trylock(system.page_lock(page)))
     if not locked:
@@ -189,7 +197,11 @@ def wp_can_reuse_anon_folio(system: System, vma: Vma, page: int) -> Routine[bool
         yield from system.cpus.unlock(system.page_lock(page))
     if alone and system.kernel.cow.anon_exclusive:
         frames.flags[page] |= PG_anon_exclusive
-    yield change("PG_anon_exclusive: the page is this process's own") if alone else read("somebody has taken a reference: copy it")
+    yield (
+        change("PG_anon_exclusive: the page is this process's own")
+        if alone
+        else read("somebody has taken a reference: copy it")
+    )
     if not system.kernel.cow.reuse_unlocks_first:
         yield from system.cpus.unlock(system.page_lock(page))
     return alone
@@ -197,10 +209,11 @@ def wp_can_reuse_anon_folio(system: System, vma: Vma, page: int) -> Routine[bool
 
 @routine
 def __wp_can_reuse_large_anon_folio(system: System, vma: Vma, page: int) -> Routine[bool]:
-    """May a write go to this part of a large folio in place? Iff one mm has all mappings, more than one, and nobody has a reference beside.
+    """May a write go to this part of a large folio in place? Iff one mm has all mappings, more than one,
+    and nobody has a reference beside.
 
-    Called under the page table lock. Leaves PG_anon_exclusive set where it returns True. (A single mapping that is left is not
-    worth the folio: the copy lets go of it.)
+    Called under the page table lock. Leaves PG_anon_exclusive set where it returns True. (A single mapping that is left
+    is not worth the folio: the copy lets go of it.)
     """
     frames, head = system.frames, system.frames.compound_head(page)
     mapcount = system.scheme.total_mapcount(frames, head)
@@ -208,7 +221,10 @@ def __wp_can_reuse_large_anon_folio(system: System, vma: Vma, page: int) -> Rout
     if alone:
         frames.flags[page] |= PG_anon_exclusive
         frames.costs.bit_rmw += 1
-        yield change("all mappings and references are this process's: PG_anon_exclusive", "Seen under the bit lock of _large_mapcount.")
+        yield change(
+            "all mappings and references are this process's: PG_anon_exclusive",
+            "Seen under the bit lock of _large_mapcount.",
+        )
     else:
         yield read("somebody else may map the folio or holds a reference: copy it")
     return alone
@@ -218,7 +234,8 @@ def __wp_can_reuse_large_anon_folio(system: System, vma: Vma, page: int) -> Rout
 def do_huge_pmd_wp_page(system: System, vma: Vma, address: int, pmd_table: int, pmd: int) -> Routine[int]:
     """A write to a huge page that a read-only PMD maps: reuse it if nobody else refers to it, else copy all of it.
 
-    Called under mmap_sem (shared). Returns 0, VM_FAULT_FALLBACK (the PMD was split: go on with the PTE) or VM_FAULT_OOM.
+    Called under mmap_sem (shared). Returns 0, VM_FAULT_FALLBACK (the PMD was split:
+    go on with the PTE) or VM_FAULT_OOM.
     """
     frames, tables, geometry = system.frames, system.tables, system.geometry
     index = geometry.index(address, 1)
@@ -236,7 +253,9 @@ def do_huge_pmd_wp_page(system: System, vma: Vma, address: int, pmd_table: int, 
     if system.kernel.cow.zero_splits_pmd if zero else system.kernel.cow.splits_pmd:
         yield from split_huge_pmd(system, vma, address)
         return VM_FAULT_FALLBACK
-    allowed = transparent_hugepage_enabled(system, vma, address) or (zero and bool(system.kernel.cow.zero_ignores_advice))
+    allowed = transparent_hugepage_enabled(system, vma, address) or (
+        zero and bool(system.kernel.cow.zero_ignores_advice)
+    )
     new = frames.alloc_pages(geometry.order) if allowed else None
     if new is None:
         system.count_vm_event("thp_fault_fallback")
@@ -245,7 +264,9 @@ def do_huge_pmd_wp_page(system: System, vma: Vma, address: int, pmd_table: int, 
     yield change(f"allocate a compound page, {system.page_name(new)}: {system.refcount_name} = 1")
     system.count_vm_event("thp_fault_alloc")
     frames.content[frames.compound(new)] = 0 if zero else frames.content[frames.compound(page)]
-    yield change(f"{'clear' if zero else 'copy'} {geometry.size_text(geometry.nr)}", "The writer gets its own huge page.")
+    yield change(
+        f"{'clear' if zero else 'copy'} {geometry.size_text(geometry.nr)}", "The writer gets its own huge page."
+    )
     yield from system.cpus.lock(lock)
     if not zero:
         yield from put_page(system, single(page))
@@ -273,7 +294,8 @@ def do_huge_pmd_wp_page(system: System, vma: Vma, address: int, pmd_table: int, 
 def reuse_huge_page(system: System, pmd_table: int, index: int, pmd: int) -> Routine[bool]:
     """Make a read-only PMD writable if the page is this process's alone. Called and left under the page table lock.
 
-    Returns True if there is nothing to copy: the PMD is writable now, or has changed meanwhile, so that the fault is tried again.
+    Returns True if there is nothing to copy:
+    the PMD is writable now, or has changed meanwhile, so that the fault is tried again.
     """
     frames, tables, page = system.frames, system.tables, pt.pte_pfn(pmd)
     held, page_lock = system.kernel.cow.huge_page_lock, ""
@@ -300,11 +322,14 @@ def reuse_huge_page(system: System, pmd_table: int, index: int, pmd: int) -> Rou
 def may_reuse_huge_page(system: System, page: int) -> Routine[bool]:
     """May a write go to the huge page in place? Iff its reference count is 1; so a pin makes the write copy.
 
-    docs/KERNEL.md 2.5 (b), as intended. By the kernel's policies it is enough that the page is PG_anon_exclusive, or mapped once.
+    docs/KERNEL.md 2.5 (b), as intended.
+    By the kernel's policies it is enough that the page is PG_anon_exclusive, or mapped once.
     """
     frames = system.frames
     if frames.flags[page] & PG_anon_exclusive:
-        yield read("PG_anon_exclusive: write it in place", "This process has the page for itself, whoever else may hold it.")
+        yield read(
+            "PG_anon_exclusive: write it in place", "This process has the page for itself, whoever else may hold it."
+        )
         return True
     if system.kernel.cow.huge_asks_mapcount:
         pages = frames.compound(page) if system.scheme.tail_mapcount == "mappings" else single(page)
@@ -351,7 +376,9 @@ def do_huge_pmd_wp_page_fallback(system: System, vma: Vma, address: int, pmd_tab
         yield change("PMD marked not present")
         yield from system.cpus.flush_tlb(f"{geometry.size_text(geometry.nr)} of {vma.mm.name}")
         pgtable = yield from pgtable_trans_huge_withdraw(system, vma.mm, pmd_table)
-        yield from map_small_copies(system, vma, haddr, pgtable, pages, pt.mkdirty(pt.mkyoung(pt.mkwrite(pt.pgprot(vma.prot)))))
+        yield from map_small_copies(
+            system, vma, haddr, pgtable, pages, pt.mkdirty(pt.mkyoung(pt.mkwrite(pt.pgprot(vma.prot))))
+        )
         tables.link(pmd_table, index, pgtable)
         yield change("PMD = the PTE table")
         yield from folio_remove_rmap_pmd(system, vma, page)
@@ -365,7 +392,7 @@ def do_huge_pmd_wp_page_fallback(system: System, vma: Vma, address: int, pmd_tab
     return 0
 
 
-# --- mutants: the RFC as it was posted ------------------------------------------------------------------------------------
+# --- mutants: the RFC as it was posted --------------------------------------------------------------------------------
 
 
 def reuses_a_mapped_once_page(system: System, page: int) -> Routine[bool]:
@@ -376,7 +403,8 @@ def reuses_a_mapped_once_page(system: System, page: int) -> Routine[bool]:
 
 
 def reuses_a_mapped_once_head(system: System, page: int) -> Routine[bool]:
-    """may_reuse_huge_page that asks the head's map count, which in the RFC does not know of the tails' PTEs (2.5 (b), as posted).
+    """may_reuse_huge_page that asks the head's map count, which in the RFC does not know of the tails' PTEs (2.5 (b),
+    as posted).
 
     Before the RFC it is the right question: there only PMDs map a huge page.
     """
@@ -385,7 +413,7 @@ def reuses_a_mapped_once_head(system: System, page: int) -> Routine[bool]:
     return reuse
 
 
-# --- a mutant: copy-on-write that does not let go -------------------------------------------------------------------------
+# --- a mutant: copy-on-write that does not let go ---------------------------------------------------------------------
 
 
 def keeps_the_copied_mapping(system: System, vma: Vma, old: int) -> Routine[None]:

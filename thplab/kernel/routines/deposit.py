@@ -18,7 +18,9 @@ def pgtable_trans_huge_deposit(system: System, mm: AddressSpace, pmd_table: int,
 def pgtable_trans_huge_withdraw(system: System, mm: AddressSpace, pmd_table: int) -> Routine[int]:
     """Take back the PTE table that was deposited first; returns its pfn. Called under the lock of that table."""
     pgtable = mm.withdraw(pmd_table)
-    yield change("withdraw the deposited PTE table", "It was put aside when the huge page was mapped, so nothing can fail here.")
+    yield change(
+        "withdraw the deposited PTE table", "It was put aside when the huge page was mapped, so nothing can fail here."
+    )
     return pgtable
 
 

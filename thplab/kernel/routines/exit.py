@@ -11,7 +11,9 @@ from thplab.kernel.system import System
 
 @routine
 def do_exit(system: System, mm: AddressSpace) -> Routine[int]:
-    """Take a process down: its memory, then the files by which it holds pins. Called when nobody else uses it. Returns 0."""
+    """Take a process down: its memory, then the files by which it holds pins. Called when nobody else uses it.
+    Returns 0.
+    """
     yield from exit_mmap(system, mm)
     yield from exit_files(system, mm.name)
     return 0

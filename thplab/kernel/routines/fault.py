@@ -14,7 +14,13 @@ from thplab.kernel.routines.migration import migration_entry_wait
 from thplab.kernel.routines.mm import put_page
 from thplab.kernel.routines.rmap import anon_vma_prepare, folio_add_new_anon_rmap
 from thplab.kernel.routines.swap_fault import do_swap_page
-from thplab.kernel.routines.vm_fault import VM_FAULT_FALLBACK, VM_FAULT_HWPOISON, VM_FAULT_OOM, set_new_pte, transparent_hugepage_enabled
+from thplab.kernel.routines.vm_fault import (
+    VM_FAULT_FALLBACK,
+    VM_FAULT_HWPOISON,
+    VM_FAULT_OOM,
+    set_new_pte,
+    transparent_hugepage_enabled,
+)
 from thplab.kernel.system import System
 
 
@@ -109,7 +115,9 @@ def pmd_alloc(system: System, mm: AddressSpace, address: int) -> Routine[int | N
 
 @routine
 def __pte_alloc(system: System, mm: AddressSpace, pmd_table: int, index: int) -> Routine[int | None]:
-    """pfn of the PTE table under a PMD, made if there is none (__pte_alloc). 0 if the PMD is huge; None without memory."""
+    """pfn of the PTE table under a PMD, made if there is none (__pte_alloc). 0 if the PMD is huge;
+    None without memory.
+    """
     tables = system.tables
     pmd = tables.get(pmd_table, index)
     yield read(f"read the PMD: {pt.entry_text(pmd)}")
@@ -154,10 +162,14 @@ def do_huge_pmd_anonymous_page(system: System, vma: Vma, address: int, pmd_table
     pgtable = tables.alloc(0)
     if pgtable is None:
         system.count_vm_event("thp_fault_fallback")
-        yield change("no memory for a PTE table to deposit", "The fault falls back to small pages and counts thp_fault_fallback.")
+        yield change(
+            "no memory for a PTE table to deposit", "The fault falls back to small pages and counts thp_fault_fallback."
+        )
         yield from put_page(system, slice(page, page + 1))
         return VM_FAULT_FALLBACK
-    yield change("allocate a PTE table to deposit", "It will be there when the PMD is split, so the split never has to allocate.")
+    yield change(
+        "allocate a PTE table to deposit", "It will be there when the PMD is split, so the split never has to allocate."
+    )
     frames.content[frames.compound(page)] = 0
     yield change(f"clear the {geometry.size_text(geometry.nr)}")
     lock = system.ptl(pmd_table)

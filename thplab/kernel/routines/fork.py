@@ -17,7 +17,12 @@ from thplab.kernel.routines.ksm import __ksm_enter
 from thplab.kernel.routines.mm import folio_put_refs, folio_ref_add, get_page, put_page
 from thplab.kernel.routines.pins import share_files
 from thplab.kernel.routines.protect import of_one_folio
-from thplab.kernel.routines.rmap import anon_vma_alloc, anon_vma_lock, folio_try_dup_anon_rmap_pmd, folio_try_dup_anon_rmap_ptes
+from thplab.kernel.routines.rmap import (
+    anon_vma_alloc,
+    anon_vma_lock,
+    folio_try_dup_anon_rmap_pmd,
+    folio_try_dup_anon_rmap_ptes,
+)
 from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
 from thplab.kernel.routines.swap import swap_duplicate
 from thplab.kernel.routines.unmap import exit_mmap
@@ -81,7 +86,10 @@ def dup_vma(system: System, source: Vma, child: AddressSpace) -> Routine[Vma]:
     yield from system.cpus.lock(lock)
     vma.chain = [anon_vma_alloc(system, source.chain[0].root), *source.chain]
     child.insert(vma)
-    yield change("copy the VMA and link it into the reverse map", "From the pages of the parent the kernel must find the child, too.")
+    yield change(
+        "copy the VMA and link it into the reverse map",
+        "From the pages of the parent the kernel must find the child, too.",
+    )
     yield from system.cpus.unlock(lock)
     return vma
 
@@ -97,7 +105,9 @@ def copy_page_range(system: System, vma: Vma, source: Vma) -> Routine[int]:
     tells, mm = system.kernel.gup.foll_pin and not system.kernel.gup.pins_slowly, source.mm
     if tells:
         mm.write_protect_seq += 1
-        yield change("write_protect_seq is odd", "A GUP-fast that pins a page for DMA while it becomes shared will let go again.")
+        yield change(
+            "write_protect_seq is odd", "A GUP-fast that pins a page for DMA while it becomes shared will let go again."
+        )
     error = yield from copy_pmd_range(system, vma, source)
     if tells:
         mm.write_protect_seq += 1
@@ -153,9 +163,9 @@ def needs_copy_for_dma(system: System, source: Vma, pages: slice) -> npt.NDArray
 def copy_huge_pmd(system: System, vma: Vma, pmd_table: int, source: Vma, address: int) -> Routine[int]:
     """Let the child map the parent's huge page with a PMD of its own; both PMDs become read-only.
 
-    Called under the parent's mmap_sem (exclusive). Returns 0; -ENOMEM (no table to deposit), with nothing changed; or -EAGAIN: the
-    parent's PMD is not huge any more. Either a page split was quicker, and is over; or a driver has pinned the page for DMA, and
-    the child needs copies of its own: then the parent's PMD was split here.
+    Called under the parent's mmap_sem (exclusive). Returns 0; -ENOMEM (no table to deposit), with nothing changed; or
+    -EAGAIN: the parent's PMD is not huge any more. Either a page split was quicker, and is over; or a driver has pinned
+    the page for DMA, and the child needs copies of its own: then the parent's PMD was split here.
     """
     tables, index = system.tables, system.geometry.index(address, 1)
     pgtable = tables.alloc(0)
@@ -226,10 +236,11 @@ def ptep_set_wrprotect(system: System, pte_table: int, parts: tuple[slice, ...])
 def copy_pte_range(
     system: System, vma: Vma, source: Vma, pte_table: int, source_table: int, address: int, low: int, high: int
 ) -> Routine[int]:
-    """Copy the PTEs [low, high) from `address` on: each page gets one more reference and mapping, both PTEs become read-only.
+    """Copy the PTEs [low, high) from `address` on:
+    each page gets one more reference and mapping, both PTEs become read-only.
 
-    Of a page that is pinned for DMA the child gets a copy. Memory for one is found without the locks; then the parent's PTEs are read
-    again from there on. Returns 0, or -ENOMEM if there is no memory for a copy.
+    Of a page that is pinned for DMA the child gets a copy. Memory for one is found without the locks; then the parent's
+    PTEs are read again from there on. Returns 0, or -ENOMEM if there is no memory for a copy.
     """
     child_lock, parent_lock = system.ptl(pte_table), system.ptl(source_table)
     at, wanted = low, 0
@@ -247,7 +258,9 @@ def copy_pte_range(
                     yield from copy_present_ptes(system, vma, pte_table, source_table, run, batch)
                 elif len(new) == width(batch):
                     place = address + (batch.start - low) * system.geometry.page_size
-                    yield from copy_present_page(system, vma, place, pte_table, run.cut(batch.start, batch.stop).pages, new)
+                    yield from copy_present_page(
+                        system, vma, place, pte_table, run.cut(batch.start, batch.stop).pages, new
+                    )
                     new = ()
                 else:
                     rest = batch.stop if not (system.scheme.batches and of_one_folio(system, run)) else run.stop
@@ -269,12 +282,16 @@ def copy_pte_range(
 
 
 def batches_of(system: System, source: Vma, run: pt.PteRun) -> tuple[tuple[slice, bool], ...]:
-    """The entries of a run in the parts in which a fork deals with them, each with whether the child must get copies of its pages."""
+    """The entries of a run in the parts in which a fork deals with them,
+    each with whether the child must get copies of its pages.
+    """
     copied = copied_parts(system, source, run)
     left = between(run.entries, copied)
     if not (system.scheme.batches and of_one_folio(system, run)):
         left = tuple(part for rest in left for part in system.each(rest))
-    return tuple(sorted([(part, True) for part in copied] + [(part, False) for part in left], key=lambda found: found[0].start))
+    return tuple(
+        sorted([(part, True) for part in copied] + [(part, False) for part in left], key=lambda found: found[0].start)
+    )
 
 
 @phrase("share the pages")
@@ -319,7 +336,9 @@ def copied_parts(system: System, source: Vma, run: pt.PteRun) -> tuple[slice, ..
         return ()
     needs = np.concatenate(([False], needs_copy_for_dma(system, source, run.pages), [False]))
     borders = (np.flatnonzero(needs[1:] != needs[:-1]) + run.start).tolist()
-    return tuple(part for low, high in zip(borders[::2], borders[1::2], strict=True) for part in system.each(slice(low, high)))
+    return tuple(
+        part for low, high in zip(borders[::2], borders[1::2], strict=True) for part in system.each(slice(low, high))
+    )
 
 
 def between(whole: slice, parts: tuple[slice, ...]) -> tuple[slice, ...]:
@@ -332,12 +351,17 @@ def between(whole: slice, parts: tuple[slice, ...]) -> tuple[slice, ...]:
 def copy_present_page(
     system: System, vma: Vma, address: int, pte_table: int, pages: slice, new: tuple[int, ...]
 ) -> Routine[None]:
-    """Give the child copies of pages that are pinned in the parent, from `address` on, in the pages `new`. Called under both locks."""
+    """Give the child copies of pages that are pinned in the parent, from `address` on, in the pages `new`.
+    Called under both locks.
+    """
     if system.kernel.mm.fork_holds_first:
         yield from get_page(system, pages)
         yield from put_page(system, pages)
     system.frames.content[np.array(new)] = system.frames.content[pages]
-    yield change(f"copy {system.geometry.size_text(len(new))}", "A driver works on the parent's pages: the child must not share them.")
+    yield change(
+        f"copy {system.geometry.size_text(len(new))}",
+        "A driver works on the parent's pages: the child must not share them.",
+    )
     bits = pt.mkdirty(pt.mkwrite(pt.pgprot(vma.prot)) if vma.prot & pt.PROT_WRITE else pt.pgprot(vma.prot))
     yield from map_small_copies(system, vma, address, pte_table, new, pt.mkyoung(bits))
 
@@ -351,7 +375,9 @@ def forgets_write_protection(system: System, pmd_table: int, index: int, pmd: in
 
 
 def keeps_the_exclusive_flag(system: System, vma: Vma, page: int) -> Routine[None]:
-    """folio_try_dup_anon_rmap_pmd that counts the child's PMD, but lets the page go on saying that it is one process's own."""
+    """folio_try_dup_anon_rmap_pmd that counts the child's PMD,
+    but lets the page go on saying that it is one process's own.
+    """
     yield from system.scheme.dup_pmd_rmap(system, vma, page)
 
 

@@ -1,4 +1,6 @@
-"""get_user_pages: how a driver gets hold of a process's pages (mm/gup.c, arch/x86/mm/gup.c). How it lets go is in pins.py."""
+"""get_user_pages: how a driver gets hold of a process's pages (mm/gup.c, arch/x86/mm/gup.c).
+How it lets go is in pins.py.
+"""
 
 from __future__ import annotations
 
@@ -31,12 +33,13 @@ def get_user_pages(
     fast: bool = True,
     split: bool = False,
 ) -> Routine[int]:
-    """A driver takes one reference on each page of [start, end), as `pin` says, which has no pages yet, and remembers them.
+    """A driver takes one reference on each page of [start, end), as `pin` says, which has no pages yet,
+    and remembers them.
 
-    The pages count as referenced from then on (FOLL_TOUCH). It tries without a lock first if it may (`fast`).
-    With `split` it wants small pages (FOLL_SPLIT) and faults nothing in. Some kernels take FOLL_PIN pins only the slow way, and do
-    not mark anything then.
-    Returns 0, or -EFAULT / -ENOMEM where a page cannot be faulted in; then the references taken so far are dropped.
+    The pages count as referenced from then on (FOLL_TOUCH). It tries without a lock first if it may (`fast`). With
+    `split` it wants small pages (FOLL_SPLIT) and faults nothing in. Some kernels take FOLL_PIN pins only the slow way,
+    and do not mark anything then. Returns 0, or -EFAULT / -ENOMEM where a page cannot be faulted in; then the
+    references taken so far are dropped.
     """
     if pin.foll_pin and not mm.has_pinned:
         mm.has_pinned = True
@@ -59,7 +62,9 @@ def get_user_pages(
         return error
     buffer = pages
     if pin.foll_pin and system.kernel.gup.coalesces and len(pages) > 1 and (kept := one_of_each_folio(system, pages)):
-        counts = tuple(sum(system.frames.compound_head(p) == system.frames.compound_head(first) for p in pages) for first in kept)
+        counts = tuple(
+            sum(system.frames.compound_head(p) == system.frames.compound_head(first) for p in pages) for first in kept
+        )
         for i in range(len(kept)):
             yield from unpin_user_folio(system, kept[i], counts[i] - 1)
         pages = kept
@@ -67,7 +72,8 @@ def get_user_pages(
     if not slow:
         mark_referenced(system, pages)
     yield change(
-        f"the driver holds {len(pages)} {'pages' if len(pages) > 1 else 'page'} as {pin.name!r}", "It may read or write them at any time."
+        f"the driver holds {len(pages)} {'pages' if len(pages) > 1 else 'page'} as {pin.name!r}",
+        "It may read or write them at any time.",
     )
     return 0
 
@@ -109,7 +115,9 @@ def unpin_user_folio(system: System, page: int, count: int) -> Routine[None]:
 
 
 def one_of_each_folio(system: System, pages: tuple[int, ...]) -> tuple[int, ...]:
-    """The first of `pages` in each large folio, if they go through large folios without a gap; else nothing (io_coalesce_buffer)."""
+    """The first of `pages` in each large folio, if they go through large folios without a gap;
+    else nothing (io_coalesce_buffer).
+    """
     frames, nr = system.frames, system.geometry.nr
     kept = [pages[0]]
     for before, page in pairwise(pages):
@@ -128,7 +136,8 @@ def get_user_pages_fast(
     """Pin pages from `start` on by reading the page tables without a lock; returns the pfns of as many as it could.
 
     Interrupts are off, so the tables cannot go away below it: whoever takes entries away flushes the TLB, and that
-    flush waits for this CPU. A fork that makes pages shared meanwhile is told by write_protect_seq: FOLL_PIN pins are given back.
+    flush waits for this CPU. A fork that makes pages shared meanwhile is told by write_protect_seq: FOLL_PIN pins are
+    given back.
     """
     seq = (yield from read_write_protect_seq(system, mm)) if foll_pin else 0
     if seq % 2:
@@ -157,7 +166,9 @@ def lockless_pages_from_mm(
     """The walk of GUP-fast, with interrupts off. Returns the pfns of the pages that it holds from then on."""
     geometry = system.geometry
     pages: tuple[int, ...] = ()
-    yield from system.cpus.local_irq_disable("No lock is taken: a TLB flush cannot finish while this CPU is deaf to it.")
+    yield from system.cpus.local_irq_disable(
+        "No lock is taken: a TLB flush cannot finish while this CPU is deaf to it."
+    )
     address = start
     while address < end:
         found = pmd_at(system, mm, address)
@@ -195,8 +206,8 @@ def lockless_pages_from_mm(
 def gup_get_pages(system: System, table: int, index: int, entry: int, pages: slice, foll_pin: bool) -> Routine[bool]:
     """GUP-fast takes a reference for each of `pages`, which `entry`, read before, maps. Called with interrupts off.
 
-    Where a split freezes the count, none is taken from a count of 0, and the entry is read again afterwards: if it has changed, the
-    references are dropped. Returns False then, with nothing held; the slow way has to be gone.
+    Where a split freezes the count, none is taken from a count of 0, and the entry is read again afterwards: if it has
+    changed, the references are dropped. Returns False then, with nothing held; the slow way has to be gone.
     """
     frames, count, huge = system.frames, width(pages), pt.pmd_trans_huge(entry)
     head = frames.compound_head(pages.start)
@@ -230,13 +241,20 @@ def gup_get_pages(system: System, table: int, index: int, entry: int, pages: sli
 
 @routine
 def try_grab_compound_head(system: System, head: int, count: int, foll_pin: bool) -> Routine[int]:
-    """Take `count` references on a head, or one on a small page, with one add. Returns what was added: 0 if the count is 0."""
+    """Take `count` references on a head, or one on a small page, with one add. Returns what was added:
+    0 if the count is 0.
+    """
     frames, large = system.frames, system.frames.is_compound(head)
     refs, name = (count, "head") if large else (GUP_PIN_COUNTING_BIAS if foll_pin else 1, system.page_name(head))
     if not frames.ref_inc_not_zero(head, refs):
-        yield read(f"try_get: {name} {system.refcount_name} is 0, no reference", "Somebody is splitting or freeing the page.")
+        yield read(
+            f"try_get: {name} {system.refcount_name} is 0, no reference", "Somebody is splitting or freeing the page."
+        )
         return 0
-    yield change(f"try_get: {name} {system.refcount_name} += {refs}", "One add, unless the count is 0. A tail's reference is on the head.")
+    yield change(
+        f"try_get: {name} {system.refcount_name} += {refs}",
+        "One add, unless the count is 0. A tail's reference is on the head.",
+    )
     if foll_pin and large:
         frames.pincount_add(head, count)
         yield change(f"head _pincount += {count}", "These references are pins of a driver that uses the contents.")
@@ -261,8 +279,8 @@ def __get_user_pages(
 ) -> Routine[int]:
     """The slow way for one page: fault it in, then take the reference under the page table lock.
 
-    Holds mmap_sem (shared) all the while. With `split` it faults nothing in, with `touch` the page counts as used. Returns the pfn, or
-    -EFAULT / -ENOMEM.
+    Holds mmap_sem (shared) all the while. With `split` it faults nothing in, with `touch` the page counts as used.
+    Returns the pfn, or -EFAULT / -ENOMEM.
     """
     yield from system.cpus.lock(mm.mmap_sem, "shared")
     vma = mm.find_vma(address)
@@ -283,22 +301,29 @@ def __get_user_pages(
 
 @routine
 def follow_page(system: System, vma: Vma, address: int, protnone: bool = False) -> Routine[int | None]:
-    """Take a reference on the page that is mapped at `address`, whatever for; returns its pfn, or None if none is mapped.
+    """Take a reference on the page that is mapped at `address`, whatever for;
+    returns its pfn, or None if none is mapped.
 
-    What is mapped without any right is found if the kernel does so, or with `protnone`. A huge page that somebody else is
-    splitting is waited for.
+    What is mapped without any right is found if the kernel does so, or with `protnone`.
+    A huge page that somebody else is splitting is waited for.
     """
     return (yield from _follow(system, vma, address, False, protnone=protnone or system.kernel.gup.follows_protnone))
 
 
 @routine
 def follow_page_mask(
-    system: System, vma: Vma, address: int, write: bool, foll_pin: bool = False, split: bool = False, touch: bool = False
+    system: System,
+    vma: Vma,
+    address: int,
+    write: bool,
+    foll_pin: bool = False,
+    split: bool = False,
+    touch: bool = False,
 ) -> Routine[int | None]:
     """follow_page for get_user_pages, which says what the page is to be used for; None if it must be faulted in.
 
-    With `split` a huge page is split first (FOLL_SPLIT), with `touch` a huge PMD counts as used from then on, and a page that is to be
-    written as dirty (FOLL_TOUCH).
+    With `split` a huge page is split first (FOLL_SPLIT), with `touch` a huge PMD counts as used from then on, and a
+    page that is to be written as dirty (FOLL_TOUCH).
     """
     return (yield from _follow(system, vma, address, write, foll_pin, split, touch))
 
@@ -338,7 +363,9 @@ def _follow(
         if huge and touch:
             dirty = pt._PAGE_DIRTY if write or system.kernel.gup.touch_dirties else 0
             system.tables.set(table, index, pt.mkyoung(entry) | dirty)
-            yield change("PMD marked accessed" + (" and dirty" if dirty else ""), "The driver may use the page at any time.")
+            yield change(
+                "PMD marked accessed" + (" and dirty" if dirty else ""), "The driver may use the page at any time."
+            )
         elif touch and write and not entry & pt._PAGE_DIRTY:
             system.frames.flags[system.frames.compound_head(page)] |= PG_dirty
             yield change("PG_dirty set", "The driver may write at any time: reclaim must keep the contents.")
@@ -351,7 +378,9 @@ def _follow(
 
 @routine
 def try_grab_page(system: System, page: int, foll_pin: bool) -> Routine[None]:
-    """Take a reference on a page that stays mapped meanwhile ; a FOLL_PIN one can be told from the others afterwards."""
+    """Take a reference on a page that stays mapped meanwhile ;
+    a FOLL_PIN one can be told from the others afterwards.
+    """
     frames = system.frames
     if not foll_pin:
         yield from system.scheme.get_pages_foll(system, single(page))
@@ -360,13 +389,18 @@ def try_grab_page(system: System, page: int, foll_pin: bool) -> Routine[None]:
         for pin in (pin_first, not pin_first):
             if pin:
                 frames.pincount_add(head, 1)
-                yield change("head _pincount += 1", "One of the references is a pin of a driver that uses the contents.")
+                yield change(
+                    "head _pincount += 1", "One of the references is a pin of a driver that uses the contents."
+                )
             else:
                 frames.ref_one_by_one(head, 1)
                 yield change(f"head {system.refcount_name} += 1")
     else:
         frames.ref_add(single(page), GUP_PIN_COUNTING_BIAS)
-        yield change(f"{system.page_name(page)} {system.refcount_name} += {GUP_PIN_COUNTING_BIAS}", "A small page has no count for pins.")
+        yield change(
+            f"{system.page_name(page)} {system.refcount_name} += {GUP_PIN_COUNTING_BIAS}",
+            "A small page has no count for pins.",
+        )
 
 
 # --- mutants ----------------------------------------------------------------------------------------------------------

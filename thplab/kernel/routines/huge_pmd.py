@@ -1,4 +1,6 @@
-"""Locking a huge PMD that somebody may be splitting (include/linux/huge_mm.h); taking one from the hardware (mm/pgtable-generic.c)."""
+"""Locking a huge PMD that somebody may be splitting (include/linux/huge_mm.h);
+taking one from the hardware (mm/pgtable-generic.c).
+"""
 
 from __future__ import annotations
 
@@ -35,16 +37,23 @@ def wait_split_huge_page(system: System, vma: Vma) -> Routine[None]:
     Called without the page table lock. Afterwards the PMD is a table.
     """
     lock = anon_vma_lock(vma.chain[0])
-    yield from system.cpus.lock(lock, why="Whoever splits the page holds this lock from before the marks to the last table.")
+    yield from system.cpus.lock(
+        lock, why="Whoever splits the page holds this lock from before the marks to the last table."
+    )
     yield from system.cpus.unlock(lock)
 
 
 @routine
 def pmdp_invalidate(system: System, mm: AddressSpace, pmd_table: int, index: int) -> Routine[int]:
-    """Hide a huge PMD from the hardware, and flush. Called under its lock. Returns what it was, with all that CPUs have noted in it."""
+    """Hide a huge PMD from the hardware, and flush. Called under its lock.
+    Returns what it was, with all that CPUs have noted in it.
+    """
     pmd = system.tables.get(pmd_table, index)
     system.tables.set(pmd_table, index, pt.mknotpresent(pmd))
-    yield change("PMD marked not present", "The hardware must never see a huge entry and small ones for the same address at once.")
+    yield change(
+        "PMD marked not present",
+        "The hardware must never see a huge entry and small ones for the same address at once.",
+    )
     yield from _flush_huge(system, mm)
     return pmd
 

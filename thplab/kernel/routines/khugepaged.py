@@ -1,4 +1,6 @@
-"""Collapsing small pages, and parts of huge ones, into a new huge page: khugepaged, and MADV_COLLAPSE (mm/khugepaged.c)."""
+"""Collapsing small pages, and parts of huge ones, into a new huge page:
+khugepaged, and MADV_COLLAPSE (mm/khugepaged.c).
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,13 @@ SUCCEED, PMD_MAPPED, ALLOC_FAILED = "succeed", "PMD mapped", "no huge page is fr
 PMD_NULL, VMA_CHECK, PMD_CHANGED = "no table", "the VMA does not allow it", "the PMD has changed"
 EXCEED_NONE, EXCEED_SWAP, EXCEED_SHARED = "too many empty PTEs", "too many PTEs without a page", "too many shared pages"
 COUNT, LOCKED, NOT_ON_LRU = "a page is pinned", "a page is locked", "a page is not on the LRU"
-COMPOUND, SHARED, READ_ONLY, OLD, NOT_PRESENT = "compound page", "shared page", "read-only", "not referenced", "a PTE without a page"
+COMPOUND, SHARED, READ_ONLY, OLD, NOT_PRESENT = (
+    "compound page",
+    "shared page",
+    "read-only",
+    "not referenced",
+    "a PTE without a page",
+)
 """What a scan of a range finds (the kernel's SCAN_*): nothing in the way, or what is."""
 
 _TRY_AGAIN = (COUNT, LOCKED, NOT_ON_LRU)
@@ -40,8 +48,8 @@ _EVENTS = {
 def khugepaged(system: System, scans: int) -> Routine[int]:
     """Let khugepaged look at all memory that asks for huge pages, `scans` times. Returns 0.
 
-    Whoever waits for full scans sees one more: the one under way when it begins to look. A kernel that preallocates wakes up once
-    more after that.
+    Whoever waits for full scans sees one more: the one under way when it begins to look.
+    A kernel that preallocates wakes up once more after that.
     """
     for _ in range(scans + 1):
         yield from khugepaged_do_scan(system)
@@ -75,7 +83,9 @@ def khugepaged_do_scan(system: System) -> Routine[None]:
 
 
 def _candidates(system: System, name: str) -> tuple[int, ...]:
-    """The addresses at which khugepaged looks in a process: all ranges of a huge page's size in VMAs with VM_HUGEPAGE."""
+    """The addresses at which khugepaged looks in a process:
+    all ranges of a huge page's size in VMAs with VM_HUGEPAGE.
+    """
     mm = system.mms.get(name)
     size = system.geometry.huge_size
     vmas = [vma for vma in mm.vmas if VM_HUGEPAGE in vma.flags] if mm else []
@@ -103,8 +113,8 @@ def khugepaged_alloc_hugepage(system: System) -> Routine[int | None]:
 def madvise_collapse(system: System, asked: Vma, low: int, high: int) -> Routine[int]:
     """Collapse now what lies in [low, high) inside a VMA: all ranges of a huge page's size in it.
 
-    Whether the VMA asks for huge pages and whether anybody touched the pages does not matter. Returns 0 if all of them are huge
-    pages now, -EAGAIN if it may help to try again (pinned, locked), -ENOMEM, or -EINVAL.
+    Whether the VMA asks for huge pages and whether anybody touched the pages does not matter. Returns 0 if all of them
+    are huge pages now, -EAGAIN if it may help to try again (pinned, locked), -ENOMEM, or -EINVAL.
     """
     size, mm = system.geometry.huge_size, asked.mm
     fits = -(-asked.start // size) * size + size <= asked.end
@@ -131,7 +141,9 @@ def madvise_collapse(system: System, asked: Vma, low: int, high: int) -> Routine
 
 
 def hugepage_vma(system: System, mm: AddressSpace, address: int, asked: bool) -> Vma | None:
-    """The VMA that may have a huge page at `address` (hugepage_vma_revalidate); with `asked` only one with VM_HUGEPAGE."""
+    """The VMA that may have a huge page at `address` (hugepage_vma_revalidate);
+    with `asked` only one with VM_HUGEPAGE.
+    """
     vma = mm.find_vma(address)
     if vma is None or vma.end < address + system.geometry.huge_size or vma.anon_vma is None:
         return None
@@ -209,11 +221,13 @@ def _explained(system: System, head: int) -> bool:
 
 
 @routine
-def collapse_huge_page(system: System, mm: AddressSpace, address: int, by_khugepaged: bool, page: int | None) -> Routine[str]:
+def collapse_huge_page(
+    system: System, mm: AddressSpace, address: int, by_khugepaged: bool, page: int | None
+) -> Routine[str]:
     """Copy what [address, address + huge page) maps into a new huge page and map that by a PMD.
 
-    `page` is a huge page that the caller has ready, None if one is to be allocated. It is mapped, and so the caller's no more, only
-    if the result is SUCCEED. On failure all mappings are as before.
+    `page` is a huge page that the caller has ready, None if one is to be allocated. It is mapped, and so the caller's
+    no more, only if the result is SUCCEED. On failure all mappings are as before.
     """
     new = page
     if new is None:
@@ -239,7 +253,9 @@ def collapse_huge_page(system: System, mm: AddressSpace, address: int, by_khugep
 
 @routine
 def __collapse_huge_page_swapin(system: System, mm: AddressSpace, address: int, by_khugepaged: bool) -> Routine[str]:
-    """Bring back what is on the swap device of a range that is to be collapsed. Takes mmap_sem (shared). Returns a result."""
+    """Bring back what is on the swap device of a range that is to be collapsed. Takes mmap_sem (shared).
+    Returns a result.
+    """
     geometry = system.geometry
     yield from system.cpus.lock(mm.mmap_sem, "shared")
     vma = hugepage_vma(system, mm, address, by_khugepaged)
@@ -261,7 +277,9 @@ def __collapse_huge_page_swapin(system: System, mm: AddressSpace, address: int, 
 
 @phrase("replace the table by a huge page")
 def collapse_range(system: System, vma: Vma, address: int, new: int, by_khugepaged: bool) -> Routine[str]:
-    """The part of a collapse under mmap_sem (exclusive): take the PMD away, look once more, copy, map `new`. Returns a result."""
+    """The part of a collapse under mmap_sem (exclusive): take the PMD away, look once more, copy, map `new`.
+    Returns a result.
+    """
     geometry, tables, mm = system.geometry, system.tables, vma.mm
     found, anon_vma = pmd_at(system, mm, address), vma.anon_vma
     assert found is not None and anon_vma is not None, "the caller has looked"
@@ -275,12 +293,17 @@ def collapse_range(system: System, vma: Vma, address: int, new: int, by_khugepag
     yield from system.cpus.flush_tlb(f"{geometry.size_text(geometry.nr)} of {mm.name}")
     yield from system.cpus.unlock(pmd_lock)
     if system.kernel.khugepaged.flushes_twice:
-        yield from system.cpus.flush_tlb("all CPUs answer", "Whoever still walks the table with interrupts off has left it now.")
+        yield from system.cpus.flush_tlb(
+            "all CPUs answer", "Whoever still walks the table with interrupts off has left it now."
+        )
     yield from system.cpus.lock(pte_lock)
     result = _judge(system, pte_table, by_khugepaged)
     if result == SUCCEED and any(not pt.pte_present(e) for e in map(int, tables.table[pte_table]) if e):
         result = NOT_PRESENT
-    yield read(f"look at the {geometry.nr} PTEs again: {result}", "A reference that no mapping explains shows here; none can be added now.")
+    yield read(
+        f"look at the {geometry.nr} PTEs again: {result}",
+        "A reference that no mapping explains shows here; none can be added now.",
+    )
     taken: tuple[int, ...] = ()
     isolates = system.kernel.khugepaged.isolates
     if result == SUCCEED and isolates:
@@ -310,11 +333,16 @@ def collapse_range(system: System, vma: Vma, address: int, new: int, by_khugepag
 
 @routine
 def __collapse_huge_page_isolate(system: System, pte_table: int) -> Routine[tuple[str, tuple[int, ...]]]:
-    """Lock what the PTEs map, small pages and heads, and take it off the LRU with a reference. Called under the lock of the table.
+    """Lock what the PTEs map, small pages and heads, and take it off the LRU with a reference.
+    Called under the lock of the table.
 
     Returns SUCCEED and the pages, or what stands in the way and none.
     """
-    present = [pt.pte_pfn(pte) for pte in map(int, system.tables.table[pte_table]) if pt.pte_present(pte) and not pt.pte_special(pte)]
+    present = [
+        pt.pte_pfn(pte)
+        for pte in map(int, system.tables.table[pte_table])
+        if pt.pte_present(pte) and not pt.pte_special(pte)
+    ]
     heads = tuple(dict.fromkeys(map(system.frames.compound_head, present)))
     del present
     result = SUCCEED
@@ -341,17 +369,22 @@ def __collapse_huge_page_isolate(system: System, pte_table: int) -> Routine[tupl
 
 @routine
 def release_pte_pages(system: System, pages: tuple[int, ...]) -> Routine[None]:
-    """Unlock pages that a collapse has isolated, and put them back on the LRU; whoever drops the last reference frees them."""
+    """Unlock pages that a collapse has isolated, and put them back on the LRU;
+    whoever drops the last reference frees them.
+    """
     for page in pages:
         yield from system.cpus.unlock(system.page_lock(page))
         yield from putback_lru_page(system, page, False)
 
 
 @routine
-def __collapse_huge_page_copy(system: System, vma: Vma, pte_table: int, new: int, taken: tuple[int, ...]) -> Routine[None]:
+def __collapse_huge_page_copy(
+    system: System, vma: Vma, pte_table: int, new: int, taken: tuple[int, ...]
+) -> Routine[None]:
     """Copy what the PTEs map into `new`, then clear them and let the old pages go.
 
-    `taken` are those that are isolated: they are released here. Where none is, this is called under the lock of the table.
+    `taken` are those that are isolated: they are released here.
+    Where none is, this is called under the lock of the table.
     """
     frames, tables, nr = system.frames, system.tables, system.geometry.nr
     runs = tables.runs(pte_table, 0, nr)

@@ -1,7 +1,7 @@
 """Kernel samepage merging: pages with equal contents become one that is write-protected (mm/ksm.c).
 
-Only memory that was advised MADV_MERGEABLE is looked at, one small page at a time. A page that is part of a huge page is split off
-when its contents were found elsewhere, not before.
+Only memory that was advised MADV_MERGEABLE is looked at, one small page at a time. A page that is part of a huge page
+is split off when its contents were found elsewhere, not before.
 """
 
 from __future__ import annotations
@@ -71,7 +71,11 @@ def find_mergeable_vma(system: System, place: Place) -> Vma | None:
 def _next_address(system: System, name: str, address: int) -> int | None:
     """The first address from `address` on in a mergeable VMA of a process; None behind the last one."""
     mm = system.mms.get(name)
-    vmas = [vma for vma in mm.vmas if VM_MERGEABLE in vma.flags and vma.anon_vma is not None and vma.end > address] if mm else []
+    vmas = (
+        [vma for vma in mm.vmas if VM_MERGEABLE in vma.flags and vma.anon_vma is not None and vma.end > address]
+        if mm
+        else []
+    )
     return max(address, vmas[0].start) if vmas else None
 
 
@@ -98,7 +102,8 @@ def get_mergeable_page(system: System, place: Place, protnone: bool = False) -> 
 
 @routine
 def cmp_and_merge_page(system: System, place: Place, page: int) -> Routine[None]:
-    """Merge the page at `place` if its contents are known: with a page of KSM's, or with one that was seen in this scan.
+    """Merge the page at `place` if its contents are known:
+    with a page of KSM's, or with one that was seen in this scan.
 
     Called with a reference on `page`. What has changed since the last scan is left alone: it may change again.
     """
@@ -157,7 +162,8 @@ def stable_tree_search(system: System, page: int) -> int:
 def try_to_merge_two_pages(system: System, place: Place, page: int, other: Place, tree_page: int) -> Routine[None]:
     """Make one page of KSM's of `page` and `tree_page`, which is equal and mapped at `other` (try_to_merge_two_pages).
 
-    Called with a reference on both; that of `tree_page` is dropped. If only one of them could be made ready nothing is merged.
+    Called with a reference on both; that of `tree_page` is dropped.
+    If only one of them could be made ready nothing is merged.
     """
     ksm, frames = system.ksm, system.frames
     error = yield from try_to_merge_with_ksm_page(system, place, page, 0)
@@ -184,8 +190,8 @@ def try_to_merge_two_pages(system: System, place: Place, page: int, other: Place
 def try_to_merge_with_ksm_page(system: System, place: Place, page: int, kpage: int) -> Routine[int]:
     """Let `place`, which maps `page`, map `kpage` instead; with `kpage` 0, make `page` itself a page of KSM's.
 
-    Called with a reference on both. Returns 0, or -EFAULT: `place` maps what it did, but a huge page may have been split, and
-    the PTE may have become read-only.
+    Called with a reference on both. Returns 0, or -EFAULT: `place` maps what it did, but a huge page may have been
+    split, and the PTE may have become read-only.
     """
     mm = system.mms.get(place[0])
     if mm is None:
@@ -205,7 +211,9 @@ def try_to_merge_with_ksm_page(system: System, place: Place, page: int, kpage: i
 
 @routine
 def try_to_merge_one_page(system: System, vma: Vma, address: int, page: int, kpage: int) -> Routine[int]:
-    """The part of try_to_merge_with_ksm_page under mmap_sem: split, write-protect, compare, replace. Returns 0 or -EFAULT."""
+    """The part of try_to_merge_with_ksm_page under mmap_sem: split, write-protect, compare, replace.
+    Returns 0 or -EFAULT.
+    """
     frames = system.frames
     if page == kpage:
         return 0
@@ -236,9 +244,11 @@ def try_to_merge_one_page(system: System, vma: Vma, address: int, page: int, kpa
 
 @routine
 def page_trans_compound_anon_split(system: System, page: int) -> Routine[None]:
-    """Split the compound page that `page` is part of where references stay on their tails (page_trans_compound_anon_split).
+    """Split the compound page that `page` is part of where references stay on their tails
+    (page_trans_compound_anon_split).
 
-    Called with a reference on `page`. Such a split does not need the page lock, but somebody must hold the head meanwhile.
+    Called with a reference on `page`.
+    Such a split does not need the page lock, but somebody must hold the head meanwhile.
     """
     head = system.frames.compound_head(page)
     held = yield from get_page_unless_zero(system, head)
@@ -249,7 +259,8 @@ def page_trans_compound_anon_split(system: System, page: int) -> Routine[None]:
 
 @routine
 def write_protect_page(system: System, vma: Vma, address: int, page: int) -> Routine[int]:
-    """Make the PTE at `address` read-only, if it maps the small page `page` and nobody may be writing to that in another way.
+    """Make the PTE at `address` read-only, if it maps the small page `page` and nobody may be writing to that in
+    another way.
 
     Called under the page lock, with one reference. Returns 0 or -EFAULT, with the PTE as it was.
     """
@@ -265,7 +276,9 @@ def write_protect_page(system: System, vma: Vma, address: int, page: int) -> Rou
     if not error and (pte & (pt._PAGE_RW | pt._PAGE_DIRTY) or frames.flags[page] & PG_anon_exclusive):
         tables.set(pte_table, index, 0)
         yield change("PTE cleared")
-        yield from system.cpus.flush_tlb(f"one page of {vma.mm.name}", "A GUP-fast that is under way finishes first: its pin will be seen.")
+        yield from system.cpus.flush_tlb(
+            f"one page of {vma.mm.name}", "A GUP-fast that is under way finishes first: its pin will be seen."
+        )
         pinned = system.scheme.page_mapcount(frames, page) + 1 != frames.page_count(page)
         yield read(f"does anybody else refer to the page? {'yes: pinned' if pinned else 'no'}")
         error = -EFAULT if pinned else 0
@@ -286,7 +299,9 @@ def _maps(pte: int, page: int) -> bool:
 
 @routine
 def replace_page(system: System, vma: Vma, address: int, page: int, kpage: int) -> Routine[int]:
-    """Let the PTE at `address`, which maps `page`, map `kpage`. Called with a reference on both. Returns 0 or -EFAULT."""
+    """Let the PTE at `address`, which maps `page`, map `kpage`. Called with a reference on both.
+    Returns 0 or -EFAULT.
+    """
     tables = system.tables
     pte_table = tables.walk(vma.mm.pgd, address, 0)
     if pte_table is None:
@@ -300,7 +315,10 @@ def replace_page(system: System, vma: Vma, address: int, page: int, kpage: int) 
         yield from get_page(system, single(kpage))
         yield from folio_add_anon_rmap_ptes(system, vma, single(kpage))
         tables.set(pte_table, index, pt.mkyoung(pt.mk_pte(kpage, pt.pgprot(vma.prot))))
-        yield change(f"PTE = {system.page_name(kpage)}, read-only", "One page serves both from now on; whoever writes gets a copy.")
+        yield change(
+            f"PTE = {system.page_name(kpage)}, read-only",
+            "One page serves both from now on; whoever writes gets a copy.",
+        )
         yield from system.cpus.flush_tlb(f"one page of {vma.mm.name}")
         yield from folio_remove_rmap_ptes(system, vma, single(page))
         yield from put_page(system, single(page))

@@ -1,4 +1,6 @@
-"""The lists on which somebody works on pages, and the batches in which a CPU collects pages that change between lists (mm/swap.c)."""
+"""The lists on which somebody works on pages, and the batches in which a CPU collects pages that change between lists
+(mm/swap.c).
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ from thplab.kernel.routines.walk import mapped_page
 from thplab.kernel.system import System
 
 PAGEVEC_SIZE = 31
-"""Pages of a batch: the last one that fits in has all of them carried out. Seen on 6.18; the recordings of older kernels show no batch
-(tests/truth/README.md, part A: drained after every operation)."""
+"""Pages of a batch: the last one that fits in has all of them carried out. Seen on 6.18; the recordings of older
+kernels show no batch (tests/truth/README.md, part A: drained after every operation)."""
 
 
 def batch_is_full(frames: PageFrames) -> bool:
@@ -23,14 +25,18 @@ def batch_is_full(frames: PageFrames) -> bool:
 
 
 def is_unevictable(system: System, page: int) -> bool:
-    """PG_unevictable of a small page: does a VMA that is locked in memory map it? Then reclaim has it on no list of its own."""
+    """PG_unevictable of a small page:
+    does a VMA that is locked in memory map it? Then reclaim has it on no list of its own.
+    """
     locked = [(vma, address) for vma, address in rmap_walk_page(system, page) if VM_LOCKED in vma.flags]
     return any(mapped_page(system, vma.mm, address) == page for vma, address in locked)
 
 
 @dataclass(eq=False)
 class PageList:
-    """Pages that somebody has taken off the LRU to work on them: small ones and heads, each with a reference that is the list's."""
+    """Pages that somebody has taken off the LRU to work on them:
+    small ones and heads, each with a reference that is the list's.
+    """
 
     pages: list[int] = field(default_factory=list)
 
@@ -49,14 +55,19 @@ def lru_add_drain(system: System) -> Routine[None]:
 
 @routine
 def lru_lazyfree(system: System, page: int) -> Routine[None]:
-    """Tell reclaim that it need not keep the contents of `page`, small or a head, unless it is in the swap cache or off the LRU."""
+    """Tell reclaim that it need not keep the contents of `page`, small or a head,
+    unless it is in the swap cache or off the LRU.
+    """
     frames = system.frames
     flags = int(frames.flags[page])
     frames.flags[page] &= ~PG_lazyfree_batch
     if flags & PG_swapbacked and flags & PG_lru and not flags & PG_swapcache:
         frames.flags[page] &= ~PG_swapbacked
         system.count_vm_event("pglazyfree", width(frames.compound(page)))
-        yield change(f"{system.page_name(page)}: PG_swapbacked cleared", "Reclaim need not keep the contents unless somebody writes again.")
+        yield change(
+            f"{system.page_name(page)}: PG_swapbacked cleared",
+            "Reclaim need not keep the contents unless somebody writes again.",
+        )
 
 
 @routine
@@ -68,13 +79,18 @@ def isolate_lru_page(system: System, pages: slice) -> Routine[tuple[int, ...]]:
         if frames.flags[page] & PG_lru and frames.ref_inc_not_zero(page):
             frames.flags[page] &= ~PG_lru
             found += (page,)
-            yield change(f"{system.page_name(page)} off the LRU: {system.refcount_name} += 1", "Whoever works on it has it for himself.")
+            yield change(
+                f"{system.page_name(page)} off the LRU: {system.refcount_name} += 1",
+                "Whoever works on it has it for himself.",
+            )
     return found
 
 
 @routine
 def putback_lru_page(system: System, page: int, active: bool) -> Routine[None]:
-    """Put a page back on the LRU, as active if it could not be written out, and give up the reference of whoever worked on it."""
+    """Put a page back on the LRU, as active if it could not be written out,
+    and give up the reference of whoever worked on it.
+    """
     system.frames.flags[page] |= PG_lru
     yield change(
         "the page goes back to the LRU" + (", as active" if active else ""),

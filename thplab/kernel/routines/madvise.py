@@ -1,11 +1,22 @@
-"""madvise: the walk over a range, and advice that takes pages away, brings them in, or that a VMA remembers (mm/madvise.c)."""
+"""madvise: the walk over a range, and advice that takes pages away, brings them in,
+or that a VMA remembers (mm/madvise.c).
+"""
 
 from __future__ import annotations
 
 from thplab.errors import EINVAL, ENOMEM
 from thplab.hardware import page_tables as pt
 from thplab.hardware.steps import Routine, read, routine
-from thplab.kernel.address_space import VM_DONTCOPY, VM_HUGEPAGE, VM_LOCKED, VM_MERGEABLE, VM_NOHUGEPAGE, VM_WIPEONFORK, AddressSpace, Vma
+from thplab.kernel.address_space import (
+    VM_DONTCOPY,
+    VM_HUGEPAGE,
+    VM_LOCKED,
+    VM_MERGEABLE,
+    VM_NOHUGEPAGE,
+    VM_WIPEONFORK,
+    AddressSpace,
+    Vma,
+)
 from thplab.kernel.routines.khugepaged import madvise_collapse
 from thplab.kernel.routines.ksm import __ksm_enter, unmerge_ksm_pages
 from thplab.kernel.routines.madvise_lru import COLD, FREE, PAGEOUT, madvise_lru
@@ -32,8 +43,8 @@ MADVISE_FLAGS = {
 def do_madvise(system: System, mm: AddressSpace, start: int, end: int, advice: str) -> Routine[int]:
     """Follow an advice for [start, end), VMA by VMA. Takes mmap_sem as the advice wants it.
 
-    Returns 0; -ENOMEM if a part is in no VMA, when all others have been dealt with; or the error of the VMA at which it stopped.
-    What lies before that is done.
+    Returns 0; -ENOMEM if a part is in no VMA, when all others have been dealt with;
+    or the error of the VMA at which it stopped. What lies before that is done.
     """
     locks = advice != COLLAPSE  # which takes the lock itself, again and again
     if locks:
@@ -75,7 +86,9 @@ def _advise_vma(system: System, tlb: MmuGather, vma: Vma, start: int, end: int, 
 
 @routine
 def madvise_dontneed(system: System, tlb: MmuGather, vma: Vma, start: int, end: int) -> Routine[None]:
-    """Take the pages of [start, end) inside a VMA away; the VMA stays, so the next touch finds zeroes. They go when `tlb` is finished."""
+    """Take the pages of [start, end) inside a VMA away; the VMA stays, so the next touch finds zeroes.
+    They go when `tlb` is finished.
+    """
     ranges = pmd_ranges(system.geometry, start, end)
     for address, stop in ranges:
         yield from zap_pmd_range(system, tlb, vma, address, stop)

@@ -1,7 +1,7 @@
 """Advice about how soon pages may go: MADV_COLD, MADV_PAGEOUT, MADV_FREE (mm/madvise.c).
 
-All three leave pages alone that others share, and split a huge page of which only a part is meant; if that is refused they go
-on and still return 0.
+All three leave pages alone that others share, and split a huge page of which only a part is meant;
+if that is refused they go on and still return 0.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def madvise_lru(system: System, vma: Vma, start: int, end: int, advice: str) -> 
 
 @routine
 def madvise_cold_or_pageout_pte_range(system: System, vma: Vma, address: int, stop: int, advice: str) -> Routine[bool]:
-    """Follow COLD or PAGEOUT for [address, stop), which lies under one PMD: the PMD itself if it is huge and meant whole, else its PTEs.
+    """Follow COLD or PAGEOUT for [address, stop), which lies under one PMD:
+    the PMD itself if it is huge and meant whole, else its PTEs.
 
     Returns whether an entry has changed.
     """
@@ -59,7 +60,9 @@ def _advise_range(system: System, vma: Vma, address: int, stop: int, advice: str
     pmd_table, index, pmd = found
     yield read(f"read the PMD: {pt.entry_text(pmd)}")
     if pt.pmd_trans_huge(pmd):
-        done, changed = yield from advise_huge_pmd(system, vma, pmd_table, index, stop - address == system.geometry.huge_size, advice)
+        done, changed = yield from advise_huge_pmd(
+            system, vma, pmd_table, index, stop - address == system.geometry.huge_size, advice
+        )
         if done:
             return changed
         pmd = system.tables.get(pmd_table, index)
@@ -73,10 +76,13 @@ def _advise_range(system: System, vma: Vma, address: int, stop: int, advice: str
 
 
 @phrase("a huge PMD")
-def advise_huge_pmd(system: System, vma: Vma, pmd_table: int, index: int, whole: bool, advice: str) -> Routine[tuple[bool, bool]]:
+def advise_huge_pmd(
+    system: System, vma: Vma, pmd_table: int, index: int, whole: bool, advice: str
+) -> Routine[tuple[bool, bool]]:
     """Follow the advice for the huge page under a PMD, or split the page if only a part of it is meant.
 
-    Returns whether that was all (if not, the PTEs of the part are to be looked at now), and whether the PMD has changed.
+    Returns whether that was all (if not, the PTEs of the part are to be looked at now),
+    and whether the PMD has changed.
     """
     tables, frames = system.tables, system.frames
     lock = system.ptl(pmd_table)
@@ -94,7 +100,9 @@ def advise_huge_pmd(system: System, vma: Vma, pmd_table: int, index: int, whole:
         return True, False
     policy = system.kernel.advice
     if not whole:
-        split = yield from split_for_part(system, page, lock, policy.free_locks if advice == FREE else policy.cold_trylocks)
+        split = yield from split_for_part(
+            system, page, lock, policy.free_locks if advice == FREE else policy.cold_trylocks
+        )
         return not split or (advice == FREE and policy.free_stops_at_split), False
     isolated: tuple[int, ...] = ()
     if advice == FREE:
@@ -119,7 +127,8 @@ def advise_huge_pmd(system: System, vma: Vma, pmd_table: int, index: int, whole:
 
 @phrase("clean what may be freed")
 def clean_for_free(system: System, page: int, by_pmd: bool = False) -> Routine[bool]:
-    """Mark a page, small or a head that nobody else maps, as clean, under its lock, and, if PTEs map it, take it out of the swap cache.
+    """Mark a page, small or a head that nobody else maps, as clean, under its lock, and, if PTEs map it,
+    take it out of the swap cache.
 
     Returns False if somebody else has the lock, or maps a small one, or names its slot: then it is left alone.
     """
@@ -143,7 +152,8 @@ def clean_for_free(system: System, page: int, by_pmd: bool = False) -> Routine[b
 def split_for_part(system: System, page: int, ptl: str, trylock: bool = False) -> Routine[bool]:
     """Split the huge page that `page` is part of, of which not all is meant. Returns whether it is split now.
 
-    Called under `ptl`, which is released. With `trylock` the page is locked under it, and left alone if somebody else has the lock.
+    Called under `ptl`, which is released.
+    With `trylock` the page is locked under it, and left alone if somebody else has the lock.
     """
     head = system.frames.compound_head(page)
     lock = system.page_lock(head)
@@ -162,7 +172,9 @@ def split_for_part(system: System, page: int, ptl: str, trylock: bool = False) -
 
 
 @phrase("the PTEs, one after the other")
-def advise_ptes(system: System, pte_table: int, low: int, high: int, advice: str) -> Routine[tuple[tuple[int, ...], bool]]:
+def advise_ptes(
+    system: System, pte_table: int, low: int, high: int, advice: str
+) -> Routine[tuple[tuple[int, ...], bool]]:
     """Follow the advice for the PTEs [low, high); huge pages among them are split where they must.
 
     Returns the pages that PAGEOUT has isolated, and whether a PTE has changed.
@@ -222,8 +234,16 @@ def advise_run(system: System, pte_table: int, run: pt.PteRun, advice: str) -> R
     isolated: tuple[int, ...] = ()
     changed = False
     large = frames.is_compound(run.pfn)
-    alike = advice != FREE and system.scheme.page_mapcounts(frames, run.pages) == width(run.entries)  # each is mapped here at least
-    parts = (run.entries,) if large else tuple(system.each(run.entries)) if alike else tuple(map(single, range(run.start, run.stop)))
+    alike = advice != FREE and system.scheme.page_mapcounts(frames, run.pages) == width(
+        run.entries
+    )  # each is mapped here at least
+    parts = (
+        (run.entries,)
+        if large
+        else tuple(system.each(run.entries))
+        if alike
+        else tuple(map(single, range(run.start, run.stop)))
+    )
     for part in parts:
         pages = run.cut(part.start, part.stop).pages
         page = pages.start
@@ -258,7 +278,9 @@ def advise_run(system: System, pte_table: int, run: pt.PteRun, advice: str) -> R
 
 
 def clear_ptes(system: System, pte_table: int, part: slice, bits: int, by_none: bool) -> Routine[bool]:
-    """Clear `bits` of PTEs under the lock of their table, if need be by way of empty ones. Returns whether any of them had one."""
+    """Clear `bits` of PTEs under the lock of their table, if need be by way of empty ones.
+    Returns whether any of them had one.
+    """
     tables = system.tables
     old = tuple(tables.table[pte_table][part].tolist())
     new = tuple(entry & ~bits for entry in old)
@@ -276,8 +298,8 @@ def clear_ptes(system: System, pte_table: int, part: slice, bits: int, by_none: 
 
 @routine
 def mark_page_lazyfree(system: System, page: int) -> Routine[None]:
-    """Reclaim need not keep the contents of `page`, small or a head, unless it is written to again. A small one waits in a batch,
-    but one that somebody else has locked in memory stays as it is."""
+    """Reclaim need not keep the contents of `page`, small or a head, unless it is written to again. A small one waits
+    in a batch, but one that somebody else has locked in memory stays as it is."""
     frames = system.frames
     if not system.kernel.advice.free_locks:
         frames.flags[page] &= ~PG_dirty
@@ -287,6 +309,8 @@ def mark_page_lazyfree(system: System, page: int) -> Routine[None]:
         yield read(f"{system.page_name(page)} is locked in memory for another process: its contents are kept")
     else:
         frames.flags[page] |= PG_lazyfree_batch
-        yield change(f"{system.page_name(page)} goes into this CPU's batch", "Small pages change their list in batches.")
+        yield change(
+            f"{system.page_name(page)} goes into this CPU's batch", "Small pages change their list in batches."
+        )
         if batch_is_full(frames):
             yield from lru_add_drain(system)

@@ -1,4 +1,5 @@
-"""Memory that goes bad: the advices MADV_SOFT_OFFLINE and MADV_HWPOISON and what they set off (mm/madvise.c, mm/memory-failure.c).
+"""Memory that goes bad: the advices MADV_SOFT_OFFLINE and MADV_HWPOISON and what they set off (mm/madvise.c,
+mm/memory-failure.c).
 
 Both are about one small page, so a huge page has to be split first; both must cope when it cannot be.
 """
@@ -36,8 +37,8 @@ from thplab.kernel.system import System
 def madvise_hwpoison(system: System, mm: AddressSpace, start: int, end: int, soft: bool) -> Routine[int]:
     """Treat the pages under [start, end) as failing (`soft`: keep their contents) or as lost.
 
-    Returns 0, the errno of the page at which it stopped, or KILLED_BY_SIGBUS; then the process is gone. How far it goes on
-    behind a page differs between kernels, as does what a failure is worth. A signal waits until all is done.
+    Returns 0, the errno of the page at which it stopped, or KILLED_BY_SIGBUS; then the process is gone. How far it goes
+    on behind a page differs between kernels, as does what a failure is worth. A signal waits until all is done.
     """
     policy = system.kernel.hwpoison
     address, error, killed = start, 0, False
@@ -87,10 +88,11 @@ def try_to_split_thp_page(system: System, page: int) -> Routine[int]:
 
 @routine
 def soft_offline_page(system: System, page: int) -> Routine[int]:
-    """Stop using a page that still works: its contents move, the frame is never used again. Takes over the caller's reference.
+    """Stop using a page that still works: its contents move, the frame is never used again.
+    Takes over the caller's reference.
 
-    Returns 0; -EBUSY if it is part of a huge page that cannot be split, -EIO or -EBUSY if it is the kernel's own, with nothing
-    changed; the kernel's errno if the page cannot be moved.
+    Returns 0; -EBUSY if it is part of a huge page that cannot be split, -EIO or -EBUSY if it is the kernel's own, with
+    nothing changed; the kernel's errno if the page cannot be moved.
     """
     frames, policy = system.frames, system.kernel.hwpoison
     if frames.flags[page] & PG_hwpoison:
@@ -112,19 +114,27 @@ def soft_offline_page(system: System, page: int) -> Routine[int]:
     frames.flags[page] = (frames.flags[page] | PG_hwpoison) & ~PG_lru
     if policy.soft_offline_keeps:
         system.poisoned.append(page)
-        yield change(f"{system.page_name(page)} is marked bad", "The reference is kept for ever, so that nobody gets the page again.")
+        yield change(
+            f"{system.page_name(page)} is marked bad",
+            "The reference is kept for ever, so that nobody gets the page again.",
+        )
     else:
         frames.ref_add(single(page), -1)
-        yield change(f"{system.page_name(page)} is marked bad and given back", "The allocator never hands out a page with PG_hwpoison.")
+        yield change(
+            f"{system.page_name(page)} is marked bad and given back",
+            "The allocator never hands out a page with PG_hwpoison.",
+        )
     return 0
 
 
 @routine
 def memory_failure(system: System, mm: AddressSpace, page: int) -> Routine[tuple[int, bool]]:
-    """The memory behind a page is lost: whoever maps the page gets an entry that says so. Takes over the caller's reference.
+    """The memory behind a page is lost: whoever maps the page gets an entry that says so.
+    Takes over the caller's reference.
 
-    `mm` has reported it. Returns 0 or a negative errno, which it is for the kernel's own memory and for a huge page that cannot
-    be split, of which all mappings stay; and whether `mm` was found to map the page, and to lose something with it.
+    `mm` has reported it. Returns 0 or a negative errno, which it is for the kernel's own memory and for a huge page
+    that cannot be split, of which all mappings stay; and whether `mm` was found to map the page, and to lose something
+    with it.
     """
     frames, policy = system.frames, system.kernel.hwpoison
     if frames.flags[page] & PG_hwpoison:
@@ -151,10 +161,16 @@ def memory_failure(system: System, mm: AddressSpace, page: int) -> Routine[tuple
     if error:
         if policy.unsplit == "nothing":
             frames.flags[page] &= ~PG_hwpoison
-            yield change(f"{system.page_name(page)} is not marked any more", "The split was refused: the page is mapped as before.")
+            yield change(
+                f"{system.page_name(page)} is not marked any more",
+                "The split was refused: the page is mapped as before.",
+            )
         if policy.unsplit == "held":
             system.poisoned.append(page)
-            yield change(f"{system.page_name(page)} stays marked", "It is mapped as before. The reference stays, so nobody can split it.")
+            yield change(
+                f"{system.page_name(page)} stays marked",
+                "It is mapped as before. The reference stays, so nobody can split it.",
+            )
         else:
             yield from put_page(system, single(page))
         return -EHWPOISON if policy.answer == "kills" else -EBUSY, not own
@@ -181,7 +197,8 @@ def memory_failure(system: System, mm: AddressSpace, page: int) -> Routine[tuple
 
 @routine
 def hwpoison_user_mappings(system: System, mm: AddressSpace, page: int) -> Routine[tuple[str, ...]]:
-    """Replace every mapping of a small page by a hwpoison entry, and take the page off the LRU; whoever touches it gets SIGBUS.
+    """Replace every mapping of a small page by a hwpoison entry, and take the page off the LRU;
+    whoever touches it gets SIGBUS.
 
     Where it is to be killed, `mm` is looked up first. Returns who has mapped the page.
     Of a page in the swap cache they become swap entries: its contents may still be on the device.

@@ -1,7 +1,7 @@
 """Moving pages to other frames (mm/migrate.c), and memory compaction, which does that to many (mm/compaction.c).
 
-Every mapping becomes a migration entry, the contents go over, and the entries come back as PTEs of the new page. A page to
-which anybody else refers stays where it is.
+Every mapping becomes a migration entry, the contents go over, and the entries come back as PTEs of the new page. A page
+to which anybody else refers stays where it is.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ _MOVES = PG_anon | PG_lru | PG_dirty | PG_referenced | PG_swapbacked | PG_ksm
 
 @routine
 def do_pages_move(system: System, mm: AddressSpace, address: int) -> Routine[int]:
-    """Move the page under `address`, or the huge page that it is part of, to another frame (the system call move_pages).
+    """Move the page under `address`, or the huge page that it is part of,
+    to another frame (the system call move_pages).
 
     Returns 0, -EFAULT in no VMA, -ENOENT if no page is there (the zero page is none), or what migrate_pages returns.
     """
@@ -71,9 +72,9 @@ def do_pages_move(system: System, mm: AddressSpace, address: int) -> Routine[int
 def migrate_pages(system: System, page: int) -> Routine[int]:
     """Move the page `page`, or the compound page that it is part of. Takes over the caller's reference on it.
 
-    A huge page goes as one where the kernel can do that and finds another one free; else it is split, and only `page` moves.
-    Returns 0; the errno of a refused split; -EAGAIN if the page is pinned or locked; -ENOMEM. On failure every mapping is as
-    before, but PTEs may have lost what a migration entry does not remember.
+    A huge page goes as one where the kernel can do that and finds another one free; else it is split, and only `page`
+    moves. Returns 0; the errno of a refused split; -EAGAIN if the page is pinned or locked; -ENOMEM. On failure every
+    mapping is as before, but PTEs may have lost what a migration entry does not remember.
     """
     frames = system.frames
     head = frames.compound_head(page)
@@ -97,7 +98,8 @@ def migrate_pages(system: System, page: int) -> Routine[int]:
 def whole(system: System, head: int) -> bool:
     """May this compound page move as one?
 
-    Not if part of it is unmapped and it waits to be split anyway; and not under DoubleMap, of which no recording tells how it moves.
+    Not if part of it is unmapped and it waits to be split anyway;
+    and not under DoubleMap, of which no recording tells how it moves.
     """
     return system.kernel.migration.whole and not system.frames.flags[head] & (PG_partially_mapped | PG_double_map)
 
@@ -132,7 +134,8 @@ def unmap_and_move(system: System, page: int) -> Routine[int]:
 
 @routine
 def __unmap_and_move(system: System, page: int, new: int) -> Routine[int]:
-    """Let the fresh page `new` take the place of the small page `page`. The caller has a reference on each and keeps both.
+    """Let the fresh page `new` take the place of the small page `page`.
+    The caller has a reference on each and keeps both.
 
     Returns 0, or -EAGAIN if the page is locked or if anybody else refers to it.
     """
@@ -198,7 +201,9 @@ def move_to_new_page(system: System, page: int, new: int) -> Routine[None]:
 
 
 @routine
-def remove_migration_pte(system: System, vma: Vma, pte_table: int, low: int, high: int, page: int, target: int) -> Routine[None]:
+def remove_migration_pte(
+    system: System, vma: Vma, pte_table: int, low: int, high: int, page: int, target: int
+) -> Routine[None]:
     """Turn the migration entries of `page` in [low, high) into PTEs of `target`, which may be the same."""
     tables, frames = system.tables, system.frames
     runs = yield from page_vma_mapped_walk(system, pte_table, low, high, frames.compound(page), "migration")
@@ -216,15 +221,17 @@ def remove_migration_pte(system: System, vma: Vma, pte_table: int, low: int, hig
     yield from system.cpus.unlock(system.ptl(pte_table))
 
 
-# --- a huge page as one ---------------------------------------------------------------------------------------------------
+# --- a huge page as one -----------------------------------------------------------------------------------------------
 
 
 @routine
 def unmap_and_move_huge(system: System, page: int, new: int) -> Routine[int]:
-    """Let the fresh compound page `new` take the place of the one with head `page`. The caller has a reference on each and keeps both.
+    """Let the fresh compound page `new` take the place of the one with head `page`.
+    The caller has a reference on each and keeps both.
 
-    Returns 0, or -EAGAIN if it is locked or pinned. PTEs become migration entries. The kernel has such entries for PMDs, too;
-    here the locks of all PMDs that map the page are held instead, a child's before its parent's, as fork takes them.
+    Returns 0, or -EAGAIN if it is locked or pinned. PTEs become migration entries. The kernel has such entries for
+    PMDs, too; here the locks of all PMDs that map the page are held instead, a child's before its parent's, as fork
+    takes them.
     """
     frames, tables = system.frames, system.tables
     lock = system.page_lock(page)
@@ -264,7 +271,9 @@ def unmap_and_move_huge(system: System, page: int, new: int) -> Routine[int]:
 
 
 def _pte_ranges(system: System, places: tuple[tuple[Vma, int], ...]) -> tuple[tuple[Vma, int, int, int], ...]:
-    """(VMA, PTE table, low, high) for all PTEs under which a part of a huge page may be mapped; `places` as rmap_walk gives them."""
+    """(VMA, PTE table, low, high) for all PTEs under which a part of a huge page may be mapped;
+    `places` as rmap_walk gives them.
+    """
     found = []
     for vma, address in places:
         start, end = max(address, vma.start), min(address + system.geometry.huge_size, vma.end)
@@ -302,15 +311,16 @@ def remove_migration_pmd(system: System, vma: Vma, table: int, index: int, page:
     yield change("PMD = " + ("the huge page again" if target == page else "the new huge page"))
 
 
-# --- compaction -----------------------------------------------------------------------------------------------------------
+# --- compaction -------------------------------------------------------------------------------------------------------
 
 
 @routine
 def compact_memory(system: System) -> Routine[int]:
-    """Move small pages together so that larger blocks come free (mm/compaction.c). Huge pages stay: they are large already. Returns 0.
+    """Move small pages together so that larger blocks come free (mm/compaction.c). Huge pages stay:
+    they are large already. Returns 0.
 
-    A page to which anything but its mappings refers is not even tried. Free frames are taken first, so that no page moves to
-    where another one was.
+    A page to which anything but its mappings refers is not even tried.
+    Free frames are taken first, so that no page moves to where another one was.
     """
     movable = _movable(system)
     yield read(f"{len(movable)} small pages could move")

@@ -31,7 +31,10 @@ def migration_entry_wait(system: System, pte_table: int, index: int, pte: int) -
     page = pt.pte_pfn(pte)
     held = system.frames.ref_inc_not_zero(page)
     if held:
-        yield change(f"{system.page_name(page)} {system.refcount_name} += 1", "The reference keeps the page while this CPU waits.")
+        yield change(
+            f"{system.page_name(page)} {system.refcount_name} += 1",
+            "The reference keeps the page while this CPU waits.",
+        )
     else:
         yield read("get_page_unless_zero: no, the count is 0")
     yield from system.cpus.unlock(lock)
@@ -79,12 +82,16 @@ def freeze_ptes(system: System, vma: Vma, pte_table: int, runs: tuple[pt.PteRun,
 
 @routine
 def __folio_try_share_anon_rmap(system: System, pages: slice) -> Routine[bool]:
-    """Say that `pages` are not one process's own any more, before others may share them. False if a driver may have pinned them.
+    """Say that `pages` are not one process's own any more, before others may share them.
+    False if a driver may have pinned them.
 
-    Called when no entry leads to them any more and the flush is over: a GUP-fast either has counted its pin, or finds no entry.
+    Called when no entry leads to them any more and the flush is over:
+    a GUP-fast either has counted its pin, or finds no entry.
     """
     if system.frames.maybe_dma_pinned(pages.start):
-        yield read("may a driver have pinned it? yes", "Then it must stay this process's own, or a write would go to a copy.")
+        yield read(
+            "may a driver have pinned it? yes", "Then it must stay this process's own, or a write would go to a copy."
+        )
         return False
     system.frames.flags[pages] &= ~PG_anon_exclusive
     yield change(f"{system.pages_text(pages)} not exclusive any more", "The migration entry remembers it.")
@@ -98,7 +105,8 @@ def _parts_to_freeze(system: System, run: pt.PteRun) -> tuple[tuple[slice, bool]
     bad = (flags[run.pages] & PG_hwpoison) != 0 if by == "page" else np.full(run.stop - run.start, whole)
     if not bad.any():
         if system.whole and run.stop - run.start == system.geometry.nr:
-            # One by one in the kernel: between the first and the last the page is partially mapped, and an event may tell of it.
+            # One by one in the kernel: between the first and the last the page is partially mapped, and an event may
+            # tell of it.
             return (single(run.start), False), (slice(run.start + 1, run.stop), False)
         return tuple((part, False) for part in system.each(run.entries))
     borders = (run.start, *(np.flatnonzero(bad[1:] != bad[:-1]) + run.start + 1).tolist(), run.stop)

@@ -19,8 +19,9 @@ _POSIX_ERRORS = {-EFAULT: -ENOMEM, -EHWPOISON: -ENOMEM, -ENOMEM: -EAGAIN}
 def do_mlock(system: System, mm: AddressSpace, start: int, end: int) -> Routine[int]:
     """Lock [start, end) in memory and fault it in.
 
-    A huge page that is locked as a whole stays mapped by its PMD; a border inside one splits the PMD. Returns 0, -ENOMEM
-    where nothing is mapped or nothing may be accessed, -EAGAIN without memory; what was locked before that stays locked.
+    A huge page that is locked as a whole stays mapped by its PMD; a border inside one splits the PMD. Returns 0,
+    -ENOMEM where nothing is mapped or nothing may be accessed, -EAGAIN without memory; what was locked before that
+    stays locked.
     """
     error = yield from apply_vma_lock_flags(system, mm, start, end, frozenset({VM_LOCKED}))
     if error:

@@ -28,7 +28,9 @@ def folio_ref_add(system: System, pages: slice) -> Routine[None]:
         yield from get_page(system, pages)
         return
     frames.ref_add(single(frames.compound_head(pages.start)), width(pages))
-    yield change(f"head {system.refcount_name} += {width(pages)}", "One add for the whole batch: all references are the head's.")
+    yield change(
+        f"head {system.refcount_name} += {width(pages)}", "One add for the whole batch: all references are the head's."
+    )
 
 
 @routine
@@ -48,5 +50,7 @@ def folio_put_refs(system: System, pages: slice) -> Routine[None]:
 
 @routine
 def get_huge_page_tail(system: System, head: int, pages: slice) -> Routine[None]:
-    """Note on the tails among `pages`, parts of the huge page at `head`, that a reference of it, which the caller takes, is theirs."""
+    """Note on the tails among `pages`, parts of the huge page at `head`, that a reference of it,
+    which the caller takes, is theirs.
+    """
     yield from system.scheme.get_tail_pins(system, head, pages)

@@ -1,4 +1,5 @@
-"""mremap to a fixed place (mm/mremap.c, move_huge_pmd in mm/huge_memory.c): entries of the page tables move, pages do not.
+"""mremap to a fixed place (mm/mremap.c, move_huge_pmd in mm/huge_memory.c):
+entries of the page tables move, pages do not.
 
 No counter of any page changes. The pages keep their index in the reverse map, so the VMA at the new place gets the
 `pgoff` that makes the same index lead to the new address.
@@ -25,17 +26,23 @@ from thplab.kernel.system import System
 def mremap_to(system: System, mm: AddressSpace, old: int, new: int, length: int) -> Routine[int]:
     """Move `length` bytes at `old` to `new`. Takes mmap_sem.
 
-    Returns 0; -EINVAL if the two ranges overlap or the destination ends beyond all addresses, with nothing changed; -EFAULT if the
-    source is not inside one VMA, or -ENOMEM, when what was mapped at the destination is gone, but the source is where it was. Where
-    the kernel looks first, a source that does not begin in a VMA is -EFAULT, whatever else is wrong, with nothing changed. So it is
-    where the kernel moves several VMAs, of which the source need only begin in one; what lies between them stays unmapped at the
-    destination, too.
+    Returns 0; -EINVAL if the two ranges overlap or the destination ends beyond all addresses, with nothing changed;
+    -EFAULT if the source is not inside one VMA, or -ENOMEM, when what was mapped at the destination is gone, but the
+    source is where it was. Where the kernel looks first, a source that does not begin in a VMA is -EFAULT, whatever
+    else is wrong, with nothing changed. So it is where the kernel moves several VMAs, of which the source need only
+    begin in one; what lies between them stays unmapped at the destination, too.
     """
     overlap = old < new + length and new < old + length
     beyond = new + length > system.geometry.address_limit
     nothing = system.kernel.mm.mremap_looks_first and mm.find_vma(old) is None
     if overlap or beyond or nothing:
-        why = "no VMA begins the source" if nothing else "the destination is no address" if beyond else "source and destination overlap"
+        why = (
+            "no VMA begins the source"
+            if nothing
+            else "the destination is no address"
+            if beyond
+            else "source and destination overlap"
+        )
         yield read(why)
         return -EFAULT if nothing else -EINVAL
     yield from system.cpus.lock(mm.mmap_sem)
@@ -56,9 +63,11 @@ def mremap_to(system: System, mm: AddressSpace, old: int, new: int, length: int)
 
 @routine
 def remap_move(system: System, mm: AddressSpace, old: int, new: int, length: int) -> Routine[int]:
-    """Move the VMAs in `length` bytes at `old` one after the other, the gaps between them as they are. Called under mmap_sem.
+    """Move the VMAs in `length` bytes at `old` one after the other, the gaps between them as they are.
+    Called under mmap_sem.
 
-    Returns 0; -EFAULT, with nothing changed, if no VMA begins the source; or -ENOMEM, with the VMAs before that one moved.
+    Returns 0; -EFAULT, with nothing changed, if no VMA begins the source;
+    or -ENOMEM, with the VMAs before that one moved.
     """
     vma = mm.find_vma(old)
     yield read("does a VMA begin the source? " + ("yes" if vma else "no"))
@@ -77,7 +86,8 @@ def remap_move(system: System, mm: AddressSpace, old: int, new: int, length: int
 
 @routine
 def move_vma(system: System, vma: Vma, old: int, new: int, length: int) -> Routine[int]:
-    """Make a VMA at `new`, move the entries there, unmap the old range. Called under mmap_sem; nothing is mapped at `new`.
+    """Make a VMA at `new`, move the entries there, unmap the old range. Called under mmap_sem;
+    nothing is mapped at `new`.
 
     Returns 0, or -ENOMEM (no memory for a page table) with everything back where it was.
     """
@@ -98,10 +108,12 @@ def move_vma(system: System, vma: Vma, old: int, new: int, length: int) -> Routi
 
 @routine
 def copy_vma(system: System, vma: Vma, old: int, new: int, length: int) -> Routine[tuple[Vma, bool]]:
-    """A VMA for the range at `new` with the rights, flags and reverse map that `vma` has at `old`; merged where it can be.
+    """A VMA for the range at `new` with the rights, flags and reverse map that `vma` has at `old`;
+    merged where it can be.
 
-    Returns it, and whether the entries must move under the anon_vma lock: a VMA that is older than `vma` may come before it in
-    a walk of the reverse map, which would then look for a page at both places in the wrong order and miss it.
+    Returns it, and whether the entries must move under the anon_vma lock: a VMA that is older than `vma` may come
+    before it in a walk of the reverse map, which would then look for a page at both places in the wrong order and miss
+    it.
     """
     mm, size = vma.mm, system.geometry.page_size
     pgoff = vma.index(old) if vma.chain else new // size  # without pages it need not remember where it came from
@@ -122,11 +134,14 @@ def copy_vma(system: System, vma: Vma, old: int, new: int, length: int) -> Routi
 
 
 @routine
-def move_page_tables(system: System, vma: Vma, old: int, target: Vma, new: int, length: int, rmap_locks: bool) -> Routine[int]:
-    """Move the entries of `length` bytes from `old` in `vma` to `new` in `target`, which has none. Called under mmap_sem.
+def move_page_tables(
+    system: System, vma: Vma, old: int, target: Vma, new: int, length: int, rmap_locks: bool
+) -> Routine[int]:
+    """Move the entries of `length` bytes from `old` in `vma` to `new` in `target`, which has none.
+    Called under mmap_sem.
 
-    A huge PMD moves as one if it goes whole and to an aligned place, else it is split. Returns how many bytes were dealt
-    with: fewer than `length` if there was no memory for a page table.
+    A huge PMD moves as one if it goes whole and to an aligned place, else it is split. Returns how many bytes were
+    dealt with: fewer than `length` if there was no memory for a page table.
     """
     geometry, mm = system.geometry, vma.mm
     lock = anon_vma_lock(target.chain[0]) if rmap_locks and target.chain else ""
@@ -145,7 +160,11 @@ def move_page_tables(system: System, vma: Vma, old: int, target: Vma, new: int, 
         if lock:
             yield from system.cpus.lock(lock, why="The walk of the reverse map must not miss a page on its way.")
         moved = False
-        if pt.pmd_trans_huge(found.entry) and stop - start == geometry.huge_size and (new + done) % geometry.huge_size == 0:
+        if (
+            pt.pmd_trans_huge(found.entry)
+            and stop - start == geometry.huge_size
+            and (new + done) % geometry.huge_size == 0
+        ):
             moved = yield from move_huge_pmd(system, vma, found.table, found.at, pmd_table, index)
         if lock:
             yield from system.cpus.unlock(lock)
@@ -161,7 +180,9 @@ def move_page_tables(system: System, vma: Vma, old: int, target: Vma, new: int, 
         stop = min(stop, start + room)
         if lock:
             yield from system.cpus.lock(lock, why="The walk of the reverse map must not miss a page on its way.")
-        yield from move_ptes(system, mm, source_table, geometry.index(start, 0), pte_table, geometry.index(new + done, 0), stop - start)
+        yield from move_ptes(
+            system, mm, source_table, geometry.index(start, 0), pte_table, geometry.index(new + done, 0), stop - start
+        )
         if lock:
             yield from system.cpus.unlock(lock)
         done += stop - start
@@ -176,7 +197,9 @@ def flush_old_range(system: System, mm: AddressSpace) -> Routine[None]:
 
 
 @routine
-def move_huge_pmd(system: System, vma: Vma, old_table: int, old_index: int, new_table: int, new_index: int) -> Routine[bool]:
+def move_huge_pmd(
+    system: System, vma: Vma, old_table: int, old_index: int, new_table: int, new_index: int
+) -> Routine[bool]:
     """Move a huge PMD to an empty one, together with the table that lies deposited for it.
 
     Returns False, with nothing changed, if it is not huge any more: a page split was quicker, and is over.
@@ -197,7 +220,9 @@ def move_huge_pmd(system: System, vma: Vma, old_table: int, old_index: int, new_
             pgtable = yield from pgtable_trans_huge_withdraw(system, mm, old_table)
             yield from pgtable_trans_huge_deposit(system, mm, new_table, pgtable)
         tables.set(new_table, new_index, pmd)
-        yield change("the PMD at the new place = the huge page", "One entry moves; the page and its counters stay as they are.")
+        yield change(
+            "the PMD at the new place = the huge page", "One entry moves; the page and its counters stay as they are."
+        )
         if system.kernel.mm.mremap_flushes_locked:
             yield from flush_old_range(system, mm)
     if new_lock != old_lock:

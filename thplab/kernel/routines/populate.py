@@ -26,7 +26,9 @@ def mm_populate(system: System, mm: AddressSpace, start: int, end: int) -> Routi
     yield from system.cpus.lock(mm.mmap_sem, "shared")
     address, error = start, 0
     while not error and (found := next_vma(mm, address, end)):
-        error = yield from populate_vma_page_range(system, found.vma, found.start, found.end, bool(found.vma.prot & pt.PROT_WRITE))
+        error = yield from populate_vma_page_range(
+            system, found.vma, found.start, found.end, bool(found.vma.prot & pt.PROT_WRITE)
+        )
         address = found.end
     yield from system.cpus.unlock(mm.mmap_sem)
     return error
@@ -36,7 +38,8 @@ def mm_populate(system: System, mm: AddressSpace, start: int, end: int) -> Routi
 def populate_vma_page_range(system: System, vma: Vma, start: int, end: int, write: bool) -> Routine[int]:
     """Fault in every page of [start, end), which lies inside `vma`. Called under mmap_sem.
 
-    Returns 0, -EFAULT if the VMA allows nothing, -EHWPOISON at poisoned memory, or -ENOMEM. No reference is taken, and no content changes.
+    Returns 0, -EFAULT if the VMA allows nothing, -EHWPOISON at poisoned memory, or -ENOMEM.
+    No reference is taken, and no content changes.
     """
     if not vma.prot:
         yield read("the VMA allows nothing")
@@ -55,7 +58,9 @@ def populate_vma_page_range(system: System, vma: Vma, start: int, end: int, writ
         found = pmd_at(system, vma.mm, address)
         stop = address + count * system.geometry.page_size
         if found is not None and pt.pmd_trans_huge(found.entry):
-            stop = (address // system.geometry.huge_size + 1) * system.geometry.huge_size  # one look tells of all pages under it
+            stop = (
+                address // system.geometry.huge_size + 1
+            ) * system.geometry.huge_size  # one look tells of all pages under it
             yield from follow_trans_huge_pmd(system, vma, *found, write)
         elif found is not None:
             low, high = entry_range(system.geometry, address, stop)
@@ -78,14 +83,19 @@ def follow_trans_huge_pmd(system: System, vma: Vma, pmd_table: int, index: int, 
         system.tables.set(pmd_table, index, pt.mkyoung(pmd) | (pt._PAGE_DIRTY if write else 0))
         yield change("PMD marked accessed" + (" and dirty" if write else ""))
         page = pt.pte_pfn(pmd)
-        if mlocks_found(system, vma) and page != system.huge_zero_page and system.scheme.page_mapcount(system.frames, page) == 1:
+        if (
+            mlocks_found(system, vma)
+            and page != system.huge_zero_page
+            and system.scheme.page_mapcount(system.frames, page) == 1
+        ):
             yield from mlock_vma_page(system, page)
     yield from system.cpus.unlock(lock)
 
 
 @routine
 def mlock_vma_page(system: System, page: int) -> Routine[None]:
-    """Let reclaim know that a page, small or a head, is locked in memory: it moves to the list of those. Called under the page table lock.
+    """Let reclaim know that a page, small or a head, is locked in memory: it moves to the list of those.
+    Called under the page table lock.
 
     A page that somebody else has locked is left out: reclaim finds out by itself.
     """
@@ -101,8 +111,8 @@ def mlock_vma_page(system: System, page: int) -> Routine[None]:
 
 @phrase("the pages count as written to")
 def touch_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, write: bool) -> Routine[None]:
-    """Mark the pages under the PTEs [low, high) dirty where the PTEs are not (FOLL_TOUCH), if `write`: their contents are wanted from
-    now on. Small ones are locked in memory if need be."""
+    """Mark the pages under the PTEs [low, high) dirty where the PTEs are not (FOLL_TOUCH), if `write`: their contents
+    are wanted from now on. Small ones are locked in memory if need be."""
     lock = system.ptl(pte_table)
     yield from system.cpus.lock(lock)
     runs = tuple(run for run in system.tables.runs(pte_table, low, high) if run.kind == "page")
@@ -111,7 +121,11 @@ def touch_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, wr
         if heads:
             system.frames.flags[list(heads)] |= PG_dirty
             yield change("PG_dirty set", "Somebody wants these contents: reclaim must keep them.")
-        small = () if not mlocks_found(system, vma) or system.frames.is_compound(run.pfn) else tuple(range(run.pages.start, run.pages.stop))
+        small = (
+            ()
+            if not mlocks_found(system, vma) or system.frames.is_compound(run.pfn)
+            else tuple(range(run.pages.start, run.pages.stop))
+        )
         for page in small:
             yield from mlock_vma_page(system, page)
     yield from system.cpus.unlock(lock)

@@ -22,8 +22,9 @@ from thplab.kernel.system import System
 def split_vma(system: System, mm: AddressSpace, address: int) -> Routine[None]:
     """Make `address` a border between VMAs if it lies inside one. Called under mmap_sem (exclusive).
 
-    A huge PMD across the new border is split first: one PMD maps memory of one VMA only. There can be none where the VMA does not
-    hold all that it would map (vma_adjust_trans_huge), so behind a border that was made just now nobody looks.
+    A huge PMD across the new border is split first: one PMD maps memory of one VMA only. There can be none where the
+    VMA does not hold all that it would map (vma_adjust_trans_huge), so behind a border that was made just now nobody
+    looks.
     """
     vma = mm.find_vma(address)
     if vma is None or vma.start == address:
@@ -43,7 +44,9 @@ def split_vma(system: System, mm: AddressSpace, address: int) -> Routine[None]:
 
 @routine
 def vma_merge(system: System, vma: Vma) -> Routine[None]:
-    """Join a VMA that was just changed with the neighbours that it no longer differs from. Called under mmap_sem (exclusive)."""
+    """Join a VMA that was just changed with the neighbours that it no longer differs from.
+    Called under mmap_sem (exclusive).
+    """
     others = vma.mm.mergeable(vma, bool(system.kernel.mm.merges_into_unfaulted))
     if not others:
         return
@@ -58,7 +61,8 @@ def vma_merge(system: System, vma: Vma) -> Routine[None]:
 
 @routine
 def vma_modify_flags(system: System, vma: Vma, start: int, end: int, flags: frozenset[str]) -> Routine[None]:
-    """Give the part of `vma` in [start, end) other flags: it is cut at the borders, and merged with what no longer differs.
+    """Give the part of `vma` in [start, end) other flags:
+    it is cut at the borders, and merged with what no longer differs.
 
     Called under mmap_sem (exclusive). Does nothing if the flags are the same.
     """
@@ -71,13 +75,17 @@ def vma_modify_flags(system: System, vma: Vma, start: int, end: int, flags: froz
     target = mm.find_vma(low)
     assert target is not None, "it was just cut there"
     target.flags = flags
-    yield change(f"the VMA {'remembers: ' + ', '.join(sorted(more)) if more else 'forgets: ' + ', '.join(sorted(less))}")
+    yield change(
+        f"the VMA {'remembers: ' + ', '.join(sorted(more)) if more else 'forgets: ' + ', '.join(sorted(less))}"
+    )
     yield from vma_merge(system, target)
 
 
 @routine
 def sys_mprotect(system: System, mm: AddressSpace, start: int, end: int, prot: int) -> Routine[int]:
-    """Give [start, end) the protection `prot`. Returns 0, or -ENOMEM at the first address without a VMA; what lies before it is done."""
+    """Give [start, end) the protection `prot`. Returns 0, or -ENOMEM at the first address without a VMA;
+    what lies before it is done.
+    """
     yield from system.cpus.lock(mm.mmap_sem)
     address, error = start, 0
     while address < end and not error:
@@ -95,7 +103,9 @@ def sys_mprotect(system: System, mm: AddressSpace, start: int, end: int, prot: i
 
 @routine
 def mprotect_fixup(system: System, vma: Vma, start: int, end: int, prot: int) -> Routine[None]:
-    """Change the protection of [start, end), which lies inside `vma`: cut the VMA, change the entries, merge what no longer differs."""
+    """Change the protection of [start, end), which lies inside `vma`:
+    cut the VMA, change the entries, merge what no longer differs.
+    """
     mm = vma.mm
     borders = (start, end)
     for border in borders:
@@ -106,7 +116,9 @@ def mprotect_fixup(system: System, vma: Vma, start: int, end: int, prot: int) ->
     if system.kernel.mm.mprotect_uncharges and (prot & pt.PROT_WRITE or not vma.chain):
         target.flags = target.flags - {VM_UNCHARGED} if prot & pt.PROT_WRITE else target.flags | {VM_UNCHARGED}
     target.prot = prot
-    yield change(f"the VMA of {system.geometry.size_text((end - start) // system.geometry.page_size)} gets its new protection")
+    yield change(
+        f"the VMA of {system.geometry.size_text((end - start) // system.geometry.page_size)} gets its new protection"
+    )
     ranges = pmd_ranges(system.geometry, start, end)
     flush = system.kernel.mm.mprotect_flushes == "always"
     for address, stop in ranges:
@@ -122,7 +134,9 @@ def mprotect_fixup(system: System, vma: Vma, start: int, end: int, prot: int) ->
 
 @routine
 def change_pmd_range(system: System, vma: Vma, address: int, stop: int) -> Routine[bool]:
-    """Give the entries of [address, stop), which lies under one PMD, the protection of `vma`. Returns whether the TLB must be flushed."""
+    """Give the entries of [address, stop), which lies under one PMD, the protection of `vma`.
+    Returns whether the TLB must be flushed.
+    """
     found = pmd_at(system, vma.mm, address)
     if found is None:
         return False
@@ -153,7 +167,8 @@ def must_flush(system: System, old: tuple[int, ...], new: tuple[int, ...]) -> bo
 def can_change_writable(
     system: System, vma: Vma, pages: slice, dirty: npt.NDArray[np.bool_] | bool = False
 ) -> npt.NDArray[np.bool_]:
-    """Which of these pages, mapped anew with the rights of `vma`, may be written without a fault that looks at them first.
+    """Which of these pages, mapped anew with the rights of `vma`,
+    may be written without a fault that looks at them first.
 
     `dirty` tells which of them PTEs map that are dirty.
     """
@@ -164,7 +179,8 @@ def can_change_writable(
 
 @routine
 def change_huge_pmd(system: System, vma: Vma, pmd_table: int, index: int) -> Routine[bool | None]:
-    """Give a huge PMD the protection of `vma`; it becomes writable again only by a write fault. Returns whether the TLB must be flushed.
+    """Give a huge PMD the protection of `vma`; it becomes writable again only by a write fault.
+    Returns whether the TLB must be flushed.
 
     Returns None, with nothing changed, if the PMD is not huge any more: a page split was quicker.
     """
@@ -174,7 +190,10 @@ def change_huge_pmd(system: System, vma: Vma, pmd_table: int, index: int) -> Rou
     pmd = system.tables.get(pmd_table, index)
     if policies.mprotect_clears:
         system.tables.set(pmd_table, index, pt.mknotpresent(pmd))
-        yield change(f"PMD: {pt.entry_text(pt.mknotpresent(pmd))}", "No CPU can set its dirty bit between the look at it and the store.")
+        yield change(
+            f"PMD: {pt.entry_text(pt.mknotpresent(pmd))}",
+            "No CPU can set its dirty bit between the look at it and the store.",
+        )
         if policies.mprotect_flushes == "touched":
             yield from system.cpus.flush_tlb(f"the huge page of {vma.mm.name}")
     new = pt.pte_modify(pmd, pt.pgprot(vma.prot))
@@ -192,8 +211,8 @@ def change_huge_pmd(system: System, vma: Vma, pmd_table: int, index: int) -> Rou
 def change_pte_range(system: System, vma: Vma, pte_table: int, low: int, high: int) -> Routine[bool]:
     """Give the PTEs [low, high) the protection of `vma`; they become writable again only by write faults.
 
-    Returns whether the TLB must be flushed. No CPU can set the dirty bit of an entry between the look at it and the store where it is
-    cleared for that while: one by one, or all those of one compound page together.
+    Returns whether the TLB must be flushed. No CPU can set the dirty bit of an entry between the look at it and the
+    store where it is cleared for that while: one by one, or all those of one compound page together.
     """
     lock = system.ptl(pte_table)
     yield from system.cpus.lock(lock)
@@ -215,13 +234,17 @@ def change_pte_range(system: System, vma: Vma, pte_table: int, low: int, high: i
             for part in parts:
                 tables.table[pte_table][part] = new[part.start - batch.start : part.stop - batch.start]
                 yield change(f"{ptes_text(part)} with the new protection")
-            flush = flush or (must_flush(system, old, new) if present else system.kernel.mm.mprotect_flushes == "touched")
+            flush = flush or (
+                must_flush(system, old, new) if present else system.kernel.mm.mprotect_flushes == "touched"
+            )
     yield from system.cpus.unlock(lock)
     return flush
 
 
 def of_one_folio(system: System, run: pt.PteRun) -> bool:
-    """Does a run map parts of one large folio? What is done with such PTEs is done in a batch where a kernel knows batches."""
+    """Does a run map parts of one large folio? What is done with such PTEs is done in a batch where a kernel knows
+    batches.
+    """
     return run.kind == "page" and system.frames.is_compound(run.pages.start)
 
 

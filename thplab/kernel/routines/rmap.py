@@ -45,7 +45,9 @@ def clear_anon_exclusive(system: System, pages: slice) -> Routine[None]:
     frames = system.frames
     if (frames.flags[pages] & PG_anon_exclusive).any():
         frames.flags[pages] &= ~PG_anon_exclusive
-        yield change(f"{system.pages_text(pages)} is shared from now on", "The parent may not write it in place any more.")
+        yield change(
+            f"{system.pages_text(pages)} is shared from now on", "The parent may not write it in place any more."
+        )
 
 
 @routine
@@ -90,7 +92,9 @@ def anon_vma_prepare(system: System, vma: Vma) -> Routine[None]:
     anon_vma = find_mergeable_anon_vma(vma) or anon_vma_alloc(system)
     vma.chain.append(anon_vma)
     anon_vma.link(vma)
-    yield change(f"{anon_vma.key} for the VMA", "Through it the kernel finds every process that may map a page of this VMA.")
+    yield change(
+        f"{anon_vma.key} for the VMA", "Through it the kernel finds every process that may map a page of this VMA."
+    )
 
 
 def anon_vma_alloc(system: System, root: int = 0) -> AnonVma:
@@ -127,7 +131,9 @@ def pte_offset_map_lock(
     return (yield from _mapped(system, pte_table, low, high, pages, kind))
 
 
-def _mapped(system: System, pte_table: int, low: int, high: int, pages: slice, kind: str) -> Routine[tuple[pt.PteRun, ...]]:
+def _mapped(
+    system: System, pte_table: int, low: int, high: int, pages: slice, kind: str
+) -> Routine[tuple[pt.PteRun, ...]]:
     yield from system.cpus.lock(system.ptl(pte_table))
     runs = system.tables.runs(pte_table, low, high)
     runs = tuple(run for run in runs if run.kind == kind and pages.start <= run.pfn < pages.stop)
@@ -137,7 +143,8 @@ def _mapped(system: System, pte_table: int, low: int, high: int, pages: slice, k
 
 @routine
 def page_check_address_pmd(system: System, vma: Vma, address: int, page: int, splitting: bool) -> Routine[Pmd | None]:
-    """The huge PMD at `address` if it maps `page`, with its page table lock, which is left held; else None, without the lock.
+    """The huge PMD at `address` if it maps `page`, with its page table lock, which is left held;
+    else None, without the lock.
 
     Unless `splitting`, one that is marked does not count.
     """
@@ -166,11 +173,15 @@ def page_get_anon_vma(system: System, page: int) -> Routine[AnonVma | None]:
 def page_mapped_by_pmd(system: System, page: int) -> Routine[bool]:
     """Does any PMD map the compound page with head `page`?
 
-    Most schemes read it off a counter. Under the RFC the head's count serves PMDs and the PTEs of page 0 alike, as its cover letter
-    admits: there the reverse map must be walked, under its lock, and each PMD be read that may map the page. Changes nothing.
+    Most schemes read it off a counter. Under the RFC the head's count serves PMDs and the PTEs of page 0 alike, as its
+    cover letter admits: there the reverse map must be walked, under its lock, and each PMD be read that may map the
+    page. Changes nothing.
     """
     answer = system.scheme.pmd_mapped(system.frames, page)
-    yield read("is it mapped by a PMD? The counters " + ("do not tell" if answer is None else f"say {'yes' if answer else 'no'}"))
+    yield read(
+        "is it mapped by a PMD? The counters "
+        + ("do not tell" if answer is None else f"say {'yes' if answer else 'no'}")
+    )
     if answer is not None:
         return answer
     anon_vma = yield from page_get_anon_vma(system, page)
@@ -226,7 +237,9 @@ def _rmap_locks(system: System, page: int) -> tuple[str, ...]:
 
 @phrase("lock the reverse map")
 def lock_rmap(system: System, page: int) -> Routine[tuple[str, ...]]:
-    """Lock the reverse map of a small page or of a head, so that nobody comes to map it unseen. Returns the locks, none if it has none."""
+    """Lock the reverse map of a small page or of a head, so that nobody comes to map it unseen.
+    Returns the locks, none if it has none.
+    """
     locks = _rmap_locks(system, page)
     for lock in locks:
         yield from system.cpus.lock(lock)
@@ -236,7 +249,8 @@ def lock_rmap(system: System, page: int) -> Routine[tuple[str, ...]]:
 def rmap_walk_page(system: System, page: int) -> tuple[tuple[Vma, int], ...]:
     """Every (VMA, address) at which a small page or a head may be mapped. Called under the locks of its reverse map.
 
-    A page of KSM's is in no anon_vma: it is found at the addresses that were merged to it, and in forks of their processes.
+    A page of KSM's is in no anon_vma:
+    it is found at the addresses that were merged to it, and in forks of their processes.
     """
     if not system.frames.flags[page] & PG_ksm:
         anon_vma = system.anon_vmas.get(int(system.frames.mapping[page]))

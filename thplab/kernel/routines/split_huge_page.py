@@ -21,29 +21,36 @@ from thplab.kernel.system import System
 
 
 @routine
-def split_huge_page(system: System, page: int, to_list: PageList | None = None, kept: int | None = None) -> Routine[int]:
+def split_huge_page(
+    system: System, page: int, to_list: PageList | None = None, kept: int | None = None
+) -> Routine[int]:
     """Split the compound page with head `page` the way the kernel's scheme needs it (split_huge_page_to_list).
 
-    The caller holds the page lock and one reference, which ends on the subpage `kept` (None: on the head). With `to_list` the
-    tails go onto its list, with a reference each. Returns 0, or what the kernel's split returns when it refuses, a negative
-    errno, or 1 from the one that knows only an unmapped page to refuse; then the reference stays on the head. So does the lock: see
-    `lock_of_kept`.
+    The caller holds the page lock and one reference, which ends on the subpage `kept` (None: on the head). With
+    `to_list` the tails go onto its list, with a reference each. Returns 0, or what the kernel's split returns when it
+    refuses, a negative errno, or 1 from the one that knows only an unmapped page to refuse; then the reference stays on
+    the head. So does the lock: see `lock_of_kept`.
     """
     return (yield from PAGE_SPLITS[system.scheme.page_split](system, page, to_list, page if kept is None else kept))
 
 
 def lock_of_kept(system: System, lock: str, kept: int) -> str:
-    """The page lock that the caller of split_huge_page holds now: `lock`, or that of `kept`, where the split has handed it over."""
+    """The page lock that the caller of split_huge_page holds now:
+    `lock`, or that of `kept`, where the split has handed it over.
+    """
     own = system.page_lock(kept)
     return own if system.cpus.holds(own) else lock
 
 
 @routine
-def split_huge_page_compound_lock(system: System, page: int, to_list: PageList | None = None, kept: int | None = None) -> Routine[int]:
+def split_huge_page_compound_lock(
+    system: System, page: int, to_list: PageList | None = None, kept: int | None = None
+) -> Routine[int]:
     """The RFC's split: check, split every PMD, check again under compound_lock, hand the references out.
 
-    Called with a reference on the head `page`, which the caller keeps, on `kept` if that is given. Returns 0, or -EBUSY:
-    refused at the first check nothing has changed but the event thp_split_page_failed; refused at the second, PMDs stay split.
+    Called with a reference on the head `page`, which the caller keeps, on `kept` if that is given. Returns 0, or
+    -EBUSY: refused at the first check nothing has changed but the event thp_split_page_failed; refused at the second,
+    PMDs stay split.
     """
     anon_vma = yield from page_get_anon_vma(system, page)
     if anon_vma is None:
@@ -51,14 +58,18 @@ def split_huge_page_compound_lock(system: System, page: int, to_list: PageList |
         yield change("thp_split_page_failed: the page is not mapped")
         return -EBUSY
     lock = anon_vma_lock(anon_vma)
-    yield from system.cpus.lock(lock, why="No fork, no other split: the list of those who map the page must not change.")
+    yield from system.cpus.lock(
+        lock, why="No fork, no other split: the list of those who map the page must not change."
+    )
     error = yield from check_pins(system, page)
     if error:
         return (yield from split_refused_at_once(system, lock, error))
     yield from split_all_pmds(system, anon_vma, page)
     compound_lock = system.compound_lock(page)
     yield from system.cpus.lock("lru_lock", why="The pages that come out go onto the lists of reclaim.")
-    yield from system.cpus.bit_lock_irqsave(compound_lock, why="Nobody can take or drop a reference through a tail now.")
+    yield from system.cpus.bit_lock_irqsave(
+        compound_lock, why="Nobody can take or drop a reference through a tail now."
+    )
     error = yield from check_pins(system, page)
     if not error:
         yield from split_refcount(system, page, to_list)
@@ -81,7 +92,10 @@ def check_pins(system: System, page: int) -> Routine[int]:
     parts = system.each(system.frames.compound(page))
     for part in parts:
         mapcount += system.scheme.page_mapcounts(system.frames, part)
-        yield read(f"{'all' if system.whole else 'so far'} mappings of the page: {mapcount}", "The sum of page_mapcount over all subpages.")
+        yield read(
+            f"{'all' if system.whole else 'so far'} mappings of the page: {mapcount}",
+            "The sum of page_mapcount over all subpages.",
+        )
     count = system.frames.page_count(page)
     pinned = mapcount != count - 1
     yield read(
@@ -97,7 +111,9 @@ def check_pins(system: System, page: int) -> Routine[int]:
 def split_refused(system: System, lock: str, error: int) -> Routine[int]:
     """End of a split that is refused: count it, let the reverse map go. Returns `error`."""
     system.count_vm_event("thp_split_page_failed")
-    yield from system.cpus.unlock(lock, "Refused. The caller must cope: it tries again later.", event="thp_split_page_failed")
+    yield from system.cpus.unlock(
+        lock, "Refused. The caller must cope: it tries again later.", event="thp_split_page_failed"
+    )
     return error
 
 
@@ -123,8 +139,8 @@ def split_refcount(system: System, page: int, to_list: PageList | None) -> Routi
     """Hand the references out and make every tail a page of its own (__split_huge_page_refcount).
 
     Called under lru_lock and compound_lock. Each tail gets one reference for each of its mappings and one more, which
-    the caller drops when the locks are released; so a tail that nobody maps is freed then, and not before. With `to_list`
-    it gets one more, for the list that it goes onto.
+    the caller drops when the locks are released; so a tail that nobody maps is freed then, and not before. With
+    `to_list` it gets one more, for the list that it goes onto.
     """
     frames = system.frames
     moved, more = 0, 1 if to_list is None else 2
@@ -142,7 +158,9 @@ def split_refcount(system: System, page: int, to_list: PageList | None) -> Routi
         frames.flags[part] = (frames.flags[part] & ~PG_tail) | (frames.flags[page] & ~PG_OF_HEAD) | lru
         if to_list is not None:
             to_list.pages += range(part.start, part.stop)
-        yield change(f"{len(mappings)} {'tails become pages' if len(mappings) > 1 else 'tail becomes a page'} of their own")
+        yield change(
+            f"{len(mappings)} {'tails become pages' if len(mappings) > 1 else 'tail becomes a page'} of their own"
+        )
         moved += sum(mappings)
     frames.ref_add(single(page), -moved)
     yield change(
@@ -153,11 +171,15 @@ def split_refcount(system: System, page: int, to_list: PageList | None) -> Routi
     yield change("the compound page is no more", f"{system.geometry.nr} ordinary pages remain, mapped where they were.")
 
 
-PAGE_SPLITS = {"compound_lock": split_huge_page_compound_lock, "freeze": split_huge_page_freeze, "tails": split_huge_page_tails}
+PAGE_SPLITS = {
+    "compound_lock": split_huge_page_compound_lock,
+    "freeze": split_huge_page_freeze,
+    "tails": split_huge_page_tails,
+}
 """Scheme.page_split -> the routine."""
 
 
-# --- mutants and wrong variants -----------------------------------------------------------------------------------------
+# --- mutants and wrong variants ---------------------------------------------------------------------------------------
 
 
 def skips_the_check(system: System, page: int) -> Routine[int]:
@@ -179,7 +201,9 @@ def splits_the_first_pmd_only(system: System, anon_vma: AnonVma, page: int) -> R
     yield from split_huge_pmd(system, vma, max(address, vma.start), page=page)
 
 
-def split_huge_page_naive(system: System, page: int, to_list: PageList | None = None, kept: int | None = None) -> Routine[int]:
+def split_huge_page_naive(
+    system: System, page: int, to_list: PageList | None = None, kept: int | None = None
+) -> Routine[int]:
     """The split that checks and then trusts the answer: nothing keeps the references from changing in between.
 
     docs/KERNEL.md 6.4 tells how it loses a page. For a page that is mapped by PTEs only.

@@ -27,7 +27,13 @@ from thplab.kernel.pages import clear_partially_mapped
 from thplab.kernel.routines.lru import PageList
 from thplab.kernel.routines.migration import freeze_ptes
 from thplab.kernel.routines.mm import get_page
-from thplab.kernel.routines.rmap import anon_vma_lock, folio_add_anon_rmap_ptes, page_get_anon_vma, pte_offset_map_lock, rmap_walk
+from thplab.kernel.routines.rmap import (
+    anon_vma_lock,
+    folio_add_anon_rmap_ptes,
+    page_get_anon_vma,
+    pte_offset_map_lock,
+    rmap_walk,
+)
 from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
 from thplab.kernel.routines.swap import free_pages_and_swap_cache
 from thplab.kernel.routines.walk import entry_range, pmd_at, pmd_ranges
@@ -35,12 +41,15 @@ from thplab.kernel.system import System
 
 
 @routine
-def split_huge_page_freeze(system: System, page: int, to_list: PageList | None = None, kept: int | None = None) -> Routine[int]:
+def split_huge_page_freeze(
+    system: System, page: int, to_list: PageList | None = None, kept: int | None = None
+) -> Routine[int]:
     """Check, freeze every mapping, check again, hand the references out, map again.
 
-    Called with the page lock and one reference on the head `page`, which ends on `kept` if that is given. With `to_list` the
-    tails go onto the caller's list instead of the LRU, each with a reference of its own. Returns 0 or the errno of a refused
-    split: refused at the first check nothing has changed but the event; refused after the freeze, PMDs stay split.
+    Called with the page lock and one reference on the head `page`, which ends on `kept` if that is given. With
+    `to_list` the tails go onto the caller's list instead of the LRU, each with a reference of its own. Returns 0 or the
+    errno of a refused split: refused at the first check nothing has changed but the event; refused after the freeze,
+    PMDs stay split.
     """
     frames = system.frames
     anon_vma = yield from page_get_anon_vma(system, page)
@@ -59,7 +68,9 @@ def split_huge_page_freeze(system: System, page: int, to_list: PageList | None =
         if not pinned:
             yield from __split_huge_page(system, page, to_list)
         yield from system.cpus.unlock("lru_lock")
-        yield from unfreeze_page(system, anon_vma, page, map_unused=not pinned and bool(system.kernel.split.frees_zero_pages))
+        yield from unfreeze_page(
+            system, anon_vma, page, map_unused=not pinned and bool(system.kernel.split.frees_zero_pages)
+        )
     if pinned:
         system.count_vm_event("thp_split_page_failed")
         yield from system.cpus.unlock(lock, event="thp_split_page_failed")
@@ -103,7 +114,8 @@ def page_ref_freeze(system: System, page: int, ours: int) -> Routine[bool]:
     only = frames.page_count(page) == ours
     yield read(
         f"frozen: is our reference the only one? {'yes' if only else 'no: pinned'}",
-        "No mapping is left and none can come. Only a waiter may still take a reference, on the head, where it belongs.",
+        "No mapping is left and none can come. Only a waiter may still take a reference, on the head, where it "
+        "belongs.",
     )
     return only
 
@@ -135,7 +147,9 @@ def freeze_page(system: System, anon_vma: AnonVma, page: int) -> Routine[None]:
 
 @routine
 def freeze_page_vma(system: System, vma: Vma, pte_table: int, low: int, high: int, page: int) -> Routine[bool]:
-    """Freeze the PTEs of [low, high) that map the compound page; their references and map counts go. False if one may be pinned."""
+    """Freeze the PTEs of [low, high) that map the compound page; their references and map counts go.
+    False if one may be pinned.
+    """
     runs = yield from pte_offset_map_lock(system, pte_table, low, high, system.frames.compound(page))
     frozen = yield from freeze_ptes(system, vma, pte_table, runs)
     yield from system.cpus.unlock(system.ptl(pte_table))
@@ -182,14 +196,18 @@ def __split_huge_page(system: System, page: int, to_list: PageList | None) -> Ro
 def _give_references(system: System, part: slice, count: int) -> Routine[None]:
     """Each page that was a tail, or is about to be none, gets its first `count` references."""
     if system.kernel.split.freezes_refcount:
-        system.frames.refcount[part] = count  # plain stores: nobody can take a reference as long as the head's count is 0
+        system.frames.refcount[part] = (
+            count  # plain stores: nobody can take a reference as long as the head's count is 0
+        )
     else:
         system.frames.ref_add(part, count)
     yield change(f"{system.pages_text(part)} {system.refcount_name} = {count}")
 
 
 @routine
-def __split_huge_page_tail(system: System, page: int, part: slice, first: int, to_list: PageList | None) -> Routine[None]:
+def __split_huge_page_tail(
+    system: System, page: int, part: slice, first: int, to_list: PageList | None
+) -> Routine[None]:
     """Make the tails `part` of a compound page pages of their own, locked like the head, with `first` references each.
 
     Where a kernel gives those last, the caller does.
@@ -201,7 +219,10 @@ def __split_huge_page_tail(system: System, page: int, part: slice, first: int, t
         frames.flags[part] &= ~PG_anon_exclusive
         yield change(f"{system.pages_text(part)} not exclusive any more", "Nothing maps it: it was left over.")
     frames.flags[part] |= (frames.flags[page] & ~PG_OF_HEAD) | PG_locked | (PG_lru if to_list is None else 0)
-    yield change(f"{system.pages_text(part)}: the head's flags, and locked", "What was known of the huge page is known of each part.")
+    yield change(
+        f"{system.pages_text(part)}: the head's flags, and locked",
+        "What was known of the huge page is known of each part.",
+    )
     frames.flags[part] &= ~PG_tail
     if to_list is not None:
         to_list.pages += range(part.start, part.stop)
@@ -212,7 +233,8 @@ def __split_huge_page_tail(system: System, page: int, part: slice, first: int, t
 
 @phrase("unlock the new pages and let go of them")
 def let_go_of_subpages(system: System, page: int, kept: int) -> Routine[None]:
-    """Unlock the pages that `page` was split into and drop the split's references, but for the one that the caller keeps locked.
+    """Unlock the pages that `page` was split into and drop the split's references,
+    but for the one that the caller keeps locked.
 
     The head's lock, which the caller holds, is unlocked with the head, and that of `kept` is held in its place.
     """
@@ -222,13 +244,18 @@ def let_go_of_subpages(system: System, page: int, kept: int) -> Routine[None]:
         parts = system.each(pages)
         for part in parts:
             if part.start == page:
-                frames.first_page[page + 1 : page + system.geometry.nr] = kept  # whoever waits for one of them, waits for that lock
+                frames.first_page[page + 1 : page + system.geometry.nr] = (
+                    kept  # whoever waits for one of them, waits for that lock
+                )
                 frames.first_page[kept] = page
                 yield from system.cpus.hand_over(f"page_lock {page:#x}", f"page_lock {kept:#x}")
             if (frames.flags[part] & PG_locked).any():
                 frames.flags[part] &= ~PG_locked
                 frames.first_page[part] = page
-                yield change(f"{system.pages_text(part)} unlocked", "All their mappings are back: they may be written to in place again.")
+                yield change(
+                    f"{system.pages_text(part)} unlocked",
+                    "All their mappings are back: they may be written to in place again.",
+                )
             yield from free_pages_and_swap_cache(system, part)
 
 
@@ -253,14 +280,19 @@ def unfreeze_page(system: System, anon_vma: AnonVma, page: int, map_unused: bool
         for vma, start, stop in places:
             first = vma.start + (int(system.frames.index[part.start]) - vma.pgoff) * system.geometry.page_size
             low, high = max(start, first), min(stop, first + width(part) * system.geometry.page_size)
-            # Looked up only now: a fork may have made the child's table meanwhile, with migration entries copied from its parent.
+            # Looked up only now: a fork may have made the child's table meanwhile, with migration entries copied from
+            # its parent.
             pte_table = system.tables.walk(vma.mm.pgd, start, 0) if low < high else None
             if pte_table is not None:
-                yield from unfreeze_page_vma(system, vma, pte_table, *entry_range(system.geometry, low, high), page, map_unused)
+                yield from unfreeze_page_vma(
+                    system, vma, pte_table, *entry_range(system.geometry, low, high), page, map_unused
+                )
 
 
 def rmap_walk_pages(system: System, anon_vma: AnonVma, page: int) -> tuple[tuple[Vma, int, int], ...]:
-    """Every (VMA, start, end of the addresses) under which one of the pages from `page` on may be mapped, parents before children."""
+    """Every (VMA, start, end of the addresses) under which one of the pages from `page` on may be mapped,
+    parents before children.
+    """
     geometry = system.geometry
     first = int(system.frames.index[page])
     found = []
@@ -272,7 +304,9 @@ def rmap_walk_pages(system: System, anon_vma: AnonVma, page: int) -> tuple[tuple
 
 
 @routine
-def unfreeze_page_vma(system: System, vma: Vma, pte_table: int, low: int, high: int, page: int, map_unused: bool) -> Routine[None]:
+def unfreeze_page_vma(
+    system: System, vma: Vma, pte_table: int, low: int, high: int, page: int, map_unused: bool
+) -> Routine[None]:
     """Map again what was frozen in [low, high) of this table: a reference, the PTE, the map count."""
     tables, pages = system.tables, slice(page, page + system.geometry.nr)
     if system.kernel.split.remaps_by_page:
@@ -315,8 +349,11 @@ def _frozen(system: System, pte_table: int, low: int, high: int, page: int) -> t
 
 
 @routine
-def try_to_map_unused_to_zeropage(system: System, vma: Vma, pte_table: int, runs: tuple[pt.PteRun, ...]) -> Routine[None]:
-    """Where a frozen small page is zero-filled, map the shared zero page instead: the page itself is of no use any more.
+def try_to_map_unused_to_zeropage(
+    system: System, vma: Vma, pte_table: int, runs: tuple[pt.PteRun, ...]
+) -> Routine[None]:
+    """Where a frozen small page is zero-filled, map the shared zero page instead:
+    the page itself is of no use any more.
 
     Called under the lock of the table.
     """
@@ -324,18 +361,23 @@ def try_to_map_unused_to_zeropage(system: System, vma: Vma, pte_table: int, runs
     for run in runs:
         count = _map_unused(system, pte_table, run, zero)
         if count:
-            yield change(f"{count} PTEs = the zero page", "Their pages hold nothing but zeroes and are freed when the split lets go.")
+            yield change(
+                f"{count} PTEs = the zero page",
+                "Their pages hold nothing but zeroes and are freed when the split lets go.",
+            )
 
 
 def _map_unused(system: System, pte_table: int, run: pt.PteRun, zero: int) -> int:
-    """Store `zero` in the PTEs of zero-filled pages; returns how many. A bad page is not looked at: it stays what it is."""
+    """Store `zero` in the PTEs of zero-filled pages; returns how many. A bad page is not looked at:
+    it stays what it is.
+    """
     frames = system.frames
     unused = (frames.content[run.pages] == 0) & ((frames.flags[run.pages] & PG_hwpoison) == 0)
     system.tables.table[pte_table][run.entries][unused] = zero
     return int(np.count_nonzero(unused))
 
 
-# --- wrong variants -------------------------------------------------------------------------------------------------------
+# --- wrong variants ---------------------------------------------------------------------------------------------------
 
 
 def freezes_without_a_flush(system: System, vma: Vma) -> Routine[None]:
@@ -344,9 +386,14 @@ def freezes_without_a_flush(system: System, vma: Vma) -> Routine[None]:
 
 
 def checks_without_freezing(system: System, page: int, ours: int) -> Routine[bool]:
-    """page_ref_freeze that reads the count and trusts it, where nothing else keeps a GUP-fast out (docs/KERNEL.md 6.7)."""
+    """page_ref_freeze that reads the count and trusts it,
+    where nothing else keeps a GUP-fast out (docs/KERNEL.md 6.7).
+    """
     only = system.frames.page_count(page) == ours
-    yield read(f"head {system.refcount_name}: {ours if only else f'more than {ours}'}, {'nobody else' if only else 'pinned'}, read only")
+    yield read(
+        f"head {system.refcount_name}: {ours if only else f'more than {ours}'}, "
+        f"{'nobody else' if only else 'pinned'}, read only"
+    )
     return only
 
 
@@ -356,7 +403,9 @@ def freezes_at_once(system: System, page: int, cache: int) -> Routine[bool]:
     return True
 
 
-def thaws_the_first_vma_only(system: System, vma: Vma, pte_table: int, low: int, high: int, page: int, map_unused: bool) -> Routine[None]:
+def thaws_the_first_vma_only(
+    system: System, vma: Vma, pte_table: int, low: int, high: int, page: int, map_unused: bool
+) -> Routine[None]:
     """unfreeze_page_vma that brings the entries back in the first VMA of the reverse map, and in no other."""
     if vma is not system.anon_vmas[int(system.frames.mapping[page])].vmas[0]:
         yield read(f"the migration entries of {vma.mm.name} stay")

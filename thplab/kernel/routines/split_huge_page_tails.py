@@ -1,8 +1,9 @@
-"""Splitting a huge page as it was until the RFC: it never fails, and every page takes its pins along (docs/KERNEL.md 1.3).
+"""Splitting a huge page as it was until the RFC:
+it never fails, and every page takes its pins along (docs/KERNEL.md 1.3).
 
-The tails know their pins. So the references can be handed out exactly, if only nobody maps, unmaps or pins the page meanwhile:
-a mark in every PMD keeps the mappings as they are, a TLB flush waits for GUP-fast, and compound_lock keeps get_page and
-put_page of a tail out.
+The tails know their pins. So the references can be handed out exactly, if only nobody maps, unmaps or pins the page
+meanwhile: a mark in every PMD keeps the mappings as they are, a TLB flush waits for GUP-fast, and compound_lock keeps
+get_page and put_page of a tail out.
 """
 
 from __future__ import annotations
@@ -20,20 +21,23 @@ from thplab.kernel.system import System
 
 
 @routine
-def split_huge_page_tails(system: System, page: int, to_list: PageList | None = None, kept: int | None = None) -> Routine[int]:
+def split_huge_page_tails(
+    system: System, page: int, to_list: PageList | None = None, kept: int | None = None
+) -> Routine[int]:
     """Split the compound page with head `page`, on which the caller holds a reference, for every process that maps it.
 
-    Returns 0, also if somebody else has split it; 1, with nothing changed, if nobody maps it. The caller's reference stays
-    on the page through which it was taken, so on `kept`: one who holds only a tail must keep the page mapped, or nobody holds
-    the head.
-    With `to_list` the tails go onto the caller's list instead of the LRU, each with a reference of its own
-    (docs/KERNEL.md 1.6, number 2).
+    Returns 0, also if somebody else has split it; 1, with nothing changed, if nobody maps it. The caller's reference
+    stays on the page through which it was taken, so on `kept`: one who holds only a tail must keep the page mapped, or
+    nobody holds the head. With `to_list` the tails go onto the caller's list instead of the LRU, each with a reference
+    of its own (docs/KERNEL.md 1.6, number 2).
     """
     anon_vma = yield from page_get_anon_vma(system, page)
     if anon_vma is None:
         return system.kernel.split.refused
     lock = anon_vma_lock(anon_vma)
-    yield from system.cpus.lock(lock, why="No fork, no other split: the list of those who map the page must not change.")
+    yield from system.cpus.lock(
+        lock, why="No fork, no other split: the list of those who map the page must not change."
+    )
     if not system.frames.is_compound(page):
         yield read("it is split already")
         yield from system.cpus.unlock(lock)
@@ -89,10 +93,11 @@ def pmdp_splitting_flush(system: System, vma: Vma, pmd_table: int, index: int) -
 
 @routine
 def __split_huge_page_refcount(system: System, page: int, to_list: PageList | None) -> Routine[None]:
-    """Hand the references out and make every tail a page of its own (__split_huge_page_refcount), from the last tail to the first.
+    """Hand the references out and make every tail a page of its own (__split_huge_page_refcount),
+    from the last tail to the first.
 
-    Each tail gets a reference for each PMD, its own pins, and one more, which the caller drops; its `_mapcount`, a count of
-    pins so far, becomes a count of mappings. Called under the anon_vma lock, with all PMDs marked.
+    Each tail gets a reference for each PMD, its own pins, and one more, which the caller drops; its `_mapcount`, a
+    count of pins so far, becomes a count of mappings. Called under the anon_vma lock, with all PMDs marked.
     """
     frames = system.frames
     lock = system.compound_lock(page)
@@ -107,11 +112,15 @@ def __split_huge_page_refcount(system: System, page: int, to_list: PageList | No
         mappings = int(frames.mapcount[page]) + 1
         frames.ref_add(part, mappings + 1)
         frames.refcount[part] += pins
-        yield change(f"{name} {system.refcount_name} = {mappings} + its pins + 1", "Every pin moves to the page that it is for.")
+        yield change(
+            f"{name} {system.refcount_name} = {mappings} + its pins + 1", "Every pin moves to the page that it is for."
+        )
         frames.flags[part] = (frames.flags[part] & ~PG_tail) | (frames.flags[page] & ~PG_OF_HEAD) | PG_dirty | lru
         yield change(f"{len(pins)} {'tails become pages' if len(pins) > 1 else 'tail becomes a page'} of their own")
         frames.mapcount[part] = frames.mapcount[page]
-        yield change(f"{name} _mapcount = that of the head", "From now on the field counts mappings, as on any other page.")
+        yield change(
+            f"{name} _mapcount = that of the head", "From now on the field counts mappings, as on any other page."
+        )
         if to_list is not None:
             frames.ref_add(part, 1)
             to_list.pages += reversed(range(part.start, part.stop))
@@ -121,16 +130,23 @@ def __split_huge_page_refcount(system: System, page: int, to_list: PageList | No
             )
         moved += sum(pins)
     frames.ref_add(single(page), -moved)
-    yield change(f"head {system.refcount_name} -= {moved}", "The pins of the tails leave the head. Its own and those of the mappings stay.")
+    yield change(
+        f"head {system.refcount_name} -= {moved}",
+        "The pins of the tails leave the head. Its own and those of the mappings stay.",
+    )
     frames.flags[page] &= ~PG_head
-    yield change("the compound page is no more", f"{system.geometry.nr} ordinary pages remain, still mapped by marked PMDs.")
+    yield change(
+        "the compound page is no more", f"{system.geometry.nr} ordinary pages remain, still mapped by marked PMDs."
+    )
     yield from system.cpus.bit_unlock_irqrestore(lock)
     yield from system.cpus.unlock("lru_lock")
 
 
 @routine
 def __split_huge_page_map(system: System, anon_vma: AnonVma, page: int) -> Routine[int]:
-    """Replace every huge PMD over the pages from `page` on by its deposited table; returns how many. Under the anon_vma lock."""
+    """Replace every huge PMD over the pages from `page` on by its deposited table; returns how many.
+    Under the anon_vma lock.
+    """
     places = rmap_walk_head(system, anon_vma, page)
     mapped = 0
     for vma, address in places:
@@ -144,7 +160,9 @@ def __split_huge_page_map(system: System, anon_vma: AnonVma, page: int) -> Routi
 
 @phrase("put the table in the place of the PMD")
 def split_huge_pmd_map(system: System, vma: Vma, pmd_table: int, index: int) -> Routine[None]:
-    """Put a table of PTEs in the place of a huge PMD; writable and young as the PMD is, always dirty. Under its page table lock."""
+    """Put a table of PTEs in the place of a huge PMD; writable and young as the PMD is, always dirty.
+    Under its page table lock.
+    """
     tables, nr = system.tables, system.geometry.nr
     pmd = tables.get(pmd_table, index)
     pgtable = yield from pgtable_trans_huge_withdraw(system, vma.mm, pmd_table)
@@ -152,10 +170,18 @@ def split_huge_pmd_map(system: System, vma: Vma, pmd_table: int, index: int) -> 
     if vma.prot & pt.PROT_WRITE:
         bits |= pmd & pt._PAGE_RW
     tables.fill(pgtable, slice(0, nr), pt.pte_pfn(pmd), bits)
-    yield change(f"fill {nr} PTEs: {pt.entry_text(bits)}", "Writable and young as the PMD is; dirty in any case, so that nothing is lost.")
+    yield change(
+        f"fill {nr} PTEs: {pt.entry_text(bits)}",
+        "Writable and young as the PMD is; dirty in any case, so that nothing is lost.",
+    )
     tables.set(pmd_table, index, pt.mknotpresent(pmd))
-    yield change("PMD marked not present", "The hardware must never see a huge entry and small ones for the same address at once.")
-    yield from system.cpus.flush_tlb(f"{system.geometry.size_text(nr)} of {vma.mm.name}", "No CPU may keep using the old huge entry.")
+    yield change(
+        "PMD marked not present",
+        "The hardware must never see a huge entry and small ones for the same address at once.",
+    )
+    yield from system.cpus.flush_tlb(
+        f"{system.geometry.size_text(nr)} of {vma.mm.name}", "No CPU may keep using the old huge entry."
+    )
     tables.link(pmd_table, index, pgtable)
     yield change("PMD = the PTE table", "The mark is gone with the huge entry.")
 

@@ -1,4 +1,6 @@
-"""The file split_huge_pages of debugfs (mm/huge_memory.c): splits on request, of all huge pages or of a range of a process."""
+"""The file split_huge_pages of debugfs (mm/huge_memory.c):
+splits on request, of all huge pages or of a range of a process.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,8 @@ def split_held(system: System, head: int) -> Routine[None]:
 
 @routine
 def split_huge_pages_pid(system: System, mm: AddressSpace, start: int, end: int) -> Routine[int]:
-    """Try to split the huge pages that a process maps in [start, end), up to the first address without a VMA. Returns 0.
+    """Try to split the huge pages that a process maps in [start, end), up to the first address without a VMA.
+    Returns 0.
 
     A page that is pinned is not tried: that counts no failure.
     """
@@ -80,7 +83,9 @@ def split_huge_pages_pid(system: System, mm: AddressSpace, start: int, end: int)
             page = yield from follow_page(system, vma, address)
             if page is not None:
                 head = frames.compound_head(page)
-                locked = (yield from may_be_split(system, head, 1)) and (yield from system.cpus.trylock(system.page_lock(head)))
+                locked = (yield from may_be_split(system, head, 1)) and (
+                    yield from system.cpus.trylock(system.page_lock(head))
+                )
                 yield from split_and_put(system, head, bool(locked))
         else:
             head = yield from folio_walk(system, vma, address)

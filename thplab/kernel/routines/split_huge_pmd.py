@@ -19,17 +19,18 @@ from thplab.kernel.system import System
 
 
 @routine
-def split_huge_pmd(system: System, vma: Vma, address: int, freeze: bool = False, page: int | None = None) -> Routine[bool]:
+def split_huge_pmd(
+    system: System, vma: Vma, address: int, freeze: bool = False, page: int | None = None
+) -> Routine[bool]:
     """Replace the huge PMD at `address` by a table of PTEs that map the same memory with the same rights.
 
-    Touches this one PMD: neither the PMDs of other processes nor the compound page, which stays whole. Never fails:
-    the table it needs was deposited when the huge page was mapped. Does nothing if the PMD is not huge (any more), or, where a
-    `page` is given, maps another one by now.
-    Returns whether it was this call that split it.
-    With `freeze` the entries are migration entries, which hold neither a reference nor a mapping (docs/KERNEL.md 3.3, step 2).
-    Where a scheme cannot map a huge page by PTEs, the whole page is split instead, for every process; the huge zero page
-    excepted. Called under mmap_sem, or, for a split of this PMD alone, under the anon_vma lock of the page; with `freeze`
-    also under the page lock.
+    Touches this one PMD: neither the PMDs of other processes nor the compound page, which stays whole. Never fails: the
+    table it needs was deposited when the huge page was mapped. Does nothing if the PMD is not huge (any more), or,
+    where a `page` is given, maps another one by now. Returns whether it was this call that split it. With `freeze` the
+    entries are migration entries, which hold neither a reference nor a mapping (docs/KERNEL.md 3.3, step 2). Where a
+    scheme cannot map a huge page by PTEs, the whole page is split instead, for every process; the huge zero page
+    excepted. Called under mmap_sem, or, for a split of this PMD alone, under the anon_vma lock of the page; with
+    `freeze` also under the page lock.
     """
     found = pmd_at(system, vma.mm, address)
     if found is None:
@@ -38,7 +39,10 @@ def split_huge_pmd(system: System, vma: Vma, address: int, freeze: bool = False,
     lock = system.ptl(pmd_table)
     yield from system.cpus.lock(lock, why="Whoever else reads or changes this PMD takes the same lock and looks again.")
     pmd = system.tables.get(pmd_table, index)
-    yield read(f"is the PMD still huge? {'yes' if pt.pmd_trans_huge(pmd) else 'no'}", "Somebody else may have split it already.")
+    yield read(
+        f"is the PMD still huge? {'yes' if pt.pmd_trans_huge(pmd) else 'no'}",
+        "Somebody else may have split it already.",
+    )
     if not pt.pmd_trans_huge(pmd) or page not in (None, pt.pte_pfn(pmd)):
         yield from system.cpus.unlock(lock)
         return False
@@ -48,7 +52,9 @@ def split_huge_pmd(system: System, vma: Vma, address: int, freeze: bool = False,
     page_lock = ""
     if system.kernel.split.locks_page and page is None and not freeze and pt.pte_pfn(pmd) != system.huge_zero_page:
         page_lock = system.page_lock(pt.pte_pfn(pmd))
-        taken = yield from system.cpus.trylock(page_lock, "Nobody may ask meanwhile how often the page is mapped, to write to it in place.")
+        taken = yield from system.cpus.trylock(
+            page_lock, "Nobody may ask meanwhile how often the page is mapped, to write to it in place."
+        )
         if not taken:
             yield from system.cpus.unlock(lock)
             yield from system.cpus.lock(page_lock)
@@ -66,7 +72,9 @@ def split_huge_pmd(system: System, vma: Vma, address: int, freeze: bool = False,
 
 
 @routine
-def __split_huge_pmd_locked(system: System, vma: Vma, pmd_table: int, index: int, pmd: int, freeze: bool) -> Routine[None]:
+def __split_huge_pmd_locked(
+    system: System, vma: Vma, pmd_table: int, index: int, pmd: int, freeze: bool
+) -> Routine[None]:
     """The split of a PMD whose lock is held, and the unlock."""
     split, mm = system.kernel.split, vma.mm
     lock, page, pgtable = system.ptl(pmd_table), pt.pte_pfn(pmd), 0
@@ -87,7 +95,9 @@ def __split_huge_pmd_locked(system: System, vma: Vma, pmd_table: int, index: int
     if freeze and page != system.huge_zero_page and not split.drops_pmd_whole:
         yield from drop_frozen_mappings(system, vma, page)
     event = system.count_vm_event("thp_split_pmd")
-    yield from system.cpus.unlock(lock, "One mapping was split. thp_split_page is another event." if event else "", event=event)
+    yield from system.cpus.unlock(
+        lock, "One mapping was split. thp_split_page is another event." if event else "", event=event
+    )
 
 
 def _fill_table(
@@ -95,8 +105,8 @@ def _fill_table(
 ) -> Routine[tuple[int, bool]]:
     """Fill the table that was put aside for the huge page under `pmd`, and count what it maps.
 
-    `pgtable` is the table if it was withdrawn already, else 0. Called under the PMD's lock.
-    Returns the table's pfn, and whether it was frozen: a page that a driver has pinned is not, although `freeze` asks for it.
+    `pgtable` is the table if it was withdrawn already, else 0. Called under the PMD's lock. Returns the table's pfn,
+    and whether it was frozen: a page that a driver has pinned is not, although `freeze` asks for it.
     """
     frames, split, counted = system.frames, system.kernel.split, system.scheme.split_counts_ptes
     page = pt.pte_pfn(pmd)
@@ -133,14 +143,19 @@ def _fill_table(
 
 @routine
 def __split_huge_page_pmd(system: System, vma: Vma, address: int, pmd_table: int, index: int) -> Routine[None]:
-    """Split the page that a huge PMD maps, which makes a table of the PMD, too. Called under its page table lock, which it releases."""
+    """Split the page that a huge PMD maps, which makes a table of the PMD, too.
+    Called under its page table lock, which it releases.
+    """
     page = pt.pte_pfn(system.tables.get(pmd_table, index))
     yield from get_page(system, single(page))
     yield from system.cpus.unlock(system.ptl(pmd_table))
     yield from split_huge_page_tails(system, page)
     yield from put_page(system, single(page))
     huge = pt.pmd_trans_huge(system.tables.get(pmd_table, index))
-    yield read(f"is the PMD still huge? {'yes' if huge else 'no'}", "A write fault may have put another huge page there before the split.")
+    yield read(
+        f"is the PMD still huge? {'yes' if huge else 'no'}",
+        "A write fault may have put another huge page there before the split.",
+    )
     if huge:
         yield from split_huge_pmd(system, vma, address)
 
@@ -197,7 +212,9 @@ def _spread_anon_exclusive(system: System, tails: slice) -> Routine[None]:
 
 @phrase("fill in migration entries")
 def fill_migration_entries(system: System, vma: Vma, pgtable: int, pmd: int, exclusive: bool) -> Routine[None]:
-    """Fill the withdrawn table with migration entries for all subpages, which remember what the PMD allowed and whose page it was."""
+    """Fill the withdrawn table with migration entries for all subpages,
+    which remember what the PMD allowed and whose page it was.
+    """
     page, bits = pt.pte_pfn(pmd), pmd & ~pt.PTE_PFN_MASK & ~pt._PAGE_PSE
     keep = pt._PAGE_ACCESSED | pt._PAGE_DIRTY if system.kernel.migration.keeps_young else 0
     beside = not system.kernel.split.drops_pmd_whole and system.scheme.split_counts_ptes == "beside"
@@ -235,7 +252,9 @@ def __split_huge_zero_page_pmd(system: System, vma: Vma, pgtable: int) -> Routin
 # --- mutants: the same routines, each wrong in one way ----------------------------------------------------------------
 
 
-def trusts_the_first_look(system: System, vma: Vma, address: int, freeze: bool = False, page: int | None = None) -> Routine[bool]:
+def trusts_the_first_look(
+    system: System, vma: Vma, address: int, freeze: bool = False, page: int | None = None
+) -> Routine[bool]:
     """split_huge_pmd that looks before it takes the lock, and not again (docs/KERNEL.md 6.8)."""
     found = pmd_at(system, vma.mm, address)
     if found is None or not pt.pmd_trans_huge(found.entry):
@@ -263,11 +282,15 @@ def moves_the_head(system: System, vma: Vma, page: int) -> Routine[None]:
     yield change("each subpage _mapcount += 1")
 
 
-def splits_every_pmd(system: System, vma: Vma, address: int, freeze: bool = False, page: int | None = None) -> Routine[bool]:
+def splits_every_pmd(
+    system: System, vma: Vma, address: int, freeze: bool = False, page: int | None = None
+) -> Routine[bool]:
     """split_huge_pmd that behaves as before the RFC: it splits the PMD of every process that maps the page."""
     found = pmd_at(system, vma.mm, address)
     head = pt.pte_pfn(found.entry) if found and pt.pmd_trans_huge(found.entry) else 0
-    others = system.anon_vmas[int(system.frames.mapping[head])].vmas if head and head != system.huge_zero_page else [vma]
+    others = (
+        system.anon_vmas[int(system.frames.mapping[head])].vmas if head and head != system.huge_zero_page else [vma]
+    )
     every = tuple(others)
     for other in every:
         yield from split_huge_pmd.right(system, other, address, freeze, page)
@@ -279,7 +302,9 @@ def fills_writable_ptes(system: System, vma: Vma, pgtable: int, pmd: int) -> Rou
     yield from fill_ptes.right(system, vma, pgtable, pt.mkwrite(pmd))
 
 
-def counts_a_page_split(system: System, vma: Vma, address: int, freeze: bool = False, page: int | None = None) -> Routine[bool]:
+def counts_a_page_split(
+    system: System, vma: Vma, address: int, freeze: bool = False, page: int | None = None
+) -> Routine[bool]:
     """split_huge_pmd that counts as if the page itself had been split."""
     system.count_vm_event("thp_split_page")
     split = yield from split_huge_pmd.right(system, vma, address, freeze, page)

@@ -1,7 +1,7 @@
 """The swap cache and the slots below it (mm/swap_state.c, mm/swapfile.c).
 
-A page in the swap cache has one reference more for each of its small pages: the cache's. Its slots stay in use as long as
-it is there or a swap entry names them.
+A page in the swap cache has one reference more for each of its small pages: the cache's. Its slots stay in use as long
+as it is there or a swap entry names them.
 """
 
 from __future__ import annotations
@@ -37,21 +37,26 @@ def add_to_swap(system: System, page: int) -> Routine[bool]:
     yield change(
         f"{slots_text(device.slots(pages))} for {system.page_name(page)}, which goes into the swap cache: "
         f"{system.refcount_name} += {width(pages)}",
-        "Whoever meets a swap entry for it finds it here as long as it is in memory. The cache holds a reference for each small page.",
+        "Whoever meets a swap entry for it finds it here as long as it is in memory. The cache holds a reference for "
+        "each small page.",
     )
     return True
 
 
 @routine
 def delete_from_swap_cache(system: System, page: int) -> Routine[None]:
-    """Take a page, small or huge, out of the swap cache. Called under its page lock, with a reference besides the cache's."""
+    """Take a page, small or huge, out of the swap cache.
+    Called under its page lock, with a reference besides the cache's.
+    """
     frames, device = system.frames, system.swap
     assert device is not None, "a page is in its cache"
     pages = frames.compound(page)
     slots = device.slots(pages)
     device.remove(pages)
     frames.flags[page] = frames.flags[page] & ~PG_swapcache | PG_dirty
-    yield change(f"{system.page_name(page)} leaves the swap cache", f"{slots_text(slots)}: free where no swap entry names it.")
+    yield change(
+        f"{system.page_name(page)} leaves the swap cache", f"{slots_text(slots)}: free where no swap entry names it."
+    )
     yield from put_cache_references(system, page)
 
 
@@ -65,7 +70,8 @@ def put_cache_references(system: System, page: int) -> Routine[None]:
 
 @routine
 def try_to_free_swap(system: System, page: int) -> Routine[bool]:
-    """Take a page out of the swap cache if no swap entry names any part of it. Called under its page lock with a reference.
+    """Take a page out of the swap cache if no swap entry names any part of it.
+    Called under its page lock with a reference.
 
     Returns whether it left the cache; False also if it was in none.
     """
@@ -82,7 +88,8 @@ def try_to_free_swap(system: System, page: int) -> Routine[bool]:
 
 @routine
 def reuse_swap_page(system: System, page: int) -> Routine[bool]:
-    """May a write go to `page` in place: is there one user of it, mappings and swap entries together? Called under its page lock.
+    """May a write go to `page` in place:
+    is there one user of it, mappings and swap entries together? Called under its page lock.
 
     If so, it leaves the swap cache, unless it is part of a huge page of which other parts are still out.
     """
@@ -90,8 +97,12 @@ def reuse_swap_page(system: System, page: int) -> Routine[bool]:
     head = frames.compound_head(page)
     cached = device is not None and bool(frames.flags[head] & PG_swapcache)
     pages = frames.compound(head)
-    named = tuple(device.swap_map[device.slots(pages)].tolist()) if device is not None and cached else (0,) * width(pages)
-    users = max(system.scheme.page_mapcount(frames, p) + n for p, n in zip(range(pages.start, pages.stop), named, strict=True))
+    named = (
+        tuple(device.swap_map[device.slots(pages)].tolist()) if device is not None and cached else (0,) * width(pages)
+    )
+    users = max(
+        system.scheme.page_mapcount(frames, p) + n for p, n in zip(range(pages.start, pages.stop), named, strict=True)
+    )
     yield read(f"users of {system.page_name(page)}, mappings and swap entries: {users}")
     if users == 1 and cached and sum(named) == named[page - head]:
         yield from delete_from_swap_cache(system, head)
@@ -100,7 +111,8 @@ def reuse_swap_page(system: System, page: int) -> Routine[bool]:
 
 @routine
 def free_swap_cache(system: System, page: int) -> Routine[None]:
-    """Somebody gives up a page: if it is in the swap cache, nobody maps it and nothing names its slots, it leaves the cache.
+    """Somebody gives up a page: if it is in the swap cache, nobody maps it and nothing names its slots,
+    it leaves the cache.
 
     Called with a reference. Does nothing if the page is locked.
     """
@@ -136,21 +148,29 @@ def swap_free(system: System, slots: slice) -> Routine[None]:
 
 @routine
 def free_swap_and_cache(system: System, slots: slice) -> Routine[None]:
-    """Swap entries for these slots are gone: count them away, and free pages in the swap cache that nobody will ask for again."""
+    """Swap entries for these slots are gone:
+    count them away, and free pages in the swap cache that nobody will ask for again.
+    """
     device = system.swap
     assert device is not None, "an entry named the slot"
     yield from swap_free(system, slots)
-    heads = tuple(dict.fromkeys(system.frames.compound_head(page) for page in device.cache[slots].tolist() if page != NO_PAGE))
+    heads = tuple(
+        dict.fromkeys(system.frames.compound_head(page) for page in device.cache[slots].tolist() if page != NO_PAGE)
+    )
     for head in heads:
         if system.frames.ref_inc_not_zero(head):
-            yield change(f"find_get_page: {system.page_name(head)} {system.refcount_name} += 1", "It is still in the swap cache.")
+            yield change(
+                f"find_get_page: {system.page_name(head)} {system.refcount_name} += 1", "It is still in the swap cache."
+            )
             yield from free_swap_cache(system, head)
             yield from put_page(system, single(head))
 
 
 @routine
 def lookup_swap_cache(system: System, slot: int) -> Routine[int]:
-    """The page of `slot` in the swap cache, a small page or part of a huge one, with a reference; NO_PAGE if there is none."""
+    """The page of `slot` in the swap cache, a small page or part of a huge one, with a reference;
+    NO_PAGE if there is none.
+    """
     device, frames = system.swap, system.frames
     assert device is not None, "an entry names the slot"
     page = device.page(slot)
@@ -166,7 +186,9 @@ def lookup_swap_cache(system: System, slot: int) -> Routine[int]:
 
 @routine
 def free_pages_and_swap_cache(system: System, pages: slice) -> Routine[None]:
-    """Drop the references that cleared entries held through `pages`. What nobody needs any more leaves the swap cache first."""
+    """Drop the references that cleared entries held through `pages`.
+    What nobody needs any more leaves the swap cache first.
+    """
     frames = system.frames
     heads: tuple[int, ...] = ()
     if system.swap is not None and system.swap.slot_of:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from thplab.errors import ENOMEM
 from thplab.hardware import page_tables as pt
-from thplab.hardware.frames import PG_anon, PG_anon_exclusive, PG_hwpoison, PG_lru, PG_swapbacked, PG_swapcache, single, width
+from thplab.hardware.frames import (
+    PG_anon,
+    PG_anon_exclusive,
+    PG_hwpoison,
+    PG_lru,
+    PG_swapbacked,
+    PG_swapcache,
+    single,
+    width,
+)
 from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.hardware.swap_device import NO_PAGE
 from thplab.kernel.address_space import Vma
@@ -20,8 +29,8 @@ from thplab.kernel.system import System
 def do_swap_page(system: System, vma: Vma, address: int, pte_table: int, pte: int, write: bool) -> Routine[int]:
     """A fault at the swap entry `pte`: find its page in the swap cache or read it, and map it.
 
-    Called under mmap_sem (shared). Returns 0 (done, or the entry has changed: the access is tried again), or, with nothing
-    changed, VM_FAULT_OOM or, where the page is bad, VM_FAULT_HWPOISON.
+    Called under mmap_sem (shared). Returns 0 (done, or the entry has changed: the access is tried again), or, with
+    nothing changed, VM_FAULT_OOM or, where the page is bad, VM_FAULT_HWPOISON.
     """
     slot = pt.pte_pfn(pte)
     page = yield from lookup_swap_cache(system, slot)
@@ -30,7 +39,9 @@ def do_swap_page(system: System, vma: Vma, address: int, pte_table: int, pte: in
     if page <= NO_PAGE:
         return VM_FAULT_OOM if page == -ENOMEM else 0
     if system.frames.flags[page] & PG_hwpoison:
-        yield read(f"{system.page_name(page)} is known to be bad", "It was dirty: the swap cache keeps it for who comes.")
+        yield read(
+            f"{system.page_name(page)} is known to be bad", "It was dirty: the swap cache keeps it for who comes."
+        )
         yield from put_page(system, single(page))
         return VM_FAULT_HWPOISON
     lock = system.page_lock(page)
@@ -49,8 +60,8 @@ def do_swap_page(system: System, vma: Vma, address: int, pte_table: int, pte: in
 def swapin(system: System, slot: int) -> Routine[int]:
     """Read what is in `slot` into a small page. Takes no lock.
 
-    Returns the page with a reference, in the swap cache or, where one entry alone names the slot of a device that needs no
-    waiting, outside of it; -ENOMEM; or NO_PAGE if somebody else was quicker.
+    Returns the page with a reference, in the swap cache or, where one entry alone names the slot of a device that needs
+    no waiting, outside of it; -ENOMEM; or NO_PAGE if somebody else was quicker.
     """
     device, frames = system.swap, system.frames
     assert device is not None, "an entry names the slot"
@@ -79,10 +90,13 @@ def swapin(system: System, slot: int) -> Routine[int]:
 
 
 @phrase("map the page that is back")
-def map_swapped_page(system: System, vma: Vma, address: int, pte_table: int, pte: int, page: int, write: bool) -> Routine[int]:
+def map_swapped_page(
+    system: System, vma: Vma, address: int, pte_table: int, pte: int, page: int, write: bool
+) -> Routine[int]:
     """Map `page`, which is in memory again, in the place of the swap entry `pte`.
 
-    Called under its page lock and with a reference, which becomes the mapping's or is dropped. Returns 0 or VM_FAULT_OOM.
+    Called under its page lock and with a reference, which becomes the mapping's or is dropped.
+    Returns 0 or VM_FAULT_OOM.
     """
     device, frames, tables, geometry = system.swap, system.frames, system.tables, system.geometry
     assert device is not None, "an entry names the slot"
@@ -109,7 +123,9 @@ def map_swapped_page(system: System, vma: Vma, address: int, pte_table: int, pte
         entries = slice(index, index + 1)
         if frames.is_compound(page) and system.kernel.reclaim.in_whole:
             entries = _whole_entries(system, vma, address, pte_table, pte, page)
-        yield from set_swapped_ptes(system, vma, address, pte_table, entries, page, write, source != page or not in_cache)
+        yield from set_swapped_ptes(
+            system, vma, address, pte_table, entries, page, write, source != page or not in_cache
+        )
     yield from system.cpus.unlock(lock)
     if not same:
         yield from put_page(system, single(page))
@@ -119,7 +135,9 @@ def map_swapped_page(system: System, vma: Vma, address: int, pte_table: int, pte
 
 
 def _whole_entries(system: System, vma: Vma, address: int, pte_table: int, pte: int, page: int) -> slice:
-    """The PTEs that come back together: all those of a huge page, if all are swap entries for it in this VMA; else just the one."""
+    """The PTEs that come back together: all those of a huge page, if all are swap entries for it in this VMA;
+    else just the one.
+    """
     geometry, head = system.geometry, system.frames.compound_head(page)
     index = geometry.index(address, 0)
     start = address - (page - head) * geometry.page_size
@@ -143,7 +161,10 @@ def ksm_might_need_to_copy(system: System, page: int) -> Routine[int]:
     yield change(f"allocate a small page, {system.page_name(new)}: {system.refcount_name} = 1")
     frames.content[new] = frames.content[page]
     system.count_vm_event("ksm_swpin_copy")
-    yield change(f"copy {system.geometry.size_text(1)}", "The index of a tail is not set: it looks like a page of somebody else's.")
+    yield change(
+        f"copy {system.geometry.size_text(1)}",
+        "The index of a tail is not set: it looks like a page of somebody else's.",
+    )
     return new
 
 
@@ -151,9 +172,11 @@ def ksm_might_need_to_copy(system: System, page: int) -> Routine[int]:
 def set_swapped_ptes(
     system: System, vma: Vma, address: int, pte_table: int, entries: slice, page: int, write: bool, fresh: bool
 ) -> Routine[None]:
-    """Turn the swap entries `entries` into PTEs, that at `address` for `page`; the caller's reference is the first mapping's.
+    """Turn the swap entries `entries` into PTEs, that at `address` for `page`;
+    the caller's reference is the first mapping's.
 
-    Called under the page lock and the lock of `pte_table`. `fresh`: a page that is not in the swap cache and nobody else sees.
+    Called under the page lock and the lock of `pte_table`. `fresh`:
+    a page that is not in the swap cache and nobody else sees.
     """
     frames, tables = system.frames, system.tables
     head, index = frames.compound_head(page), system.geometry.index(address, 0)
@@ -180,11 +203,16 @@ def set_swapped_ptes(
     if more:
         frames.ref_one_by_one(head, more)
         frames.costs.rmw += 1 - more
-        yield change(f"head {system.refcount_name} += {more}", "One reference for each mapping; the first has its own already.")
+        yield change(
+            f"head {system.refcount_name} += {more}", "One reference for each mapping; the first has its own already."
+        )
     entry = pt.mkyoung(pt.pgprot(vma.prot))
     if mine and vma.prot & pt.PROT_WRITE and (write or system.kernel.reclaim.in_writable):
         entry = pt.mkwrite(entry)
         entry = pt.mkdirty(entry) if write else entry
     tables.fill(pte_table, entries, pages.start, entry)
-    yield change(f"{'PTE' if width(entries) == 1 else f'{width(entries)} PTEs'} = {system.page_name(pages.start)}: {pt.entry_text(entry)}")
+    yield change(
+        f"{'PTE' if width(entries) == 1 else f'{width(entries)} PTEs'} = {system.page_name(pages.start)}: "
+        f"{pt.entry_text(entry)}"
+    )
     yield from folio_add_anon_rmap_ptes(system, vma, pages)

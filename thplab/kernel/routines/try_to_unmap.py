@@ -9,7 +9,13 @@ from thplab.hardware.frames import PG_anon_exclusive, PG_dirty, PG_swapbacked, w
 from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import Vma
 from thplab.kernel.routines.mm import put_page
-from thplab.kernel.routines.rmap import anon_vma_lock, folio_remove_rmap_ptes, page_get_anon_vma, page_vma_mapped_walk, rmap_walk
+from thplab.kernel.routines.rmap import (
+    anon_vma_lock,
+    folio_remove_rmap_ptes,
+    page_get_anon_vma,
+    page_vma_mapped_walk,
+    rmap_walk,
+)
 from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
 from thplab.kernel.routines.swap import slots_text, swap_duplicate
 from thplab.kernel.routines.walk import entry_range, pmd_at, pmd_ranges
@@ -20,8 +26,8 @@ from thplab.kernel.system import System
 def try_to_unmap(system: System, page: int) -> Routine[bool]:
     """Put a swap entry in the place of every mapping of `page`, a small page or a head, which is in the swap cache.
 
-    Called under its page lock and with a reference. PMDs are split first, so a huge page leaves one swap entry for each of
-    its small pages. Returns whether nobody maps the page any more.
+    Called under its page lock and with a reference. PMDs are split first, so a huge page leaves one swap entry for each
+    of its small pages. Returns whether nobody maps the page any more.
     """
     anon_vma = yield from page_get_anon_vma(system, page)
     if anon_vma is None:
@@ -77,10 +83,14 @@ def unmap_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, pa
             yield from system.cpus.flush_tlb(f"the page of {vma.mm.name}", why, vma.mm.name, vma.start, vma.end)
             yield from swap_duplicate(system, slots)
             tables.fill(pte_table, part, slots.start, pt._SWP_DEVICE)
-            tables.table[pte_table][part] |= np.where(frames.flags[pages] & PG_anon_exclusive, np.uint64(pt._SWP_EXCLUSIVE), np.uint64(0))
+            tables.table[pte_table][part] |= np.where(
+                frames.flags[pages] & PG_anon_exclusive, np.uint64(pt._SWP_EXCLUSIVE), np.uint64(0)
+            )
             frames.flags[pages] &= ~PG_anon_exclusive
             yield change(
-                f"PTE = swap entry, {slots_text(slots)}" if width(part) == 1 else f"{width(part)} PTEs = swap entries, {slots_text(slots)}",
+                f"PTE = swap entry, {slots_text(slots)}"
+                if width(part) == 1
+                else f"{width(part)} PTEs = swap entries, {slots_text(slots)}",
                 "Whoever touches the page now faults, and the entry says where the page is.",
             )
             yield from folio_remove_rmap_ptes(system, vma, pages)
@@ -90,7 +100,8 @@ def unmap_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, pa
 
 @phrase("clear the PTEs")
 def discard_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, page: int) -> Routine[None]:
-    """Clear the PTEs of [low, high) that map `page`, whose contents MADV_FREE has given up; nothing stands in their place.
+    """Clear the PTEs of [low, high) that map `page`, whose contents MADV_FREE has given up;
+    nothing stands in their place.
 
     A page that was written to since, or that somebody else holds, is kept: it is PG_swapbacked again.
     """
@@ -99,7 +110,9 @@ def discard_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, 
     every = tuple(run.cut(i, i + 1) for run in runs for i in range(run.start, run.stop))
     parts = runs if system.kernel.reclaim.discards_at_once else every
     for part in parts:
-        dirty = bool(frames.flags[page] & PG_dirty) or bool(tables.marked(pte_table, part.entries, pt._PAGE_DIRTY).any())
+        dirty = bool(frames.flags[page] & PG_dirty) or bool(
+            tables.marked(pte_table, part.entries, pt._PAGE_DIRTY).any()
+        )
         held = frames.page_count(page) != 1 + system.scheme.total_mapcount(frames, page)
         if dirty or held:
             frames.flags[page] |= PG_swapbacked

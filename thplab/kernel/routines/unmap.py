@@ -26,7 +26,9 @@ from thplab.kernel.system import System
 
 @dataclass(eq=False)
 class MmuGather:
-    """What an unmap has to give back once no CPU can reach it any more (struct mmu_gather): pages to put, tables to free."""
+    """What an unmap has to give back once no CPU can reach it any more (struct mmu_gather):
+    pages to put, tables to free.
+    """
 
     mm: AddressSpace
     need_flush: bool = False
@@ -52,14 +54,19 @@ def vm_munmap(system: System, mm: AddressSpace, start: int, end: int) -> Routine
 
 @routine
 def do_munmap(system: System, mm: AddressSpace, start: int, end: int) -> Routine[None]:
-    """Cut the VMAs at the borders of [start, end) and take down what lies between. Called under mmap_sem (exclusive)."""
+    """Cut the VMAs at the borders of [start, end) and take down what lies between.
+    Called under mmap_sem (exclusive).
+    """
     borders = (start, end)
     for border in borders:
         yield from split_vma(system, mm, border)
     gone = mm.overlapping(start, end)
     if gone:
         mm.vmas = [vma for vma in mm.vmas if vma not in gone]
-        yield change("remove the VMA" if len(gone) == 1 else f"remove {len(gone)} VMAs", "Nothing can be faulted in there any more.")
+        yield change(
+            "remove the VMA" if len(gone) == 1 else f"remove {len(gone)} VMAs",
+            "Nothing can be faulted in there any more.",
+        )
         yield from unmap_region(system, mm, gone, start, end)
 
 
@@ -77,7 +84,9 @@ def exit_mmap(system: System, mm: AddressSpace) -> Routine[None]:
 
 @routine
 def unmap_region(system: System, mm: AddressSpace, gone: tuple[Vma, ...], start: int, end: int) -> Routine[None]:
-    """Zap the entries of the VMAs `gone`, which are off the list already, and free the tables in [start, end) without a VMA."""
+    """Zap the entries of the VMAs `gone`, which are off the list already, and free the tables in [start,
+    end) without a VMA.
+    """
     yield from _unmap(system, mm, gone, start, end)
 
 
@@ -181,10 +190,11 @@ def zap_pte_range(system: System, tlb: MmuGather, vma: Vma, pte_table: int, low:
 
 @routine
 def try_to_free_pte(system: System, tlb: MmuGather, vma: Vma, address: int) -> Routine[None]:
-    """Unlink the PTE table for `address` if all its entries are empty; it is freed after the flush. Called under mmap_sem (shared).
+    """Unlink the PTE table for `address` if all its entries are empty; it is freed after the flush.
+    Called under mmap_sem (shared).
 
-    The kernel has everybody who was on the way to the table read the PMD again under the table's lock. Here the table stays while
-    another CPU holds a lock under which it may be on that way.
+    The kernel has everybody who was on the way to the table read the PMD again under the table's lock. Here the table
+    stays while another CPU holds a lock under which it may be on that way.
     """
     found = pmd_at(system, vma.mm, address)
     if found is None or pt.pte_none(found.entry) or pt.pmd_trans_huge(found.entry):
@@ -209,7 +219,9 @@ def tlb_finish_mmu(system: System, tlb: MmuGather) -> Routine[None]:
     """End of an unmap: flush the TLB, then free the tables and drop the references that the cleared entries held."""
     if tlb.need_flush or tlb.tables:
         yield from system.cpus.flush_tlb(
-            f"what {tlb.mm.name} has unmapped", "Pages and tables may be reused only when no CPU can reach them any more.", tlb.mm.name
+            f"what {tlb.mm.name} has unmapped",
+            "Pages and tables may be reused only when no CPU can reach them any more.",
+            tlb.mm.name,
         )
     if tlb.tables:
         for table in tlb.tables:
@@ -229,12 +241,15 @@ def free_pgtables(system: System, tlb: MmuGather, start: int, end: int) -> Routi
         unlinked = tuple(_unlink_empty_tables(system, tlb.mm, level, start, end))
         tlb.tables += unlinked
         if unlinked:
-            yield change(f"unlink the {LEVEL_NAMES[level]} {'tables' if len(unlinked) > 1 else 'table'}", "No VMA needs it any more.")
+            yield change(
+                f"unlink the {LEVEL_NAMES[level]} {'tables' if len(unlinked) > 1 else 'table'}",
+                "No VMA needs it any more.",
+            )
 
 
 def _unlink_empty_tables(system: System, mm: AddressSpace, level: int, start: int, end: int) -> list[int]:
-    """Clear the entries that lead to tables of `level` that serve addresses of [start, end), where no VMA is, and those of no VMA
-    around it; returns the tables.
+    """Clear the entries that lead to tables of `level` that serve addresses of [start, end), where no VMA is, and those
+    of no VMA around it; returns the tables.
     """
     geometry = system.geometry
     span = 1 << geometry.shift(level + 1)
@@ -247,7 +262,9 @@ def _unlink_empty_tables(system: System, mm: AddressSpace, level: int, start: in
     tables = [(mm.pgd, 0)]
     for at in range(geometry.levels - 1, level + 1, -1):
         linked = [(base, _linked(system, table, base, at, low, high)) for table, base in tables]
-        tables = [(pt.pte_pfn(entry), base + (i << geometry.shift(at))) for base, entries in linked for i, entry in entries]
+        tables = [
+            (pt.pte_pfn(entry), base + (i << geometry.shift(at))) for base, entries in linked for i, entry in entries
+        ]
     unlinked = []
     for table, base in tables:
         for i, entry in _linked(system, table, base, level + 1, low, high):
@@ -257,7 +274,9 @@ def _unlink_empty_tables(system: System, mm: AddressSpace, level: int, start: in
 
 
 def _linked(system: System, table: int, base: int, level: int, start: int, end: int) -> list[tuple[int, int]]:
-    """(index, entry) of the tables that a table of `level`, which begins at address `base`, links to and that overlap [start, end)."""
+    """(index, entry) of the tables that a table of `level`, which begins at address `base`,
+    links to and that overlap [start, end).
+    """
     span = 1 << system.geometry.shift(level)
     low, high = max(0, (start - base) // span), min(system.geometry.nr, -(-(end - base) // span))
     entries = system.tables.table[table][low : max(low, high)]
@@ -267,7 +286,9 @@ def _linked(system: System, table: int, base: int, level: int, start: int, end: 
 # --- mutants ----------------------------------------------------------------------------------------------------------
 
 
-def frees_the_subpage_at_once(system: System, tlb: MmuGather, vma: Vma, pte_table: int, low: int, high: int) -> Routine[None]:
+def frees_the_subpage_at_once(
+    system: System, tlb: MmuGather, vma: Vma, pte_table: int, low: int, high: int
+) -> Routine[None]:
     """zap_pte_range that gives an unmapped tail back at once, as if it were a page of its own."""
     yield from zap_pte_range.right(system, tlb, vma, pte_table, low, high)
     frames = system.frames

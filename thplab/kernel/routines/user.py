@@ -16,12 +16,15 @@ from thplab.kernel.system import System
 
 
 @phrase("the process itself")
-def access(system: System, mm: AddressSpace, start: int, end: int, value: int | None, whole: bool = False, step: int = 0) -> Routine[int]:
+def access(
+    system: System, mm: AddressSpace, start: int, end: int, value: int | None, whole: bool = False, step: int = 0
+) -> Routine[int]:
     """Touch every page of [start, end) as the process would: read it (`value` None) or store the byte `value` in it.
 
-    With `whole` it is all of the page that is stored, `value` + i * `step` at offset i. Runs in user mode, without locks; what the
-    page tables do not allow is a page fault. Returns 0, -EFAULT where no VMA allows the access (the process would get SIGSEGV), -ENOMEM
-    when a fault finds no memory, or KILLED_BY_SIGBUS when it has died of poisoned memory. Pages before that one have been touched.
+    With `whole` it is all of the page that is stored, `value` + i * `step` at offset i. Runs in user mode, without
+    locks; what the page tables do not allow is a page fault. Returns 0, -EFAULT where no VMA allows the access (the
+    process would get SIGSEGV), -ENOMEM when a fault finds no memory, or KILLED_BY_SIGBUS when it has died of poisoned
+    memory. Pages before that one have been touched.
     """
     page_size = system.geometry.page_size
     write = value is not None
@@ -35,11 +38,17 @@ def access(system: System, mm: AddressSpace, start: int, end: int, value: int | 
                 page = int(_translate(system, mm, address, count, write)[0])
                 system.cpus.tlb[system.cpus.cpu] = Translation(mm.name, address, address + page_size, page)
                 where = system.page_name(page)
-                yield change(f"the CPU looks the address up: {where}", "It marks the entry and will not look again: the TLB has it.")
+                yield change(
+                    f"the CPU looks the address up: {where}",
+                    "It marks the entry and will not look again: the TLB has it.",
+                )
                 system.cpus.tlb.pop(system.cpus.cpu)
                 _store(system, np.array([page]), value, whole, step)
             what = "the page" if count == 1 else f"{count} pages"
-            yield change(f"{mm.name} {'writes' if write else 'reads'} {what}", "The hardware finds a valid entry and marks it accessed.")
+            yield change(
+                f"{mm.name} {'writes' if write else 'reads'} {what}",
+                "The hardware finds a valid entry and marks it accessed.",
+            )
             address += count * page_size
             if value is not None:
                 value += count * step
@@ -54,7 +63,9 @@ def access(system: System, mm: AddressSpace, start: int, end: int, value: int | 
 
 
 def _translate(system: System, mm: AddressSpace, address: int, count: int, write: bool) -> npt.NDArray[np.int64]:
-    """What the hardware does first on an access that is allowed: accessed and dirty bits. Returns the pfns of the pages."""
+    """What the hardware does first on an access that is allowed: accessed and dirty bits.
+    Returns the pfns of the pages.
+    """
     geometry, tables = system.geometry, system.tables
     bits = pt._PAGE_ACCESSED | (pt._PAGE_DIRTY if write else 0)
     pmd_table = tables.walk(mm.pgd, address, 1)

@@ -1,4 +1,6 @@
-"""What fault handlers, and others that map fresh pages, have in common: their results, and mapping small pages of anonymous memory."""
+"""What fault handlers, and others that map fresh pages, have in common:
+their results, and mapping small pages of anonymous memory.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +19,18 @@ VM_FAULT_FALLBACK = 0x0800
 
 
 def transparent_hugepage_enabled(system: System, vma: Vma, address: int) -> bool:
-    """May a huge page be mapped at `address`: advised (THP mode `madvise`), and the whole huge page fits into the VMA."""
+    """May a huge page be mapped at `address`:
+    advised (THP mode `madvise`), and the whole huge page fits into the VMA.
+    """
     haddr = address & -system.geometry.huge_size
     fits = vma.start <= haddr and haddr + system.geometry.huge_size <= vma.end
     return fits and VM_HUGEPAGE in vma.flags
 
 
 @phrase("map the fresh page")
-def set_new_pte(system: System, vma: Vma, address: int, pte_table: int, page: int, dirty: bool = False) -> Routine[None]:
+def set_new_pte(
+    system: System, vma: Vma, address: int, pte_table: int, page: int, dirty: bool = False
+) -> Routine[None]:
     """Map a fresh small page at `address`, writable and dirty if the VMA is writable; with `dirty` that in any case.
 
     Called under the lock of `pte_table`.
@@ -41,7 +47,8 @@ def set_new_pte(system: System, vma: Vma, address: int, pte_table: int, page: in
 def map_small_copies(
     system: System, vma: Vma, address: int, pte_table: int, pages: tuple[int, ...], bits: int
 ) -> Routine[None]:
-    """Map fresh small pages, which need not lie together, one after the other from `address` on, all with the same bits.
+    """Map fresh small pages, which need not lie together, one after the other from `address` on,
+    all with the same bits.
 
     Called under the lock of the table, or before anybody else sees it. The map counts and entries are plain stores.
     """

@@ -23,9 +23,9 @@ from thplab.kernel.system import System
 def swap_out(system: System, page: int) -> Routine[int]:
     """Reclaim picks the page `page`, small or the head of a huge one, and tries to write it to the swap device.
 
-    Returns 0: it is out, in one piece or after a split, or, without a swap device, it is ordinary pages, back on the LRU.
-    Otherwise an errno, the page back on the LRU as an active one: that of a refused split, -ENOSPC without room on the
-    device, -EBUSY if the page is gone or somebody else has locked it.
+    Returns 0: it is out, in one piece or after a split, or, without a swap device, it is ordinary pages, back on the
+    LRU. Otherwise an errno, the page back on the LRU as an active one: that of a refused split, -ENOSPC without room on
+    the device, -EBUSY if the page is gone or somebody else has locked it.
     """
     frames = system.frames
     yield from lru_add_drain(system)
@@ -43,7 +43,8 @@ def swap_out(system: System, page: int) -> Routine[int]:
 
 @routine
 def shrink_page_list(system: System, pages: tuple[int, ...], advised: bool = False) -> Routine[int]:
-    """Write out the pages on reclaim's list: small pages and heads, off the LRU, each with a reference that is given up here.
+    """Write out the pages on reclaim's list:
+    small pages and heads, off the LRU, each with a reference that is given up here.
 
     `advised`: MADV_PAGEOUT asks for it. Returns 0, or the errno of the last page that had to stay where it was.
     """
@@ -76,7 +77,9 @@ def shrink_page_list(system: System, pages: tuple[int, ...], advised: bool = Fal
 
 @routine
 def page_referenced(system: System, page: int) -> Routine[None]:
-    """Has anybody used the page, small or a head, lately? Looks at every entry that maps it, under its lock; it is old by now."""
+    """Has anybody used the page, small or a head, lately? Looks at every entry that maps it, under its lock;
+    it is old by now.
+    """
     places = rmap_walk_page(system, page)
     for vma, address in places:
         found = pmd_at(system, vma.mm, address)
@@ -91,8 +94,8 @@ def page_referenced(system: System, page: int) -> Routine[None]:
 def unmap_for_swap(system: System, page: int, page_list: PageList) -> Routine[int]:
     """Find the page a place on the device and take it out of the page tables. Called under its page lock.
 
-    Where a huge page is split for it, its tails go onto `page_list`, reclaim's. Returns 0 or an error: what a refused split
-    returns, -ENOSPC without room, -EBUSY if somebody still maps the page.
+    Where a huge page is split for it, its tails go onto `page_list`, reclaim's. Returns 0 or an error: what a refused
+    split returns, -ENOSPC without room, -EBUSY if somebody still maps the page.
     """
     frames = system.frames
     if frames.maybe_dma_pinned(page):
@@ -122,14 +125,16 @@ def unmap_for_swap(system: System, page: int, page_list: PageList) -> Routine[in
 
 @phrase("can it go out in one piece?")
 def prepare_huge_page(system: System, page: int, page_list: PageList) -> Routine[int]:
-    """Look whether a huge page can go out in one piece; one of which parts are no use is split first. Called under its page lock.
+    """Look whether a huge page can go out in one piece; one of which parts are no use is split first.
+    Called under its page lock.
 
     Returns 0, or the errno of a refused split; a page that is pinned is not even tried, and no event tells of it.
     """
     frames = system.frames
     pinned = system.scheme.total_mapcount(frames, page) != frames.page_count(page) - 1
     yield read(
-        "could the page be split? " + ("no: pinned" if pinned else "yes"), "A page that somebody holds would not go away." if pinned else ""
+        "could the page be split? " + ("no: pinned" if pinned else "yes"),
+        "A page that somebody holds would not go away." if pinned else "",
     )
     if pinned:
         return system.kernel.split.refused
@@ -146,15 +151,16 @@ def prepare_huge_page(system: System, page: int, page_list: PageList) -> Routine
 def pageout(system: System, page: int) -> Routine[bool]:
     """Write a page in the swap cache, which nobody maps any more, to its slots, unless they hold it already.
 
-    Called under its page lock. Returns whether the page itself may go now: not while somebody else holds a reference, nor
-    while the device is still at it. Then it stays in the swap cache.
+    Called under its page lock. Returns whether the page itself may go now: not while somebody else holds a reference,
+    nor while the device is still at it. Then it stays in the swap cache.
     """
     frames, device = system.frames, system.swap
     assert device is not None, "the page is in its cache"
     pages = frames.compound(page)
     users = frames.page_count(page) - width(pages) - 1
     yield read(
-        f"references besides the swap cache's and our own: {users}", "Whoever holds one may still write to the page." if users else ""
+        f"references besides the swap cache's and our own: {users}",
+        "Whoever holds one may still write to the page." if users else "",
     )
     if users:
         return False
@@ -164,13 +170,17 @@ def pageout(system: System, page: int) -> Routine[bool]:
     frames.flags[page] &= ~PG_dirty
     device.content[slots] = frames.content[pages]
     if system.kernel.reclaim.out_notes_zeroes and not frames.content[pages].any():
-        yield change(f"{slots_text(slots)}: all zeroes, says the zeromap", "There is nothing to write, nor to wait for.")
+        yield change(
+            f"{slots_text(slots)}: all zeroes, says the zeromap", "There is nothing to write, nor to wait for."
+        )
         return True
     if frames.is_compound(page):
         system.count_vm_event("thp_swpout")
     yield change(
         f"write {system.geometry.size_text(width(pages))} to {slots_text(slots)}",
-        "" if device.kind.synchronous else "The disk takes its time: until a later round of reclaim the page stays in the swap cache.",
+        ""
+        if device.kind.synchronous
+        else "The disk takes its time: until a later round of reclaim the page stays in the swap cache.",
     )
     return device.kind.synchronous
 
@@ -192,7 +202,8 @@ def __remove_mapping(system: System, page: int) -> Routine[bool]:
     elif only:
         system.count_vm_event("pglazyfreed", width(pages))
     yield change(
-        f"{system.refcount_name}: compare-and-swap {ours} → 0, " + ("done" if only else "refused: somebody has taken a reference"),
+        f"{system.refcount_name}: compare-and-swap {ours} → 0, "
+        + ("done" if only else "refused: somebody has taken a reference"),
         "Nobody can take a reference now." if only else "",
     )
     return only
@@ -217,9 +228,11 @@ def split_page_direct(system: System, page: int) -> Routine[int]:
 
 
 def split_locked(system: System, page: int, to_list: PageList | None = None, kept: int | None = None) -> Routine[int]:
-    """Split the compound page with head `page`. Called under its page lock and with a reference. Returns 0 if it is split already.
+    """Split the compound page with head `page`. Called under its page lock and with a reference.
+    Returns 0 if it is split already.
 
-    With `to_list` the tails go onto the caller's list; lock and reference end on `kept`, if that is given, else on the head.
+    With `to_list` the tails go onto the caller's list;
+    lock and reference end on `kept`, if that is given, else on the head.
     """
     compound = system.frames.is_compound(page)
     yield read("is it still a compound page? " + ("yes" if compound else "no"))
@@ -228,7 +241,9 @@ def split_locked(system: System, page: int, to_list: PageList | None = None, kep
 
 @routine
 def drop_slab(system: System) -> Routine[int]:
-    """drop_caches = 2: run the shrinkers, of which the deferred split queue's is the one here, as often as the kernel does. Returns 0."""
+    """drop_caches = 2: run the shrinkers, of which the deferred split queue's is the one here,
+    as often as the kernel does. Returns 0.
+    """
     rounds = range(system.kernel.queue.drop_caches_rounds or 0)
     for _ in rounds:
         yield from deferred_split_scan(system)
@@ -239,9 +254,9 @@ def drop_slab(system: System) -> Routine[int]:
 def deferred_split_scan(system: System, nr_to_scan: int | None = None) -> Routine[None]:
     """The shrinker of the deferred split queue: try to split the pages on it, which frees what nobody maps.
 
-    A page that is not partially mapped is split only if it is hardly used; after this one look it is not queued any more. A
-    partially mapped one that cannot be locked or is pinned stays on the queue. With `nr_to_scan` the shrinker gets only to so
-    many, from the front.
+    A page that is not partially mapped is split only if it is hardly used; after this one look it is not queued any
+    more. A partially mapped one that cannot be locked or is pinned stays on the queue. With `nr_to_scan` the shrinker
+    gets only to so many, from the front.
     """
     frames = system.frames
     queued = tuple(system.deferred)[:nr_to_scan]
@@ -277,6 +292,8 @@ def deferred_split_scan(system: System, nr_to_scan: int | None = None) -> Routin
 
 
 def thp_underused(system: System, page: int) -> bool:
-    """Are more subpages zero-filled than khugepaged would add for the sake of a huge page (max_ptes_none)? Its default says no."""
+    """Are more subpages zero-filled than khugepaged would add for the sake of a huge page (max_ptes_none)? Its default
+    says no.
+    """
     limit, nr = system.settings["max_ptes_none"], system.geometry.nr
     return limit != nr - 1 and int(np.count_nonzero(system.frames.content[system.frames.compound(page)] == 0)) > limit

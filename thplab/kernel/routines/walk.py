@@ -1,4 +1,6 @@
-"""How routines go over a range of addresses: one VMA after the other, one PMD after the other (the kernel's pmd_addr_end loops)."""
+"""How routines go over a range of addresses:
+one VMA after the other, one PMD after the other (the kernel's pmd_addr_end loops).
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,8 @@ class VmaRange(NamedTuple):
 def next_vma(mm: AddressSpace, start: int, end: int) -> VmaRange | None:
     """The first VMA in [start, end), which need not be mapped, and what it holds of the range; None if there is none.
 
-    Whoever changes VMAs on the way asks again from the end of the part that is done. If the part does not begin at `start`, a hole
-    comes first: what that is worth differs between system calls.
+    Whoever changes VMAs on the way asks again from the end of the part that is done. If the part does not begin at
+    `start`, a hole comes first: what that is worth differs between system calls.
     """
     vma = next(iter(mm.overlapping(start, end)), None) if start < end else None
     return None if vma is None else VmaRange(vma, max(start, vma.start), min(end, vma.end))

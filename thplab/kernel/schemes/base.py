@@ -70,10 +70,11 @@ class Scheme(Protocol):
 
     Where it is False a PMD is split by splitting the page, so a PTE never maps a part of a huge page."""
     batches: bool
-    """What is done with PTEs of one compound page is done in a batch: all entries, then all counters, one for all where that is
-    possible. Else page by page."""
+    """What is done with PTEs of one compound page is done in a batch:
+    all entries, then all counters, one for all where that is possible. Else page by page."""
     split_counts_ptes: str
-    """When a PMD split counts the PTEs that it makes, by `add_pte_rmap`: "before" it fills the table, or each "beside" its PTE.
+    """When a PMD split counts the PTEs that it makes, by `add_pte_rmap`:
+    "before" it fills the table, or each "beside" its PTE.
 
     "after": `split_pmd_rmap` does it itself."""
 
@@ -83,7 +84,9 @@ class Scheme(Protocol):
         ...
 
     def new_rmap(self, system: Memory, vma: Vma, page: int) -> Routine[None]:
-        """Count the first mapping of a fresh page, huge or small, that nobody else can see yet (page_add_new_anon_rmap)."""
+        """Count the first mapping of a fresh page, huge or small,
+        that nobody else can see yet (page_add_new_anon_rmap).
+        """
         ...
 
     def dup_pmd_rmap(self, system: Memory, vma: Vma, head: int) -> Routine[None]:
@@ -119,11 +122,14 @@ class Scheme(Protocol):
         ...
 
     def try_get_page(self, system: Memory, page: int) -> Routine[bool]:
-        """Take a reference through `page`, which may be split or freed at any time; returns False if it has none (any more)."""
+        """Take a reference through `page`, which may be split or freed at any time;
+        returns False if it has none (any more).
+        """
         ...
 
     def get_tail_pins(self, system: Memory, head: int, pages: slice) -> Routine[None]:
-        """Note on the tails among `pages`, parts of the huge page at `head`, that a reference of it is theirs (get_huge_page_tail).
+        """Note on the tails among `pages`, parts of the huge page at `head`,
+        that a reference of it is theirs (get_huge_page_tail).
 
         The caller has interrupts off or the page table lock, and takes the references of the head itself.
         """
@@ -146,7 +152,9 @@ class Scheme(Protocol):
         ...
 
     def maybe_mapped_shared(self, frames: PageFrames, page: int) -> bool:
-        """May more than one process map the page, or the compound page that it is part of, as far as the counters tell?"""
+        """May more than one process map the page, or the compound page that it is part of,
+        as far as the counters tell?
+        """
         ...
 
     def pmd_mapped(self, frames: PageFrames, head: int) -> bool | None:
@@ -164,6 +172,7 @@ class Scheme(Protocol):
     def raw_fields(self, head: Mapping[str, int], queued: bool) -> dict[str, int]:
         """The fields of a compound page that only this scheme has, as stored, by their names in tests/truth/README.md.
 
-        `head`: the fields of its head by the names in thplab.hardware.frames.COLUMNS; `queued`: it is on the deferred split queue.
+        `head`: the fields of its head by the names in thplab.hardware.frames.COLUMNS; `queued`:
+        it is on the deferred split queue.
         """
         ...

@@ -1,8 +1,8 @@
 """Scheme `double_map`: what v4.5 merged, used up to v6.1 (docs/KERNEL.md, section 3).
 
 PMD mappings have a counter of their own, `compound_mapcount`, so "is it mapped by a PMD?" has an answer. A subpage's
-`_mapcount` counts its PTEs. While PageDoubleMap is set it is one higher on every subpage: then a single atomic operation
-tells that a subpage has lost its last mapping of either kind (3.4).
+`_mapcount` counts its PTEs. While PageDoubleMap is set it is one higher on every subpage: then a single atomic
+operation tells that a subpage has lost its last mapping of either kind (3.4).
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class DoubleMap(HeadReferences):
         frames = system.frames
         if frames.is_compound(page):
             frames.compound_mapcount[page] = 0
-            yield change("compound_mapcount = 0 (one mapping)", "PMD mappings have a counter of their own, which starts at -1.")
+            yield change(
+                "compound_mapcount = 0 (one mapping)", "PMD mappings have a counter of their own, which starts at -1."
+            )
         else:
             frames.mapcount[page] = 0
             yield change(f"{system.page_name(page)} _mapcount = 0 (one mapping)")
@@ -76,7 +78,9 @@ class DoubleMap(HeadReferences):
         parts = system.each(pages)
         for part in parts:
             system.frames.map_add(part, 1)
-            yield change(f"{system.pages_text(part)} _mapcount += 1", "Each PTE is counted on the very page that it maps.")
+            yield change(
+                f"{system.pages_text(part)} _mapcount += 1", "Each PTE is counted on the very page that it maps."
+            )
 
     def remove_pte_rmap(self, system: Memory, vma: Vma, pages: slice) -> Routine[None]:
         frames = system.frames
@@ -84,7 +88,9 @@ class DoubleMap(HeadReferences):
         for part in parts:
             frames.map_add(part, -1)
             unmapped = int(np.count_nonzero(frames.mapcount[part] == -1)) if frames.is_compound(part.stop - 1) else 0
-            yield change(f"{system.pages_text(part)} _mapcount -= 1", "The mapping is gone; its reference follows later.")
+            yield change(
+                f"{system.pages_text(part)} _mapcount -= 1", "The mapping is gone; its reference follows later."
+            )
             if unmapped:
                 yield from deferred_split_huge_page(system, frames.compound_head(part.stop - 1), times=unmapped)
 

@@ -1,8 +1,8 @@
 """Scheme `folio`: what runs today (docs/KERNEL.md, section 4).
 
-PageDoubleMap is gone: a subpage's `_mapcount` counts its PTEs and nothing else. `_large_mapcount` counts all mappings of the
-folio, a PMD as one, so the split compares two words. `_nr_pages_mapped` counts the subpages that PTEs map, with a high bit while
-a PMD maps all of them: that tells when a subpage has lost its last mapping.
+PageDoubleMap is gone: a subpage's `_mapcount` counts its PTEs and nothing else. `_large_mapcount` counts all mappings
+of the folio, a PMD as one, so the split compares two words. `_nr_pages_mapped` counts the subpages that PTEs map, with
+a high bit while a PMD maps all of them: that tells when a subpage has lost its last mapping.
 """
 
 from __future__ import annotations
@@ -25,14 +25,18 @@ ENTIRELY_MAPPED = 0x800000
 """In `_nr_pages_mapped`: a PMD maps the whole folio."""
 
 MM_SLOTS = (("mm_id_0", "mm_id_mapcount_0"), ("mm_id_1", "mm_id_mapcount_1"))
-"""The two places in which a folio remembers an mm and how many of the mappings are its (`_mm_id`, `_mm_id_mapcount`)."""
+"""The two places in which a folio remembers an mm and how many of the mappings are its (`_mm_id`,
+`_mm_id_mapcount`).
+"""
 
 
 @dataclass(frozen=True)
 class Folio(HeadReferences):
-    """E = M, L = M + S, N = subpages with m_i > 0 (+ ENTIRELY_MAPPED), page i: m_i, C = M + S + pins (docs/KERNEL.md 4.1).
+    """E = M, L = M + S, N = subpages with m_i > 0 (+ ENTIRELY_MAPPED), page i:
+    m_i, C = M + S + pins (docs/KERNEL.md 4.1).
 
-    `mm_ids`: the folio remembers two of the mms that map it (CONFIG_MM_ID), so it knows whether it may be shared; else it guesses.
+    `mm_ids`: the folio remembers two of the mms that map it (CONFIG_MM_ID), so it knows whether it may be shared;
+    else it guesses.
     """
 
     mm_ids: bool
@@ -85,7 +89,9 @@ class Folio(HeadReferences):
             return
         frames.nr_pages_mapped_add(head, -ENTIRELY_MAPPED)
         unmapped = system.geometry.nr - int(frames.nr_pages_mapped[head])
-        yield change("_nr_pages_mapped: no PMD maps all of it any more", "What is left is the number of subpages that PTEs map.")
+        yield change(
+            "_nr_pages_mapped: no PMD maps all of it any more", "What is left is the number of subpages that PTEs map."
+        )
         if 0 < unmapped < system.geometry.nr:
             yield from self._partially_mapped(system, head)
 
@@ -98,7 +104,9 @@ class Folio(HeadReferences):
         for part in parts:
             frames.map_add(part, 1)
             newly += int(np.count_nonzero(frames.mapcount[part] == 0)) if large else 0
-            yield change(f"{system.pages_text(part)} _mapcount += 1", "Each PTE is counted on the very page that it maps.")
+            yield change(
+                f"{system.pages_text(part)} _mapcount += 1", "Each PTE is counted on the very page that it maps."
+            )
         if newly:
             frames.nr_pages_mapped_add(head, newly)
             yield change(f"_nr_pages_mapped += {newly}", "So many subpages had no PTE before.")
@@ -110,7 +118,10 @@ class Folio(HeadReferences):
         for part in parts:
             yield from clear_exclusive(system, part)
             system.frames.map_add(part, 1)
-            yield change(f"{system.pages_text(part)} _mapcount += 1", "It has been mapped before: no other count of subpages changes.")
+            yield change(
+                f"{system.pages_text(part)} _mapcount += 1",
+                "It has been mapped before: no other count of subpages changes.",
+            )
         if system.frames.is_compound(pages.stop - 1):
             yield from self._add_large_mapcount(system, vma, system.frames.compound_head(pages.stop - 1), width(pages))
 
@@ -125,7 +136,9 @@ class Folio(HeadReferences):
         for part in parts:
             frames.map_add(part, -1)
             last += int(np.count_nonzero(frames.mapcount[part] == -1)) if large else 0
-            yield change(f"{system.pages_text(part)} _mapcount -= 1", "The mapping is gone; its reference follows later.")
+            yield change(
+                f"{system.pages_text(part)} _mapcount -= 1", "The mapping is gone; its reference follows later."
+            )
         if last:
             frames.nr_pages_mapped_add(head, -last)
             left = int(frames.nr_pages_mapped[head])
@@ -141,7 +154,9 @@ class Folio(HeadReferences):
             yield from deferred_split_huge_page(system, head)
 
     def _add_large_mapcount(self, system: Memory, vma: Vma, head: int, n: int) -> Routine[None]:
-        """_large_mapcount += n, and the mm's slot with it, under the bit lock in `_mm_ids` (folio_add_large_mapcount)."""
+        """_large_mapcount += n, and the mm's slot with it,
+        under the bit lock in `_mm_ids` (folio_add_large_mapcount).
+        """
         frames = system.frames
         lock = f"mm_ids_lock {head:#x}"
         if self.mm_ids:
@@ -150,7 +165,9 @@ class Folio(HeadReferences):
         else:
             frames.costs.rmw += 1
         frames.large_mapcount[head] += n
-        yield change(f"_large_mapcount {'+' if n > 0 else '-'}= {abs(n)}", "All mappings of the folio in one word, a PMD as one.")
+        yield change(
+            f"_large_mapcount {'+' if n > 0 else '-'}= {abs(n)}", "All mappings of the folio in one word, a PMD as one."
+        )
         if self.mm_ids:
             yield from self._count_mm(system, vma, head, n)
             yield from system.cpus.unlock(lock)
@@ -166,17 +183,25 @@ class Folio(HeadReferences):
             owner, count = MM_SLOTS[slot]
             before = int(getattr(frames, owner)[head])
             shared = n > 0 and not before and total > n
-            left = max(0, int(getattr(frames, count)[head]) + n)  # mappings from the time before the mm had a slot go, too
+            left = max(
+                0, int(getattr(frames, count)[head]) + n
+            )  # mappings from the time before the mm had a slot go, too
             getattr(frames, count)[head] = left
             after = mm_id if left else 0
             yield change(f"_mm_id_mapcount[{slot}]: {vma.mm.name} has {left} of the mappings")
             if before != after:
                 getattr(frames, owner)[head] = after
-                yield change(f"_mm_id[{slot}] = {after}", "" if left else f"{vma.mm.name} has no mapping left: the slot is free.")
+                yield change(
+                    f"_mm_id[{slot}] = {after}", "" if left else f"{vma.mm.name} has no mapping left: the slot is free."
+                )
         if shared and not frames.flags[head] & PG_maybe_shared:
             frames.flags[head] |= PG_maybe_shared
             yield change("the folio may be shared", "There were mappings before this mm had any.")
-        if n < 0 and frames.flags[head] & PG_maybe_shared and any(getattr(frames, count)[head] == total for _, count in MM_SLOTS):
+        if (
+            n < 0
+            and frames.flags[head] & PG_maybe_shared
+            and any(getattr(frames, count)[head] == total for _, count in MM_SLOTS)
+        ):
             frames.flags[head] &= ~PG_maybe_shared
             yield change("the folio is not shared any more", "One mm has all mappings that are left.")
 

@@ -1,4 +1,6 @@
-"""What the schemes before v4.5 have in common: one `_mapcount` in each struct page, and the PMD mappings in the head's."""
+"""What the schemes before v4.5 have in common:
+one `_mapcount` in each struct page, and the PMD mappings in the head's.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,10 @@ class HeadMapcount:
 
     def new_rmap(self, system: Memory, vma: Vma, page: int) -> Routine[None]:
         system.frames.mapcount[page] = 0  # a plain store: the page is not visible to anybody yet
-        yield change(f"{system.pages_text(single(page))} _mapcount = 0 (one mapping)", "The field starts at -1, so 0 means one mapping.")
+        yield change(
+            f"{system.pages_text(single(page))} _mapcount = 0 (one mapping)",
+            "The field starts at -1, so 0 means one mapping.",
+        )
 
     def dup_pmd_rmap(self, system: Memory, vma: Vma, head: int) -> Routine[None]:
         system.frames.map_add(single(head), 1)
@@ -37,7 +42,9 @@ class HeadMapcount:
         parts = system.each(pages)
         for part in parts:
             system.frames.map_add(part, 1)
-            yield change(f"{system.pages_text(part)} _mapcount += 1", "Each PTE is counted on the very page that it maps.")
+            yield change(
+                f"{system.pages_text(part)} _mapcount += 1", "Each PTE is counted on the very page that it maps."
+            )
 
     def dup_pte_rmap(self, system: Memory, vma: Vma, pages: slice) -> Routine[None]:
         yield from self.add_pte_rmap(system, vma, pages)
@@ -46,7 +53,9 @@ class HeadMapcount:
         parts = system.each(pages)
         for part in parts:
             system.frames.map_add(part, -1)
-            yield change(f"{system.pages_text(part)} _mapcount -= 1", "The mapping is gone; its reference follows later.")
+            yield change(
+                f"{system.pages_text(part)} _mapcount -= 1", "The mapping is gone; its reference follows later."
+            )
 
     # --- references -------------------------------------------------------------------------------------------------
 

@@ -11,14 +11,18 @@ from thplab.kernel.schemes.base import Scheme
 
 
 def clear_exclusive(memory: Memory, part: slice) -> Routine[None]:
-    """Somebody else is about to map pages, which are no longer one process's own: take PG_anon_exclusive away where it is."""
+    """Somebody else is about to map pages, which are no longer one process's own:
+    take PG_anon_exclusive away where it is.
+    """
     if (memory.frames.flags[part] & PG_anon_exclusive).any():
         memory.frames.flags[part] &= ~PG_anon_exclusive
         yield change(f"{memory.pages_text(part)} PG_anon_exclusive cleared", "Two processes share it from now on.")
 
 
 class HeadReferences:
-    """get_page() and put_page() of schemes whose tails need no reference of their own: c_i = 0, and one atomic on the head."""
+    """get_page() and put_page() of schemes whose tails need no reference of their own:
+    c_i = 0, and one atomic on the head.
+    """
 
     tail_mapcount = "mappings"
     batches = False
@@ -51,7 +55,9 @@ class HeadReferences:
         yield from self.get_pages(system, pages)
 
     def try_get_page(self, system: Memory, page: int) -> Routine[bool]:
-        """Take a reference through `page`, which may be split or freed at any time; returns False if it has none (any more)."""
+        """Take a reference through `page`, which may be split or freed at any time;
+        returns False if it has none (any more).
+        """
         return (yield from get_page_unless_zero(system, system.frames.compound_head(page)))
 
     def get_tail_pins(self, system: Memory, head: int, pages: slice) -> Routine[None]:

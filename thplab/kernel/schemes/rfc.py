@@ -36,7 +36,8 @@ class Rfc(HeadMapcount):
             system.frames.map_add(part, 1)
             yield change(
                 f"{system.pages_text(part)} _mapcount += 1",
-                "Each tail is now mapped by a PTE. The head's count stays: its PMD mapping becomes the PTE mapping of page 0.",
+                "Each tail is now mapped by a PTE. The head's count stays: its PMD mapping becomes the PTE mapping "
+                "of page 0.",
             )
 
     # --- references -------------------------------------------------------------------------------------------------
@@ -68,7 +69,9 @@ class Rfc(HeadMapcount):
         yield from system.cpus.bit_lock_irqsave(lock, tails, "The page must not be split while the reference is taken.")
         if frames.is_tail(part.stop - 1):
             frames.ref_one_by_one(head, count)
-            yield change(f"head _count += {count}", "The reference goes to the head. Nobody notes which tail it was for.")
+            yield change(
+                f"head _count += {count}", "The reference goes to the head. Nobody notes which tail it was for."
+            )
         else:
             frames.ref_add(part, 1)
             yield change(f"{system.pages_text(part)} _count += 1", "The split won: the page is an ordinary one by now.")
@@ -104,7 +107,9 @@ class Rfc(HeadMapcount):
                 yield from free_page(system, head)
             return
         lock = system.compound_lock(head)
-        yield from system.cpus.bit_lock_irqsave(lock, tails, "The page must not be split while the reference is dropped.")
+        yield from system.cpus.bit_lock_irqsave(
+            lock, tails, "The page must not be split while the reference is dropped."
+        )
         still_tail = frames.is_tail(part.stop - 1)
         if still_tail:
             frames.ref_one_by_one(head, -count)

@@ -1,7 +1,8 @@
-"""Scheme `tail_pinning`: how THP counted from 2.6.38 to 4.4, the world that the RFC starts from (docs/KERNEL.md, section 1).
+"""Scheme `tail_pinning`: how THP counted from 2.6.38 to 4.4, the world that the RFC starts from (docs/KERNEL.md,
+section 1).
 
-A huge page is mapped by PMDs only, so its tails' `_mapcount` fields are free for another use: each counts the pins taken
-through that tail. A page split reads them and gives every page exactly the pins that are its own.
+A huge page is mapped by PMDs only, so its tails' `_mapcount` fields are free for another use: each counts the pins
+taken through that tail. A page split reads them and gives every page exactly the pins that are its own.
 """
 
 from __future__ import annotations
@@ -46,7 +47,10 @@ class TailPinning(HeadMapcount):
             got = not width(part) or (yield from get_tails(system, part))
             if not got:
                 system.frames.ref_add(part, 1)
-                yield change(f"{system.pages_text(part)} {system.refcount_name} += 1", "The split won: the page is an ordinary one by now.")
+                yield change(
+                    f"{system.pages_text(part)} {system.refcount_name} += 1",
+                    "The split won: the page is an ordinary one by now.",
+                )
 
     def try_get_page(self, system: Memory, page: int) -> Routine[bool]:
         if system.frames.is_tail(page):
@@ -70,7 +74,10 @@ class TailPinning(HeadMapcount):
         parts = system.each(slice(max(pages.start, head + 1), pages.stop))
         for part in parts:
             system.frames.map_add(part, 1)
-            yield change(f"{system.pages_text(part)} _mapcount += 1: a pin", "The tail itself remembers that the reference is for it.")
+            yield change(
+                f"{system.pages_text(part)} _mapcount += 1: a pin",
+                "The tail itself remembers that the reference is for it.",
+            )
 
     def put_pages(self, system: Memory, pages: slice) -> Routine[None]:
         frames = system.frames
@@ -105,21 +112,29 @@ class TailPinning(HeadMapcount):
 
 @routine
 def get_tails(system: Memory, part: slice) -> Routine[bool]:
-    """Take a reference through each of these tails; returns False, with nothing taken, if they are tails no more (__get_page_tail)."""
+    """Take a reference through each of these tails;
+    returns False, with nothing taken, if they are tails no more (__get_page_tail).
+    """
     frames, count = system.frames, width(part)
     head = frames.compound_head(part.start)
     yield read(f"a tail: its head is {system.page_name(head)}", "A tail's own count is always 0.")
     if not _guard(system, head, count):
         yield read("get_page_unless_zero: no, the head is free", "So the page was split, or freed.")
         return False
-    yield change(f"head {system.refcount_name} += {count}", "The head is held first: it may be freed at any time once the page is split.")
+    yield change(
+        f"head {system.refcount_name} += {count}",
+        "The head is held first: it may be freed at any time once the page is split.",
+    )
     lock = system.compound_lock(head)
     yield from system.cpus.bit_lock_irqsave(lock, count, "The page must not be split while the tail is counted.")
     still_tail = frames.is_tail(part.start)
     yield read("is it still a tail? " + ("yes" if still_tail else "no"))
     if still_tail:
         frames.map_add(part, 1)
-        yield change(f"{system.pages_text(part)} _mapcount += 1: a pin", "The tail itself remembers that the reference is for it.")
+        yield change(
+            f"{system.pages_text(part)} _mapcount += 1: a pin",
+            "The tail itself remembers that the reference is for it.",
+        )
     yield from system.cpus.bit_unlock_irqrestore(lock, count)
     if not still_tail:
         yield from _put_head(system, head, count)
@@ -130,17 +145,24 @@ def get_tails(system: Memory, part: slice) -> Routine[bool]:
 def put_tails(system: Memory, part: slice, head: int) -> Routine[None]:
     """put_page of tails of the compound page that had this `head` when the caller looked (put_compound_page).
 
-    The head is held first: the page may be split at any time, and the old head freed. Then compound_lock keeps the split
-    out, and only if the pages still are tails are both counters lowered.
+    The head is held first: the page may be split at any time, and the old head freed. Then compound_lock keeps the
+    split out, and only if the pages still are tails are both counters lowered.
     """
-    yield read(f"a tail: its head is {system.page_name(head)}", "From here on this may be out of date: the page may be split.")
+    yield read(
+        f"a tail: its head is {system.page_name(head)}", "From here on this may be out of date: the page may be split."
+    )
     if not _guard(system, head, width(part)):
         yield read("get_page_unless_zero: no, the head is free", "So the page was split: it has a count of its own.")
         yield from put_small_pages(system, part)
         return
-    yield change(f"head {system.refcount_name} += {width(part)}: a guard", "Nobody can free the head now, whatever becomes of the page.")
+    yield change(
+        f"head {system.refcount_name} += {width(part)}: a guard",
+        "Nobody can free the head now, whatever becomes of the page.",
+    )
     lock = system.compound_lock(head)
-    yield from system.cpus.bit_lock_irqsave(lock, width(part), "The page must not be split while both counters are lowered.")
+    yield from system.cpus.bit_lock_irqsave(
+        lock, width(part), "The page must not be split while both counters are lowered."
+    )
     still_tail = system.frames.is_tail(part.start)
     yield read("is it still a tail? " + ("yes" if still_tail else "no"))
     if still_tail:
@@ -162,7 +184,10 @@ def _guard(system: Memory, head: int, count: int) -> bool:
 def _unpin_tails(system: Memory, part: slice, head: int) -> Routine[None]:
     """Lower both counters of tails by one, under a guard reference for each and, if all is right, compound_lock."""
     system.frames.ref_one_by_one(head, -width(part))
-    yield change(f"head {system.refcount_name} -= {width(part)}: the guard goes", "The lock keeps the page as it is from here on.")
+    yield change(
+        f"head {system.refcount_name} -= {width(part)}: the guard goes",
+        "The lock keeps the page as it is from here on.",
+    )
     system.frames.map_add(part, -1)
     yield change(f"{system.pages_text(part)} _mapcount -= 1: a pin less")
 
@@ -183,7 +208,11 @@ def puts_a_tail_without_the_lock(system: Memory, part: slice, head: int) -> Rout
     """put_tails that looks whether the pages are tails without keeping the split out (docs/KERNEL.md 6.3)."""
     yield read(f"a tail: its head is {system.page_name(head)}")
     held = _guard(system, head, width(part))
-    yield change(f"head {system.refcount_name} += {width(part)}: a guard") if held else read("get_page_unless_zero: no, the head is free")
+    yield (
+        change(f"head {system.refcount_name} += {width(part)}: a guard")
+        if held
+        else read("get_page_unless_zero: no, the head is free")
+    )
     still_tail = held and system.frames.is_tail(part.start)
     yield read("is it still a tail? " + ("yes" if still_tail else "no"))
     if still_tail:

@@ -107,11 +107,17 @@ def _returns(trace: Trace, index: int, question: str, why: str) -> Prediction:
 def swap_out(trace: Trace) -> tuple[Prediction, ...]:
     """The questions on swap-out."""
     return (
-        _returns(trace, 3, "Reclaim asks for the split of the pinned page. What does it get?", "The pin is a reference too many."),
+        _returns(
+            trace,
+            3,
+            "Reclaim asks for the split of the pinned page. What does it get?",
+            "The pin is a reference too many.",
+        ),
         Prediction(
             at=op_start(trace, 5),
             of=op_end(trace, 5),
-            question="The second attempt succeeds. How many small pages of A are still in memory as far as A's page table can tell?",
+            question="The second attempt succeeds. How many small pages of A are still in memory as far as A's page "
+            "table can tell?",
             actual=lambda frame: smaps(frame.state, "A")["Rss"] * 1024 // frame.state.geometry.page_size,
             why="Each PTE has become a swap entry: not present, it says where on the device the content is.",
         ),
@@ -120,7 +126,8 @@ def swap_out(trace: Trace) -> tuple[Prediction, ...]:
             of=op_end(trace, 6),
             question="A reads one page again. How many small pages does A's page table map then?",
             actual=lambda frame: smaps(frame.state, "A")["Rss"] * 1024 // frame.state.geometry.page_size,
-            why="Only the one that was touched comes back, and it comes back as a small page. The huge page is history.",
+            why="Only the one that was touched comes back, and it comes back as a small page. The huge page is "
+            "history.",
         ),
     )
 
@@ -162,7 +169,12 @@ def migrate(trace: Trace) -> tuple[Prediction, ...]:
         return len(_frames(before) - _frames(now))
 
     return (
-        _returns(trace, 3, "Page 4 is to be moved, and page 1 is pinned. What does migrate return?", "One pin holds the whole huge page."),
+        _returns(
+            trace,
+            3,
+            "Page 4 is to be moved, and page 1 is pinned. What does migrate return?",
+            "One pin holds the whole huge page.",
+        ),
         Prediction(
             at=op_start(trace, 5),
             of=op_end(trace, 5),
@@ -174,7 +186,12 @@ def migrate(trace: Trace) -> tuple[Prediction, ...]:
 
 
 def _frames(state: State) -> set[int]:
-    return {pfn for m in state.mapped if m.process == "A" for pfn in range(m.pfn, m.pfn + m.count * (state.geometry.nr if m.level else 1))}
+    return {
+        pfn
+        for m in state.mapped
+        if m.process == "A"
+        for pfn in range(m.pfn, m.pfn + m.count * (state.geometry.nr if m.level else 1))
+    }
 
 
 def ksm(trace: Trace) -> tuple[Prediction, ...]:
@@ -186,7 +203,8 @@ def ksm(trace: Trace) -> tuple[Prediction, ...]:
             of=first,
             question="KSM finds the two equal pages while the huge page is pinned. How many page frames does it save?",
             actual=lambda frame: frames_in_use(trace[op_start(trace, 8) - 1]) - frames_in_use(frame),
-            why="A part of a compound page cannot be merged, and the split is refused. KSM drops the matter until its next scan.",
+            why="A part of a compound page cannot be merged, and the split is refused. KSM drops the matter until its "
+            "next scan.",
         ),
         Prediction(
             at=op_start(trace, 10),
@@ -208,7 +226,8 @@ def two_alike(trace: Trace) -> tuple[Prediction, ...]:
             question="Nobody has pinned anything. Is the page still a huge page when the scan is over?",
             answers=("yes", "no"),
             actual=lambda frame: "yes" if frame.state.compound_pages() else "no",
-            why="KSM holds a reference on each of the two candidates, and both are on the same head. One of them is one too many.",
+            why="KSM holds a reference on each of the two candidates, and both are on the same head. One of them is "
+            "one too many.",
         ),
     )
 
@@ -218,7 +237,8 @@ def three_vmas(trace: Trace) -> tuple[Prediction, ...]:
     return (
         Prediction(
             at=op_start(trace, 3),
-            question="To move the page, the kernel must find all its mappings. Of how many VMAs of A does the page have a part?",
+            question="To move the page, the kernel must find all its mappings. Of how many VMAs of A does the page "
+            "have a part?",
             actual=lambda frame: len(frame.state.vmas("A")),
             why="Before page 4, page 4, behind page 4: mprotect cut the VMA in three, and left the page in one piece.",
         ),
@@ -271,17 +291,20 @@ def _lose_one(trace: Trace) -> Iterator[str]:
 
 _TASKS = {
     "twice refused": Task(
-        "One huge page is refused to two different callers, to swap-out and to migration, and is still a huge page in the end. No driver "
+        "One huge page is refused to two different callers, to swap-out and to migration, and is still a huge page in "
+        "the end. No driver "
         "holds a pin any more by then.",
         _twice_refused,
         (
             "One pin is enough for all callers.",
             "Look at the first two phases of the steppers on swap-out and on migration: the beginning is the same.",
-            "Begin with: mmap A; fill A 0 1thp; pin A 1 1 dma; swap_out A 0. Then the other caller, and the driver lets go.",
+            "Begin with: mmap A; fill A 0 1thp; pin A 1 1 dma; swap_out A 0. Then the other caller, and the driver "
+            "lets go.",
         ),
     ),
     "one page lost": Task(
-        "A and B share a huge page. One small page of it breaks. In the end the broken page is out of use, and both processes still "
+        "A and B share a huge page. One small page of it breaks. In the end the broken page is out of use, and both "
+        "processes still "
         "map all the others.",
         _lose_one,
         (

@@ -92,7 +92,8 @@ def last_pmd(trace: Trace) -> tuple[Prediction, ...]:
         Prediction(
             at=leaves,
             of=op_end(trace, 4),
-            question="Then the head's _count and mapcount are 1, every tail's mapcount 0. Do these numbers tell that a PMD is left?",
+            question="Then the head's _count and mapcount are 1, every tail's mapcount 0. Do these numbers tell that "
+            "a PMD is left?",
             answers=("yes", "no"),
             actual=told,
             why="A single PTE of page 0 leaves exactly the same numbers. Section 4 shows both, side by side.",
@@ -113,10 +114,12 @@ def alone(trace: Trace) -> tuple[Prediction, ...]:
         Prediction(
             at=write,
             of=op_end(trace, 4),
-            question="The posted test: if the head's mapcount is 1, A may write in place. Otherwise it gets a copy. Will A get a copy?",
+            question="The posted test: if the head's mapcount is 1, A may write in place. Otherwise it gets a copy. "
+            "Will A get a copy?",
             answers=("yes", "no"),
             actual=lambda frame: "no" if frame.state.compound_pages() == (head,) else "yes",
-            why="The head's mapcount is 1, for A's PMD. B maps every page but page 0, and none of its PTEs is counted on the head.",
+            why="The head's mapcount is 1, for A's PMD. B maps every page but page 0, and none of its PTEs is counted "
+            "on the head.",
         ),
         Prediction(
             at=write,
@@ -124,7 +127,8 @@ def alone(trace: Trace) -> tuple[Prediction, ...]:
             question="After the fork A and B must not see each other's writes. Will B see what A writes to page 1?",
             answers=("yes", "no"),
             actual=lambda frame: "yes" if seen_by_b(frame.state) != seen_by_b(before) else "no",
-            why="The routine as posted takes a mapcount of 1 at the head for a proof that A is alone, and lets A write in place.",
+            why="The routine as posted takes a mapcount of 1 at the head for a proof that A is alone, and lets A "
+            "write in place.",
         ),
     )
 
@@ -142,7 +146,8 @@ def with_double_map(trace: Trace) -> tuple[Prediction, ...]:
         Prediction(
             at=split,
             of=op_end(trace, 3),
-            question="Linux 4.5 counts PMDs in a field of their own, compound_mapcount. It is 2. What will it be after B's split?",
+            question="Linux 4.5 counts PMDs in a field of their own, compound_mapcount. It is 2. What will it be "
+            "after B's split?",
             actual=lambda frame: frame.state.field("compound_mapcount", head) + 1,
             why="A's PMD, and nothing else. The question of this lesson is answered by one look.",
         ),
@@ -151,14 +156,16 @@ def with_double_map(trace: Trace) -> tuple[Prediction, ...]:
             of=op_end(trace, 4),
             question="B exits, and with it all PTEs. How many mappings will the _mapcount of tail 3 count then?",
             actual=lambda frame: frame.state.field("mapcount", head + 3) + 1,
-            why="PageDoubleMap is still set, and stands in every field with 1 until the last PMD goes. No PTE maps tail 3.",
+            why="PageDoubleMap is still set, and stands in every field with 1 until the last PMD goes. No PTE "
+            "maps tail 3.",
         ),
         Prediction(
             at=last,
             of=op_end(trace, 5),
             question=f"A exits: one PMD goes. How many atomic operations does that take, with {nr} subpages?",
             actual=atomic,
-            why=f"The PMD, its reference and the flag are three, and the offset has to be taken from each of {nr} fields.",
+            why="The PMD, its reference and the flag are three, and the offset has to be taken from each of "
+            f"{nr} fields.",
         ),
     )
 
@@ -174,7 +181,8 @@ def in_folios(trace: Trace) -> tuple[Prediction, ...]:
         Prediction(
             at=split,
             of=op_end(trace, 3),
-            question="_entire_mapcount counts PMDs, _large_mapcount all mappings. What will _large_mapcount be after B's split?",
+            question="_entire_mapcount counts PMDs, _large_mapcount all mappings. What will _large_mapcount be after "
+            "B's split?",
             actual=lambda frame: logical("large_mapcount", frame),
             why="A's PMD is one mapping, and B's PTEs are one each.",
         ),
@@ -195,12 +203,18 @@ _NOT_ONE = "there must be exactly one compound page at the end"
 
 
 def _differs(state: State, head: int, count: int, mapcounts: tuple[int, ...]) -> Iterator[str]:
-    """What the counters of a compound page are, where they are not what is wanted; its mapcounts are those of all subpages."""
+    """What the counters of a compound page are, where they are not what is wanted;
+    its mapcounts are those of all subpages.
+    """
     names = ("the head's mapcount", *(f"the mapcount of tail {page}" for page in range(1, len(mapcounts))))
     found = [state.field("mapcount", head + page) + 1 for page in range(len(mapcounts))]
     if state.field("refcount", head) != count:
         yield f"the head's _count must be {count}; it is {state.field('refcount', head)}"
-    yield from (f"{name} must be {want}; it is {is_}" for name, want, is_ in zip(names, mapcounts, found, strict=True) if want != is_)
+    yield from (
+        f"{name} must be {want}; it is {is_}"
+        for name, want, is_ in zip(names, mapcounts, found, strict=True)
+        if want != is_
+    )
 
 
 def _read_backwards(trace: Trace) -> Iterator[str]:
@@ -243,17 +257,20 @@ def _offset(trace: Trace) -> Iterator[str]:
 
 _TASKS = {
     "read backwards": Task(
-        "These are the counters of a huge page under the RFC: head _count 12, head mapcount 1, tails 1 to 3 mapcount 2, tails 4 to 7 "
+        "These are the counters of a huge page under the RFC: head _count 12, head mapcount 1, tails 1 to 3 mapcount "
+        "2, tails 4 to 7 "
         "mapcount 1. One PMD maps the page. Write a scenario that ends like that.",
         _read_backwards,
         (
             "All mappings together are the sum of the mapcounts. References beyond that are pins.",
             "1 + 3 × 2 + 4 × 1 = 11. The head's mapping is the PMD, so who can map page 0 by a PTE?",
-            "Begin with: mmap A; write A 0; fork A B; fork A C. A keeps its PMD. Let B and C unmap what they must not map.",
+            "Begin with: mmap A; write A 0; fork A B; fork A C. A keeps its PMD. Let B and C unmap what they must "
+            "not map.",
         ),
     ),
     "twins": Task(
-        "After mmap A; write A 0; fork A B; mprotect B 4 1 r the head has _count 9 and mapcount 2, and each tail has mapcount 1. Reach "
+        "After mmap A; write A 0; fork A B; mprotect B 4 1 r the head has _count 9 and mapcount 2, and each tail has "
+        "mapcount 1. Reach "
         "exactly these numbers under the RFC, without any PMD over the page and without a pin.",
         _twins,
         (
@@ -263,7 +280,8 @@ _TASKS = {
         ),
     ),
     "counted but not mapped": Task(
-        "On Linux 4.5, reach a state in which every tail's _mapcount counts a mapping although no PTE maps any part of the page. Two "
+        "On Linux 4.5, reach a state in which every tail's _mapcount counts a mapping although no PTE maps any part "
+        "of the page. Two "
         "processes live at the end.",
         _offset,
         (

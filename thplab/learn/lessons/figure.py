@@ -28,5 +28,9 @@ class Figure:
 
 
 def after(op: str, index: int | None = None) -> Callable[[Frame], bool]:
-    """The end of an operation: the last one of that name, or the one with that index in the scenario, counted from 0."""
-    return lambda frame: frame.op is not None and frame.op.op == op and frame.result is not None and index in (None, frame.op_index)
+    """The end of an operation: the last one of that name, or the one with that index in the scenario,
+    counted from 0.
+    """
+    return lambda frame: (
+        frame.op is not None and frame.op.op == op and frame.result is not None and index in (None, frame.op_index)
+    )

@@ -1,4 +1,6 @@
-"""The figures of all notebooks. `python -m thplab.learn.lessons.figures FOLDER` draws them; each carries the hash of its DOT source."""
+"""The figures of all notebooks. `python -m thplab.learn.lessons.figures FOLDER` draws them;
+each carries the hash of its DOT source.
+"""
 
 from __future__ import annotations
 

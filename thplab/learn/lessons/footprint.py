@@ -81,11 +81,22 @@ def _why_freed(trace: Trace, begin: int, end: int) -> str:
     before, now = trace[begin].state, trace[end].state
     freed = _freed(trace, begin, end)
     if before.compound_pages() and not now.compound_pages():
-        zero = " Small pages that hold only zeros are freed as well; their PTEs lead to the zero page." if freed > 1 else ""
-        return f"The page was split, so each small page has a count of its own, and nothing keeps the one that nobody maps.{zero}"
+        zero = (
+            " Small pages that hold only zeros are freed as well; their PTEs lead to the zero page."
+            if freed > 1
+            else ""
+        )
+        return (
+            "The page was split, so each small page has a count of its own, and nothing keeps the one that nobody "
+            f"maps.{zero}"
+        )
     if not now.compound_pages():
         return "Nothing is left to give back: the page was split before."
-    queued = " It is on the queue for a deferred split." if len(now.deferred) else " And nothing remembers that a part of it is of no use."
+    queued = (
+        " It is on the queue for a deferred split."
+        if len(now.deferred)
+        else " And nothing remembers that a part of it is of no use."
+    )
     return f"The page is still one compound page, and its frames come free together or not at all.{queued}"
 
 
@@ -151,7 +162,9 @@ def _from_one_byte(trace: Trace) -> Iterator[str]:
     for op in trace.scenario.ops:
         advice = op.fields["advice"] if op.op == "madvise" else ""
         if op.op in ("munmap", "exit", "sys") or advice in ("dontneed", "free", "pageout"):
-            yield f"A must not give anything up or exit, nor memory run short; your scenario has {op.op} {advice}".rstrip()
+            yield (
+                f"A must not give anything up or exit, nor memory run short; your scenario has {op.op} {advice}"
+            ).rstrip()
     geometry = trace[0].state.geometry
     most, rss = max(in_smaps(frame.state, "A", "Rss") for frame in trace), in_smaps(trace[-1].state, "A", "Rss")
     if most * 1024 != geometry.nr * geometry.page_size:
@@ -166,7 +179,8 @@ _V45, _V618 = Setup("v4.5"), Setup("v6.18")
 
 _TASKS = {
     "give it back": Task(
-        "Linux 4.5. A maps one huge page. At the end A maps a single small page, A alone is there, and all other page frames "
+        "Linux 4.5. A maps one huge page. At the end A maps a single small page, A alone is there, and all other "
+        "page frames "
         "of the huge page are free.",
         _give_it_back,
         (
@@ -177,7 +191,8 @@ _TASKS = {
         _V45,
     ),
     "it will not go": Task(
-        "Linux 4.5. Memory has run short, the kernel has tried to split a huge page with a hole, and still the page is there and on the "
+        "Linux 4.5. Memory has run short, the kernel has tried to split a huge page with a hole, and still the page "
+        "is there and on the "
         "queue for a deferred split.",
         _will_not_go,
         (
@@ -188,13 +203,16 @@ _TASKS = {
         _V45,
     ),
     "from one byte": Task(
-        "Linux 6.18. A writes to a huge page, so that its Rss is the whole huge page. Then its Rss falls to 4 kB, although A unmaps "
+        "Linux 6.18. A writes to a huge page, so that its Rss is the whole huge page. Then its Rss falls to 4 kB, "
+        "although A unmaps "
         "nothing, gives nothing up, and memory does not run short.",
         _from_one_byte,
         (
             "On this kernel each split of an anonymous huge page frees what holds only zeros.",
-            "So you need a split of the page without a munmap. A program's advice about a part of the page leads to one.",
-            "Begin with: mmap A; write A 0. Then A says of a part of the page that it will not be used soon: madvise A 4 2 and the advice.",
+            "So you need a split of the page without a munmap. A program's advice about a part of the page "
+            "leads to one.",
+            "Begin with: mmap A; write A 0. Then A says of a part of the page that it will not be used soon: madvise "
+            "A 4 2 and the advice.",
         ),
         _V618,
     ),

@@ -24,11 +24,13 @@ def _no_questions(trace: Trace) -> Sequence[Prediction]:
 
 @dataclass(frozen=True)
 class Show:
-    """A scenario that a lesson steps through: what is carried out, on what machine, what is asked on the way, where it begins.
+    """A scenario that a lesson steps through:
+    what is carried out, on what machine, what is asked on the way, where it begins.
 
-    `scenario` is what thplab.scenario.load takes; `step` is where it begins: a phase's title, a step's text or a frame's number.
-    `questions` computes the questions from the trace, so that they hold in any geometry. `meanwhile` is what another CPU does in
-    between: (a routine or operation, the beginning of a step's text, operations); they come right after that step.
+    `scenario` is what thplab.scenario.load takes; `step` is where it begins: a phase's title, a step's text or a
+    frame's number. `questions` computes the questions from the trace, so that they hold in any geometry. `meanwhile` is
+    what another CPU does in between: (a routine or operation, the beginning of a step's text, operations); they come
+    right after that step.
     """
 
     scenario: str
@@ -51,7 +53,9 @@ class Show:
 
 @dataclass(frozen=True)
 class Lesson:
-    """What belongs to the notebook NOTEBOOK.ipynb. `figures` are drawn as assets/NN_NAME.svg, NN being the notebook's number."""
+    """What belongs to the notebook NOTEBOOK.ipynb.
+    `figures` are drawn as assets/NN_NAME.svg, NN being the notebook's number.
+    """
 
     notebook: str
     shows: Mapping[str, Show] = field(default_factory=dict)
@@ -70,7 +74,9 @@ class Lesson:
         return int(self.notebook[:2])
 
     def stepper(self, name: str, lecture: bool = False) -> Stepper:
-        """A scenario of the lesson in a stepper, with its questions; in a lecture large and without. Raises BadInput for another name."""
+        """A scenario of the lesson in a stepper, with its questions; in a lecture large and without.
+        Raises BadInput for another name.
+        """
         show = _named("name", name, self.shows)
         trace = show.trace()
         return Stepper(trace, predictions=show.questions(trace), step=show.step, lecture=lecture)
@@ -82,20 +88,24 @@ class Lesson:
     def attempt(self, task: str, scenario: str, geometry: str = "") -> Verdict:
         """Carry out a scenario as an answer to a task, in the task's geometry unless another is named.
 
-        Raises BadInput for a task or geometry that does not exist. A scenario that cannot be read, or not be carried out to its end,
-        is not a solution: the verdict says where and why.
+        Raises BadInput for a task or geometry that does not exist. A scenario that cannot be read, or not be carried
+        out to its end, is not a solution: the verdict says where and why.
         """
         return _named("task", task, self.tasks).attempt(task, scenario, geometry)
 
     def hint(self, task: str, level: int = 1) -> None:
-        """Print a hint: level 1 names the rule, 2 says where to look, 3 how to begin. Raises BadInput for another task or level."""
+        """Print a hint: level 1 names the rule, 2 says where to look, 3 how to begin.
+        Raises BadInput for another task or level.
+        """
         hints = _named("task", task, self.tasks).hints
         if not 1 <= level <= len(hints):
             raise BadInput("level", f"is {level}", f"1 to {len(hints)}")
         print(hints[level - 1])
 
     def quiz(self, count: int = 5, seed: int = 1) -> Quiz:
-        """Questions to check oneself, made from states; other ones for another seed. Raises BadInput for a count that cannot be."""
+        """Questions to check oneself, made from states; other ones for another seed.
+        Raises BadInput for a count that cannot be.
+        """
         setup = self.quiz_setup
         return Quiz(self.families, kernel=setup.kernel, geometry=setup.geometry, count=count, seed=seed)
 

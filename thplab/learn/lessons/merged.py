@@ -1,4 +1,6 @@
-"""Lesson 8, what was merged and what runs today: one scenario on seven kernels, what it costs, and what changed after the RFC."""
+"""Lesson 8, what was merged and what runs today:
+one scenario on seven kernels, what it costs, and what changed after the RFC.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,13 @@ from thplab.kernel import kernels
 from thplab.learn.lessons.figure import Figure, after
 from thplab.learn.lessons.lesson import Lesson, Show
 from thplab.learn.lessons.places import first_head, first_step, frames_in_use, in_smaps, op_end, op_start
-from thplab.learn.lessons.questions import mapped_by_pmd, memory_in_two_kernels, raw_tail_mapcount, split_result, tail_mapcount
+from thplab.learn.lessons.questions import (
+    mapped_by_pmd,
+    memory_in_two_kernels,
+    raw_tail_mapcount,
+    split_result,
+    tail_mapcount,
+)
 from thplab.learn.lessons.tasks import Task
 from thplab.learn.widgets import Prediction
 from thplab.machine.state import State
@@ -59,14 +67,16 @@ def part_in_45(trace: Trace) -> tuple[Prediction, ...]:
             of=end,
             question="B's PMD becomes PTEs, A's stays. How many mappings will the _mapcount of page 3 count then?",
             actual=lambda frame: frame.state.field("mapcount", head + 3) + 1,
-            why="B's PTE, and one for PageDoubleMap: from now on until the last PMD goes, every small page counts one more.",
+            why="B's PTE, and one for PageDoubleMap: from now on until the last PMD goes, every small page counts "
+            "one more.",
         ),
         Prediction(
             at=begin,
             of=end,
             question="And the compound_mapcount, which was 2: how many mappings will it count?",
             actual=lambda frame: frame.state.field("compound_mapcount", head) + 1,
-            why="It counts PMDs and nothing else. A's is left. This is the question that the RFC's head could not answer.",
+            why="It counts PMDs and nothing else. A's is left. This is the question that the RFC's head could "
+            "not answer.",
         ),
     )
 
@@ -87,7 +97,8 @@ def part_in_618(trace: Trace) -> tuple[Prediction, ...]:
             of=end,
             question="_large_mapcount counts all mappings of the folio together, a PMD as one. What will it count?",
             actual=lambda frame: frame.state.field("large_mapcount", head) + 1,
-            why="A's PMD and B's PTEs, in one word. The left side of the equation of lesson 5 need not be summed up any more.",
+            why="A's PMD and B's PTEs, in one word. The left side of the equation of lesson 5 need not be summed up "
+            "any more.",
         ),
     )
 
@@ -100,7 +111,8 @@ def write_after_fork(trace: Trace) -> tuple[Prediction, ...]:
         Prediction(
             at=begin,
             of=op_end(trace, 3),
-            question="B writes one byte. How many page frames does the kernel allocate for it, page tables not counted?",
+            question="B writes one byte. How many page frames does the kernel allocate for it, page tables not "
+            "counted?",
             actual=lambda frame: frames_in_use(frame) - frames_in_use(trace[begin - 1]),
             why="A whole huge page is allocated and all of it copied, so that B has a huge page again."
             if huge
@@ -129,7 +141,8 @@ def hidden_when(trace: Trace) -> tuple[Prediction, ...]:
         Prediction(
             at=op_start(trace, 2),
             of=_in_split(trace, HIDDEN),
-            question="A's PMD is split. At the step that marks it not present, how many mappings does the _mapcount of page 3 count?",
+            question="A's PMD is split. At the step that marks it not present, how many mappings does the _mapcount "
+            "of page 3 count?",
             actual=lambda frame: _counted(trace, frame),
             why="All PTEs are filled and counted by then. The processors have used the huge PMD all the while."
             if late
@@ -145,9 +158,11 @@ def marked_exclusive(trace: Trace) -> tuple[Prediction, ...]:
         Prediction(
             at=op_start(trace, 2),
             of=_in_split(trace, "PMD = the PTE table"),
-            question="One page has the flag PG_anon_exclusive now, the head. How many have it when the PMD has become a table?",
+            question="One page has the flag PG_anon_exclusive now, the head. How many have it when the PMD has become "
+            "a table?",
             actual=lambda frame: int((frame.state.column("flags", head, nr) & PG_anon_exclusive != 0).sum()),
-            why="The head's mark spoke for all of them. From now on each small page is written through a PTE of its own, "
+            why="The head's mark spoke for all of them. From now on each small page is written through a PTE of "
+            "its own, "
             "and asked by itself.",
         ),
     )
@@ -159,7 +174,8 @@ def counted_when(trace: Trace) -> tuple[Prediction, ...]:
         Prediction(
             at=op_start(trace, 2),
             of=_in_split(trace, WITHDRAWN),
-            question="The table is withdrawn and still empty. How many mappings does the _mapcount of page 3 count by then?",
+            question="The table is withdrawn and still empty. How many mappings does the _mapcount of page 3 count "
+            "by then?",
             actual=lambda frame: _counted(trace, frame),
             why="All of them are counted first, in one go, and then the PTEs are filled.",
         ),
@@ -174,14 +190,15 @@ def locked_how_often(trace: Trace) -> tuple[Prediction, ...]:
         Prediction(
             at=begin,
             of=end,
-            question="A folio remembers which processes map it, under a lock bit of its own. How often does this split take that lock?",
+            question="A folio remembers which processes map it, under a lock bit of its own. How often does this "
+            "split take that lock?",
             actual=lambda _: sum(frame.step.text.startswith("lock mm_ids") for frame in frames if frame.step),
             why="Once to add the PTEs, and once to take away the PMD.",
         ),
     )
 
 
-# --- tasks: each runs the learner's scenario on several kernels ---------------------------------------------------------------
+# --- tasks: each runs the learner's scenario on several kernels -------------------------------------------------------
 
 
 def _on(trace: Trace, kernel: str) -> Trace:
@@ -209,14 +226,19 @@ def _costs_less_today(trace: Trace) -> Iterator[str]:
         return
     more = frames_in_use(trace[-1]) - frames_in_use(today[-1])
     if more < trace[0].state.geometry.nr - 1:
-        yield f"v4.5 must have {trace[0].state.geometry.nr - 1} page frames more in use at the end than v6.18; it has {more}"
+        yield (
+            f"v4.5 must have {trace[0].state.geometry.nr - 1} page frames more in use at the end than v6.18; it "
+            f"has {more}"
+        )
     for name, end in (("v4.5", trace[-1].state), ("v6.18", today[-1].state)):
         if end.vmstat["thp_split_page"]:
             yield f"no page may be split; on {name} thp_split_page is {end.vmstat['thp_split_page']}"
 
 
 def _takes_a_part(trace: Trace, end: Frame) -> bool:
-    """Does the operation that ends with this frame leave its process less of a huge page, but not nothing, while another maps it, too?"""
+    """Does the operation that ends with this frame leave its process less of a huge page, but not nothing,
+    while another maps it, too?
+    """
     if end.op is None or end.result is None:
         return False
     before, process = trace[op_start(trace, end.op_index) - 1].state, str(end.op.fields["proc"])
@@ -258,7 +280,8 @@ def _nobody_can_tell(trace: Trace) -> Iterator[str]:
 
 _TASKS = {
     "two worlds": Task(
-        "Write at most four operations after which A still has a huge page on rfc-2014 (AnonHugePages is not 0), and has none on v3.16.",
+        "Write at most four operations after which A still has a huge page on rfc-2014 (AnonHugePages is not 0), and "
+        "has none on v3.16.",
         _two_worlds,
         (
             "In 3.16 nobody could split a mapping alone.",
@@ -267,7 +290,8 @@ _TASKS = {
         ),
     ),
     "it costs less today": Task(
-        "Write a scenario after which v4.5 has at least seven page frames more in use than v6.18, although no page was split on either.",
+        "Write a scenario after which v4.5 has at least seven page frames more in use than v6.18, although no page "
+        "was split on either.",
         _costs_less_today,
         (
             "The kernels differ in what a write copies.",
@@ -277,7 +301,8 @@ _TASKS = {
         Setup("v4.5"),
     ),
     "nobody can tell": Task(
-        "Write a scenario with a fork and a munmap of a part of a huge page, after which all seven kernels show the same Rss for every "
+        "Write a scenario with a fork and a munmap of a part of a huge page, after which all seven kernels show the "
+        "same Rss for every "
         "process and have the same number of page frames in use.",
         _nobody_can_tell,
         (

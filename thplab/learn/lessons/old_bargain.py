@@ -1,4 +1,6 @@
-"""Lesson 2, the old bargain: before the RFC the split had to succeed, so every pin was kept at its tail, and everybody paid."""
+"""Lesson 2, the old bargain: before the RFC the split had to succeed, so every pin was kept at its tail,
+and everybody paid.
+"""
 
 from __future__ import annotations
 
@@ -62,14 +64,16 @@ def pin_a_tail(trace: Trace) -> tuple[Prediction, ...]:
                 for name in ("refcount", "mapcount")
                 for pfn in range(head, head + frame.state.geometry.nr)
             ),
-            why="The head's _count, so that the page is not freed; and the tail's _mapcount, so that the kernel knows for whom.",
+            why="The head's _count, so that the page is not freed; and the tail's _mapcount, so that the kernel knows "
+            "for whom.",
         ),
         Prediction(
             at=unpin,
             of=done,
             question="The driver lets go. How many atomic operations on counters and on the lock bit does that take?",
             actual=atomic,
-            why="A guard on the head and its end, the lock bit twice, the tail's pin, the head's reference. On a head it would be 1.",
+            why="A guard on the head and its end, the lock bit twice, the tail's pin, the head's reference. On a head "
+            "it would be 1.",
         ),
     )
 
@@ -83,7 +87,8 @@ def split_for_all(trace: Trace) -> tuple[Prediction, ...]:
         Prediction(
             at=begin,
             of=marked,
-            question="B wants one small page read-only. How many PMDs will have been changed before any reference is handed out?",
+            question="B wants one small page read-only. How many PMDs will have been changed before any reference is "
+            "handed out?",
             answers=(0, 1, 2),
             actual=lambda frame: sum(pt.pmd_trans_splitting(m.entry) for m in frame.state.mapped if m.level),
             why="Every PMD that maps the page is marked first, A's too. Whoever finds a mark waits.",
@@ -98,7 +103,8 @@ def split_for_all(trace: Trace) -> tuple[Prediction, ...]:
         Prediction(
             at=first_step(trace, "mprotect", "the compound page is no more", after=begin),
             of=end,
-            question="B has made one small page read-only. What will smaps show as A's AnonHugePages afterwards, in kB?",
+            question="B has made one small page read-only. What will smaps show as A's AnonHugePages "
+            "afterwards, in kB?",
             actual=lambda frame: smaps(frame.state, "A")["AnonHugePages"],
             why="The huge page is gone for A as well, and A has done nothing.",
         ),
@@ -116,7 +122,9 @@ def _remembered(trace: Trace) -> Iterator[str]:
         return
     pins = [state.field("mapcount", pfn) + 1 for pfn in range(heads[0] + 1, heads[0] + nr)]
     if sorted(pins, reverse=True)[:2] != [2, 1] or sum(pins) != 3:
-        yield f"one tail must count two pins, another one, and the rest none; the tails count {', '.join(map(str, pins))}"
+        yield (
+            f"one tail must count two pins, another one, and the rest none; the tails count {', '.join(map(str, pins))}"
+        )
     count = state.field("refcount", heads[0])
     if count != 4:
         yield f"the head's _count must be 4; it is {count}"
@@ -135,7 +143,10 @@ def _who_pays(trace: Trace) -> Iterator[str]:
     ops = enumerate(trace.scenario.ops)
     acts = [index for index, op in ops if op.op in ("mprotect", "munmap", "madvise", "mremap", "mlock", "munlock")]
     if len(acts) != 1:
-        yield f"one process must do one thing to its memory after the forks, and nobody else anything; there are {len(acts)} such things"
+        yield (
+            "one process must do one thing to its memory after the forks, and nobody else anything; there are "
+            f"{len(acts)} such things"
+        )
     elif not any(len(who) == 3 for who in trace[op_start(trace, acts[0]) - 1].state.pmd_maps.values()):
         yield "all three must share the huge page, by PMDs, before anybody does anything to it"
     if any(smaps(state, p.name)["Rss"] != state.geometry.nr * page for p in state.processes):
@@ -146,7 +157,8 @@ _V316 = Setup("v3.16")
 
 _TASKS = {
     "remembered": Task(
-        "Linux 3.16. Reach a state in which one tail of a huge page counts two pins, another tail one, and the head's _count is 4.",
+        "Linux 3.16. Reach a state in which one tail of a huge page counts two pins, another tail one, and the head's "
+        "_count is 4.",
         _remembered,
         (
             "A tail's _mapcount counts the pins taken through it; the head's _count counts every reference.",
@@ -156,7 +168,8 @@ _TASKS = {
         _V316,
     ),
     "who pays": Task(
-        "Linux 3.16. Three processes share a huge page. Let one of them do one thing to one small page, so that all three lose the huge "
+        "Linux 3.16. Three processes share a huge page. Let one of them do one thing to one small page, so that all "
+        "three lose the huge "
         "page. Everybody keeps all small pages.",
         _who_pays,
         (

@@ -1,4 +1,6 @@
-"""Lesson 9, your own kernel: what can be seen from a program without privileges, predicted on the simulator and tried on the real one."""
+"""Lesson 9, your own kernel: what can be seen from a program without privileges,
+predicted on the simulator and tried on the real one.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ def hole(trace: Trace) -> tuple[Prediction, ...]:
             of=end,
             question="A unmaps one small page. What will smaps show as A's AnonHugePages, in kB?",
             actual=lambda frame: smaps(frame.state, "A")["AnonHugePages"],
-            why="AnonHugePages is what huge PMDs map. A's PMD has become 512 PTEs, of which 511 are left. The page is still one.",
+            why="AnonHugePages is what huge PMDs map. A's PMD has become 512 PTEs, of which 511 are left. The page is "
+            "still one.",
         ),
         Prediction(
             at=begin,
@@ -52,11 +55,14 @@ def pinned_split(trace: Trace) -> tuple[Prediction, ...]:
     return (
         event(
             3,
-            "A says of two small pages that it will not use them soon. The kernel wants to put them on another list, one by one, so it "
+            "A says of two small pages that it will not use them soon. The kernel wants to put them on another list, "
+            "one by one, so it "
             "asks for the split. A pipe holds page 1. Which event is counted?",
             "The pipe's reference is one too many. The advice is only advice: madvise returns 0 all the same.",
         ),
-        event(5, "The pipe has been read, and A says it again. Which event now?", "Every reference belongs to a mapping."),
+        event(
+            5, "The pipe has been read, and A says it again. Which event now?", "Every reference belongs to a mapping."
+        ),
     )
 
 
@@ -101,18 +107,21 @@ def _no_hole(trace: Trace) -> Iterator[str]:
 
 _TASKS = {
     "split without root": Task(
-        "Make the kernel split a huge page, with nothing but what a program without privileges can do, and without unmapping anything. A's "
+        "Make the kernel split a huge page, with nothing but what a program without privileges can do, and without "
+        "unmapping anything. A's "
         "Rss is the whole huge page before and after.",
         _split_without_root,
         (
-            "Advice about a part of a huge page makes the kernel want that part as pages of its own. And zeros are freed by a split.",
+            "Advice about a part of a huge page makes the kernel want that part as pages of its own. And zeros are "
+            "freed by a split.",
             "Look at the last madvise of the scenario pinned_split, and at what the scenario did before it.",
             "Begin with: mmap A; fill A 0 1thp. One operation is missing.",
         ),
         _TODAY,
     ),
     "a hole that is none": Task(
-        "A and B share a huge page. A ends with less Rss than B, a PMD has been split, and still the kernel has no reason to count a hole: "
+        "A and B share a huge page. A ends with less Rss than B, a PMD has been split, and still the kernel has no "
+        "reason to count a hole: "
         "thp_deferred_split_page stays 0. Use only what a program without privileges can do.",
         _no_hole,
         (

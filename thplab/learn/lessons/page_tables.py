@@ -60,7 +60,8 @@ def small_page(trace: Trace) -> tuple[Prediction, ...]:
         Prediction(
             at=begin,
             of=end,
-            question="A writes one byte. The top table, the PGD, is there already. How many page frames are taken, tables included?",
+            question="A writes one byte. The top table, the PGD, is there already. How many page frames are taken, "
+            "tables included?",
             actual=lambda frame: _taken(trace, 1),
             why="A table for each of the three levels below the PGD, and the page itself.",
         ),
@@ -75,9 +76,11 @@ def huge_page(trace: Trace) -> tuple[Prediction, ...]:
         Prediction(
             at=begin,
             of=end,
-            question="The same byte. How many page tables will A have in the end, the PGD included? (In the first run it was 4.)",
+            question="The same byte. How many page tables will A have in the end, the PGD included? (In the first run "
+            "it was 4.)",
             actual=lambda frame: tables(frame.state),
-            why="PGD, PUD, PMD, and a table of PTEs that nobody uses: it is put aside for the day on which the PMD has to be split.",
+            why="PGD, PUD, PMD, and a table of PTEs that nobody uses: it is put aside for the day on which the PMD "
+            "has to be split.",
         ),
         Prediction(
             at=first_step(trace, "write", "PMD = the huge page"),
@@ -105,7 +108,8 @@ def no_block(trace: Trace) -> tuple[Prediction, ...]:
             question="No block of 8 free pages is left, but a few single ones are. What does A get?",
             answers=("a huge page", "a small page", "an error"),
             actual=_got,
-            why="Huge pages are a favour. Where none can be had, the fault goes on as if they did not exist, and one event is counted.",
+            why="Huge pages are a favour. Where none can be had, the fault goes on as if they did not exist, and one "
+            "event is counted.",
         ),
     )
 
@@ -124,7 +128,8 @@ def zero_page(trace: Trace) -> tuple[Prediction, ...]:
             question="A reads memory that it has never written. Does the kernel give A a huge page of its own?",
             answers=("yes", "no"),
             actual=is_own,
-            why="All of it reads as zero. One huge page full of zeros serves all readers. It is nobody's, and no mapcount counts them.",
+            why="All of it reads as zero. One huge page full of zeros serves all readers. It is nobody's, and no "
+            "mapcount counts them.",
         ),
         Prediction(
             at=write,
@@ -132,7 +137,8 @@ def zero_page(trace: Trace) -> tuple[Prediction, ...]:
             question="Now A writes one byte. And now?",
             answers=("yes", "no"),
             actual=is_own,
-            why="The zero page must stay zero. In this kernel the writer gets a huge page of its own, and the PMD leads there.",
+            why="The zero page must stay zero. In this kernel the writer gets a huge page of its own, and the PMD "
+            "leads there.",
         ),
     )
 
@@ -179,7 +185,8 @@ def _too_small(trace: Trace) -> Iterator[str]:
 
 _TASKS = {
     "one of each": Task(
-        "Let A map a huge page by a PMD, and another, small page by a PTE, without splitting anything and with memory to spare.",
+        "Let A map a huge page by a PMD, and another, small page by a PTE, without splitting anything and with memory "
+        "to spare.",
         _both,
         (
             "Whether a fault may give a huge page is a matter of the VMA's advice.",
@@ -197,11 +204,13 @@ _TASKS = {
         ),
     ),
     "too small for a favour": Task(
-        "Let A ask for huge pages and still get a small one, although memory is free: neither thp_fault_alloc nor thp_fault_fallback "
+        "Let A ask for huge pages and still get a small one, although memory is free: neither thp_fault_alloc nor "
+        "thp_fault_fallback "
         "may count.",
         _too_small,
         (
-            "A huge page is given only where the VMA has room for all of it, from one multiple of its size to the next.",
+            "A huge page is given only where the VMA has room for all of it, from one multiple of its size to "
+            "the next.",
             "The VMA has to be smaller than a huge page when it is touched for the first time.",
             "Begin with: mmap A. Then A gives a part of the range back before it writes.",
         ),

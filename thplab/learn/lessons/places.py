@@ -54,4 +54,8 @@ def frames_in_use(frame: Frame) -> int:
     """Allocated page frames, page tables not counted."""
     state = frame.state
     nr = state.geometry.nr
-    return sum(not state.is_free(pfn) and pfn not in state.tables for block in state.blocks for pfn in range(block * nr, (block + 1) * nr))
+    return sum(
+        not state.is_free(pfn) and pfn not in state.tables
+        for block in state.blocks
+        for pfn in range(block * nr, (block + 1) * nr)
+    )

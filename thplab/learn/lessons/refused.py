@@ -1,4 +1,6 @@
-"""Lesson 5, when the split fails: the equation, refusals early and late, the race that a naive split loses, and the freeze."""
+"""Lesson 5, when the split fails:
+the equation, refusals early and late, the race that a naive split loses, and the freeze.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,8 @@ def three_attempts(trace: Trace) -> tuple[Prediction, ...]:
     return (
         Prediction(
             at=counted,
-            question="The split adds up the mapcounts. By how much will the references, its own left out, exceed the sum?",
+            question="The split adds up the mapcounts. By how much will the references, its own left out, exceed "
+            "the sum?",
             answers=(0, 1, 2),
             actual=lambda frame: difference(frame) - 1,
             why="The sum is what it was before the pin: a pin is no mapping. The head's _count has risen by one.",
@@ -83,7 +86,8 @@ def three_attempts(trace: Trace) -> tuple[Prediction, ...]:
         Prediction(
             at=op_start(trace, _UNMAP),
             of=op_end(trace, _UNMAP),
-            question="B unmaps the pinned page. By how much will the head's _count exceed the sum of the mapcounts then?",
+            question="B unmaps the pinned page. By how much will the head's _count exceed the sum of the "
+            "mapcounts then?",
             answers=(0, 1, 2),
             actual=difference,
             why="A mapping and its reference go together. What is left over is the driver's reference.",
@@ -138,7 +142,8 @@ def frozen(trace: Trace) -> tuple[Prediction, ...]:
         Prediction(
             at=first_step(trace, "split", "who maps the page?"),
             of=check,
-            question="Two PMDs map the page, and nobody has pinned it. What will the head's _count be when all mappings are frozen?",
+            question="Two PMDs map the page, and nobody has pinned it. What will the head's _count be when all "
+            "mappings are frozen?",
             actual=lambda frame: frame.state.field("refcount", head),
             why="A migration entry holds no reference. What is left is the reference of the one who splits.",
         ),
@@ -153,16 +158,19 @@ def frozen_and_pinned(trace: Trace) -> tuple[Prediction, ...]:
         Prediction(
             at=first_step(trace, "split", "who maps the page?"),
             of=check,
-            question=f"A driver has just pinned page {middle}. What will the head's _count be when all mappings are frozen?",
+            question=f"A driver has just pinned page {middle}. What will the head's _count be when all mappings "
+            "are frozen?",
             actual=lambda frame: frame.state.field("refcount", head),
             why="The reference of the one who splits, and the driver's.",
         ),
         Prediction(
             at=check,
             of=op_end(trace, 3),
-            question="So the split gives up and puts the mappings back. How many references will the head have when it has returned?",
+            question="So the split gives up and puts the mappings back. How many references will the head have when "
+            "it has returned?",
             actual=lambda frame: frame.state.field("refcount", head),
-            why="Both processes map the page by PTEs now, each of which holds a reference; and the driver's is still there.",
+            why="Both processes map the page by PTEs now, each of which holds a reference; and the driver's is "
+            "still there.",
         ),
     )
 
@@ -191,7 +199,10 @@ def _two_one_none(trace: Trace) -> Iterator[str]:
         yield f"the page must be asked for its split three times; it was asked {_times(len(found))}"
     for (over, result), (wanted, returned) in zip(found, ((2, -EBUSY), (1, -EBUSY), (0, 0)), strict=False):
         if (over, result) != (wanted, returned):
-            yield f"a split met an excess of {over} and returned {errname(result)}; wanted: an excess of {wanted} and {errname(returned)}"
+            yield (
+                f"a split met an excess of {over} and returned {errname(result)}; wanted: an excess of {wanted} and "
+                f"{errname(returned)}"
+            )
     events = trace[-1].state.vmstat
     if events["thp_split_page_failed"] != 2:
         yield f"thp_split_page_failed must be 2 at the end; it is {events['thp_split_page_failed']}"
@@ -224,39 +235,51 @@ def _late(race: Race) -> Iterator[str]:
         yield "both CPUs must have ended"
     begun = next((f.number for f in trace if f.step and f.step.text.startswith("so far mappings of the page: 1")), None)
     pinned = next((f.number for f in trace if f.cpu == 1 and f.step and "_count += 1" in f.step.text), None)
-    compared = next((f.number for f in trace if f.step and f.step.text.startswith("references but our own")), len(trace))
+    compared = next(
+        (f.number for f in trace if f.step and f.step.text.startswith("references but our own")), len(trace)
+    )
     if begun is None or pinned is None or not begun < pinned < compared:
-        yield "the driver must take its reference after the split has begun to count the mappings, and before it compares"
+        yield (
+            "the driver must take its reference after the split has begun to count the mappings, and before it compares"
+        )
 
 
 _TASKS: dict[str, Task | RaceTask] = {
     "two, one, none": Task(
-        "Have one huge page asked for its split three times. The first time two references too many stand against it, the second "
+        "Have one huge page asked for its split three times. The first time two references too many stand against it, "
+        "the second "
         "time one, the third time none, and then it is split.",
         _two_one_none,
         (
             "A reference is one too many if no mapping explains it. Each pin is one.",
-            "Look at the three attempts above. What has to happen between two of them so that the sides come closer by one?",
-            "Begin with: mmap A; write A 0; pin A 1 1 dma; pin A 2 1 gpu; split A 0. Then one driver after the other lets go.",
+            "Look at the three attempts above. What has to happen between two of them so that the sides come "
+            "closer by one?",
+            "Begin with: mmap A; write A 0; pin A 1 1 dma; pin A 2 1 gpu; split A 0. Then one driver after the other "
+            "lets go.",
         ),
     ),
     "nothing left to split": Task(
-        "Let two processes share a huge page, and have it split in such a way that split_huge_page() finds no PMD that it would have "
+        "Let two processes share a huge page, and have it split in such a way that split_huge_page() finds no PMD "
+        "that it would have "
         "to split itself. At the end thp_split_page is 1, thp_split_page_failed 0 and thp_split_pmd 2.",
         _nothing_left,
         (
             "Only PMDs that are still huge are split by the split of the page.",
-            "Lesson 3 names what makes a process split its own PMD. Both processes need a reason before the page is split.",
+            "Lesson 3 names what makes a process split its own PMD. Both processes need a reason before the page "
+            "is split.",
             "Begin with: mmap A; write A 0; fork A B; mprotect B 1 1 r. A needs a reason, too.",
         ),
     ),
     "late, and yet nothing lost": RaceTask(
-        "Write a schedule of the race naive-split-and-pin that runs to its end and loses nothing, although the driver takes its reference "
-        "only after the split has begun to count the mappings, and before it compares them with the references. The race stepper's line "
+        "Write a schedule of the race naive-split-and-pin that runs to its end and loses nothing, although the driver "
+        "takes its reference "
+        "only after the split has begun to count the mappings, and before it compares them with the references. The "
+        "race stepper's line "
         "is such a schedule: play it there, and copy it.",
         _late,
         (
-            "The naive split trusts its answer from the moment it has compared the two numbers. Until then it can still notice.",
+            "The naive split trusts its answer from the moment it has compared the two numbers. Until then it can "
+            "still notice.",
             "The sum is read in four steps, the references in a fifth. Which of the two numbers does a pin change?",
             "Begin with: 0x5. Now the driver makes 6 steps; then let both go on to their ends, CPU 0 first.",
         ),
@@ -271,10 +294,16 @@ lesson = Lesson(
     "05_when_the_split_fails",
     shows={
         "three attempts": Show(_THREE_ATTEMPTS, questions=three_attempts, step="A driver pins a tail"),
-        "a pin between the two looks": Show(_SHARED, Setup(), too_late, _TO_BE_SPLIT, ("split", "references but our own", _PIN)),
-        "three attempts at full size": Show(_THREE_ATTEMPTS, Setup(geometry="X86_64"), three_attempts, "A driver pins a tail"),
+        "a pin between the two looks": Show(
+            _SHARED, Setup(), too_late, _TO_BE_SPLIT, ("split", "references but our own", _PIN)
+        ),
+        "three attempts at full size": Show(
+            _THREE_ATTEMPTS, Setup(geometry="X86_64"), three_attempts, "A driver pins a tail"
+        ),
         "frozen": Show(_SHARED, _V45, frozen, _TO_BE_SPLIT),
-        "frozen and pinned": Show(_SHARED, _V45, frozen_and_pinned, _TO_BE_SPLIT, ("split", "does every reference but our own", _PIN)),
+        "frozen and pinned": Show(
+            _SHARED, _V45, frozen_and_pinned, _TO_BE_SPLIT, ("split", "does every reference but our own", _PIN)
+        ),
     },
     tasks=_TASKS,
     figures={

@@ -1,6 +1,17 @@
 """The series: all lessons, in the order in which they are read."""
 
-from thplab.learn.lessons import callers, counting, footprint, merged, old_bargain, own_kernel, page_tables, refused, split_pmd, story
+from thplab.learn.lessons import (
+    callers,
+    counting,
+    footprint,
+    merged,
+    old_bargain,
+    own_kernel,
+    page_tables,
+    refused,
+    split_pmd,
+    story,
+)
 
 LESSONS = (
     story.lesson,

@@ -1,4 +1,6 @@
-"""Lesson 3, splitting one PMD: its steppers, the questions in them, and its tasks. All answers are read from the states."""
+"""Lesson 3, splitting one PMD: its steppers, the questions in them, and its tasks.
+All answers are read from the states.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +85,8 @@ def three_processes(trace: Trace) -> tuple[Prediction, ...]:
         ),
         Prediction(
             at=first_step(trace, "split_huge_pmd", f"head _count += {nr - 1}"),
-            question="The head has 3 references, one for each PMD. What will its _count be when B's split has taken what it needs?",
+            question="The head has 3 references, one for each PMD. What will its _count be when B's split has taken "
+            "what it needs?",
             actual=count,
             why=f"B needs {nr} references for {nr} PTEs and had one for its PMD, so {nr - 1} are added to 3.",
         ),
@@ -91,12 +94,14 @@ def three_processes(trace: Trace) -> tuple[Prediction, ...]:
             at=tails,
             question="The head's mapcount is 3. What will it be after B's split?",
             actual=mapcount,
-            why="B's PMD was counted there, and now B's PTE of page 0 is. One went, one came, so the kernel does not touch it.",
+            why="B's PMD was counted there, and now B's PTE of page 0 is. One went, one came, so the kernel does not "
+            "touch it.",
         ),
         Prediction(
             at=unmap,
             of=op_end(trace, 5),
-            question=f"C unmaps pages 0 to {nr // 2 - 1}. That splits C's PMD, too. What will the head's _count be in the end?",
+            question=f"C unmaps pages 0 to {nr // 2 - 1}. That splits C's PMD, too. What will the head's _count be in "
+            "the end?",
             actual=count,
             why=f"C's split adds {nr - 1}, and the {nr // 2} PTEs that go give their references back.",
         ),
@@ -125,15 +130,18 @@ def no_memory(trace: Trace) -> tuple[Prediction, ...]:
         Prediction(
             at=split,
             of=op_end(trace, 5),
-            question="No page frame is free, and a driver has pinned page 3. What does mprotect, which has to split the PMD, return?",
+            question="No page frame is free, and a driver has pinned page 3. What does mprotect, which has to split "
+            "the PMD, return?",
             answers=("0", "-ENOMEM", "-EBUSY"),
             actual=_answer,
-            why="The table that the split needs was put aside when the huge page was mapped. And a pin is on the page, not on the PMD.",
+            why="The table that the split needs was put aside when the huge page was mapped. And a pin is on the "
+            "page, not on the PMD.",
         ),
         Prediction(
             at=split,
             of=op_end(trace, 5),
-            question="The head has 2 references: A's PMD and the driver's pin. What will its _count be after the split?",
+            question="The head has 2 references: A's PMD and the driver's pin. What will its _count be after "
+            "the split?",
             actual=lambda frame: frame.state.field("refcount", head),
             why=f"{nr} PTEs and the pin. The split leaves the pin where it is, on the head.",
         ),
@@ -159,7 +167,8 @@ def half_moves(trace: Trace) -> tuple[Prediction, ...]:
         Prediction(
             at=move,
             of=op_end(trace, 3),
-            question=f"Half of the PTEs move to another table. What will the head's _count be, when all {nr} subpages are still mapped?",
+            question=f"Half of the PTEs move to another table. What will the head's _count be, when all {nr} subpages "
+            "are still mapped?",
             actual=lambda frame: frame.state.field("refcount", head),
             why=f"{nr} PTEs, {nr} references. Where a PTE stands is nothing to the page that it maps.",
         ),
@@ -168,7 +177,8 @@ def half_moves(trace: Trace) -> tuple[Prediction, ...]:
             of=op_end(trace, 3),
             question="At which index of its table is the PTE of subpage 0 then?",
             actual=index,
-            why="It moved to the middle of region T. From now on the place in the table does not tell which subpage it is.",
+            why="It moved to the middle of region T. From now on the place in the table does not tell which "
+            "subpage it is.",
         ),
     )
 
@@ -189,7 +199,8 @@ def in_the_old_kernel(trace: Trace) -> tuple[Prediction, ...]:
             of=end,
             question="How often will the TLB be flushed in the course of it?",
             actual=lambda frame: frame.state.costs["flushes"] - trace[begin - 1].state.costs["flushes"],
-            why="Twice for each of the three PMDs, once to mark it and once to replace it, and once more for mprotect itself.",
+            why="Twice for each of the three PMDs, once to mark it and once to replace it, and once more for "
+            "mprotect itself.",
         ),
     )
 
@@ -232,7 +243,8 @@ def _whole_or_nothing(trace: Trace) -> Iterator[str]:
 
 _TASKS = {
     "one call, two splits": Task(
-        "Write a scenario in which a single operation splits two PMDs, so that it raises thp_split_pmd by 2. No page may be split.",
+        "Write a scenario in which a single operation splits two PMDs, so that it raises thp_split_pmd by 2. No page "
+        "may be split.",
         _one_call_two_splits,
         (
             "split_huge_pmd() is called for each border of a VMA that falls inside a huge page.",
@@ -241,7 +253,8 @@ _TASKS = {
         ),
     ),
     "not where it was": Task(
-        "Reach a state in which the PTE with index 0 of some table maps a subpage of a huge page, but not its subpage 0.",
+        "Reach a state in which the PTE with index 0 of some table maps a subpage of a huge page, but not its "
+        "subpage 0.",
         _not_where_it_was,
         (
             "A PTE that moves takes its subpage with it. The subpage keeps its number in the huge page.",
@@ -250,7 +263,8 @@ _TASKS = {
         ),
     ),
     "all or nothing": Task(
-        "Let a single process map two huge pages, protect one of them, move it to another address and unmap the other one. In the end one "
+        "Let a single process map two huge pages, protect one of them, move it to another address and unmap the other "
+        "one. In the end one "
         "huge PMD is left, read-only, not where it was first, and thp_split_pmd is still 0.",
         _whole_or_nothing,
         (

@@ -1,4 +1,6 @@
-"""Lesson 0, the whole story: its steppers, the questions in them, and its tasks. All answers are read from the states."""
+"""Lesson 0, the whole story: its steppers, the questions in them, and its tasks.
+All answers are read from the states.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from thplab.machine.trace import Frame, Setup, Trace
 
 
 def questions(trace: Trace) -> tuple[Prediction, ...]:
-    """The questions of the lesson on a trace of the story, in any geometry. The distractors are known misconceptions."""
+    """The questions of the lesson on a trace of the story, in any geometry.
+    The distractors are known misconceptions.
+    """
     nr = trace[0].state.geometry.nr
     middle = nr // 2
     head = first_head(trace)
@@ -56,26 +60,30 @@ def questions(trace: Trace) -> tuple[Prediction, ...]:
             at=split,
             question=f"B's PMD is about to become {nr} PTEs. What will the head's _count be, with A's PMD still there?",
             actual=count,
-            why=f"A's PMD holds one reference. B's {nr} PTEs hold one each; the one that B's PMD held serves the first of them.",
+            why=f"A's PMD holds one reference. B's {nr} PTEs hold one each; the one that B's PMD held serves the "
+            "first of them.",
         ),
         Prediction(
             at=tails,
             question="And the head's mapcount, which is 2 now: what will it be when the split of B's PMD is done?",
             answers=(1, 2, 3),
             actual=mapcount,
-            why="It does not move. B's PMD mapping turns into B's PTE mapping of page 0, and the head's one field counts both kinds.",
+            why="It does not move. B's PMD mapping turns into B's PTE mapping of page 0, and the head's one field "
+            "counts both kinds.",
         ),
         Prediction(
             at=first_step(trace, "pin", "head _count += 1"),
             question=f"A driver takes a reference on page {middle}, a tail. Whose count rises?",
             answers=("the head's", f"page {middle}'s own", "both"),
             actual=whose,
-            why="As long as the page is compound, every reference to any part of it is on the head. Nobody notes which tail it was for.",
+            why="As long as the page is compound, every reference to any part of it is on the head. Nobody notes "
+            "which tail it was for.",
         ),
         Prediction(
             at=check,
             of=first_step(trace, "swap_out", "references but our own"),
-            question="Swap-out asks split_huge_page() to split the page while the driver holds its pin. What does it return?",
+            question="Swap-out asks split_huge_page() to split the page while the driver holds its pin. What does "
+            "it return?",
             answers=("0", "-EBUSY"),
             actual=answer,
             why="One reference too many: no mapping explains it, so somebody still uses the page and must not lose it.",
@@ -85,12 +93,14 @@ def questions(trace: Trace) -> tuple[Prediction, ...]:
             of=next(f.number for f in trace if f.op is not None and f.op.op == "split" and f.result is not None),
             question=f"The pin is gone and the split succeeds. What will the _count of page {middle} be in the end?",
             actual=lambda frame: count(frame, middle),
-            why="The references move from the head to the pages that they are about: A's PTE and B's PTE each hold one.",
+            why="The references move from the head to the pages that they are about: A's PTE and B's PTE each "
+            "hold one.",
         ),
         Prediction(
             at=phase_start(trace, 7),
             of=unmapped,
-            question=f"B unmaps page {middle}, which is an ordinary page by now. How many page frames become free at once?",
+            question=f"B unmaps page {middle}, which is an ordinary page by now. How many page frames become free "
+            "at once?",
             answers=(0, 1, nr),
             actual=freed,
             why="A still maps that page. B's mapping and its reference go, A's stay, and so does the page.",
@@ -136,7 +146,11 @@ def _names(trace: Trace) -> set[str]:
 
 def _held_by_nobody(trace: Trace) -> Iterator[str]:
     state = _end(trace)
-    if not state.pins and any(frame.state.pins for frame in trace) and not any(op.op == "unpin" for op in trace.scenario.ops):
+    if (
+        not state.pins
+        and any(frame.state.pins for frame in trace)
+        and not any(op.op == "unpin" for op in trace.scenario.ops)
+    ):
         yield "the driver's pin went with its process: an exit closes the file by which it was held"
     if not state.compound_pages():
         yield "a compound page must still be allocated at the end; there is none"
@@ -152,21 +166,25 @@ def _held_by_nobody(trace: Trace) -> Iterator[str]:
 
 _TASKS = {
     "two tables, one page": Task(
-        "Reach a state with one compound page that two processes map by PTEs, so that the head's _count is twice the number of "
+        "Reach a state with one compound page that two processes map by PTEs, so that the head's _count is twice the "
+        "number of "
         "subpages. No driver holds a pin.",
         _two_tables_one_page,
         (
             "Every PTE that maps a subpage holds one reference on the head.",
             "split_huge_pmd() works on one PMD of one process. Who has to call for it, and how often?",
-            "Begin with: mmap A; write A 0; fork A B. Then give both processes a reason to cut their VMA inside the huge page.",
+            "Begin with: mmap A; write A 0; fork A B. Then give both processes a reason to cut their VMA inside the "
+            "huge page.",
         ),
     ),
     "refused, then split": Task(
-        "Let three processes share a huge page. Make the split of the page fail once and then succeed, so that vmstat ends with "
+        "Let three processes share a huge page. Make the split of the page fail once and then succeed, so that vmstat "
+        "ends with "
         "thp_split_page_failed 1, thp_split_page 1 and thp_split_pmd 3. All three processes live on.",
         _refused_then_split,
         (
-            "A split that is refused at once changes only its event. One that succeeds first splits every PMD that is still there.",
+            "A split that is refused at once changes only its event. One that succeeds first splits every PMD that is "
+            "still there.",
             "Look at phase 5 of the story for the refusal, and count the PMDs in phase 6.",
             "Begin with: mmap A; write A 0; fork A B; fork A C; pin A 1 1 dma; split A 0. The rest is two operations.",
         ),
@@ -176,7 +194,8 @@ _TASKS = {
         _held_by_nobody,
         (
             "A page is freed when its last reference goes. A mapping is not the only thing that can hold one.",
-            "In phase 5 of the story one reference on the head belongs to no mapping. What would be left if A and B unmapped it all then?",
+            "In phase 5 of the story one reference on the head belongs to no mapping. What would be left if A and B "
+            "unmapped it all then?",
             "Begin with: mmap A; write A 0; pin A 3 1 dma. Then take the mapping away.",
         ),
     ),

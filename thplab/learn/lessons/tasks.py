@@ -1,4 +1,6 @@
-"""Tasks that a learner solves by writing a scenario, or the schedule of a race. The simulator carries it out and tells what is missing."""
+"""Tasks that a learner solves by writing a scenario, or the schedule of a race.
+The simulator carries it out and tells what is missing.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from thplab.study.explore.replay import RaceTrace
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be reached, how to see what is missing, three hints (the rule, where to look, a way to begin), and on what machine."""
+    """What is to be reached, how to see what is missing, three hints (the rule, where to look, a way to begin),
+    and on what machine.
+    """
 
     question: str
     missing: Callable[[Trace], Iterator[str]]
@@ -45,7 +49,8 @@ class RaceTask:
     pair: str
 
     def attempt(self, name: str, scenario: str, geometry: str = "") -> Verdict:
-        """What Lesson.attempt() says of it. `scenario` is a schedule; the race has a geometry of its own, and takes no other.
+        """What Lesson.attempt() says of it. `scenario` is a schedule;
+        the race has a geometry of its own, and takes no other.
 
         A schedule may be copied from the race stepper, with the race's name before it.
         """
@@ -78,5 +83,8 @@ class Verdict:
             switches = len(self.trace.written.split()) - 1
             return f"{self.task}: solved. Your schedule took {steps} steps and {switches} switches between the CPUs."
         if self.solved:
-            return f"{self.task}: solved. Your scenario took {len(self.trace.scenario.ops)} operations and {steps} steps of the kernel."
+            return (
+                f"{self.task}: solved. Your scenario took {len(self.trace.scenario.ops)} operations and {steps} "
+                "steps of the kernel."
+            )
         return f"{self.task}: not yet.\n" + "\n".join(f"  - {line}" for line in self.missing)

@@ -1,4 +1,6 @@
-"""One scenario on two to four kernels side by side: pictures, what differs, and what it costs, operation by operation."""
+"""One scenario on two to four kernels side by side:
+pictures, what differs, and what it costs, operation by operation.
+"""
 
 from __future__ import annotations
 
@@ -28,18 +30,26 @@ LEAST, MOST = 2, 4
 class Compare(Stepped, page="bars compare"):
     """Goes through a scenario on several kernels in lock-step.
 
-    `scenario` is what thplab.scenario.load takes, or a Scenario; `kernels` are two to four names, or records of the reader's own. The
-    learner may choose others while there is Python; what was compared works without. Raises BadInput as compare() does, and for too many
-    kernels.
+    `scenario` is what thplab.scenario.load takes, or a Scenario; `kernels` are two to four names, or records of the
+    reader's own. The learner may choose others while there is Python; what was compared works without. Raises BadInput
+    as compare() does, and for too many kernels.
     """
 
     traits_in_html = ("step",)
 
     def __init__(
-        self, scenario: Scenario | str = "story", *, kernels: Sequence[str | Kernel] = KERNELS, geometry: str = "TOY", step: int = 0
+        self,
+        scenario: Scenario | str = "story",
+        *,
+        kernels: Sequence[str | Kernel] = KERNELS,
+        geometry: str = "TOY",
+        step: int = 0,
     ) -> None:
         self._known = known.KERNELS | {kernel.name: kernel for kernel in kernels if isinstance(kernel, Kernel)}
-        self.comparison, self._source = _compare(scenario, kernels, geometry), scenario if isinstance(scenario, str) else ""
+        self.comparison, self._source = (
+            _compare(scenario, kernels, geometry),
+            scenario if isinstance(scenario, str) else "",
+        )
         self._data = payload(self.comparison, self._source, tuple(self._known))
         super().__init__(packed=pack(self._data), step=step)
 
@@ -55,7 +65,9 @@ class Compare(Stepped, page="bars compare"):
     def still(self) -> tuple[str, str]:
         """The picture of the last kernel at the step that is shown, and the operation."""
         frame, names = self._data["frames"][self.step], self._data["kernels"]
-        return self._data["pictures"][frame["pictures"][-1]], f"{frame['label']}, on {names[-1]}. Compared with {', '.join(names[:-1])}."
+        return self._data["pictures"][
+            frame["pictures"][-1]
+        ], f"{frame['label']}, on {names[-1]}. Compared with {', '.join(names[:-1])}."
 
 
 def _compare(scenario: Scenario | str, kernels: Sequence[str | Kernel], geometry: str) -> Comparison:
@@ -65,7 +77,9 @@ def _compare(scenario: Scenario | str, kernels: Sequence[str | Kernel], geometry
 
 
 def payload(comparison: Comparison, source: str, kernels: Sequence[str]) -> dict[str, Any]:
-    """All that is shown, as JSON can hold it; `kernels` are those to choose from. Raises NoEngine if no pictures can be drawn."""
+    """All that is shown, as JSON can hold it; `kernels` are those to choose from.
+    Raises NoEngine if no pictures can be drawn.
+    """
     columns = [[before, *after] for before, after in zip(comparison.start, _by_kernel(comparison), strict=True)]
     drawn = [_drawn(states) for states in columns]
     pictures = list(dict.fromkeys(svg for column in drawn for svg in column))
@@ -82,7 +96,9 @@ def payload(comparison: Comparison, source: str, kernels: Sequence[str]) -> dict
                 "label": f"{number}. {compared.op.label(size.nr)}",
                 "pictures": [places[column[number]] for column in drawn],
                 "groups": _groups(compared),
-                "remarks": [[k.name, text] for k, text in zip(comparison.kernels, compared.remarks, strict=True) if text],
+                "remarks": [
+                    [k.name, text] for k, text in zip(comparison.kernels, compared.remarks, strict=True) if text
+                ],
                 "costs": [[kind, costs[kind], spent[kind]] for kind in KINDS],
             }
         )
@@ -121,7 +137,11 @@ def _groups(compared: Compared) -> list[list[Any]]:
     """
     found = []
     for group in GROUPS[:-1]:  # costs are bars
-        rows = [row for row in compared.rows if row.group == group and (row.moved or any(value not in (None, 0) for value in row.values))]
+        rows = [
+            row
+            for row in compared.rows
+            if row.group == group and (row.moved or any(value not in (None, 0) for value in row.values))
+        ]
         found += [[group, [_row(row) for row in rows]]] if rows else []
     return found
 

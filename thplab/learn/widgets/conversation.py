@@ -1,6 +1,7 @@
 """The conversation between a widget's page and Python: the page asks, a method does it, and every question is answered.
 
-A question is {"number": ..., "do": name, "with": {field: value}}. What is answered is the trait `answer`. docs/payload.md shows both.
+A question is {"number": ..., "do": name, "with": {field: value}}. What is answered is the trait `answer`.
+docs/payload.md shows both.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ LOG = logging.getLogger(__name__)
 
 
 def asked(name: str) -> Callable[[Method], Method]:
-    """Marks the method that does what the page asks for by this name. Its arguments are the fields of the question, of their types.
+    """Marks the method that does what the page asks for by this name.
+    Its arguments are the fields of the question, of their types.
 
-    It returns what is said, if anything. It raises BadInput for what makes no sense, and sets what is shown last: where it raises,
-    nothing has changed.
+    It returns what is said, if anything. It raises BadInput for what makes no sense, and sets what is shown last:
+    where it raises, nothing has changed.
     """
 
     def mark(method: Method) -> Method:
@@ -38,14 +40,17 @@ def asked(name: str) -> Callable[[Method], Method]:
 
 
 class Conversation(anywidget.AnyWidget):
-    """A widget that answers what its page asks: by the method that asked() marks, or with what was wrong, but always."""
+    """A widget that answers what its page asks:
+    by the method that asked() marks, or with what was wrong, but always.
+    """
 
     asks: ClassVar[dict[str, Callable[..., str | None]]] = {}
     """What the page can ask for -> the method that does it."""
 
     answer = traitlets.Dict({"to": 0, "says": "", "error": False, "running": False}).tag(sync=True)
-    """The last answer: `to` the question of that number (0: nobody asked), what is said, whether that is why something was not done
-    (`error`), and whether something was begun that still goes on (`running`), whose end will be told as another answer."""
+    """The last answer: `to` the question of that number (0: nobody asked), what is said, whether that is why something
+    was not done (`error`), and whether something was begun that still goes on (`running`), whose end will be told as
+    another answer."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         marked = [method for method in vars(cls).values() if "asked" in getattr(method, "__dict__", {})]
@@ -75,13 +80,17 @@ class Conversation(anywidget.AnyWidget):
             yield
 
     def tell(self, says: str, *, error: bool = False, running: bool | None = None, to: int | None = None) -> None:
-        """Answer the question that is being asked, or the one of the number `to`. What is running still is, unless said otherwise."""
+        """Answer the question that is being asked, or the one of the number `to`.
+        What is running still is, unless said otherwise.
+        """
         still = self.running if running is None else running
         with self.at_once():
             self.answer = {"to": self._to if to is None else to, "says": says, "error": error, "running": still}
 
     def way_back(self) -> Callable[[], None]:
-        """What puts back, where a question fails, what it has changed already; for a widget that cannot change it last."""
+        """What puts back, where a question fails, what it has changed already;
+        for a widget that cannot change it last.
+        """
         return lambda: None
 
     @contextmanager
@@ -117,12 +126,16 @@ class Conversation(anywidget.AnyWidget):
             self._to = 0
 
     def _done(self, question: Any) -> str | None:
-        """What the method that is asked for returns. Raises BadInput for what is no question, and as the method does."""
+        """What the method that is asked for returns.
+        Raises BadInput for what is no question, and as the method does.
+        """
         match question:
             case {"do": str(what), "with": dict(given)}:
                 pass
             case _:
-                raise BadInput("question", f"is {question!r:.200}", '{"number": ..., "do": name, "with": {field: value}}')
+                raise BadInput(
+                    "question", f"is {question!r:.200}", '{"number": ..., "do": name, "with": {field: value}}'
+                )
         if what not in self.asks:
             raise BadInput("do", f"is {what!r}", " or ".join(self.asks) or "no question at all")
         fields = get_type_hints(self.asks[what])

@@ -25,9 +25,10 @@ PRESSURES = (0.0, 0.25, 0.5, 0.75, 1.0)
 class FootprintLab(Widget, page="bars footprint"):
     """Memory mapped against memory held for thousands of huge pages, on several kernels, as the learner moves sliders.
 
-    The arguments are where the sliders begin: how many huge pages; the share of their small pages that is unmapped and in which of
-    PATTERNS; the share of the deferred split queue to which the shrinker gets; how many processes map each, and how many of them
-    unmap; the shares that are pinned and zero-filled. Raises BadInput as thplab.study.footprint.population() and project() do.
+    The arguments are where the sliders begin: how many huge pages; the share of their small pages that is unmapped and
+    in which of PATTERNS; the share of the deferred split queue to which the shrinker gets; how many processes map each,
+    and how many of them unmap; the shares that are pinned and zero-filled. Raises BadInput as
+    thplab.study.footprint.population() and project() do.
     """
 
     def __init__(
@@ -47,7 +48,8 @@ class FootprintLab(Widget, page="bars footprint"):
             raise BadInput("kernels", "are none", "at least one kernel")
         self.kernels = tuple(kernels)
         self._values: dict[str, Any] = {
-            "thps": thps, "unmapped": unmapped, "pattern": pattern, "pressure": pressure, "sharing": sharing, "unmapping": unmapping,
+            "thps": thps, "unmapped": unmapped, "pattern": pattern, "pressure": pressure,
+            "sharing": sharing, "unmapping": unmapping,
             "pinned": pinned, "zero_filled": zero_filled,
         }  # fmt: skip
         self._shown = self._at(self._values)
@@ -63,11 +65,20 @@ class FootprintLab(Widget, page="bars footprint"):
 
     @asked("move")
     def _move(
-        self, thps: int, unmapped: float, pattern: str, pressure: float, sharing: int, unmapping: int, pinned: float, zero_filled: float
+        self,
+        thps: int,
+        unmapped: float,
+        pattern: str,
+        pressure: float,
+        sharing: int,
+        unmapping: int,
+        pinned: float,
+        zero_filled: float,
     ) -> None:
         """Show another position of the sliders."""
         values = {
-            "thps": thps, "unmapped": unmapped, "pattern": pattern, "pressure": pressure, "sharing": sharing, "unmapping": unmapping,
+            "thps": thps, "unmapped": unmapped, "pattern": pattern, "pressure": pressure,
+            "sharing": sharing, "unmapping": unmapping,
             "pinned": pinned, "zero_filled": zero_filled,
         }  # fmt: skip
         self._shown, self._values = self._at(values), values
@@ -78,7 +89,9 @@ class FootprintLab(Widget, page="bars footprint"):
         return self._shown | {"controls": _controls(self._values), "reasons": reasons}
 
     def packed_for_html(self) -> str:
-        """With the positions of GRID and PRESSURES for a page without Python; there the other sliders stay where they are."""
+        """With the positions of GRID and PRESSURES for a page without Python;
+        there the other sliders stay where they are.
+        """
         grid = []
         for share in GRID:
             question = _population(self._values | {"unmapped": share})
@@ -90,7 +103,9 @@ class FootprintLab(Widget, page="bars footprint"):
     def still(self) -> tuple[str, str]:
         """The picture at the position of the sliders, and what it says."""
         question = _population(self._values)
-        return plots.held(self._projected(question, self._values["pressure"]), _memory(question)).svg(), self._shown["words"]
+        return plots.held(self._projected(question, self._values["pressure"]), _memory(question)).svg(), self._shown[
+            "words"
+        ]
 
 
 def _population(values: Mapping[str, Any]) -> Population:

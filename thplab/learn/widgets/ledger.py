@@ -22,19 +22,20 @@ from thplab.scenario import Scenario
 class Ledger(Widget, page="ledger"):
     """The table of every reference and mapping at a frame of a trace, with its holder, below the picture of the state.
 
-    `scenario` is a trace, which brings its own machine, or what thplab.scenario.load takes, or a Scenario, carried out on `kernel`
-    and `geometry`. `step` is the frame: a number, a phase's title or a step's text; left out, where the trace stands, the end of a
-    scenario.
-    `gaps` is "none" (all is filled in), "some" (cells that `seed` chooses are blank) or "all". What is blank can be told from the
-    entries and pins in the picture; its counters are covered until all cells are filled. The answers come from the state.
-    Raises BadInput for a scenario, frame or kind of gaps that makes no sense, and NoEngine if no picture can be drawn.
+    `scenario` is a trace, which brings its own machine, or what thplab.scenario.load takes, or a Scenario, carried out
+    on `kernel` and `geometry`. `step` is the frame: a number, a phase's title or a step's text; left out, where the
+    trace stands, the end of a scenario. `gaps` is "none" (all is filled in), "some" (cells that `seed` chooses are
+    blank) or "all". What is blank can be told from the entries and pins in the picture; its counters are covered until
+    all cells are filled. The answers come from the state. Raises BadInput for a scenario, frame or kind of gaps that
+    makes no sense, and NoEngine if no picture can be drawn.
     """
 
     traits_in_html = ("results",)
 
     results: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
-    """For each blank cell, once something was tried or asked: `counter`, `holder` ("" for a total), the texts tried, how many hints were
-    shown, and `right`: whether the first try was right, and came without a hint. An `actual` is there once the cell is filled."""
+    """For each blank cell, once something was tried or asked: `counter`, `holder` ("" for a total), the texts tried,
+    how many hints were shown, and `right`: whether the first try was right, and came without a hint. An `actual` is
+    there once the cell is filled."""
 
     def __init__(
         self,

@@ -1,4 +1,6 @@
-"""A ledger to be filled in, as the data that a page needs: every counter, every holder's share, and for each of them what helps."""
+"""A ledger to be filled in, as the data that a page needs:
+every counter, every holder's share, and for each of them what helps.
+"""
 
 from __future__ import annotations
 
@@ -24,17 +26,27 @@ SHARE = 0.4
 _REFERENCES = {
     "PMD": "A PMD is one entry and holds one reference, however many pages it maps.",
     "PTE": "Each PTE holds one reference. The references of a compound page are all on its head.",
-    "pin": "A pin holds one reference for each page that it was taken on. Those of a compound page are all on its head.",
+    "pin": "A pin holds one reference for each page that it was taken on. Those of a compound page are all on "
+    "its head.",
     "total": "The total is the sum of all holders' references.",
 }
 _BIASED = f"A FOLL_PIN pin of a small page adds {GUP_PIN_COUNTING_BIAS} for each page (GUP_PIN_COUNTING_BIAS)."
 _MAPCOUNTS = {
     ("tail_pinning", "head"): "Before the RFC only PMDs map a huge page, and each adds 1 on the head.",
-    ("tail_pinning", "tails"): "Before the RFC a tail's _mapcount counts the pins that were taken through it, and no mappings.",
+    (
+        "tail_pinning",
+        "tails",
+    ): "Before the RFC a tail's _mapcount counts the pins that were taken through it, and no mappings.",
     ("rfc", "head"): "The head's one field counts PMDs and the PTEs of page 0 together, each entry 1.",
     ("rfc", "tails"): "A tail counts the PTEs that map it. A PMD is counted on the head.",
-    ("double_map", "head"): "The head's own field counts the PTEs of page 0, and 1 more under PageDoubleMap; PMDs have compound_mapcount.",
-    ("double_map", "tails"): "A tail counts the PTEs that map it, and 1 more under PageDoubleMap; PMDs have compound_mapcount.",
+    (
+        "double_map",
+        "head",
+    ): "The head's own field counts the PTEs of page 0, and 1 more under PageDoubleMap; PMDs have compound_mapcount.",
+    (
+        "double_map",
+        "tails",
+    ): "A tail counts the PTEs that map it, and 1 more under PageDoubleMap; PMDs have compound_mapcount.",
     ("folio", "head"): "The head's own field counts the PTEs of page 0; PMDs have _entire_mapcount.",
     ("folio", "tails"): "A tail counts the PTEs that map it; PMDs have _entire_mapcount.",
 }
@@ -43,7 +55,8 @@ _MAPCOUNTS = {
 _HEAD = {
     "compound_mapcount": "It counts the PMDs that map the page, and nothing else.",
     "large_mapcount": "It counts every entry that maps the page or a part of it: each PMD 1, each PTE 1.",
-    "nr_pages_mapped": "It counts the subpages that any PTE maps, each once, and carries 0x800000 while a PMD maps the page.",
+    "nr_pages_mapped": "It counts the subpages that any PTE maps, each once, and carries 0x800000 while a PMD maps "
+    "the page.",
     "pincount": "It counts FOLL_PIN pins, one for each page that they were taken on; they are in the refcount, too.",
 }
 """What a counter counts that only the head has, by its column."""
@@ -126,7 +139,15 @@ class _Lines:
         return {"holder": row.holder, "by": self._by(account, row), "cell": cell}
 
     def _cell(self, value: int, rule: str, where: str, marks: list[str], why: str, can: bool) -> dict[str, Any]:
-        return {"actual": count_text(value), "rule": rule, "where": where, "marks": marks, "why": why, "blank": False, "can": can}
+        return {
+            "actual": count_text(value),
+            "rule": rule,
+            "where": where,
+            "marks": marks,
+            "why": why,
+            "blank": False,
+            "can": can,
+        }
 
     def _by(self, account: Account, row: Share) -> str:
         """By what the holder holds, without how often."""
@@ -157,7 +178,11 @@ class _Lines:
         if account.column in _HEAD:
             return _HEAD[account.column]
         if account.column == "refcount":
-            return _BIASED if kind == "pin" and count >= GUP_PIN_COUNTING_BIAS else _REFERENCES.get(kind, _REFERENCES["total"])
+            return (
+                _BIASED
+                if kind == "pin" and count >= GUP_PIN_COUNTING_BIAS
+                else _REFERENCES.get(kind, _REFERENCES["total"])
+            )
         part = self._part(account)
         if part == "small":
             return "A small page counts the PTEs that map it."
@@ -171,7 +196,11 @@ class _Lines:
             return f"the note of the pin {row.holder}", [pin_id(row.holder)] * (row.holder in self.cut.pins)
         process = None if row.kind == "subpages" else row.holder
         kinds = {"PMD": (HUGE,), "PTE": (PTE,), "subpages": (PTE,)}.get(row.kind, ())
-        leading = (ends for ends, arrow in self.arrows.items() if arrow.kind in kinds and self._leads(ends, arrow, process, first, last))
+        leading = (
+            ends
+            for ends, arrow in self.arrows.items()
+            if arrow.kind in kinds and self._leads(ends, arrow, process, first, last)
+        )
         marks = sorted({ends.tail_row for ends in leading})
         return self._entries_to(process, 1 if row.kind == "PMD" else 0, first, last), marks
 

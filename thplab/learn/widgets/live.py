@@ -23,9 +23,9 @@ ASKED_FOR = "only recorded runs were asked for (recorded=True)"
 class LiveLab(LiveWidget, page="comparison live"):
     """Performs a scenario on the kernel that runs here, and steps through both sides of what came out.
 
-    `scenario` is what thplab.scenario.load takes; every operation must be portable. Until it is run, and where nothing can be run or
-    `recorded` is true, the recorded run that comes with thplab is shown, if there is one.
-    Raises BadInput for a scenario that makes no sense or is not portable, and NoEngine if no pictures can be drawn.
+    `scenario` is what thplab.scenario.load takes; every operation must be portable. Until it is run, and where nothing
+    can be run or `recorded` is true, the recorded run that comes with thplab is shown, if there is one. Raises BadInput
+    for a scenario that makes no sense or is not portable, and NoEngine if no pictures can be drawn.
     """
 
     traits_in_html = ("compared", "scenario", "step")
@@ -74,7 +74,9 @@ class LiveLab(LiveWidget, page="comparison live"):
         return says
 
     def run(self, source: str | None = None) -> None:
-        """Perform the scenario, or another one, and wait for the end. Raises BadInput as choose() does, and if nothing can be run."""
+        """Perform the scenario, or another one, and wait for the end.
+        Raises BadInput as choose() does, and if nothing can be run.
+        """
         self._begin(self.scenario if source is None else source).join()
 
     @asked("run")

@@ -18,7 +18,15 @@ from thplab.study.verify import Outcome
 
 LIVE, RECORDED = "live", "recorded"
 
-_SMAPS = {"rss": "Rss", "pss": "Pss", "anonhuge": "AnonHugePages", "swap": "Swap", "lazyfree": "LazyFree", "locked": "Locked", "ksm": "KSM"}
+_SMAPS = {
+    "rss": "Rss",
+    "pss": "Pss",
+    "anonhuge": "AnonHugePages",
+    "swap": "Swap",
+    "lazyfree": "LazyFree",
+    "locked": "Locked",
+    "ksm": "KSM",
+}
 _OTHERS = {
     "vmas": "VMAs",
     "runs": "pages present, and how they are mapped",
@@ -34,7 +42,8 @@ def live_payload(
 ) -> dict[str, Any]:
     """All that is shown of a run: `record` and what comparing it with the kernel `simulator` gave.
 
-    `kind` is LIVE or RECORDED; `unseen` is what was not seen -> why. Raises NoEngine if there are to be pictures and none can be drawn.
+    `kind` is LIVE or RECORDED; `unseen` is what was not seen -> why.
+    Raises NoEngine if there are to be pictures and none can be drawn.
     """
     drawn, texts = _drawn(outcomes) if pictures else ([], [])
     different = list(dict.fromkeys(drawn))
@@ -58,7 +67,10 @@ def live_payload(
 
 
 def _nearest(release: str, simulator: str) -> str:
-    return f"Linux {release} has no simulated kernel of its own. {simulator} is the nearest: a difference is a finding about two kernels."
+    return (
+        f"Linux {release} has no simulated kernel of its own. {simulator} is the nearest: a difference is a "
+        "finding about two kernels."
+    )
 
 
 def _runs(record: Record, kind: str) -> str:
@@ -92,7 +104,9 @@ def _place(field: str) -> tuple[str, str]:
     if field == "ret":
         return "the system call", "return code"
     if re.fullmatch(r"F\d+", where or field):
-        return f"page frames of the huge page {where or field} (root)", _OTHERS.get(name, name) if where else "all of them"
+        return f"page frames of the huge page {where or field} (root)", _OTHERS.get(
+            name, name
+        ) if where else "all of them"
     process, _, region = (where or field).partition(".")
     of = f"region {region} of process {process}"
     if name in _SMAPS or name == "vmas":
@@ -101,7 +115,9 @@ def _place(field: str) -> tuple[str, str]:
 
 
 def in_words(row: ShownField, text: str) -> str:
-    """What one side says of a field, for a reader: runs of pages as `0…255: 2`, sizes with their unit. What is no run stays as it is."""
+    """What one side says of a field, for a reader: runs of pages as `0…255: 2`, sizes with their unit.
+    What is no run stays as it is.
+    """
     name = row.field.rpartition(".")[2]
     if name in _SMAPS and text.isdigit():
         return f"{text} kB"
@@ -114,7 +130,11 @@ def _run(first: int, count: int, values: Sequence[str]) -> str:
     if len(values) != 4:
         return f"{pages}: {', '.join(values)}"
     state, frame, page, how = values
-    block = "" if not frame.startswith("F") else f" in {frame}" + ("" if page in ("-", str(first)) else f" from its page {page} on")
+    block = (
+        ""
+        if not frame.startswith("F")
+        else f" in {frame}" + ("" if page in ("-", str(first)) else f" from its page {page} on")
+    )
     small = " in a small page" if frame == "s" else ""
     return f"{pages}: {state}{block}{small}" + (f", by {how.upper()}" if how in ("pmd", "pte") else "")
 
@@ -124,5 +144,7 @@ def _drawn(outcomes: Sequence[Outcome]) -> tuple[list[str], list[str]]:
     states = [outcome.state for outcome in outcomes if outcome.state is not None]
     cut = Cut.of(states)
     pairs = list(zip([None, *states], states, strict=False))
-    pictures = [without_style(svg) for svg in render([page_table_diagram(now, before, cut).source for before, now in pairs])]
+    pictures = [
+        without_style(svg) for svg in render([page_table_diagram(now, before, cut).source for before, now in pairs])
+    ]
     return pictures, [describe(now, before) for before, now in pairs]

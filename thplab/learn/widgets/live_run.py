@@ -1,4 +1,6 @@
-"""What the widgets share that perform a scenario on the running kernel: the run, beside everything else, and what is said of it."""
+"""What the widgets share that perform a scenario on the running kernel:
+the run, beside everything else, and what is said of it.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ RUNNING = "Running on this kernel…"
 class LiveWidget(Widget):
     """A widget that can perform a scenario on the running kernel, through an agent that ends with the run.
 
-    Closing the widget ends a run that is under way. `live_pictures` says whether the result comes with the simulator's pictures.
+    Closing the widget ends a run that is under way.
+    `live_pictures` says whether the result comes with the simulator's pictures.
     """
 
     live_pictures = False
@@ -43,8 +46,8 @@ class LiveWidget(Widget):
     def start(self, scenario: Scenario, /, **then: Any) -> threading.Thread:
         """Perform a scenario and show it, while the kernel of the notebook goes on; returns the thread that does.
 
-        `then` are traits that are set together with the result. The caller has seen to it that runs are possible here. What goes
-        wrong is said in the widget, which shows what it showed before. Raises BadInput if a run is under way.
+        `then` are traits that are set together with the result. The caller has seen to it that runs are possible here.
+        What goes wrong is said in the widget, which shows what it showed before. Raises BadInput if a run is under way.
         """
         with self.at_once():
             self.refuse_while_running("run")
@@ -76,7 +79,9 @@ class LiveWidget(Widget):
                 self.tell(says, running=False, to=to)
 
     def _performed(self, scenario: Scenario) -> tuple[str, str]:
-        """Perform and compare: the result, packed, and what to say of it. Raises BadInput, LiveError, NoEngine, OSError."""
+        """Perform and compare: the result, packed, and what to say of it.
+        Raises BadInput, LiveError, NoEngine, OSError.
+        """
         kernel = nearest(release())[0]
         with _ONE_AT_A_TIME, Agent() as agent:
             self._agent = agent
@@ -89,5 +94,8 @@ class LiveWidget(Widget):
                 self._agent = None
         data = live_payload(checked.record, checked.outcomes, LIVE, kernel, agent.unseen, self.live_pictures)
         findings = len(checked.outcomes) - data["agree"]
-        says = f"Performed on Linux {release()}: {data['agree']} of {len(checked.outcomes)} operations agree with the simulator"
+        says = (
+            f"Performed on Linux {release()}: {data['agree']} of {len(checked.outcomes)} operations agree with the "
+            "simulator"
+        )
         return pack(data), says + (f", {findings} to look at." if findings else ".")

@@ -33,7 +33,9 @@ def style(*names: str) -> str:
     light = "".join(f"--thp-{name}:{role.light};" for name, role in ROLES.items())
     changed = f".thp-forward .thp-picture [fill='{ROLES['changed'].light}']{{animation:thp-lights-up .35s ease-out}}"
     motion = f"@media (prefers-reduced-motion:no-preference){{{changed}}}"
-    return f":where(:root){{{light}}}\n{stylesheet()}\n{motion}\n" + "\n".join(_read(f"{name}.css") for name in ("thplab", *names))
+    return f":where(:root){{{light}}}\n{stylesheet()}\n{motion}\n" + "\n".join(
+        _read(f"{name}.css") for name in ("thplab", *names)
+    )
 
 
 def pack(data: Mapping[str, Any]) -> str:
@@ -43,17 +45,22 @@ def pack(data: Mapping[str, Any]) -> str:
 
 
 def page_id(packed: str) -> str:
-    """A name for an element of a page, made from what it shows. The same stepper twice in a page has it twice; each script takes one."""
+    """A name for an element of a page, made from what it shows. The same stepper twice in a page has it twice;
+    each script takes one.
+    """
     return "thp-" + hashlib.sha256(packed.encode()).hexdigest()[:12]
 
 
 def standalone(names: Sequence[str], state: Mapping[str, Any], picture: str, caption: str) -> str:
-    """A widget as HTML: it runs from the page alone. Without script it shows `picture` (SVG text) and `caption` (plain text).
+    """A widget as HTML: it runs from the page alone.
+    Without script it shows `picture` (SVG text) and `caption` (plain text).
 
     `names` are its files as script() takes them. `state` holds the widget's traits; its "packed" names the element.
     """
     traits = json.dumps(dict(state)).replace("<", "\\u003c")  # no text of the state can end the script
-    code, number = _EXPORT.subn(lambda export: f'alone({export[1]}, "{page_id(state["packed"])}", {traits});', script(*names))
+    code, number = _EXPORT.subn(
+        lambda export: f'alone({export[1]}, "{page_id(state["packed"])}", {traits});', script(*names)
+    )
     assert number == 1, "a widget's own file ends with its export"
     still = f'<figure class="thp-still">{picture}<figcaption>{html.escape(caption)}</figcaption></figure>'
     return (

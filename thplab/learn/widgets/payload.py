@@ -27,11 +27,14 @@ Row = tuple[int, str, int | None]
 """A line of the call tree: depth, text, and the frame that it stands for; None for the name of a routine."""
 
 Line = tuple[str, int | str | None, int | str, list[str]]
-"""A line of the ledger: counter, before (None: there was none), now, and who holds it. A text where a flag is among a counter's bits."""
+"""A line of the ledger: counter, before (None: there was none), now, and who holds it.
+A text where a flag is among a counter's bits.
+"""
 
 
 def payload(trace: Trace, predictions: Sequence[Prediction] = ()) -> dict[str, Any]:
-    """All that a stepper shows of a trace, as JSON can hold it. Raises NoEngine as render_trace does, BadInput as Prediction.on does.
+    """All that a stepper shows of a trace, as JSON can hold it.
+    Raises NoEngine as render_trace does, BadInput as Prediction.on does.
 
     Pictures, ledgers and texts that several frames share are stored once; a frame has their indexes.
     """
@@ -99,7 +102,9 @@ class _Shelf:
 
 
 def without_style(svg: str) -> str:
-    """The picture without its own stylesheet: the page has that once, and a new one with each picture would restyle all of the page."""
+    """The picture without its own stylesheet:
+    the page has that once, and a new one with each picture would restyle all of the page.
+    """
     return re.sub(r"<style>.*?</style>\n?", "", svg, flags=re.DOTALL)
 
 
@@ -114,7 +119,9 @@ def geometry_text(geometry: Geometry) -> str:
 
 
 def is_plain(frame: Frame, before: Frame) -> bool:
-    """Is the frame folded into the next one unless all steps are shown? A read or a lock that says no reason and moves no counter."""
+    """Is the frame folded into the next one unless all steps are shown? A read or a lock that says no reason and moves
+    no counter.
+    """
     step = frame.step
     if step is None or step.kind not in (READ, LOCK, UNLOCK) or step.why or frame.result:
         return False
@@ -161,18 +168,22 @@ def _parsed(ops: Sequence[Operation]) -> str:
     return f"Scenario.parse({write_line(ops)!r}).ops"
 
 
-# --- phases and the call tree -------------------------------------------------------------------------------------------
+# --- phases and the call tree -----------------------------------------------------------------------------------------
 
 
 def _phases(trace: Trace, operations: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The phases that the trace has reached, each with its first frame. Where the scenario names none, its operations stand in."""
+    """The phases that the trace has reached, each with its first frame.
+    Where the scenario names none, its operations stand in.
+    """
     phases = trace.scenario.phases
     if _has_no_phases(trace):
         return [{"title": op["label"], "why": "", "first": op["first"]} for op in operations]
     first: dict[int, int] = {}
     for frame in trace.frames[1:]:
         first.setdefault(frame.phase, frame.number)
-    return [{"title": phases[number].title, "why": phases[number].why, "first": at} for number, at in sorted(first.items())]
+    return [
+        {"title": phases[number].title, "why": phases[number].why, "first": at} for number, at in sorted(first.items())
+    ]
 
 
 def _has_no_phases(trace: Trace) -> bool:
@@ -180,7 +191,9 @@ def _has_no_phases(trace: Trace) -> bool:
 
 
 def _operations(trace: Trace) -> list[dict[str, Any]]:
-    """The operations in the order in which they ran: label, frames, result, and the call tree. One that was interrupted comes in parts."""
+    """The operations in the order in which they ran: label, frames, result, and the call tree.
+    One that was interrupted comes in parts.
+    """
     found: list[dict[str, Any]] = []
     begun: set[tuple[int, int, str]] = set()
     for (cpu, index, op), group in groupby(trace.frames[1:], key=lambda frame: (frame.cpu, frame.op_index, frame.op)):
@@ -194,7 +207,9 @@ def _operations(trace: Trace) -> list[dict[str, Any]]:
 
 
 def operation(label: str, frames: Sequence[Frame]) -> dict[str, Any]:
-    """What callTree() in base.js shows of an operation that these frames are of. Frames are numbered as in their trace."""
+    """What callTree() in base.js shows of an operation that these frames are of.
+    Frames are numbered as in their trace.
+    """
     result = frames[-1].result
     return {
         "label": label,
@@ -220,17 +235,21 @@ def _rows(frames: Sequence[Frame]) -> Iterator[Row]:
         open_now = stack
 
 
-# --- the ledger -----------------------------------------------------------------------------------------------------------
+# --- the ledger -------------------------------------------------------------------------------------------------------
 
 
 def ledger_groups(frame: Frame, before: Frame | None) -> list[dict[str, Any]]:
-    """Every counter of every page, before and now, with who holds it, and the events counted so far; in groups with a title."""
+    """Every counter of every page, before and now, with who holds it, and the events counted so far;
+    in groups with a title.
+    """
     state, previous = frame.state, before.state if before else None
     # While an inserted operation runs, what the one that it interrupts has in hand counts, too.
     routine = "the routines in progress" if frame.cpu else next(iter(frame.stack), "")
     groups = [(f"compound page {head:#x}", ledger(state, head, previous, routine)) for head in state.compound_pages()]
     groups += [("small pages", small_pages(state, previous, routine))]
-    shown = [{"title": title, "rows": [_account(account) for account in accounts]} for title, accounts in groups if accounts]
+    shown = [
+        {"title": title, "rows": [_account(account) for account in accounts]} for title, accounts in groups if accounts
+    ]
     then = {event.name: event.old for event in counters(state, previous) if event.where == "vmstat"}
     events: list[Line] = [(name, then.get(name, value), value, []) for name, value in state.vmstat.items() if value]
     return shown + ([{"title": "events in vmstat", "rows": events}] if events else [])

@@ -1,4 +1,6 @@
-"""Questions that a learner answers before a step is shown. The right answer is computed from the trace, never written down."""
+"""Questions that a learner answers before a step is shown.
+The right answer is computed from the trace, never written down.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,10 @@ from thplab.study.explore.replay import RaceTrace
 class Prediction:
     """A question at a step. `actual` computes the right answer from the frame `of`.
 
-    `at` is the frame that stays hidden until the learner has committed to an answer: its number, or a text that is a phase's
-    title (its first frame) or a step's text (the first such step). `of` is written likewise; left out, it is `at`. `answers` are
-    the choices; without any the learner types a whole number. `why` is shown with the actual answer.
+    `at` is the frame that stays hidden until the learner has committed to an answer: its number, or a text that is a
+    phase's title (its first frame) or a step's text (the first such step). `of` is written likewise; left out, it is
+    `at`. `answers` are the choices; without any the learner types a whole number. `why` is shown with the actual
+    answer.
     """
 
     at: int | str
@@ -32,8 +35,8 @@ class Prediction:
     def on(self, trace: Trace) -> dict[str, Any]:
         """The question as the page needs it, its actual answer computed.
 
-        Raises BadInput for a frame that is not there, for an `of` before `at`, for choices without the actual answer or two that are
-        equal, and for an actual answer that is no number where there are no choices.
+        Raises BadInput for a frame that is not there, for an `of` before `at`, for choices without the actual answer or
+        two that are equal, and for an actual answer that is no number where there are no choices.
         """
         at = find_frame(trace, self.at, "at")
         of = at if self.of is None else find_frame(trace, self.of, "of")
@@ -44,9 +47,17 @@ class Prediction:
         actual = self.actual(trace[of])
         actual = actual if isinstance(actual, str) else int(actual)
         if self.answers and (actual not in self.answers or len(set(self.answers)) < len(self.answers)):
-            raise BadInput("answers", f"are {list(self.answers)}", f"the actual answer {actual!r} among them, and no two that are equal")
+            raise BadInput(
+                "answers",
+                f"are {list(self.answers)}",
+                f"the actual answer {actual!r} among them, and no two that are equal",
+            )
         if not self.answers and isinstance(actual, str):
-            raise BadInput("answers", f"are missing, and the actual answer is {actual!r}", "choices, or an actual answer that is a number")
+            raise BadInput(
+                "answers",
+                f"are missing, and the actual answer is {actual!r}",
+                "choices, or an actual answer that is a number",
+            )
         return {
             "id": self._id(trace, at, of),
             "at": at,
@@ -58,7 +69,9 @@ class Prediction:
         }
 
     def _id(self, trace: Trace, at: int, of: int) -> str:
-        """The same for the same question on the same trace: a learner's answer is kept under it when the cell runs again."""
+        """The same for the same question on the same trace:
+        a learner's answer is kept under it when the cell runs again.
+        """
         inserts = [(insert.frame, [op.to_json() for op in insert.ops]) for insert in trace.inserts]
         race = [trace.pair.name, trace.written] if isinstance(trace, RaceTrace) and trace.pair is not None else []
         identity = [trace.setup.identity, trace.scenario.line(), inserts, at, of, self.question, *race]
@@ -66,7 +79,8 @@ class Prediction:
 
 
 def find_frame(trace: Trace, where: int | str, argument: str) -> int:
-    """The number of a frame: `where` itself, the first frame of the phase with that title, or the first whose step has that text.
+    """The number of a frame: `where` itself, the first frame of the phase with that title,
+    or the first whose step has that text.
 
     Raises BadInput, which names `argument`, if there is no such frame.
     """

@@ -1,4 +1,6 @@
-"""Questions about where a scenario ends, and sets of them. Which questions there are: thplab.learn.lessons.questions."""
+"""Questions about where a scenario ends, and sets of them. Which questions there are:
+thplab.learn.lessons.questions.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,13 @@ TRIES = 60
 
 @dataclass(frozen=True)
 class Question:
-    """A question about the state in which a scenario ends on the machine of `setup`, with the answer that was read from it.
+    """A question about the state in which a scenario ends on the machine of `setup`,
+    with the answer that was read from it.
 
-    `answers` are the choices; without any the learner types a whole number. `why` is shown with the actual answer. `slips` maps
-    a wrong answer to the misconception that leads to it, in one sentence that is shown to who gives it.
-    Raises BadInput for choices among which the actual answer is not exactly once, for an actual answer that is no number where
-    there are no choices, and for a slip that is the actual answer or no choice.
+    `answers` are the choices; without any the learner types a whole number. `why` is shown with the actual answer.
+    `slips` maps a wrong answer to the misconception that leads to it, in one sentence that is shown to who gives it.
+    Raises BadInput for choices among which the actual answer is not exactly once, for an actual answer that is no
+    number where there are no choices, and for a slip that is the actual answer or no choice.
     """
 
     scenario: str
@@ -37,7 +40,11 @@ class Question:
         if self.answers and self.answers.count(self.actual) != 1:
             raise BadInput("answers", f"are {list(self.answers)}", f"the actual answer {self.actual!r} once among them")
         if not self.answers and isinstance(self.actual, str):
-            raise BadInput("answers", f"are missing, and the actual answer is {self.actual!r}", "choices, or a number as the actual answer")
+            raise BadInput(
+                "answers",
+                f"are missing, and the actual answer is {self.actual!r}",
+                "choices, or a number as the actual answer",
+            )
         for slip in self.slips:
             if slip == self.actual or (self.answers and slip not in self.answers):
                 raise BadInput("slips", f"hold {slip!r}", "wrong answers that can be given")
@@ -62,9 +69,11 @@ Family = Callable[[random.Random, Setup], Question]
 
 
 def make(families: Sequence[Family], setup: Setup | None = None, count: int = 5, seed: int = 1) -> tuple[Question, ...]:
-    """`count` questions, no two equal, from the families in turn, in an order of chance; always the same ones for the same seed.
+    """`count` questions, no two equal, from the families in turn, in an order of chance;
+    always the same ones for the same seed.
 
-    Raises BadInput if there are no families, for a count below 1, if the families have no `count` different questions, and as they do.
+    Raises BadInput if there are no families, for a count below 1, if the families have no `count` different questions,
+    and as they do.
     """
     if not families:
         raise BadInput("families", "are none", "at least one family of questions")
@@ -78,6 +87,8 @@ def make(families: Sequence[Family], setup: Setup | None = None, count: int = 5,
         drawn = (order[number % len(order)](rng, setup) for _ in range(TRIES))
         new = next((question for question in drawn if question.id not in found), None)
         if new is None:
-            raise BadInput("count", f"is {count}", f"at most {len(found)}: no further question was found that is not there yet")
+            raise BadInput(
+                "count", f"is {count}", f"at most {len(found)}: no further question was found that is not there yet"
+            )
         found[new.id] = new
     return tuple(found.values())

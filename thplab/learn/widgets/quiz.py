@@ -1,4 +1,6 @@
-"""The quiz: questions made from states, to check oneself. Each shows the operations; the state is shown once it is answered."""
+"""The quiz: questions made from states, to check oneself. Each shows the operations;
+the state is shown once it is answered.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +24,11 @@ from thplab.show.diagrams import Cut, page_table_diagram, render
 
 
 class Quiz(Widget, page="quiz"):
-    """Asks `count` questions from the families, about `kernel` and `geometry`, one at a time; the same ones for the same `seed`.
+    """Asks `count` questions from the families, about `kernel` and `geometry`, one at a time;
+    the same ones for the same `seed`.
 
-    All questions of a set are in the page, so it works without a kernel, but for another set, which is that of the next seed.
-    Raises BadInput as make does, and NoEngine if no pictures can be drawn.
+    All questions of a set are in the page, so it works without a kernel, but for another set, which is that of the next
+    seed. Raises BadInput as make does, and NoEngine if no pictures can be drawn.
     """
 
     traits_in_html = ("seed",)
@@ -33,10 +36,18 @@ class Quiz(Widget, page="quiz"):
     seed = traitlets.Int(1).tag(sync=True)
     """The seed of the set that is shown."""
     results: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
-    """For each question of the set its text and `yours`, the first answer; None until there is one, then also `actual` and `right`."""
+    """For each question of the set its text and `yours`, the first answer;
+    None until there is one, then also `actual` and `right`.
+    """
 
     def __init__(
-        self, families: Sequence[Family], *, kernel: str | Kernel = DEFAULT, geometry: str = "TOY", count: int = 5, seed: int = 1
+        self,
+        families: Sequence[Family],
+        *,
+        kernel: str | Kernel = DEFAULT,
+        geometry: str = "TOY",
+        count: int = 5,
+        seed: int = 1,
     ) -> None:
         self._families, self._setup, self._count = tuple(families), Setup(kernel, geometry), count
         self.questions = make(self._families, self._setup, count, seed)
@@ -53,7 +64,10 @@ class Quiz(Widget, page="quiz"):
 
     def still(self) -> tuple[str, str]:
         """No picture, for it would tell the answers; the questions."""
-        asked = (f"{number}. {question.scenario}: {question.question}" for number, question in enumerate(self.questions, start=1))
+        asked = (
+            f"{number}. {question.scenario}: {question.question}"
+            for number, question in enumerate(self.questions, start=1)
+        )
         return "", "Check yourself. " + " ".join(asked)
 
 
@@ -62,7 +76,10 @@ def payload(questions: Sequence[Question]) -> dict[str, Any]:
     shown = [ends(question.trace())[-2:] for question in questions]
     drawn = render([_drawing(before, end) for before, end in shown])
     return {
-        "questions": [_question(question, number, *states) for number, (question, states) in enumerate(zip(questions, shown, strict=True))],
+        "questions": [
+            _question(question, number, *states)
+            for number, (question, states) in enumerate(zip(questions, shown, strict=True))
+        ],
         "pictures": [without_style(svg) for svg in drawn],
     }
 

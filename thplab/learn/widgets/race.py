@@ -20,9 +20,10 @@ from thplab.study.explore.run import format_schedule
 class RaceStepper(Stepped, page="race"):
     """Plays a race: one column for each CPU, whoever is clicked makes its next step.
 
-    `race` is a pair's name or a Pair, a name with a schedule ("naive-split-and-pin: 0x10 1x6", what the widget's "share" copies), or a
-    replayed schedule. The race needs the Python kernel to go on; what has happened so far can be looked at without.
-    Raises BadInput for a pair or schedule that makes no sense, and NoEngine if no pictures can be drawn.
+    `race` is a pair's name or a Pair, a name with a schedule ("naive-split-and-pin: 0x10 1x6", what the widget's
+    "share" copies), or a replayed schedule. The race needs the Python kernel to go on; what has happened so far can be
+    looked at without. Raises BadInput for a pair or schedule that makes no sense, and NoEngine if no pictures can be
+    drawn.
     """
 
     traits_in_html = ("step",)
@@ -75,7 +76,9 @@ class RaceStepper(Stepped, page="race"):
         if not found.complete:
             return f"Not everything was seen: {found.states:,} states are the bound. {fails}"
         if found.schedules is None or found.failing_schedules is None:
-            return f"{found.states:,} states; a routine can go round in circles, so schedules cannot be counted. {fails}"
+            return (
+                f"{found.states:,} states; a routine can go round in circles, so schedules cannot be counted. {fails}"
+            )
         total = f"{found.states:,} states and {found.schedules:,} schedules were looked at. "
         if found.failure is None:
             return total + "None breaks anything."

@@ -1,4 +1,6 @@
-"""A race that is played as the data that a page needs to show it: plain lists and texts, everything computed beforehand."""
+"""A race that is played as the data that a page needs to show it:
+plain lists and texts, everything computed beforehand.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ class RacePayload:
         self.race = race
         self._pictures: dict[tuple[bytes, bytes], str] = {}
         self._states: dict[bytes, State] = {}
-        # The pictures have a place for whatever comes when one CPU runs after the other; then they rarely have to be drawn again.
+        # The pictures have a place for whatever comes when one CPU runs after the other; then they rarely have to be
+        # drawn again.
         for order in permutations(range(len(race.pair.cpus))):
             self._know(replay(race.pair, self._in_turn(order)))
         self._cut = Cut.of(list(self._states.values()))
@@ -42,7 +45,9 @@ class RacePayload:
         return len(self._states) > known
 
     def data(self) -> dict[str, Any]:
-        """All that the widget shows of the race so far, as JSON can hold it. Raises NoEngine if no pictures can be drawn."""
+        """All that the widget shows of the race so far, as JSON can hold it.
+        Raises NoEngine if no pictures can be drawn.
+        """
         race, trace = self.race, self.race.trace
         drawn = self._draw(trace)
         pictures = list(dict.fromkeys(drawn))

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 class Sandbox(Widget, page="sandbox"):
     """The learner chooses what is done next: with a form, in the picture, or by going back and doing something else.
 
-    `scenario` is what has been done already: what thplab.scenario.load takes, or a Scenario, or a line that the sandbox shared, which
-    names its own machine. `kernel` is a name, or a record of the reader's own; `mutant` names something that it gets wrong, `swap` a
-    kind of swap device. `task` (of thplab.learn.lessons) is asked above it, on its own kernel and geometry, and checked. Raises
-    BadInput for what does not exist, and NoEngine if no pictures can be drawn.
+    `scenario` is what has been done already: what thplab.scenario.load takes, or a Scenario, or a line that the sandbox
+    shared, which names its own machine. `kernel` is a name, or a record of the reader's own; `mutant` names something
+    that it gets wrong, `swap` a kind of swap device. `task` (of thplab.learn.lessons) is asked above it, on its own
+    kernel and geometry, and checked. Raises BadInput for what does not exist, and NoEngine if no pictures can be drawn.
     """
 
     _branches: Branches
@@ -54,7 +54,7 @@ class Sandbox(Widget, page="sandbox"):
         self._take(scenario, setup)
         super().__init__(packed=pack(self._data()))
 
-    # --- for Python -----------------------------------------------------------------------------------------------------
+    # --- for Python ---------------------------------------------------------------------------------------------------
 
     @property
     def trace(self) -> Trace:
@@ -63,7 +63,9 @@ class Sandbox(Widget, page="sandbox"):
 
     @property
     def scenario(self) -> str:
-        """The operations done so far, on one line. Set it to begin anew with others on the same machine; BadInput leaves all as it is."""
+        """The operations done so far, on one line. Set it to begin anew with others on the same machine;
+        BadInput leaves all as it is.
+        """
         return self.trace.scenario.line()
 
     @scenario.setter
@@ -73,7 +75,7 @@ class Sandbox(Widget, page="sandbox"):
             self._show()
             self.tell("")
 
-    # --- asked by the page ------------------------------------------------------------------------------------------------
+    # --- asked by the page --------------------------------------------------------------------------------------------
 
     def way_back(self) -> Callable[[], None]:
         """To the branches before."""
@@ -111,7 +113,9 @@ class Sandbox(Widget, page="sandbox"):
     def _move(self, kernel: str, geometry: str) -> str:
         """Carry out everything again on another machine."""
         old = self._branches.setup
-        self._branches.move_to(replace(old, kernel=old.kernel if kernel == old.kernel_name else kernel, geometry=geometry))
+        self._branches.move_to(
+            replace(old, kernel=old.kernel if kernel == old.kernel_name else kernel, geometry=geometry)
+        )
         self._payload = SandboxPayload(self._branches)
         self._show()
         return self._stopped() or f"Carried out again on {kernel}, {geometry}."
@@ -149,14 +153,17 @@ class Sandbox(Widget, page="sandbox"):
         if self._branches.stopped is None:
             return ""
         index, why = self._branches.stopped
-        return f"Operation {index + 1}, {write_operation(self._branches.whole.scenario.ops[index])}, could not be carried out: {why}."
+        return (
+            f"Operation {index + 1}, {write_operation(self._branches.whole.scenario.ops[index])}, could not be "
+            f"carried out: {why}."
+        )
 
     def _take(self, scenario: Scenario | str, setup: Setup) -> None:
         self._branches = Branches.of(*(read_share(scenario, setup) if isinstance(scenario, str) else (scenario, setup)))
         self._payload = SandboxPayload(self._branches)
         self._spot = Spot()
 
-    # --- shown ----------------------------------------------------------------------------------------------------------
+    # --- shown --------------------------------------------------------------------------------------------------------
 
     def _data(self, step: int | None = None, all_moves: bool = False) -> dict[str, Any]:
         task = {"question": self._task.question, "hints": self._task.hints} if self._task else None
@@ -172,4 +179,6 @@ class Sandbox(Widget, page="sandbox"):
     def still(self) -> tuple[str, str]:
         """The picture after the last operation, and what it was."""
         data = self._data()
-        return data["frames"][data["done"]]["picture"], f"{data['kernel']}, {data['geometry']}: {self.scenario or 'nothing done yet'}"
+        return data["frames"][data["done"]][
+            "picture"
+        ], f"{data['kernel']}, {data['geometry']}: {self.scenario or 'nothing done yet'}"

@@ -1,4 +1,6 @@
-"""What a learner can do next in the sandbox: the operations as forms, those that make sense where they stand, and what can be clicked."""
+"""What a learner can do next in the sandbox:
+the operations as forms, those that make sense where they stand, and what can be clicked.
+"""
 
 from __future__ import annotations
 
@@ -26,18 +28,22 @@ _LIKELY = {"prot": ("r",)}
 
 
 class Spot(NamedTuple):
-    """A page of a process that was clicked, or was last worked on: the page is numbered in its region. Texts, as in a form."""
+    """A page of a process that was clicked, or was last worked on: the page is numbered in its region.
+    Texts, as in a form.
+    """
 
     proc: str = ""
     region: str = "R"
     start: str = "0"
 
 
-# --- forms ------------------------------------------------------------------------------------------------------------------
+# --- forms ------------------------------------------------------------------------------------------------------------
 
 
 def forms() -> list[dict[str, Any]]:
-    """Every operation that a simulated kernel can perform as a form, in groups: its fields with the texts that they can have."""
+    """Every operation that a simulated kernel can perform as a form, in groups:
+    its fields with the texts that they can have.
+    """
     return [{"title": title, "ops": [_form(op) for op in ops if VOCABULARY[op].built]} for title, ops in GROUPS.items()]
 
 
@@ -55,21 +61,29 @@ def _field(field: FieldSpec) -> dict[str, Any]:
         "name": field.name,
         "required": field.required,
         "default": "" if field.default is None else field.kind.show(field.default),
-        "words": list(field.kind.words) if isinstance(field.kind, Choice) else ["yes", "no"] if isinstance(field.kind, Flag) else [],
+        "words": list(field.kind.words)
+        if isinstance(field.kind, Choice)
+        else ["yes", "no"]
+        if isinstance(field.kind, Flag)
+        else [],
         "right": field.kind.right() + (f"; {field.note}" if field.note else ""),
     }
 
 
 def operation_of(op: str, given: Mapping[str, str]) -> Operation:
-    """The operation that a form with these texts stands for; an empty text leaves a field out. Raises BadInput for what does not fit."""
+    """The operation that a form with these texts stands for; an empty text leaves a field out.
+    Raises BadInput for what does not fit.
+    """
     return read_fields(op, {name: text.strip() for name, text in given.items() if text.strip()})
 
 
-# --- what makes sense -------------------------------------------------------------------------------------------------------
+# --- what makes sense -------------------------------------------------------------------------------------------------
 
 
 def names(state: State, spot: Spot) -> dict[str, list[str]]:
-    """By field: the names that it can have in this state, the likeliest first; those that things of the state have, and a new one."""
+    """By field: the names that it can have in this state, the likeliest first;
+    those that things of the state have, and a new one.
+    """
     living = [process.name for process in state.processes]
     regions = list(dict.fromkeys(name for process in state.processes for name, _ in process.regions))
     pins = list(state.pins)
@@ -91,13 +105,16 @@ def _fresh(candidates: Sequence[str], taken: Sequence[str]) -> str:
 
 
 def offered(machine: Machine, state: State, spot: Spot) -> dict[str, dict[str, str]]:
-    """The operations that make sense in `state`, each with the texts of a form that can be carried out, at `spot` if it is about a page.
+    """The operations that make sense in `state`, each with the texts of a form that can be carried out,
+    at `spot` if it is about a page.
 
     `machine` is in that state; it is only asked whether an operation can begin, and does not change.
     """
     found = {}
     for op in itertools.chain(*GROUPS.values()):
-        texts = next((texts for texts in _fillings(op, state, spot) if _can_begin(machine, operation_of(op, texts))), None)
+        texts = next(
+            (texts for texts in _fillings(op, state, spot) if _can_begin(machine, operation_of(op, texts))), None
+        )
         if texts is not None:
             found[op] = texts
     return found
@@ -106,7 +123,11 @@ def offered(machine: Machine, state: State, spot: Spot) -> dict[str, dict[str, s
 def lines(offers: Mapping[str, Mapping[str, str]], spot: Spot) -> list[str]:
     """Of the operations that are offered those that are about the page at `spot`, as lines."""
     about = {"proc": spot.proc, "start": spot.start}
-    here = (op for op, texts in offers.items() if about.items() <= texts.items() and texts.get("region", Spot().region) == spot.region)
+    here = (
+        op
+        for op, texts in offers.items()
+        if about.items() <= texts.items() and texts.get("region", Spot().region) == spot.region
+    )
     return [write_operation(operation_of(op, offers[op])) for op in here]
 
 
@@ -137,7 +158,7 @@ def _texts(field: FieldSpec, known: Mapping[str, Sequence[str]], spot: Spot) -> 
     return [field.kind.show(field.kind.low)] if isinstance(field.kind, Number) and field.kind.low else ["1"]
 
 
-# --- what can be clicked ----------------------------------------------------------------------------------------------------
+# --- what can be clicked ----------------------------------------------------------------------------------------------
 
 
 class Stretch(NamedTuple):
@@ -150,7 +171,9 @@ class Stretch(NamedTuple):
 
 
 def clickable(state: State, cut: Cut) -> dict[str, list[Stretch]]:
-    """Rows of the picture by id, and the pages that each stands for; those of a row of subpages once for each process that maps them."""
+    """Rows of the picture by id, and the pages that each stands for;
+    those of a row of subpages once for each process that maps them.
+    """
     found: dict[str, list[Stretch]] = {}
     geometry = state.geometry
     for place, stood in cut.find(state).items():

@@ -1,4 +1,6 @@
-"""What a learner tries out as the data that a page needs to show it: plain lists and texts, everything computed beforehand."""
+"""What a learner tries out as the data that a page needs to show it:
+plain lists and texts, everything computed beforehand.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,15 @@ from thplab.errors import Deadlock, KernelBug
 from thplab.hardware.geometry import GEOMETRIES
 from thplab.kernel.kernels import KERNELS
 from thplab.kernel.mutants import mutant
-from thplab.learn.widgets.payload import code, geometry_text, is_plain, ledger_groups, must_hold, operation, without_style
+from thplab.learn.widgets.payload import (
+    code,
+    geometry_text,
+    is_plain,
+    ledger_groups,
+    must_hold,
+    operation,
+    without_style,
+)
 from thplab.learn.widgets.sandbox_form import Spot, clickable, forms, lines, names, offered
 from thplab.machine.branches import Branches, write_share
 from thplab.machine.machine import Machine
@@ -30,10 +40,11 @@ class SandboxPayload:
         self._broken: dict[tuple[State, State], dict[str, str]] = {}
 
     def data(self, spot: Spot, step: int | None = None, all_moves: bool = False) -> dict[str, Any]:
-        """All that the widget shows, as JSON can hold it: the operations of the branch, and what was done so far in detail.
+        """All that the widget shows, as JSON can hold it:
+        the operations of the branch, and what was done so far in detail.
 
-        `step` chooses a step of the last operation instead of its end. With `all_moves` the page gets every operation in detail, and can
-        show them without a kernel. Raises NoEngine if no pictures can be drawn.
+        `step` chooses a step of the last operation instead of its end. With `all_moves` the page gets every operation
+        in detail, and can show them without a kernel. Raises NoEngine if no pictures can be drawn.
         """
         branches, whole = self.branches, self.branches.whole
         setup, geometry = branches.setup, whole[0].state.geometry
@@ -76,7 +87,7 @@ class SandboxPayload:
             self._broken[key] = _violations(whole, count)
         return self._broken[key]
 
-    # --- operations -----------------------------------------------------------------------------------------------------
+    # --- operations ---------------------------------------------------------------------------------------------------
 
     def _op(self, index: int) -> dict[str, Any]:
         """An operation of the branch: its line, and what it returned if it came so far."""
@@ -85,7 +96,12 @@ class SandboxPayload:
         if index >= whole.reached:
             return {"line": line, "result": "", "failed": False, "broken": False}
         made = operation(line, _frames_of(whole, index))
-        return {"line": line, "result": made["result"], "failed": made["failed"], "broken": bool(self._breaks(index + 1))}
+        return {
+            "line": line,
+            "result": made["result"],
+            "failed": made["failed"],
+            "broken": bool(self._breaks(index + 1)),
+        }
 
     def _frame(self, count: int, step: int | None, cut: Cut) -> dict[str, Any]:
         whole = self.branches.whole
@@ -111,7 +127,9 @@ class SandboxPayload:
         }
 
     def _states(self, step: int | None) -> list[State]:
-        """The states that the pictures have a place for: those between the operations of the branch, and those of the steps looked at."""
+        """The states that the pictures have a place for:
+        those between the operations of the branch, and those of the steps looked at.
+        """
         whole, done = self.branches.whole, self.branches.done
         within = _frames_of(whole, done - 1) if step is not None else []
         return [whole.end_of(count).state for count in range(whole.reached + 1)] + [frame.state for frame in within]
@@ -141,7 +159,9 @@ def _steps(trace: Trace, index: int, frames: list[Frame]) -> dict[str, Any]:
 
 
 def _violations(trace: Trace, count: int) -> dict[str, str]:
-    """What must hold and does not after the first `count` operations, or did not in a step of the last one; by name, the problem."""
+    """What must hold and does not after the first `count` operations, or did not in a step of the last one;
+    by name, the problem.
+    """
     end, before = trace.end_of(count), trace.end_of(max(count - 1, 0))
     found: dict[str, str] = {}
     if not end.at_rest:
@@ -150,5 +170,7 @@ def _violations(trace: Trace, count: int) -> dict[str, str]:
     found |= {violation.invariant: violation.problem for violation in check_frame(end, before)}
     for frame in trace.frames[before.number + 1 : end.number]:
         for violation in check_state(frame.state):
-            found.setdefault(violation.invariant, f"{violation.problem} (after its step {frame.number - before.number})")
+            found.setdefault(
+                violation.invariant, f"{violation.problem} (after its step {frame.number - before.number})"
+            )
     return found

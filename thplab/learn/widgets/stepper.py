@@ -1,4 +1,6 @@
-"""The stepper: a trace in the page, forwards and backwards, with the picture, the routines, the counters and the reasons."""
+"""The stepper: a trace in the page, forwards and backwards, with the picture, the routines,
+the counters and the reasons.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +27,15 @@ from thplab.study.live.support import release
 
 
 class Stepper(LiveWidget, Stepped, page="comparison recorded stepper"):
-    """Steps through a trace. All frames are in the page: once shown, it works without a kernel, also in an exported page.
+    """Steps through a trace. All frames are in the page:
+    once shown, it works without a kernel, also in an exported page.
 
-    `scenario` is a trace, which brings its own machine, or what thplab.scenario.load takes (a built-in name, a file, operations),
-    or a Scenario, recorded on `kernel` and `geometry`. `step` is the frame to begin at: a number, a phase's title or a step's text;
-    left out, the trace's position. `all_steps` shows plain reads and locks from the start. `lecture` is for a projector: large,
-    without predictions and without live runs.
-    Where a Python kernel runs and the scenario is portable, it can be run on the kernel of this machine.
-    Raises BadInput for a scenario, frame or prediction that makes no sense, and NoEngine if no pictures can be drawn.
+    `scenario` is a trace, which brings its own machine, or what thplab.scenario.load takes (a built-in name, a file,
+    operations), or a Scenario, recorded on `kernel` and `geometry`. `step` is the frame to begin at: a number, a
+    phase's title or a step's text; left out, the trace's position. `all_steps` shows plain reads and locks from the
+    start. `lecture` is for a projector: large, without predictions and without live runs. Where a Python kernel runs
+    and the scenario is portable, it can be run on the kernel of this machine. Raises BadInput for a scenario, frame or
+    prediction that makes no sense, and NoEngine if no pictures can be drawn.
     """
 
     traits_in_html = ("step", "all_steps", "lecture", "compared")
@@ -40,7 +43,9 @@ class Stepper(LiveWidget, Stepped, page="comparison recorded stepper"):
     all_steps = traitlets.Bool(False).tag(sync=True)
     lecture = traitlets.Bool(False).tag(sync=True)
     live = traitlets.Dict().tag(sync=True)
-    """What can be run on the machine's own kernel: its release and, if nothing can, why; empty where that is no question."""
+    """What can be run on the machine's own kernel: its release and, if nothing can, why;
+    empty where that is no question.
+    """
 
     def __init__(
         self,
@@ -62,7 +67,9 @@ class Stepper(LiveWidget, Stepped, page="comparison recorded stepper"):
     def _not_live(self) -> str:
         """Why the trace's scenario cannot be run on the kernel of this machine; empty if it can."""
         if self.trace.inserts or self.trace.problem:
-            return "another CPU comes in between here" if self.trace.inserts else "the scenario does not come to its end"
+            return (
+                "another CPU comes in between here" if self.trace.inserts else "the scenario does not come to its end"
+            )
         try:
             refuse_unless_portable(self._on_the_kernel())
         except BadInput as error:

@@ -21,13 +21,14 @@ from thplab.show.describe.walk_text import refused, walk_text
 
 
 class AddressWalker(Widget, page="walker"):
-    """Walks the page tables of a state, from an address that the learner chooses. All tables are in the page: it needs no kernel.
+    """Walks the page tables of a state, from an address that the learner chooses. All tables are in the page:
+    it needs no kernel.
 
-    `scenario` is what thplab.scenario.load takes (a built-in name, a file, operations), or a Scenario, carried out to its end on
-    `kernel` and `geometry`; or a trace, which brings its own machine and is looked at where it stands, also in the middle of a routine.
-    `process` and `address` are where the walk begins: left out, the first process, and the first byte of its first VMA.
-    Raises BadInput for a scenario that makes no sense, a state without processes, a process that is not there, and a number that is
-    no address of a process.
+    `scenario` is what thplab.scenario.load takes (a built-in name, a file, operations), or a Scenario, carried out to
+    its end on `kernel` and `geometry`; or a trace, which brings its own machine and is looked at where it stands, also
+    in the middle of a routine. `process` and `address` are where the walk begins: left out, the first process, and the
+    first byte of its first VMA. Raises BadInput for a scenario that makes no sense, a state without processes, a
+    process that is not there, and a number that is no address of a process.
     """
 
     traits_in_html = ("process", "address")
@@ -51,7 +52,11 @@ class AddressWalker(Widget, page="walker"):
         mine = _chosen(self.state, process)
         at = (mine.vmas[0].start if mine.vmas else 0) if address is None else address
         check_address(self.state.geometry, at)
-        about = {"kernel": kernel_text(trace.setup), "geometry": geometry_text(self.state.geometry), "scenario": trace.scenario.line()}
+        about = {
+            "kernel": kernel_text(trace.setup),
+            "geometry": geometry_text(self.state.geometry),
+            "scenario": trace.scenario.line(),
+        }
         super().__init__(packed=pack(payload(self.state) | about), process=mine.name, address=at)
 
     @traitlets.validate("address")
@@ -70,7 +75,9 @@ class AddressWalker(Widget, page="walker"):
 
 
 def carried_out(scenario: Trace | Scenario | str, setup: Setup, usual: Setup | None = None) -> Trace:
-    """As trace_of(); a scenario is at its last frame. Raises BadInput also for one that cannot be carried out to its end."""
+    """As trace_of(); a scenario is at its last frame.
+    Raises BadInput also for one that cannot be carried out to its end.
+    """
     trace = trace_of(scenario, setup, usual)
     if trace is scenario:
         return trace

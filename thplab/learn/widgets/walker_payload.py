@@ -1,4 +1,6 @@
-"""A state as the data that the address walker needs: every table as runs of entries, with their words, and where to look first."""
+"""A state as the data that the address walker needs:
+every table as runs of entries, with their words, and where to look first.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,9 @@ from thplab.show.describe.walk_text import (
 )
 
 EntryRun = tuple[int, int, str, int, str, int, int]
-"""Entries [start, stop) of a table: the first entry in hexadecimal, what each next one adds to the pfn, the kind, the number of the
-text in "words" (meaning, ending, and names of the fields), and the head of the compound page (0: none)."""
+"""Entries [start, stop) of a table: the first entry in hexadecimal, what each next one adds to the pfn, the kind, the
+number of the text in "words" (meaning, ending, and names of the fields), and the head of the compound page (0: none).
+"""
 
 KINDS = {
     (0, "page"): "small page",
@@ -42,13 +45,20 @@ KINDS = {
 
 
 def payload(state: State) -> dict[str, Any]:
-    """All that the walker shows of a state, as JSON can hold it. Addresses and entries are texts: they have more bits than its numbers."""
+    """All that the walker shows of a state, as JSON can hold it. Addresses and entries are texts:
+    they have more bits than its numbers.
+    """
     packed = _Words(state)
     geometry = state.geometry
     return {
-        "levels": [[LEVEL_NAMES[level], geometry.shift(level), geometry.order] for level in reversed(range(geometry.levels))],
+        "levels": [
+            [LEVEL_NAMES[level], geometry.shift(level), geometry.order] for level in reversed(range(geometry.levels))
+        ],
         "pageShift": geometry.shift(0),
-        "sizes": [geometry.size_text(1 << (geometry.shift(level) - geometry.shift(0))) for level in reversed(range(geometry.levels))],
+        "sizes": [
+            geometry.size_text(1 << (geometry.shift(level) - geometry.shift(0)))
+            for level in reversed(range(geometry.levels))
+        ],
         "refused": [[hex(r.first), None if r.last is None else hex(r.last), r.why] for r in refused(geometry)],
         "holes": [HOLE_IN_VMA, HOLE_OUTSIDE],
         "processes": [_process(state, process) for process in state.processes],
@@ -73,7 +83,9 @@ def _prot(prot: int) -> str:
 
 
 def places(state: State, process: ProcessState) -> tuple[tuple[str, int], ...]:
-    """Addresses that are worth a look: the first page of each kind of mapping, the first hole, both ends of each VMA."""
+    """Addresses that are worth a look:
+    the first page of each kind of mapping, the first hole, both ends of each VMA.
+    """
     mine = [m for m in state.mapped if m.process == process.name]
     found: dict[str, int] = {}
     for m in mine:
@@ -115,7 +127,9 @@ class _Words:
         self.fields: list[list[BitField]] = []
 
     def put(self, entry: int, level: int) -> int:
-        """The number of the words of an entry: what it says, where a walk ends that ends here, and the number of its list of fields."""
+        """The number of the words of an entry:
+        what it says, where a walk ends that ends here, and the number of its list of fields.
+        """
         fields = list(entry_fields(entry, level))
         if fields not in self.fields:
             self.fields.append(fields)
@@ -133,10 +147,20 @@ class _Words:
         borders = [0, *(n for n in range(1, len(used)) if not self._goes_on(used[n - 1], used[n], level)), len(used)]
         for low, high in itertools.pairwise(borders):
             (start, entry), kind = used[low], entry_kind(self.state, used[low][1], level)
-            yield start, start + high - low, hex(entry), _step(kind), kind, self.put(entry, level), self._head(entry, kind)
+            yield (
+                start,
+                start + high - low,
+                hex(entry),
+                _step(kind),
+                kind,
+                self.put(entry, level),
+                self._head(entry, kind),
+            )
 
     def _goes_on(self, one: tuple[int, int], other: tuple[int, int], level: int) -> bool:
-        """Does a run go on from one (index, entry) to the other: next to each other, alike, and the next pfn of the same page?"""
+        """Does a run go on from one (index, entry) to the other:
+        next to each other, alike, and the next pfn of the same page?
+        """
         (index, entry), kind = one, entry_kind(self.state, one[1], level)
         if other != (index + 1, entry + (_step(kind) << 12)):
             return False

@@ -1,4 +1,6 @@
-"""What all widgets have in common: their files, the data they show in one text, and the same as HTML for a page without a kernel."""
+"""What all widgets have in common:
+their files, the data they show in one text, and the same as HTML for a page without a kernel.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,13 @@ from thplab.scenario import Scenario, load
 
 
 class Widget(Conversation):
-    """A widget whose page is `class Mine(Widget, page="mine")`: the files mine.js and mine.css beside those that all share.
+    """A widget whose page is `class Mine(Widget, page="mine")`:
+    the files mine.js and mine.css beside those that all share.
 
     `page="more mine"` brings more.js and more.css before its own: what some widgets share.
 
-    `traits_in_html` names the traits, besides `packed` and `answer`, with which the HTML begins. A widget says what stands there
-    where no script runs.
+    `traits_in_html` names the traits, besides `packed` and `answer`, with which the HTML begins.
+    A widget says what stands there where no script runs.
     """
 
     _page: ClassVar[tuple[str, ...]]
@@ -58,13 +61,16 @@ class Widget(Conversation):
 
 
 def trace_of(scenario: Trace | Scenario | str, setup: Setup, usual: Setup | None = None) -> Trace:
-    """What a widget shows: the trace that it was given, which brings its own machine, or the scenario, recorded on `setup`.
+    """What a widget shows: the trace that it was given, which brings its own machine, or the scenario,
+    recorded on `setup`.
 
     Raises BadInput for a scenario that makes no sense, and for a trace beside a machine that is not the `usual` one.
     """
     if isinstance(scenario, Trace):
         if setup != (usual or Setup()):
-            raise BadInput("scenario", "is a trace, which brings a machine of its own", "no kernel or geometry beside it")
+            raise BadInput(
+                "scenario", "is a trace, which brings a machine of its own", "no kernel or geometry beside it"
+            )
         return scenario
     return record(load(scenario) if isinstance(scenario, str) else scenario, setup)
 
@@ -73,7 +79,9 @@ class Stepped(Widget):
     """A widget that shows one of the frames of its `_data` at a time, which stand there before it is made."""
 
     step = traitlets.Int(0).tag(sync=True)
-    """The number of the frame that is shown, from 0. Set it to show another one; BadInput, and nothing changes, if there is none."""
+    """The number of the frame that is shown, from 0. Set it to show another one;
+    BadInput, and nothing changes, if there is none.
+    """
 
     _data: dict[str, Any]
 

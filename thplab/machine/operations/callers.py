@@ -27,7 +27,8 @@ from thplab.machine.operations.checks import (
 def split(
     system: System, proc: str, start: int | None, npages: int, how: str, order: int | None, pin: str | None, region: str
 ) -> Routine[int]:
-    """A direct split needs a part of a huge page, mapped at `start` or held by `pin`; debugfs takes any page of the region.
+    """A direct split needs a part of a huge page, mapped at `start` or held by `pin`;
+    debugfs takes any page of the region.
 
     The caller's own reference is on the head, or, where tails know theirs, on the page that is named.
     """
@@ -40,7 +41,9 @@ def split(
         if _was_split_with_its_pmd(system, proc, start, region):
             return refuse(ENXIO, "the page is no huge page any more")
         page = check_huge_page(system, proc, start, region)
-        return vmscan.split_page_direct(system, page if system.scheme.tail_mapcount == "pins" else system.frames.compound_head(page))
+        return vmscan.split_page_direct(
+            system, page if system.scheme.tail_mapcount == "pins" else system.frames.compound_head(page)
+        )
     mm, low, high = check_range(system, proc, start or 0, npages, region)
     match system.kernel.split.debugfs:
         case "all":
@@ -51,7 +54,9 @@ def split(
 
 
 def _was_split_with_its_pmd(system: System, proc: str, start: int, region: str) -> bool:
-    """Is a small page mapped where other schemes may still have a huge one? What splits a PMD there splits the page here."""
+    """Is a small page mapped where other schemes may still have a huge one? What splits a PMD there splits the page
+    here.
+    """
     mm, low, _ = check_range(system, proc, start, 1, region)
     page = mapped_page(system, mm, low)
     return not system.scheme.pmd_split_is_local and page is not None and not system.frames.is_compound(page)
@@ -138,7 +143,9 @@ SYS_FILES: dict[str, Callable[[System, str], Routine[int]]] = {
 
 
 def clear_refs(system: System, proc: str, value: int) -> Routine[int]:
-    """1: all pages; 2: anonymous ones, which is the same here; 3: those of files; 4: soft-dirty bits, which there are none of here."""
+    """1: all pages; 2: anonymous ones, which is the same here; 3: those of files; 4:
+    soft-dirty bits, which there are none of here.
+    """
     mm = check_process(system, proc)
     if system.kernel.proc.clear_refs_splits is None:
         raise BadInput("operation", "'clear_refs' is not built for this kernel", "another kernel")

@@ -1,4 +1,6 @@
-"""The checks that operations share. Each raises BadInput, before anything has changed, that names the argument and what would be right."""
+"""The checks that operations share.
+Each raises BadInput, before anything has changed, that names the argument and what would be right.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +21,18 @@ def check_process(system: System, name: str) -> AddressSpace:
 def check_range(
     system: System, proc: str, start: int, npages: int, region: str, place: str = "region"
 ) -> tuple[AddressSpace, int, int]:
-    """The address space and the addresses [low, high) of pages, counted from the first one of a region; BadInput if there is none.
+    """The address space and the addresses [low, high) of pages, counted from the first one of a region;
+    BadInput if there is none.
 
-    The pages need not be mapped, and may lie behind the region: what the kernel says to that is its own affair. `place` is what the
-    operation calls the region.
+    The pages need not be mapped, and may lie behind the region: what the kernel says to that is its own affair.
+    `place` is what the operation calls the region.
     """
     mm = check_process(system, proc)
     regions = mm.regions
     if region not in regions:
-        raise BadInput(place, f"{region!r} does not exist in {proc}", f"one of: {', '.join(regions) or 'none yet, mmap first'}")
+        raise BadInput(
+            place, f"{region!r} does not exist in {proc}", f"one of: {', '.join(regions) or 'none yet, mmap first'}"
+        )
     base, size = regions[region].start, system.geometry.page_size
     return mm, base + start * size, base + (start + npages) * size
 
@@ -58,11 +63,15 @@ def check_page(system: System, proc: str, start: int, region: str) -> int:
     mm, low, _ = check_range(system, proc, start, 1, region)
     page, frames = mapped_page(system, mm, low), system.frames
     if page is None:
-        raise BadInput("start", f"page {start} of region {region} in {proc} is not mapped yet", "a page that was written to")
+        raise BadInput(
+            "start", f"page {start} of region {region} in {proc} is not mapped yet", "a page that was written to"
+        )
     head = frames.compound_head(page)
     if head in (system.huge_zero_page, frames.zero_page):
         huge = "huge " if frames.is_compound(page) else ""
-        raise BadInput("start", f"page {start} of region {region} in {proc} is the {huge}zero page", "a page that was written to")
+        raise BadInput(
+            "start", f"page {start} of region {region} in {proc} is the {huge}zero page", "a page that was written to"
+        )
     return head
 
 
@@ -71,7 +80,9 @@ def check_present(system: System, proc: str, start: int, npages: int, region: st
     mm, low, high = check_range(system, proc, start, npages, region)
     for page, address in enumerate(range(low, high, system.geometry.page_size), start):
         if mapped_page(system, mm, address) in (None, system.frames.zero_page):
-            raise BadInput("start", f"page {page} of region {region} in {proc} has no page yet", "pages that were written to")
+            raise BadInput(
+                "start", f"page {page} of region {region} in {proc} has no page yet", "pages that were written to"
+            )
 
 
 def check_huge_page(system: System, proc: str, start: int, region: str) -> int:

@@ -42,20 +42,26 @@ def _new_process(system: System, proc: str, then: Routine[int] | None) -> Routin
 
 
 def mmap(system: System, proc: str, thps: int, advise: str, region: str) -> Routine[int]:
-    """A process that does not exist yet starts here: the first mmap of a scenario makes it. The region's name must be new in it."""
+    """A process that does not exist yet starts here: the first mmap of a scenario makes it.
+    The region's name must be new in it.
+    """
     geometry, pages = system.geometry, thps * system.geometry.nr
     regions = system.mms[proc].regions if proc in system.mms else {}
     if region in regions:
         raise BadInput("region", f"{region!r} exists already in {proc}", "a new name")
     start = _free_address(system, proc)
     if start + pages * geometry.page_size > geometry.address_limit:
-        raise BadInput("thps", f"is {thps}: the address space of {geometry.name} is too small", "fewer huge pages or regions")
+        raise BadInput(
+            "thps", f"is {thps}: the address space of {geometry.name} is too small", "fewer huge pages or regions"
+        )
     mapping = _do_mmap(system, proc, region, Region(start, pages), ADVICE[advise])
     return mapping if proc in system.mms else _new_process(system, proc, mapping)
 
 
 def _free_address(system: System, proc: str) -> int:
-    """Where the next region goes: aligned to a huge page, with one huge page of nothing after the last region, and the last VMA."""
+    """Where the next region goes: aligned to a huge page, with one huge page of nothing after the last region,
+    and the last VMA.
+    """
     geometry = system.geometry
     if proc not in system.mms or not system.mms[proc].regions:
         return geometry.mmap_base

@@ -21,10 +21,14 @@ PIN_HOWS = {
 references (FOLL_GET)."""
 
 RAW = "raw"
-"""get_page by a module: a reference on what the page table maps, whatever the process may do with it. Nothing is faulted in."""
+"""get_page by a module: a reference on what the page table maps, whatever the process may do with it.
+Nothing is faulted in.
+"""
 
 PIN_FILES = ("vmsplice", "io_uring")
-"""The ways in which the pin hangs on a file of the process (a pipe, a ring), which its children share and an exit closes."""
+"""The ways in which the pin hangs on a file of the process (a pipe, a ring),
+which its children share and an exit closes.
+"""
 
 
 def pin(system: System, proc: str, start: int, npages: int, pin: str, how: str, region: str) -> Routine[int]:
@@ -35,7 +39,11 @@ def pin(system: System, proc: str, start: int, npages: int, pin: str, how: str, 
     if how == "io_uring" and not system.kernel.gup.foll_pin:
         return refuse(ENOSYS, "io_uring does not exist in this kernel")
     if how == "fsplit" and system.scheme.pmd_split_is_local:
-        raise BadInput("how", "'fsplit' is not built where a split may be refused", "one of " + ", ".join(h for h in PIN_HOWS if h != how))
+        raise BadInput(
+            "how",
+            "'fsplit' is not built where a split may be refused",
+            "one of " + ", ".join(h for h in PIN_HOWS if h != how),
+        )
     mm, low, high = check_range(system, proc, start, npages, region)
     if how == RAW:
         check_present(system, proc, start, npages, region)

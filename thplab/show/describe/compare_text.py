@@ -8,7 +8,19 @@ from itertools import groupby, zip_longest
 
 from thplab.kernel.policies import Kernel
 from thplab.scenario.text import write_operation
-from thplab.study.compare import ANSWER, COSTS, EVENTS, PAGES, PMD_COLUMN, PMD_COUNTER, USER, Compared, Comparison, Fact, Value
+from thplab.study.compare import (
+    ANSWER,
+    COSTS,
+    EVENTS,
+    PAGES,
+    PMD_COLUMN,
+    PMD_COUNTER,
+    USER,
+    Compared,
+    Comparison,
+    Fact,
+    Value,
+)
 
 NARROWEST, WIDEST = 100, 140
 
@@ -28,8 +40,9 @@ _BROADEST = 32
 def side_by_side(comparison: Comparison, width: int = 120) -> str:
     """The comparison as text, at most `width` columns wide, which is brought between NARROWEST and WIDEST.
 
-    After each operation only what it has changed, and not on all kernels alike, has a row; what it has changed on all alike is named in one
-    line. A star marks what differs from the first kernel's. At the end stand the events and costs of the whole scenario.
+    After each operation only what it has changed, and not on all kernels alike, has a row; what it has changed on all
+    alike is named in one line. A star marks what differs from the first kernel's. At the end stand the events and costs
+    of the whole scenario.
     """
     return "\n".join(line.rstrip() for line in _Teller(comparison, min(max(width, NARROWEST), WIDEST)).lines()) + "\n"
 
@@ -51,19 +64,22 @@ class _Teller:
             yield from textwrap.wrap(f"{number}. {write_operation(compared.op)}", self.width)
             yield from self._operation(compared)
         yield from ("", "In all")
-        told = [row for row in self.comparison.totals if row.moved and (row.group in (EVENTS, COSTS) or any(row.values))]
+        told = [
+            row for row in self.comparison.totals if row.moved and (row.group in (EVENTS, COSTS) or any(row.values))
+        ]
         yield from self._table(told)
         if self.comparison.problem:
             yield from ("", *textwrap.wrap(f"PROBLEM {self.comparison.problem}", self.width))
 
-    # --- heading ----------------------------------------------------------------------------------------------------------
+    # --- heading ------------------------------------------------------------------------------------------------------
 
     def _heading(self) -> Iterator[str]:
         scenario, geometry = self.comparison.scenario, self.comparison.geometry
         title = ": ".join(filter(None, (scenario.name, scenario.about)))
         yield from textwrap.wrap(title, self.width)
         yield from textwrap.wrap(
-            f"Geometry {geometry.name}: a huge page is {geometry.nr} small pages, {geometry.size_text(geometry.nr)}. F0, F1 ... are huge "
+            f"Geometry {geometry.name}: a huge page is {geometry.nr} small pages, {geometry.size_text(geometry.nr)}. "
+            "F0, F1 ... are huge "
             "pages in the order of first sight. Mapcounts are the fields _mapcount plus 1, as the scheme stores them."
             " RMW is an atomic read-modify-write. A star marks what differs from "
             f"{self.comparison.kernels[0].name}; {_NONE} stands where there is no such thing.",
@@ -75,7 +91,7 @@ class _Teller:
         yield from self._cells("  references are in", [kernel.refcount_name for kernel in kernels])
         yield from self._cells(f"  the {PMD_COUNTER} is", [_pmd_counter(kernel) for kernel in kernels])
 
-    # --- one operation ----------------------------------------------------------------------------------------------------
+    # --- one operation ------------------------------------------------------------------------------------------------
 
     def _operation(self, compared: Compared) -> Iterator[str]:
         differing = compared.differing()
@@ -86,12 +102,16 @@ class _Teller:
             if remark:
                 told.setdefault(remark, []).append(kernel.name)
         for remark, names in told.items():
-            yield from textwrap.wrap(f"{', '.join(names)}: {remark}", self.width, initial_indent="   ", subsequent_indent="     ")
+            yield from textwrap.wrap(
+                f"{', '.join(names)}: {remark}", self.width, initial_indent="   ", subsequent_indent="     "
+            )
 
     def _same(self, compared: Compared, everything: bool) -> Iterator[str]:
         """What has changed on all kernels alike, in one line, the most telling first; what does not fit is counted."""
         equal = compared.equal()
-        facts = [_fact(row) for row in sorted(equal, key=lambda row: (ANSWER, EVENTS, USER, PAGES, COSTS).index(row.group))]
+        facts = [
+            _fact(row) for row in sorted(equal, key=lambda row: (ANSWER, EVENTS, USER, PAGES, COSTS).index(row.group))
+        ]
         contents = [row for row in compared.rows if row.name == "contents"]
         if contents and not any(row.moved or row.differs for row in contents):
             facts.insert(1, "contents unchanged")
@@ -104,7 +124,7 @@ class _Teller:
             line += fact + ("; " if fact is not facts[-1] else "")
         yield line if facts else "   nothing is the same"
 
-    # --- tables -----------------------------------------------------------------------------------------------------------
+    # --- tables -------------------------------------------------------------------------------------------------------
 
     def _table(self, rows: Sequence[Fact]) -> Iterator[str]:
         if rows:
@@ -123,14 +143,18 @@ class _Teller:
         """One row of a table; what is too long for its column goes on below."""
         indent = len(label) - len(label.lstrip())
         first, *more = _broken(label.strip(), _NAMES - indent - 1)
-        parts = [[" " * indent + first, *(" " * (indent + 2) + line for line in more)]] + [_broken(cell, self.column - 1) for cell in cells]
+        parts = [[" " * indent + first, *(" " * (indent + 2) + line for line in more)]] + [
+            _broken(cell, self.column - 1) for cell in cells
+        ]
         for name, *texts in zip_longest(*parts, fillvalue=""):
             yield f"{name:{_NAMES}}" + "".join(f"{text:{self.column}}" for text in texts)
 
 
 def _broken(text: str, width: int) -> list[str]:
     """`text` in lines of a cell; a long word is broken at its "_"s if it has any."""
-    lines = textwrap.wrap(text.replace("_", "_ ") if max(map(len, text.split()), default=0) > width else text, width) or [""]
+    lines = textwrap.wrap(
+        text.replace("_", "_ ") if max(map(len, text.split()), default=0) > width else text, width
+    ) or [""]
     return [line.replace("_ ", "_").replace(_GAP, " ") for line in lines]
 
 

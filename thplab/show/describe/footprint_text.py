@@ -12,7 +12,9 @@ from thplab.study.footprint import NO_PIN, Footprint, Population, queues
 
 
 def footprint_table(question: Population, answers: Sequence[tuple[Footprint, Footprint]], pressure: float) -> str:
-    """The population, a row for each kernel, and how to read it. `answers`: each kernel's without and with the `pressure`."""
+    """The population, a row for each kernel, and how to read it. `answers`:
+    each kernel's without and with the `pressure`.
+    """
     return "\n".join(_lines(question, answers, pressure)) + "\n"
 
 
@@ -22,8 +24,13 @@ def _lines(question: Population, answers: Sequence[tuple[Footprint, Footprint]],
     some = question.unmapping < question.sharing
     who = f"{question.unmapping} of them" if some else "each of them" if question.sharing > 1 else "it"
     memory = _size(pages * question.geometry.page_size)
-    yield f"{_count(question.thps, 'huge page')} ({memory}), each mapped by {_count(question.sharing, 'process', 'es')}."
-    yield f"munmap by {who}: {_share(question.unmapped.sum(), pages)} of the pages. Pinned: {_count(pinned, 'huge page')}."
+    yield (
+        f"{_count(question.thps, 'huge page')} ({memory}), each mapped by {_count(question.sharing, 'process', 'es')}."
+    )
+    yield (
+        f"munmap by {who}: {_share(question.unmapped.sum(), pages)} of the pages. Pinned: "
+        f"{_count(pinned, 'huge page')}."
+    )
     yield f"Zero-filled: {_share(question.zero_filled.sum(), pages)} of the pages."
     yield f"Pressure: the shrinker gets to {pressure * 100:g}% of the deferred split queue."
     yield ""
@@ -47,18 +54,30 @@ def reading(answers: Sequence[Footprint]) -> str:
     groups: dict[int, list[str]] = {}
     for answer in answers:
         groups.setdefault(answer.held - answer.mapped, []).append(answer.kernel)
-    return "In the end " + "; ".join(f"{_joined(names)} {_holds(more, len(names))}" for more, names in groups.items()) + "."
+    return (
+        "In the end "
+        + "; ".join(f"{_joined(names)} {_holds(more, len(names))}" for more, names in groups.items())
+        + "."
+    )
 
 
 def reason(kernel: str | Kernel) -> str:
     """Why a kernel holds what it holds: what a munmap of a part does there, and what happens when memory runs short."""
     record = kernels.kernel(kernel) if isinstance(kernel, str) else kernel
     if not record.scheme.pmd_split_is_local:
-        return "A munmap of a part splits the page, so the part is free at once. A pin keeps the small page that it is on."
+        return (
+            "A munmap of a part splits the page, so the part is free at once. A pin keeps the small page that it is on."
+        )
     if not queues(record):
-        return "A munmap of a part splits the mapping only. Nobody remembers the part, so all of the page is held while any of it is used."
+        return (
+            "A munmap of a part splits the mapping only. Nobody remembers the part, so all of the page is held "
+            "while any of it is used."
+        )
     zero = " Small pages that hold only zeros are freed as well." if record.split.frees_zero_pages else ""
-    return f"A munmap of a part queues the page. When memory runs short, the shrinker splits what it gets to, unless it is pinned.{zero}"
+    return (
+        "A munmap of a part queues the page. When memory runs short, the shrinker splits what it gets to, unless "
+        f"it is pinned.{zero}"
+    )
 
 
 def _holds(more: int, kernels: int) -> str:

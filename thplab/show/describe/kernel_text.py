@@ -48,12 +48,17 @@ def kernel_text(kernel: Kernel, width: int = 120) -> str:
     """All policies of a kernel: its value in each, what that means, and why it is believed."""
     lines = [
         f"{kernel.name}: scheme {kernel.scheme.name}, references in {kernel.refcount_name}",
-        *textwrap.wrap(f"Read in {kernel.source}. A star marks what this record says itself; the rest is as in the kernel named.", width),
+        *textwrap.wrap(
+            f"Read in {kernel.source}. A star marks what this record says itself; the rest is as in the kernel named.",
+            width,
+        ),
     ]
     for group, rows in groupby(policy_rows(kernel), key=lambda row: row.name.partition(".")[0]):
         lines += ["", f"{group}: {GROUPS[group].__doc__}"]
         for row in rows:
-            lines += textwrap.wrap(f"{'*' if row.kernel == kernel.name else ' '} {row.name}: {row.value}", width, subsequent_indent="    ")
+            lines += textwrap.wrap(
+                f"{'*' if row.kernel == kernel.name else ' '} {row.name}: {row.value}", width, subsequent_indent="    "
+            )
             lines += _indented(row.meaning, width)
             whose = "" if row.kernel == kernel.name else f"as {row.kernel}, "
             lines += [line for why in row.why for line in _indented(whose + why, width)]
@@ -61,10 +66,21 @@ def kernel_text(kernel: Kernel, width: int = 120) -> str:
 
 
 def policy_text(kernel: Kernel, name: str, width: int = 120) -> str:
-    """One policy of a kernel in full, and what the other kernels do. Raises BadInput for a policy that does not exist."""
+    """One policy of a kernel in full, and what the other kernels do.
+    Raises BadInput for a policy that does not exist.
+    """
     row, belief = policy_row(kernel, name), kernel.evidence(name)
-    whose = f"{kernel.name}'s own record says so" if row.kernel == kernel.name else f"{kernel.name} inherits it from {row.kernel}"
-    lines = [*textwrap.wrap(f"{name} of {kernel.name}: {row.value}", width), *_indented(row.meaning, width), "", f"{whose}:"]
+    whose = (
+        f"{kernel.name}'s own record says so"
+        if row.kernel == kernel.name
+        else f"{kernel.name} inherits it from {row.kernel}"
+    )
+    lines = [
+        *textwrap.wrap(f"{name} of {kernel.name}: {row.value}", width),
+        *_indented(row.meaning, width),
+        "",
+        f"{whose}:",
+    ]
     for evidence in belief.evidence:
         lines += [*_indented(str(evidence), width), *_indented(" ".join((type(evidence).__doc__ or "").split()), width)]
         if isinstance(evidence, Recorded):  # in one line, to be copied
@@ -76,7 +92,9 @@ def policy_text(kernel: Kernel, name: str, width: int = 120) -> str:
 
 
 def _indented(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, width, initial_indent="    ", subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+    return textwrap.wrap(
+        text, width, initial_indent="    ", subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _value(value: object) -> str:
@@ -92,8 +110,12 @@ def _value(value: object) -> str:
 @cache
 def _meanings() -> dict[str, str]:
     """Policy -> the docstring of its field, which only the source has."""
-    classes = {node.name: node for node in ast.parse(inspect.getsource(policies)).body if isinstance(node, ast.ClassDef)}
-    return {f"{group}.{name}": text for group, kind in GROUPS.items() for name, text in _docstrings(classes[kind.__name__])}
+    classes = {
+        node.name: node for node in ast.parse(inspect.getsource(policies)).body if isinstance(node, ast.ClassDef)
+    }
+    return {
+        f"{group}.{name}": text for group, kind in GROUPS.items() for name, text in _docstrings(classes[kind.__name__])
+    }
 
 
 def _docstrings(of: ast.ClassDef) -> Iterator[tuple[str, str]]:

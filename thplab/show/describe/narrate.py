@@ -1,4 +1,6 @@
-"""A whole trace as a text that tells its story: phases, operations, the kernel's routines step by step, and what came of it."""
+"""A whole trace as a text that tells its story:
+phases, operations, the kernel's routines step by step, and what came of it.
+"""
 
 from __future__ import annotations
 
@@ -29,12 +31,12 @@ _GAP = "\N{NO-BREAK SPACE}"
 
 
 def narrate(trace: Trace, every_step: bool = False) -> str:
-    """The trace in words, at most WIDTH columns wide. What came of it is told at the end of each phase, or of each operation
-    that is in no titled phase.
+    """The trace in words, at most WIDTH columns wide.
+    What came of it is told at the end of each phase, or of each operation that is in no titled phase.
 
     A step is shown with the counters that it moved, `old → new`, and with its reason where that is first given. Unless
-    `every_step`, what moves no counter is left out if it is a read, lock or unlock without a reason or was explained before,
-    and a routine whose steps need no explaining any more is told in one line.
+    `every_step`, what moves no counter is left out if it is a read, lock or unlock without a reason or was explained
+    before, and a routine whose steps need no explaining any more is told in one line.
     """
     return "\n".join(_Narrator(trace, every_step).lines()) + "\n"
 
@@ -86,21 +88,28 @@ class _Narrator:
             yield from ("", *_wrap(f"STOPPED {where}{self.trace.problem}"))
 
     def _stopped(self) -> int | None:
-        """Which operation of the scenario could not be carried out to its end; None if all were, or if an inserted one may be it."""
+        """Which operation of the scenario could not be carried out to its end;
+        None if all were, or if an inserted one may be it.
+        """
         done = [frame.op_index for frame in self.trace if frame.result is not None]
         return max(done, default=-1) + 1 if self.trace.problem and not self.trace.inserts else None
 
-    # --- headings -------------------------------------------------------------------------------------------------------
+    # --- headings -----------------------------------------------------------------------------------------------------
 
     def _heading(self) -> Iterator[str]:
         scenario, setup, geometry = self.trace.scenario, self.trace.setup, self.trace[0].state.geometry
         title = ": ".join(filter(None, (scenario.name, scenario.about)))
         mutant = f" with the mutant {setup.mutant}" if setup.mutant else ""
         yield from _wrap(title)
-        pins = " Before the RFC the field of a tail counts its pins." if self.trace[0].state.kernel.scheme.tail_mapcount == "pins" else ""
+        pins = (
+            " Before the RFC the field of a tail counts its pins."
+            if self.trace[0].state.kernel.scheme.tail_mapcount == "pins"
+            else ""
+        )
         yield from _wrap(
             f"Kernel {setup.kernel_name}{mutant}, geometry {geometry.name}: a huge page is {geometry.nr} small pages, "
-            f"{geometry.size_text(geometry.nr)}. A mapcount says how often a page is mapped; its field _mapcount holds one less.{pins}"
+            f"{geometry.size_text(geometry.nr)}. A mapcount says how often a page is mapped; its field _mapcount "
+            f"holds one less.{pins}"
         )
 
     def _phase_heading(self, number: int) -> Iterator[str]:
@@ -110,7 +119,7 @@ class _Narrator:
             yield from _wrap(phases[number].why)
         yield ""
 
-    # --- operations -----------------------------------------------------------------------------------------------------
+    # --- operations ---------------------------------------------------------------------------------------------------
 
     def _operation(self, frames: Sequence[Frame]) -> Iterator[str]:
         first, last = frames[0], frames[-1]
@@ -143,7 +152,11 @@ class _Narrator:
         """The step in words; None if it is folded away."""
         step = frame.step
         assert step is not None, "only frame 0 has none"
-        moved = [c for c in counters(frame.state, self.trace[frame.number - 1].state) if c.changed and None not in (c.old, c.new)]
+        moved = [
+            c
+            for c in counters(frame.state, self.trace[frame.number - 1].state)
+            if c.changed and None not in (c.old, c.new)
+        ]
         why = step.why if self.every_step or step.why not in self.told else ""
         self.told.add(step.why)
         told_already = step.why and not why and step.kind != READ
@@ -171,7 +184,7 @@ class _Narrator:
                 yield from _wrap(call, indent)
                 yield from self._parts(part.parts, indent + "  ")
 
-    # --- what came of it ------------------------------------------------------------------------------------------------
+    # --- what came of it ----------------------------------------------------------------------------------------------
 
     def _outcome(self, before: Frame, frames: Sequence[Frame]) -> Iterator[str]:
         for text in self._facts(before, frames):
@@ -186,7 +199,9 @@ class _Narrator:
         if small:
             yield "small pages: " + _accounts(small)
         for process in state.processes:
-            figures = {name: value for name, value in smaps(state, process.name).items() if value or name not in _SELDOM}
+            figures = {
+                name: value for name, value in smaps(state, process.name).items() if value or name not in _SELDOM
+            }
             yield f"smaps of {process.name}: " + ", ".join(f"{name} {value} kB" for name, value in figures.items())
         for name in state.pins:
             yield f"pin {name} reads " + contents_text(state.pin_contents(name))
@@ -197,7 +212,11 @@ class _Narrator:
         for frame in frames:
             for violation in check_frame(frame, self.trace[frame.number - 1]):
                 broken.setdefault(violation.invariant, f"after step {frame.number}: {violation.problem}")
-        verdict = f"{len(broken)} of {len(INVARIANTS)} invariants do not hold" if broken else f"all {len(INVARIANTS)} invariants hold"
+        verdict = (
+            f"{len(broken)} of {len(INVARIANTS)} invariants do not hold"
+            if broken
+            else f"all {len(INVARIANTS)} invariants hold"
+        )
         yield f"cost: {_costs(state, before.state)}; {verdict}"
         yield from (f"BROKEN {name}, {problem}" for name, problem in broken.items())
 
@@ -207,7 +226,13 @@ def _operation_of(frame: Frame) -> tuple[int, Operation | None]:
 
 
 def _moved(counter: Counter, short: bool = False) -> str:
-    name = counter.name if counter.where == "vmstat" else counter.name.split()[-1] if short else f"{counter.where} {counter.name}"
+    name = (
+        counter.name
+        if counter.where == "vmstat"
+        else counter.name.split()[-1]
+        if short
+        else f"{counter.where} {counter.name}"
+    )
     return f"{name}{_GAP}{counter.old}{_GAP}→{_GAP}{counter.new}"
 
 
@@ -232,5 +257,7 @@ def _costs(state: State, previous: State) -> str:
 def _wrap(text: str, indent: str = "", hanging: str = "") -> Iterator[str]:
     """`text` in lines of at most WIDTH columns; those below an indented line hang by two more, or as `hanging` says."""
     further = hanging or (indent and indent + "  ")
-    lines = textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=further, break_long_words=False, break_on_hyphens=False)
+    lines = textwrap.wrap(
+        text, WIDTH, initial_indent=indent, subsequent_indent=further, break_long_words=False, break_on_hyphens=False
+    )
     yield from (line.replace(_GAP, " ") for line in lines)

@@ -9,7 +9,8 @@ _RIGHTS = {"none": "inaccessible", "r": "read-only", "rw": "writable again"}
 
 
 def sentence(op: Operation, nr: int) -> str:
-    """What the operation does, where a huge page has `nr` subpages: "B makes page 4 read-only." It does not tell what comes of it.
+    """What the operation does, where a huge page has `nr` subpages:
+    "B makes page 4 read-only." It does not tell what comes of it.
 
     What the lessons seldom use is told as the vocabulary has it. Raises BadInput as Operation.resolve() does.
     """

@@ -36,14 +36,18 @@ def _story(found: Exploration) -> Iterator[str]:
     for cpu in range(len(pair.cpus)):
         yield f"  CPU {cpu}: {pair.does(cpu)}"
     yield ""
-    expected = "" if pair.loses is None else ", as it should be" if found.as_expected else ", which is not what is said of it"
+    expected = (
+        "" if pair.loses is None else ", as it should be" if found.as_expected else ", which is not what is said of it"
+    )
     verdict = "loses" if found.failure else "holds" if found.complete else "was not seen to lose"
     bound = "" if found.complete else " The bound on states was hit: not everything was seen."
     yield from textwrap.wrap(f"It {verdict}{expected}: {found.states:,} states, {_schedules(found)}.{bound}", WIDTH)
     if found.failure is None:
         return
     about = next((i.about for i in INVARIANTS if i.name == found.failure.invariant), "")
-    yield from textwrap.wrap(f"{found.failure.invariant}: {found.failure.problem}.{' It must hold: ' + about if about else ''}", WIDTH)
+    yield from textwrap.wrap(
+        f"{found.failure.invariant}: {found.failure.problem}.{' It must hold: ' + about if about else ''}", WIDTH
+    )
     yield ""
     yield f"The simplest such schedule: {found.failure.text()}"
     yield from columns(replay(pair, found.failure.schedule))

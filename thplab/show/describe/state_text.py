@@ -19,8 +19,9 @@ PROTECTION_NAMES = {bits: name for name, bits in pt.PROTECTIONS.items()}
 
 
 def describe(state: State, previous: State | None = None) -> str:
-    """The state in words, one fact a line: processes, VMAs, page tables with equal entries in one row, pages with their counters
-    and who holds them, pins. With `previous`, what differs from it is written `old → new`, and what was not there is marked new.
+    """The state in words, one fact a line: processes, VMAs, page tables with equal entries in one row, pages with their
+    counters and who holds them, pins. With `previous`, what differs from it is written `old → new`, and what was not
+    there is marked new.
     """
     lines = [_machine(state, previous)]
     for process in state.processes:
@@ -40,7 +41,10 @@ def describe(state: State, previous: State | None = None) -> str:
     if state.pins:
         lines += ["", "Pins"]
         for name, pin in state.pins.items():
-            lines.append(f"  {name}: a driver holds {_pinned(state, pin.pages)} and reads {contents_text(state.pin_contents(name))}")
+            lines.append(
+                f"  {name}: a driver holds {_pinned(state, pin.pages)} and reads "
+                f"{contents_text(state.pin_contents(name))}"
+            )
     return "\n".join(lines) + "\n"
 
 
@@ -56,7 +60,9 @@ def _swap(swap: SwapState, previous: SwapState | None) -> Iterator[str]:
     """The swap device: the slots in use, those that agree in one line."""
     used = _moved(_slots_in_use(swap), _slots_in_use(previous) if previous else None)
     yield f"Swap device {swap.kind}: {used} of {len(swap.swap_map)} slots in use"
-    rows = np.stack([swap.swap_map, swap.cache != NO_PAGE, *((previous.swap_map, previous.cache != NO_PAGE) if previous else ())])
+    rows = np.stack(
+        [swap.swap_map, swap.cache != NO_PAGE, *((previous.swap_map, previous.cache != NO_PAGE) if previous else ())]
+    )
     step = np.diff(swap.cache) == (swap.cache[1:] != NO_PAGE)
     borders = np.flatnonzero((rows[:, 1:] != rows[:, :-1]).any(axis=0) | ~step) + 1
     for low, high in pairwise([0, *borders.tolist(), len(swap.swap_map)]):
@@ -84,7 +90,7 @@ def _moved(new: object, old: object) -> str:
     return f"{new}" if old is None or old == new else f"{old} → {new}"
 
 
-# --- processes ----------------------------------------------------------------------------------------------------------
+# --- processes --------------------------------------------------------------------------------------------------------
 
 
 def _process(state: State, previous: State | None, process: ProcessState) -> Iterator[str]:
@@ -113,7 +119,10 @@ def vma_text(state: State, process: ProcessState, vma: VmaState) -> str:
     for name, region in process.regions:
         if region.start <= vma.start < region.start + region.pages * size:
             low, high = (vma.start - region.start) // size, (vma.end - region.start) // size
-            return f"{'pages' if high - low > 1 else 'page'} {span(low, high)} of {name}, {PROTECTION_NAMES[vma.prot]}, at {vma.start:#x}"
+            return (
+                f"{'pages' if high - low > 1 else 'page'} {span(low, high)} of {name}, "
+                f"{PROTECTION_NAMES[vma.prot]}, at {vma.start:#x}"
+            )
     return f"{vma.start:#x} to {vma.end:#x}, {PROTECTION_NAMES[vma.prot]}"
 
 
@@ -169,7 +178,9 @@ def entry_text(state: State, table: int, low: int, high: int) -> str:
     if pfn in (state.huge_zero_page, state.zero_page):
         return f"{pt.entry_text(entry)}, the {'huge ' if state.levels[table] else ''}zero page"
     if state.levels[table]:
-        whole = f"compound page {pfn:#x}" if pfn in state.compound_pages() else pages_text(state, pfn, state.geometry.nr)
+        whole = (
+            f"compound page {pfn:#x}" if pfn in state.compound_pages() else pages_text(state, pfn, state.geometry.nr)
+        )
         return f"{pt.entry_text(entry)}, {whole}"
     return f"{pt.entry_text(entry)}, {pages_text(state, pfn, high - low)}"
 
@@ -189,6 +200,10 @@ def pages_text(state: State, pfn: int, count: int = 1) -> str:
 
 def _pinned(state: State, pages: tuple[int, ...]) -> str:
     """Pinned pages in words: neighbours together, in the order in which they were pinned."""
-    cuts = [i for i in range(1, len(pages)) if pages[i] != pages[i - 1] + 1 or state.head(pages[i]) != state.head(pages[i - 1])]
+    cuts = [
+        i
+        for i in range(1, len(pages))
+        if pages[i] != pages[i - 1] + 1 or state.head(pages[i]) != state.head(pages[i - 1])
+    ]
     runs = zip([0, *cuts], [*cuts, len(pages)], strict=True)
     return ", ".join(pages_text(state, pages[low], high - low) for low, high in runs)

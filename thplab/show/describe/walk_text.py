@@ -20,7 +20,9 @@ EMPTY, TABLE, HUGE, HUGE_ZERO = "", "table", "huge", "huge zero"
 CANONICAL_BITS = 48
 """With that many bits in an address, x86-64 demands that the bits above repeat the highest of them."""
 
-HOLE_IN_VMA = "A hole in a VMA: nothing is mapped here yet. The hardware finds P = 0, and the fault handler puts a page here."
+HOLE_IN_VMA = (
+    "A hole in a VMA: nothing is mapped here yet. The hardware finds P = 0, and the fault handler puts a page here."
+)
 HOLE_OUTSIDE = "A hole outside all VMAs. The hardware finds P = 0, and the process gets SIGSEGV."
 LOST = "The entry points to a frame that is no page table any more. Nobody may walk on."
 
@@ -61,7 +63,11 @@ def refused(geometry: Geometry) -> tuple[Refused, ...]:
     half = limit // 2
     upper = (1 << 64) - half
     return (
-        Refused(half, upper - 1, f"is not canonical: bits 48 to 63 must repeat bit 47; addresses of a process end at {half - 1:#x}"),
+        Refused(
+            half,
+            upper - 1,
+            f"is not canonical: bits 48 to 63 must repeat bit 47; addresses of a process end at {half - 1:#x}",
+        ),
         Refused(upper, (1 << 64) - 1, f"lies in the kernel's half; addresses of a process end at {half - 1:#x}"),
         Refused(1 << 64, None, "has more than 64 bits"),
     )
@@ -101,7 +107,10 @@ def walk_text(state: State, process: str, address: int) -> str:
     stops = walk(state, process, address)
     for stop in stops:
         name = f"{LEVEL_NAMES[stop.level]} entry {stop.index} of the table at pfn {stop.table:#x}"
-        lines.append(f"{name}, {stop.entry:#018x}: {meaning(state, stop.entry, stop.level).format(**_numbers(state, stop, address))}")
+        lines.append(
+            f"{name}, {stop.entry:#018x}: "
+            f"{meaning(state, stop.entry, stop.level).format(**_numbers(state, stop, address))}"
+        )
     last = stops[-1]
     in_vma = any(vma.start <= address < vma.end for vma in state.vmas(process))
     end = ending(state, last.entry, last.level) or (HOLE_IN_VMA if in_vma else HOLE_OUTSIDE)
@@ -122,7 +131,7 @@ def _numbers(state: State, stop: Stop, address: int) -> Mapping[str, str]:
     }
 
 
-# --- an entry in words ------------------------------------------------------------------------------------------------------
+# --- an entry in words ------------------------------------------------------------------------------------------------
 
 
 def meaning(state: State, entry: int, level: int) -> str:
@@ -131,7 +140,9 @@ def meaning(state: State, entry: int, level: int) -> str:
     if kind == TABLE:
         return f"points to the {LEVEL_NAMES[level - 1]} table at pfn {{pfn}}"
     if kind == EMPTY:
-        return f"empty: there is no {LEVEL_NAMES[level - 1]} table for these addresses" if level else "empty: no page here"
+        return (
+            f"empty: there is no {LEVEL_NAMES[level - 1]} table for these addresses" if level else "empty: no page here"
+        )
     if kind == "migration":
         was = "writable" if pt.migration_write(entry) else "read-only"
         return f"migration entry: pfn {{pfn}} is being split or moved; it was {was}"
@@ -188,11 +199,13 @@ def ending(state: State, entry: int, level: int) -> str:
     return f"A {page} + {bits}-bit offset {{offset}} = physical address {{physical}}{subpage}."
 
 
-# --- the bits of an entry -----------------------------------------------------------------------------------------------------
+# --- the bits of an entry ---------------------------------------------------------------------------------------------
 
 
 def entry_fields(entry: int, level: int) -> tuple[BitField, ...]:
-    """The fields of an entry of a table of `level`, from bit 63 down to bit 0; together all 64 bits (Intel SDM vol. 3, 4.5)."""
+    """The fields of an entry of a table of `level`, from bit 63 down to bit 0; together all 64 bits (Intel SDM vol.
+    3, 4.5).
+    """
     return _AWAY if pt.swp_type(entry) and not level else _PRESENT[min(level, 2)]
 
 
@@ -202,7 +215,14 @@ def _bit(mask: int, name: str, about: str) -> BitField:
 
 
 def _present(level: int) -> tuple[BitField, ...]:
-    seventh = ("PAT", "which memory type; not used here", "PSE", "1: maps a huge page, 0: points to a table", "PS", "0: points to a table")
+    seventh = (
+        "PAT",
+        "which memory type; not used here",
+        "PSE",
+        "1: maps a huge page, 0: points to a table",
+        "PS",
+        "0: points to a table",
+    )
     return (
         _bit(pt._PAGE_NX, "NX", "1: no code may be fetched from here"),
         BitField("–", 62, 52, "free for software, not used here"),

@@ -12,15 +12,20 @@ __all__ = ["Cut", "NoEngine", "page_table_diagram", "render", "render_trace", "s
 
 
 def svg(state: State, previous: State | None = None) -> str:
-    """The picture of one state as SVG text; what differs from `previous` is marked. Raises NoEngine if nothing can draw it."""
+    """The picture of one state as SVG text; what differs from `previous` is marked.
+    Raises NoEngine if nothing can draw it.
+    """
     return render([page_table_diagram(state, previous).source])[0]
 
 
 def render_trace(trace: Trace) -> list[str]:
-    """The pictures of all frames of a trace as SVG texts, each marked with what its step changed; nothing moves between them.
+    """The pictures of all frames of a trace as SVG texts, each marked with what its step changed;
+    nothing moves between them.
 
     Raises NoEngine if nothing can draw them.
     """
     states = [frame.state for frame in trace]
     cut = Cut.of(states)
-    return render([page_table_diagram(now, before, cut).source for before, now in zip([None, *states], states, strict=False)])
+    return render(
+        [page_table_diagram(now, before, cut).source for before, now in zip([None, *states], states, strict=False)]
+    )

@@ -18,7 +18,9 @@ HUGE, TABLE, SPARE, PTE, MIGRATION, PIN = "huge", "table", "spare", "pte", "migr
 
 
 class Ends(NamedTuple):
-    """From where to where: a node and the row in it (its port), twice. The row is the node itself where it has no rows."""
+    """From where to where: a node and the row in it (its port), twice.
+    The row is the node itself where it has no rows.
+    """
 
     tail: str
     tail_row: str
@@ -39,7 +41,9 @@ class Arrow(NamedTuple):
 
 
 def arrows(state: State, layout: Layout) -> dict[Ends, Arrow]:
-    """The arrows of one state, between the rows of a picture. What shares both ends is one arrow with the sum of the pages."""
+    """The arrows of one state, between the rows of a picture.
+    What shares both ends is one arrow with the sum of the pages.
+    """
     found: dict[Ends, Arrow] = {}
     for ends, arrow in _all(state, layout):
         pages = arrow.pages + (found[ends].pages if ends in found else 0)
@@ -64,7 +68,9 @@ def _all(state: State, layout: Layout) -> Iterator[tuple[Ends, Arrow]]:
                 yield Ends(node, node, target, row_id), Arrow(PIN, count, "")
 
 
-def _from_pmds(state: State, layout: Layout, place: Place, table: Table, tables: Mapping[Place, Stood]) -> Iterator[tuple[Ends, Arrow]]:
+def _from_pmds(
+    state: State, layout: Layout, place: Place, table: Table, tables: Mapping[Place, Stood]
+) -> Iterator[tuple[Ends, Arrow]]:
     row, geometry = state.tables[tables[place].pfn], state.geometry
     below = {geometry.index(p.base, 1): p for p in tables if p.level == 0 and p.upper(geometry) == place}
     for index in sorted({*np.flatnonzero(row).tolist(), *below}):
@@ -82,7 +88,9 @@ def _from_pmds(state: State, layout: Layout, place: Place, table: Table, tables:
             yield Ends(*start, node, f"{node}-head"), Arrow(kind, 1, place.process)
 
 
-def _from_ptes(state: State, layout: Layout, place: Place, table: Table, row: pt.Entries) -> Iterator[tuple[Ends, Arrow]]:
+def _from_ptes(
+    state: State, layout: Layout, place: Place, table: Table, row: pt.Entries
+) -> Iterator[tuple[Ends, Arrow]]:
     for image in images(row, state.geometry.nr):
         kind = MIGRATION if image.kind == "migration" else PTE
         for rows in table.rows:

@@ -40,14 +40,17 @@ class Cell(NamedTuple):
     height: int = HEIGHT
 
     def html(self, line: bool) -> str:
-        """The <TD>, with a thin line below it if `line`. A text that is too long for the cell is set in smaller letters."""
+        """The <TD>, with a thin line below it if `line`.
+        A text that is too long for the cell is set in smaller letters.
+        """
         scale = min(1.0, (self.width - 2 * PAD) / (text_width(self.spans) or 1.0))
         strong = self.ground in ("changed", "pointed")  # only these inks are legible there
         inks = [span.ink if not strong or span.ink == "muted" else "ink" for span in self.spans]
         spans = [span._replace(size=span.size * scale, ink=ink) for span, ink in zip(self.spans, inks, strict=True)]
         border = f'BORDER="1" SIDES="B" COLOR="{light("line")}"' if line else 'BORDER="0"'
         return (
-            f'<TD ID="{self.id}" HREF="#{self.id}" TITLE="{self.align}" {border} BGCOLOR="{light(self.ground)}" CELLPADDING="0" '
+            f'<TD ID="{self.id}" HREF="#{self.id}" TITLE="{self.align}" {border} BGCOLOR="{light(self.ground)}" '
+            'CELLPADDING="0" '
             f'FIXEDSIZE="TRUE" WIDTH="{self.width}" HEIGHT="{self.height}">{"".join(map(_font, spans))}</TD>'
         )
 
@@ -56,7 +59,9 @@ def _font(span: Span) -> str:
     if not span.text:
         return ""
     text = escape(span.text)
-    return f'<FONT COLOR="{light(span.ink)}" POINT-SIZE="{span.size:.3g}">{f"<B>{text}</B>" if span.bold else text}</FONT>'
+    return (
+        f'<FONT COLOR="{light(span.ink)}" POINT-SIZE="{span.size:.3g}">{f"<B>{text}</B>" if span.bold else text}</FONT>'
+    )
 
 
 class CellRow(NamedTuple):
@@ -89,13 +94,22 @@ class Strip(NamedTuple):
         side = (self.width + 2 - STRIP_WIDTH) // 2  # as wide as a table with its frame
         ground = light(self.ink if self.text else "paper")
         line = "".join(
-            f'<TR><TD BORDER="0" CELLPADDING="0" FIXEDSIZE="TRUE" WIDTH="{side}" HEIGHT="{height}" BGCOLOR="{colour}"></TD></TR>'
+            f'<TR><TD BORDER="0" CELLPADDING="0" FIXEDSIZE="TRUE" WIDTH="{side}" HEIGHT="{height}" '
+            f'BGCOLOR="{colour}"></TD></TR>'
             for height, colour in ((8, light("paper")), (THICK, ground), (8, light("paper")))
         )
-        part = f'<TD BORDER="0" CELLPADDING="0"><TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0">{line}</TABLE></TD>'
-        text = Cell(f"{self.id}-text", [Span(self.text, self.ink, bold=True)], STRIP_WIDTH, align="middle").html(line=False)
+        part = (
+            '<TD BORDER="0" CELLPADDING="0"><TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" '
+            f'CELLPADDING="0">{line}</TABLE></TD>'
+        )
+        text = Cell(f"{self.id}-text", [Span(self.text, self.ink, bold=True)], STRIP_WIDTH, align="middle").html(
+            line=False
+        )
         inner = f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0"><TR>{part}{text}{part}</TR></TABLE>'
-        return f'<TR><TD PORT="{self.id}" ID="{self.id}" HREF="#{self.id}" TITLE="row" BORDER="0" CELLPADDING="0">{inner}</TD></TR>'
+        return (
+            f'<TR><TD PORT="{self.id}" ID="{self.id}" HREF="#{self.id}" TITLE="row" BORDER="0" '
+            f'CELLPADDING="0">{inner}</TD></TR>'
+        )
 
 
 def table(rows: Sequence[CellRow | Strip], frame: str = "", dashed: bool = False) -> str:
@@ -106,13 +120,19 @@ def table(rows: Sequence[CellRow | Strip], frame: str = "", dashed: bool = False
 def table_below(strip: Strip, id: str, rows: Sequence[CellRow], frame: str, dashed: bool) -> str:
     """As table(), with a strip above the frame. `id` names what is in the frame."""
     inner = _table(rows, frame, dashed).replace("<TABLE ", f'<TABLE ID="{id}" HREF="#{id}" TITLE="row" ', 1)
-    return f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0">{strip.html()}<TR><TD>{inner}</TD></TR></TABLE>>'
+    return (
+        '<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" '
+        f'CELLPADDING="0">{strip.html()}<TR><TD>{inner}</TD></TR></TABLE>>'
+    )
 
 
 def _table(rows: Sequence[CellRow | Strip], frame: str, dashed: bool) -> str:
     style = ' STYLE="dashed"' if dashed else ""
     inner = "".join(row.html() for row in rows)
-    return f'<TABLE BORDER="1" COLOR="{light(frame or "paper")}"{style} CELLBORDER="0" CELLSPACING="0" CELLPADDING="0">{inner}</TABLE>'
+    return (
+        f'<TABLE BORDER="1" COLOR="{light(frame or "paper")}"{style} CELLBORDER="0" CELLSPACING="0" '
+        f'CELLPADDING="0">{inner}</TABLE>'
+    )
 
 
 def more(id: str, count: int, what: str, width: int) -> str:

@@ -1,4 +1,6 @@
-"""Which rows a picture has, and what has a place in it. All frames of a trace are cut alike, so that nothing moves between them."""
+"""Which rows a picture has, and what has a place in it.
+All frames of a trace are cut alike, so that nothing moves between them.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ class Cut(Layout):
 
     @classmethod
     def of(cls, states: Sequence[State]) -> Cut:
-        """The cut that fits all `states`, which are of one machine. Raises BadInput if there are none or their geometries differ."""
+        """The cut that fits all `states`, which are of one machine.
+        Raises BadInput if there are none or their geometries differ.
+        """
         if not states:
             raise BadInput("states", "is empty", "at least one state")
         if len({s.geometry for s in states}) > 1:

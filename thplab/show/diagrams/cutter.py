@@ -47,7 +47,9 @@ class Cutter:
             for number, block in state.blocks.items():
                 self._see_block(number, block)
             for pin in state.pins.values():
-                self._see_pin(sorted(p for p in set(pin.pages) if not state.field("flags", state.head(p)) & PG_reserved))
+                self._see_pin(
+                    sorted(p for p in set(pin.pages) if not state.field("flags", state.head(p)) & PG_reserved)
+                )
         self._match()
         pins = tuple(dict.fromkeys(name for s in self.states for name in s.pins))
         tables, more_tables = self._tables()
@@ -64,7 +66,7 @@ class Cutter:
             more_pins=max(0, len(pins) - MAX_PINS),
         )
 
-    # --- looking at states ----------------------------------------------------------------------------------------------
+    # --- looking at states --------------------------------------------------------------------------------------------
 
     def _is_new(self, owner: object, data: npt.NDArray[np.generic]) -> bool:
         key = (owner, id(data))
@@ -127,14 +129,18 @@ class Cutter:
             self.small.setdefault(number, set()).add(pfn)
 
     def _match(self) -> None:
-        """Cut tables at the borders of blocks as well, so that every row of a table names frames of one row of a block."""
+        """Cut tables at the borders of blocks as well, so that every row of a table names frames of one row of a
+        block.
+        """
         for place, image in self.images:
             if image.kind != "zero":
                 number, first = divmod(image.pfn, self.nr)
                 count = image.stop - image.start
-                self.borders[place].update(image.start + b - first for b in self.frames[number] if first <= b <= first + count)
+                self.borders[place].update(
+                    image.start + b - first for b in self.frames[number] if first <= b <= first + count
+                )
 
-    # --- the result -----------------------------------------------------------------------------------------------------
+    # --- the result ---------------------------------------------------------------------------------------------------
 
     def _tables(self) -> tuple[dict[Place, Table], dict[str, int]]:
         kept: dict[Place, Table] = {}
@@ -157,7 +163,9 @@ class Cutter:
         return [n for n in self.frames if n in self.whole or self.small.get(n)]
 
     def _blocks(self) -> tuple[Block, ...]:
-        """What was seen first comes first, but blocks stand beside the processes that mapped them first: fewer arrows cross."""
+        """What was seen first comes first, but blocks stand beside the processes that mapped them first:
+        fewer arrows cross.
+        """
         shown = sorted(self._block_numbers()[:MAX_BLOCKS], key=lambda n: self.owner.get(n, len(self.processes)))
         whole = [n for n in shown if n in self.whole]
         small = [n for n in shown if n not in self.whole]

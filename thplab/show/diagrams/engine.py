@@ -41,7 +41,8 @@ def engine() -> str:
         if find_spec("pygraphviz") if name == "pygraphviz" else shutil.which("dot"):
             return name
     raise NoEngine(
-        f"pictures need a layout engine, and {wanted or 'none'} is {'not ' if wanted else ''}installed. Install one of:\n"
+        f"pictures need a layout engine, and {wanted or 'none'} is {'not ' if wanted else ''}installed. Install "
+        "one of:\n"
         "  pip install 'pygraphviz>=2.0'   (Linux, macOS, Windows on 64-bit Intel: no other program needed)\n"
         "  apt install graphviz            (Debian, Ubuntu; dnf install graphviz on Fedora)\n"
         "  brew install graphviz           (macOS)\n"
@@ -64,7 +65,9 @@ def render(sources: Sequence[str]) -> list[str]:
 
 @lru_cache(maxsize=4)
 def _drawn(name: str, sources: tuple[str, ...]) -> tuple[str, ...]:
-    """Cleaned SVGs from the engine of that name. The last batches are kept: several steppers of a lesson show the same trace."""
+    """Cleaned SVGs from the engine of that name. The last batches are kept:
+    several steppers of a lesson show the same trace.
+    """
     drawn = _pygraphviz(sources) if name == "pygraphviz" else _dot(sources)
     return tuple(map(_clean, drawn))
 
@@ -83,7 +86,8 @@ def _pygraphviz(sources: Sequence[str]) -> list[str]:
 def _without_font_warnings() -> Iterator[None]:
     """Keep back what the wheel's fontconfig says about a system's font files that are newer than itself.
 
-    It writes to the process's stderr, which a notebook shows under the cell. Whatever else is written there is passed on.
+    It writes to the process's stderr, which a notebook shows under the cell.
+    Whatever else is written there is passed on.
     """
     with tempfile.TemporaryFile() as heard:
         stderr = os.dup(2)
@@ -99,14 +103,16 @@ def _without_font_warnings() -> Iterator[None]:
 
 def _dot(sources: Sequence[str]) -> list[str]:
     """One process for all: it writes one SVG after the other."""
-    done = subprocess.run(["dot", "-Tsvg"], input="\n".join(sources), capture_output=True, encoding="utf-8", check=False)
+    done = subprocess.run(
+        ["dot", "-Tsvg"], input="\n".join(sources), capture_output=True, encoding="utf-8", check=False
+    )
     drawn = re.findall(r"<svg.*?</svg>", done.stdout, re.DOTALL)
     if len(drawn) != len(sources):
         raise BadInput("source", f"cannot be drawn: {done.stderr.strip()[:300]}", "DOT text")
     return drawn
 
 
-# --- cleaning -------------------------------------------------------------------------------------------------------------
+# --- cleaning ---------------------------------------------------------------------------------------------------------
 
 _OPEN = re.compile(r'<g id="a_[^"]*"><a xlink:href="#([^"]+)" xlink:title="(\w+)">')
 _POINTS = re.compile(r'<polygon .*points="([^"]+)"')
@@ -114,17 +120,29 @@ _TEXT = re.compile(r"<text (.*?)>(.*)</text>")
 
 
 def _clean(svg: str) -> str:
-    """The SVG without prolog, comments, tooltips and fixed size, with a stylesheet, and with each cell as `<g id class="cell">`."""
+    """The SVG without prolog, comments, tooltips and fixed size, with a stylesheet,
+    and with each cell as `<g id class="cell">`.
+    """
     svg = re.sub(r"<!--.*?-->\n?", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     svg = re.sub(r'<g id="[^"]*" class="graph"', '<g class="graph"', svg)  # numbers the graphs of one process
-    svg = re.sub(r"<title>.*?</title>\n?", "", svg, flags=re.DOTALL).replace(' xml:space="preserve"', "").replace("&#45;", "-")
+    svg = (
+        re.sub(r"<title>.*?</title>\n?", "", svg, flags=re.DOTALL)
+        .replace(' xml:space="preserve"', "")
+        .replace("&#45;", "-")
+    )
     box = re.search(r'viewBox="([^"]+)"', svg)
     assert box is not None, "Graphviz writes a viewBox"
     width, height = (float(v) for v in box.group(1).split()[2:])
     body = svg[svg.index(">", svg.index("<svg")) + 1 :]
     roles = frozenset(name for name, role in ROLES.items() if f'"{role.light}"' in body)
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" class="thp" viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}"'
-    style = "<style>\n.thp{max-width:100%;height:auto;font-family:Helvetica,Arial,'Liberation Sans','DejaVu Sans',sans-serif}\n"
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="thp" viewBox="0 0 {width:g} {height:g}" width="{width:g}" '
+        f'height="{height:g}"'
+    )
+    style = (
+        "<style>\n.thp{max-width:100%;height:auto;font-family:Helvetica,Arial,'Liberation Sans','DejaVu "
+        "Sans',sans-serif}\n"
+    )
     return f"{head}>\n{style}{stylesheet(roles)}\n</style>{_cells(body)}"
 
 
@@ -156,7 +174,9 @@ def _cells(body: str) -> str:
 
 
 def _text(attributes: str, content: str, out: list[str], align: str, box: tuple[float, float, float]) -> str:
-    """One piece of text in a cell with these left and right edges and middle; it joins the piece before it in the same cell."""
+    """One piece of text in a cell with these left and right edges and middle;
+    it joins the piece before it in the same cell.
+    """
     style = " ".join(re.findall(r'(?:font-weight|font-size|fill)="[^"]*"', attributes))
     piece = f"<tspan {style}>{content}</tspan>"
     if out[-1].endswith("</text>"):

@@ -27,7 +27,11 @@ def entry_spans(entries: pt.Entries, old: pt.Entries | None, rows: Rows, level: 
     slots = _slots(new, rows) if level == 0 else []
     before = int(old[rows.start]) if changed and old is not None else new
     if _word(before, level) != _word(new, level):
-        return [Span(f"{_word(before, level)} → {_word(new, level)}", bold=True), *slots, *_bits(new, new, level)], changed
+        return [
+            Span(f"{_word(before, level)} → {_word(new, level)}", bold=True),
+            *slots,
+            *_bits(new, new, level),
+        ], changed
     if new == 0:
         return [Span("empty", "muted")], changed
     word = "" if _word(new, level) == "page" else _word(new, level)

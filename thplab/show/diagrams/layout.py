@@ -13,7 +13,9 @@ from thplab.show.diagrams.rows import Rows
 
 
 class Table(NamedTuple):
-    """The node of a page table: its id, such as "A-pmd0" or "A-pte0-5" (PMD index 5 of A's first PMD table), and its rows."""
+    """The node of a page table: its id, such as "A-pmd0" or "A-pte0-5" (PMD index 5 of A's first PMD table),
+    and its rows.
+    """
 
     id: str
     rows: tuple[Rows, ...]
@@ -41,8 +43,8 @@ class Block(NamedTuple):
 class Layout:
     """The nodes and rows of all pictures that belong together.
 
-    `homes` and `known` serve to find the place of a table. `more_tables` (process -> count), `more_blocks`, `more_pins`: what there was
-    no room for.
+    `homes` and `known` serve to find the place of a table. `more_tables` (process -> count), `more_blocks`,
+    `more_pins`: what there was no room for.
     """
 
     geometry: Geometry
@@ -58,7 +60,9 @@ class Layout:
 
     def find(self, state: State) -> dict[Place, Stood]:
         """The tables of `state` that have a place here."""
-        return {place: stood for place, stood in find_tables(state, self.homes, self.known).items() if place in self.tables}
+        return {
+            place: stood for place, stood in find_tables(state, self.homes, self.known).items() if place in self.tables
+        }
 
     def block_at(self, pfn: int) -> Block | None:
         """The block that shows a frame; None if there was no room for it."""

@@ -38,14 +38,24 @@ def add_memory(graph: graphviz.Digraph, view: View) -> None:
         hidden = name == HUGE_ZERO_PAGE and not view.state.huge_zero_page
         graph.node(name, table([row], "line"), id=f"{name}-node", style="invis" if hidden else "", **{"class": "zero"})
     if view.cut.more_blocks:
-        graph.node(MORE_PAGES, more(MORE_PAGES, view.cut.more_blocks, "block", WIDTH), id=f"{MORE_PAGES}-node", **{"class": "more"})
+        graph.node(
+            MORE_PAGES,
+            more(MORE_PAGES, view.cut.more_blocks, "block", WIDTH),
+            id=f"{MORE_PAGES}-node",
+            **{"class": "more"},
+        )
     for name in view.cut.pins:
         _add_pin(graph, view, name)
     if view.cut.more_pins:
-        graph.node(MORE_PINS, more(MORE_PINS, view.cut.more_pins, "pin", NOTE_WIDTH), id=f"{MORE_PINS}-node", **{"class": "more"})
+        graph.node(
+            MORE_PINS,
+            more(MORE_PINS, view.cut.more_pins, "pin", NOTE_WIDTH),
+            id=f"{MORE_PINS}-node",
+            **{"class": "more"},
+        )
 
 
-# --- blocks ---------------------------------------------------------------------------------------------------------------
+# --- blocks -----------------------------------------------------------------------------------------------------------
 
 
 def _frames(state: State, block: Block) -> Array:
@@ -89,7 +99,9 @@ def _header(view: View, block: Block, frames: Array, old: Array | None) -> CellR
     status, name, nr = _status(frames), _name(frames), view.state.geometry.nr
     before = _name(old) if old is not None else name
     pfn = block.number * nr
-    where = f"order {view.state.geometry.order} · pfn {pfn:#x}" if status == COMPOUND else f"pfn {pfn:#x}…{pfn + nr - 1:#x}"
+    where = (
+        f"order {view.state.geometry.order} · pfn {pfn:#x}" if status == COMPOUND else f"pfn {pfn:#x}…{pfn + nr - 1:#x}"
+    )
     ground, ink = {COMPOUND: ("page", "on-page"), ORDINARY: ("split", "ink"), FREE: ("page-row", "freed")}[status]
     changed = before != name
     if changed and before.endswith(ORDINARY) and status == ORDINARY:
@@ -101,7 +113,9 @@ def _header(view: View, block: Block, frames: Array, old: Array | None) -> CellR
 
 def _small_header(view: View, block: Block) -> CellRow:
     id = f"{block.id}-head"
-    return CellRow(id, [Cell(f"{id}-title", [Span("small pages", bold=True)], WIDTH, view.ground(id, plain="split"))], line=False)
+    return CellRow(
+        id, [Cell(f"{id}-title", [Span("small pages", bold=True)], WIDTH, view.ground(id, plain="split"))], line=False
+    )
 
 
 def _counters(view: View, block: Block, frames: Array, old: Array | None) -> CellRow:
@@ -112,7 +126,10 @@ def _counters(view: View, block: Block, frames: Array, old: Array | None) -> Cel
     if _status(frames) != COMPOUND:
         text = "each page has its own count" if _status(frames) == ORDINARY else "nobody holds any of it"
         empty = Cell(id, [], COUNT_WIDTH + 30, view.ground(id, plain="page-row"))
-        return CellRow("", [empty, Cell(flags_id, [Span(text, "muted", size=SMALL)], width, view.ground(flags_id, plain="page-row"))])
+        return CellRow(
+            "",
+            [empty, Cell(flags_id, [Span(text, "muted", size=SMALL)], width, view.ground(flags_id, plain="page-row"))],
+        )
     count, flags = int(_column(frames, "refcount")[0]), _flags(frames)
     before = old is not None and _status(old) == COMPOUND
     old_count = int(_column(old, "refcount")[0]) if old is not None and before else None
@@ -121,7 +138,14 @@ def _counters(view: View, block: Block, frames: Array, old: Array | None) -> Cel
     letters = []
     for flag in dict.fromkeys((*was, *flags)):
         new, gone = flag not in was, flag not in flags
-        letters.append(Span(("+" if new else "−" if gone else "") + f"PG_{flag} ", "ink" if new or gone else "muted", new or gone, SMALL))
+        letters.append(
+            Span(
+                ("+" if new else "−" if gone else "") + f"PG_{flag} ",
+                "ink" if new or gone else "muted",
+                new or gone,
+                SMALL,
+            )
+        )
     while text_width(letters) > width - PAD and not letters[-1].bold:
         letters.pop()
     return CellRow(
@@ -142,7 +166,9 @@ def _head_counter_rows(view: View, block: Block, frames: Array, old: Array | Non
         compound = _status(frames) == COMPOUND
         was, text = _told(counter, frames, before) if compound else (None, "")
         ground = view.ground(id, was is not None, "page-row")
-        name = Cell(f"{id}-name", [Span(counter.name if compound else "", size=SMALL)], PAGE_WIDTH + COUNT_WIDTH, ground)
+        name = Cell(
+            f"{id}-name", [Span(counter.name if compound else "", size=SMALL)], PAGE_WIDTH + COUNT_WIDTH, ground
+        )
         rows.append(CellRow("", [name, Cell(id, old_new(was, text), MAP_WIDTH, ground)]))
     return rows
 
@@ -160,8 +186,14 @@ def _flags(frames: Array) -> tuple[str, ...]:
 
 def _titles(view: View, block: Block) -> CellRow:
     name = "subpage" if block.whole else "pfn"
-    texts = ((name, PAGE_WIDTH), (view.state.kernel.refcount_name, COUNT_WIDTH), ("mapcount = _mapcount + 1", MAP_WIDTH))
-    cells = [Cell(f"{block.id}-title{i}", [Span(text, "muted", size=8.5)], width) for i, (text, width) in enumerate(texts)]
+    texts = (
+        (name, PAGE_WIDTH),
+        (view.state.kernel.refcount_name, COUNT_WIDTH),
+        ("mapcount = _mapcount + 1", MAP_WIDTH),
+    )
+    cells = [
+        Cell(f"{block.id}-title{i}", [Span(text, "muted", size=8.5)], width) for i, (text, width) in enumerate(texts)
+    ]
     return CellRow("", cells, line=True)
 
 
@@ -183,7 +215,12 @@ def _row(view: View, block: Block, run: Rows, frames: Array, old: Array | None) 
     if texts[0] in ("0", ABOVE) and not changed[0]:
         spans[0] = [Span(texts[0], "muted")]
     cells = [
-        Cell(f"{id}-page", [Span(_label(view, block, run, frames), "freed" if free else "ink")], PAGE_WIDTH, view.ground(id, any(changed))),
+        Cell(
+            f"{id}-page",
+            [Span(_label(view, block, run, frames), "freed" if free else "ink")],
+            PAGE_WIDTH,
+            view.ground(id, any(changed)),
+        ),
         Cell(f"{id}-count", spans[0], COUNT_WIDTH, view.ground(f"{id}-count", changed[0], view.ground(id))),
         Cell(f"{id}-mapcount", spans[1], MAP_WIDTH, view.ground(f"{id}-mapcount", changed[1], view.ground(id))),
     ]
@@ -227,7 +264,7 @@ def _range(values: Array) -> str:
     return str(low) if low == high else f"{low}…{high}"
 
 
-# --- pins -----------------------------------------------------------------------------------------------------------------
+# --- pins -------------------------------------------------------------------------------------------------------------
 
 
 def _add_pin(graph: graphviz.Digraph, view: View, name: str) -> None:
@@ -236,7 +273,11 @@ def _add_pin(graph: graphviz.Digraph, view: View, name: str) -> None:
     ground = view.ground(id, new, "pin-ground")
     texts = (_pages(view.state, pin), _counted(view.state, pin)) if pin else ("", "")
     rows = [
-        CellRow("", [Cell(f"{id}-pages", [Span(f"{name}: ", "pin", bold=True), Span(texts[0], "pin")], NOTE_WIDTH, ground)], line=False),
+        CellRow(
+            "",
+            [Cell(f"{id}-pages", [Span(f"{name}: ", "pin", bold=True), Span(texts[0], "pin")], NOTE_WIDTH, ground)],
+            line=False,
+        ),
         CellRow("", [Cell(f"{id}-counted", [Span(texts[1], "pin", size=SMALL)], NOTE_WIDTH, ground)], line=False),
     ]
     graph.node(

@@ -33,10 +33,10 @@ def page_table_diagram(
 ) -> graphviz.Digraph:
     """The picture of `state` as DOT; what differs from `previous` is marked.
 
-    Pictures of several states stay still if they share the cut, Cut.of(all states); None cuts for `state` and `previous`
-    alone. The cut must be of states among which these two are: it has a place for nothing else. `mark` holds ids of rows,
-    cells and nodes to point to; ids are the same in DOT, in the SVG and in every frame.
-    Raises BadInput if the cut is of another geometry, or for a mark that is not in the picture.
+    Pictures of several states stay still if they share the cut, Cut.of(all states); None cuts for `state` and
+    `previous` alone. The cut must be of states among which these two are: it has a place for nothing else. `mark` holds
+    ids of rows, cells and nodes to point to; ids are the same in DOT, in the SVG and in every frame. Raises BadInput if
+    the cut is of another geometry, or for a mark that is not in the picture.
     """
     if cut is None:
         cut = Cut.of((previous, state) if previous else (state,))
@@ -77,9 +77,14 @@ def _keep_columns(graph: graphviz.Digraph, cut: Cut) -> None:
 
 
 def _add_arrows(graph: graphviz.Digraph, view: View) -> None:
-    """Add every arrow that the cut knows, so that the layout is the same in all frames; those of other frames do not show."""
+    """Add every arrow that the cut knows, so that the layout is the same in all frames;
+    those of other frames do not show.
+    """
     now, before = view.arrows, view.arrows_before
-    looks = {ends: _look(view, now[ends], before.get(ends)) if ends in now else {"style": "invis"} for ends in view.cut.arrows}
+    looks = {
+        ends: _look(view, now[ends], before.get(ends)) if ends in now else {"style": "invis"}
+        for ends in view.cut.arrows
+    }
     through = lanes(view.cut)
     for ends, ever in view.cut.arrows.items():
         tail, head = f"{ends.tail}:{ends.tail_row}:e", f"{ends.head}:{ends.head_row}:w"
@@ -92,7 +97,12 @@ def _add_arrows(graph: graphviz.Digraph, view: View) -> None:
     for row, node in through.items():
         mine = [ends for ends in looks if ends.tail_row == row and view.cut.arrows[ends].kind == HUGE]
         shown = next((ends for ends in mine if ends in now), mine[0])
-        graph.edge(f"{shown.tail}:{row}:e", f"{node}:{row}-size:w", id=f"{row}--{row}-size", **looks[shown] | {"arrowhead": "none"})
+        graph.edge(
+            f"{shown.tail}:{row}:e",
+            f"{node}:{row}-size:w",
+            id=f"{row}--{row}-size",
+            **looks[shown] | {"arrowhead": "none"},
+        )
 
 
 def _look(view: View, arrow: Arrow, before: Arrow | None) -> dict[str, str]:
@@ -100,4 +110,3 @@ def _look(view: View, arrow: Arrow, before: Arrow | None) -> dict[str, str]:
     colour = light("muted" if arrow.kind == SPARE else role)
     changed = "" if before and before.kind == arrow.kind else " changed"
     return {"color": colour, "class": f"{arrow.kind} {role}{changed}", **_STYLES.get(arrow.kind, {"penwidth": "1.3"})}
-

@@ -48,7 +48,11 @@ Homes = Mapping[int, Sequence[Place]]
 
 def linked_tables(state: State) -> dict[Place, int]:
     """The frames of all PMD and PTE tables that the page tables of living processes lead to."""
-    return {place: pfn for process in state.processes for place, pfn in _below(state, process, process.pgd, state.geometry.levels - 1, 0)}
+    return {
+        place: pfn
+        for process in state.processes
+        for place, pfn in _below(state, process, process.pgd, state.geometry.levels - 1, 0)
+    }
 
 
 def _below(state: State, process: ProcessState, pfn: int, level: int, base: int) -> Iterator[tuple[Place, int]]:
@@ -62,7 +66,9 @@ def _below(state: State, process: ProcessState, pfn: int, level: int, base: int)
     for index in np.flatnonzero(row):
         entry = int(row[index])
         if not pt.pmd_trans_huge(entry):
-            yield from _below(state, process, pt.pte_pfn(entry), level - 1, base + (int(index) << state.geometry.shift(level)))
+            yield from _below(
+                state, process, pt.pte_pfn(entry), level - 1, base + (int(index) << state.geometry.shift(level))
+            )
 
 
 def huge_places(state: State) -> list[Place]:
@@ -73,9 +79,9 @@ def huge_places(state: State) -> list[Place]:
 def find_tables(state: State, homes: Homes, known: Collection[Place]) -> dict[Place, Stood]:
     """Every PMD and PTE table of the state that has a place.
 
-    `homes` says where the frame of a table is linked in some state of the trace; `known` lists all places of PTE tables.
-    Deposited tables wait in a line per PMD table, for no PMD in particular: they are shown with the huge PMDs in order.
-    A table in a routine's hand whose place cannot be told is left out.
+    `homes` says where the frame of a table is linked in some state of the trace; `known` lists all places of PTE
+    tables. Deposited tables wait in a line per PMD table, for no PMD in particular: they are shown with the huge PMDs
+    in order. A table in a routine's hand whose place cannot be told is left out.
     """
     linked = linked_tables(state)
     found = {place: Stood(pfn, LINKED) for place, pfn in linked.items()}
@@ -83,7 +89,11 @@ def find_tables(state: State, homes: Homes, known: Collection[Place]) -> dict[Pl
     taken = {stood.pfn for stood in found.values()}.union(*lines.values())
     alive = {p.name for p in state.processes}
     in_hand = [(pfn, level) for pfn, level in sorted(state.levels.items()) if level <= 1 and pfn not in taken]
-    lost = [pfn for pfn, level in in_hand if not _stand(found, pfn, IN_HAND, _living(homes.get(pfn, ()), level, alive)) and level == 0]
+    lost = [
+        pfn
+        for pfn, level in in_hand
+        if not _stand(found, pfn, IN_HAND, _living(homes.get(pfn, ()), level, alive)) and level == 0
+    ]
     huge = huge_places(state)
     for place, pfn in linked.items():
         mine = [h for h in huge if h.upper(state.geometry) == place]

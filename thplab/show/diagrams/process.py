@@ -18,11 +18,19 @@ MAX_VMAS = 5
 
 
 def add_process(graph: graphviz.Digraph, view: View, name: str) -> None:
-    """Add the box of a process with its tables; all of it keeps its place, and does not show, while the process is not there."""
+    """Add the box of a process with its tables;
+    all of it keeps its place, and does not show, while the process is not there.
+    """
     process = _find(view.state, name)
     role = process_role(view.cut.processes.index(name))
     with graph.subgraph(name=f"cluster_{name}") as box:
-        box.attr(id=f"process-{name}", style="rounded" if process else "invis", color=light(role), penwidth="1.3", margin="12")
+        box.attr(
+            id=f"process-{name}",
+            style="rounded" if process else "invis",
+            color=light(role),
+            penwidth="1.3",
+            margin="12",
+        )
         box.attr(label=_title(view, name, role), labeljust="l", **{"class": f"process {role}"})
         add_tables(box, view, name)
 
@@ -31,7 +39,7 @@ def _find(state: State | None, name: str) -> ProcessState | None:
     return next((p for p in state.processes if p.name == name), None) if state else None
 
 
-# --- the title ------------------------------------------------------------------------------------------------------------
+# --- the title --------------------------------------------------------------------------------------------------------
 
 
 def _title(view: View, name: str, role: str) -> str:
@@ -51,7 +59,9 @@ def _title(view: View, name: str, role: str) -> str:
 
 
 def _title_of(head: Cell, below: Cell) -> str:
-    return table([CellRow("", [head._replace(height=18)], line=False), CellRow("", [below._replace(height=16)], line=False)])
+    return table(
+        [CellRow("", [head._replace(height=18)], line=False), CellRow("", [below._replace(height=16)], line=False)]
+    )
 
 
 def _count(vmas: tuple[VmaState, ...]) -> str:
@@ -59,7 +69,7 @@ def _count(vmas: tuple[VmaState, ...]) -> str:
 
 
 def _rights(vmas: tuple[VmaState, ...], before: tuple[VmaState, ...]) -> tuple[list[Span], bool]:
-    """": rw | r | rw", each with what it was if only the protection changed; and whether anything changed."""
+    """ ": rw | r | rw", each with what it was if only the protection changed; and whether anything changed."""
     same = len(vmas) == len(before)
     spans: list[Span] = []
     for i, vma in enumerate(vmas[:MAX_VMAS]):
@@ -75,7 +85,9 @@ def _prot(vma: VmaState) -> str:
 
 
 def _where(vmas: tuple[VmaState, ...], geometry: Geometry) -> str:
-    """Where the VMAs are: the first address, all sizes and the holes, "0x7f40_0000_0000 + 1 MiB | hole 4 KiB | 1020 KiB"."""
+    """Where the VMAs are: the first address, all sizes and the holes,
+    "0x7f40_0000_0000 + 1 MiB | hole 4 KiB | 1020 KiB".
+    """
     if not vmas:
         return "no memory mapped"
     parts: list[str] = []

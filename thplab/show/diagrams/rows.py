@@ -17,7 +17,9 @@ MAX_ROWS = 12
 
 
 class Rows(NamedTuple):
-    """Entries or frames [start, stop) that have one row. `runs` > 1: so many different runs, for which there was no room."""
+    """Entries or frames [start, stop) that have one row. `runs` > 1:
+    so many different runs, for which there was no room.
+    """
 
     start: int
     stop: int
@@ -52,7 +54,9 @@ def limited(rows: list[Rows]) -> tuple[Rows, ...]:
 
 
 class Image(NamedTuple):
-    """Entries [start, stop) of a PTE table and the frames from `pfn` on that they name. "zero" entries all name the same one."""
+    """Entries [start, stop) of a PTE table and the frames from `pfn` on that they name.
+    "zero" entries all name the same one.
+    """
 
     start: int
     stop: int
@@ -61,7 +65,9 @@ class Image(NamedTuple):
 
 
 def images(row: pt.Entries, nr: int) -> Iterator[Image]:
-    """What the entries of a PTE table name, as runs that stay within one block of `nr` frames. Empty entries are left out."""
+    """What the entries of a PTE table name, as runs that stay within one block of `nr` frames.
+    Empty entries are left out.
+    """
     for run in cut_at(entry_borders(row)):
         entry = int(row[run.start])
         kind = pt.pte_kind(entry)
@@ -75,7 +81,9 @@ def images(row: pt.Entries, nr: int) -> Iterator[Image]:
 
 
 def entry_borders(row: pt.Entries) -> list[int]:
-    """Where runs of alike entries of a PTE table begin, and the end. Alike: empty, or the same bits and frames next to each other."""
+    """Where runs of alike entries of a PTE table begin, and the end. Alike:
+    empty, or the same bits and frames next to each other.
+    """
     frames = (row & np.uint64(pt.PTE_PFN_MASK)).astype(np.int64) >> 12
     bits = row & np.uint64(~pt.PTE_PFN_MASK & (1 << 64) - 1)
     step = np.where((row[1:] == 0) | (bits[1:] & np.uint64(pt.mkspecial(0)) != 0), 0, 1)
@@ -84,10 +92,16 @@ def entry_borders(row: pt.Entries) -> list[int]:
 
 
 def frame_borders(block: Array) -> list[int]:
-    """Where a picture must tell frames of a block from their neighbours: by use, references or mappings. Free frames are alike."""
+    """Where a picture must tell frames of a block from their neighbours: by use, references or mappings.
+    Free frames are alike.
+    """
     flags = block[COLUMNS.index("flags")]
     used = (flags & PG_used) != 0
-    seen = (block[COLUMNS.index("refcount")], block[COLUMNS.index("mapcount")], flags & (PG_head | PG_tail | PG_table | PG_used))
+    seen = (
+        block[COLUMNS.index("refcount")],
+        block[COLUMNS.index("mapcount")],
+        flags & (PG_head | PG_tail | PG_table | PG_used),
+    )
     key = np.stack([np.where(used, column, 0) for column in seen])
     different = (key[:, 1:] != key[:, :-1]).any(axis=0)
     return [0, *(np.flatnonzero(different) + 1).tolist(), block.shape[1]]

@@ -32,7 +32,9 @@ def add_tables(box: graphviz.Digraph, view: View, process: str) -> None:
         pmd = lane(view.cut, place)
         _add_table(box, view, place, node, strips.pop(pmd) if pmd in strips else None)
     for id, strip in strips.items():  # huge PMDs for whose PTE tables there was no room
-        box.node(f"{id}-lane", table([strip]), id=f"{id}-lane", style="" if strip.text else "invis", **{"class": "size"})
+        box.node(
+            f"{id}-lane", table([strip]), id=f"{id}-lane", style="" if strip.text else "invis", **{"class": "size"}
+        )
     if process in view.cut.more_tables:
         id = more_tables_id(process)
         label = more(id, view.cut.more_tables[process], "PTE table", WIDTH)
@@ -41,10 +43,14 @@ def add_tables(box: graphviz.Digraph, view: View, process: str) -> None:
 
 
 def lane(cut: Cut, place: Place) -> str:
-    """The id of the row of the PMD table that a PTE table hangs under; "" for other tables and for rows of many runs."""
+    """The id of the row of the PMD table that a PTE table hangs under;
+    "" for other tables and for rows of many runs.
+    """
     upper = cut.tables.get(place.upper(cut.geometry)) if place.level == 0 else None
     index = cut.geometry.index(place.base, 1)
-    return next((upper.row_id(rows) for rows in upper.rows if rows.part == slice(index, index + 1)), "") if upper else ""
+    return (
+        next((upper.row_id(rows) for rows in upper.rows if rows.part == slice(index, index + 1)), "") if upper else ""
+    )
 
 
 def lanes(cut: Cut) -> dict[str, str]:
@@ -80,7 +86,13 @@ def _add_table(box: graphviz.Digraph, view: View, place: Place, node: Table, str
         box.node(node.id, table(rows, frame, not live), id=node.id, style=style, **{"class": kind})
     else:
         style = "" if stood or strip.text else "invis"
-        box.node(node.id, table_below(strip, node.id, rows, frame, not live), id=f"{node.id}-lane", style=style, **{"class": kind})
+        box.node(
+            node.id,
+            table_below(strip, node.id, rows, frame, not live),
+            id=f"{node.id}-lane",
+            style=style,
+            **{"class": kind},
+        )
 
 
 def _header(view: View, place: Place, node: Table, stood: Stood | None, before: Stood | None, role: str) -> CellRow:
@@ -113,7 +125,11 @@ def _rows(view: View, place: Place, node: Table, stood: Stood | None, before: St
         id = node.row_id(run)
         spans, changed = _entry(view, place, run, stood, before)
         there = stood is not None and bool(view.state.tables[stood.pfn][run.start])
-        times = f"×{run.stop - run.start}" if there and place.level == 0 and run.runs == 1 and run.stop - run.start > 1 else ""
+        times = (
+            f"×{run.stop - run.start}"
+            if there and place.level == 0 and run.runs == 1 and run.stop - run.start > 1
+            else ""
+        )
         ground = view.ground(id, changed)
         cells = [
             Cell(f"{id}-index", [Span(run.span if stood else "", "muted")], INDEX_WIDTH, ground, "end"),

@@ -13,7 +13,9 @@ from thplab.show.diagrams.places import Place, Stood
 
 @dataclass(frozen=True)
 class View:
-    """A state under a cut, the state before it (None: mark no change), and the ids of rows and nodes that somebody points to."""
+    """A state under a cut, the state before it (None:
+    mark no change), and the ids of rows and nodes that somebody points to.
+    """
 
     state: State
     previous: State | None
@@ -22,7 +24,9 @@ class View:
 
     def ground(self, id: str, changed: bool = False, plain: str = "paper") -> str:
         """The role of the ground of the row or cell with this id; a mark on a node is one on its header."""
-        return "pointed" if id in self.mark or id.removesuffix("-head") in self.mark else "changed" if changed else plain
+        return (
+            "pointed" if id in self.mark or id.removesuffix("-head") in self.mark else "changed" if changed else plain
+        )
 
     @cached_property
     def tables(self) -> dict[Place, Stood]:

@@ -15,18 +15,28 @@ from thplab.study.compare import COST_NAMES, COSTS, Fact, compare
 
 ATOMIC, FLUSHES, DEAF, LOCKS = "atomic operations", "TLB flushes", "interrupts off", "locks taken"
 KINDS = (ATOMIC, FLUSHES, LOCKS, DEAF)
-_KIND_OF = {COST_NAMES["rmw"]: ATOMIC, COST_NAMES["bit_rmw"]: ATOMIC, COST_NAMES["flushes"]: FLUSHES, COST_NAMES["irqs_off"]: DEAF}
+_KIND_OF = {
+    COST_NAMES["rmw"]: ATOMIC,
+    COST_NAMES["bit_rmw"]: ATOMIC,
+    COST_NAMES["flushes"]: FLUSHES,
+    COST_NAMES["irqs_off"]: DEAF,
+}
 """Cost of a comparison -> the panel that it is counted in; all others are locks by name."""
 
 KERNELS = ("v3.16", "rfc-2014", "v4.5", "v6.18")
 
 
 def costs(
-    scenario: Scenario | str, kernels: Sequence[str | Kernel] = KERNELS, geometry: str = "TOY", operation: int | None = None
+    scenario: Scenario | str,
+    kernels: Sequence[str | Kernel] = KERNELS,
+    geometry: str = "TOY",
+    operation: int | None = None,
 ) -> Plot:
-    """The costs of a scenario as bars, a panel for each kind of cost: of all of it, or of one operation, the first being 1.
+    """The costs of a scenario as bars, a panel for each kind of cost:
+    of all of it, or of one operation, the first being 1.
 
-    `scenario` is a Scenario, or what thplab.scenario.load takes. Raises BadInput as compare() does, and for an operation that is not there.
+    `scenario` is a Scenario, or what thplab.scenario.load takes.
+    Raises BadInput as compare() does, and for an operation that is not there.
     """
     comparison = compare(load(scenario) if isinstance(scenario, str) else scenario, kernels, geometry)
     nr, last = comparison.geometry.nr, len(comparison.operations)
@@ -59,8 +69,16 @@ def _drawn(title: str, names: Sequence[str], counts: dict[str, tuple[int, ...]])
         places = list(range(len(names)))
         for place in places:
             role = LINES[place % len(LINES)]
-            axes.barh(place, counts[kind][place], color=light(role), edgecolor=light("paper"), hatch=HATCHES[place % len(HATCHES)])
-            axes.annotate(f" {counts[kind][place]:,}", (counts[kind][place], place), va="center", color=light("ink"), fontsize=9)
+            axes.barh(
+                place,
+                counts[kind][place],
+                color=light(role),
+                edgecolor=light("paper"),
+                hatch=HATCHES[place % len(HATCHES)],
+            )
+            axes.annotate(
+                f" {counts[kind][place]:,}", (counts[kind][place], place), va="center", color=light("ink"), fontsize=9
+            )
         axes.set_title(kind, color=light("ink"), fontsize=10)
         axes.set_xlim(0, 1.45 * max(1, *counts[kind]))
         axes.set_xticks([])

@@ -14,14 +14,18 @@ MIB = 1 << 20
 
 
 def held(answers: Sequence[Footprint], most: float) -> Plot:
-    """Memory held on each kernel as a bar, and as a mark what is mapped. `most` is the memory, in bytes, at the end of the scale."""
+    """Memory held on each kernel as a bar, and as a mark what is mapped.
+    `most` is the memory, in bytes, at the end of the scale.
+    """
     title = "Memory held (bars) and mapped (marks)"
     said = "; ".join(f"{a.kernel} holds {a.held / MIB:,.1f} MiB of {a.mapped / MIB:,.1f} MiB mapped" for a in answers)
     return Plot(_drawn(answers, most / MIB), title, f"{said}.", table(answers))
 
 
 def table(answers: Sequence[Footprint]) -> tuple[tuple[str, ...], ...]:
-    """The numbers of each kernel as texts, below a heading: memory, and how many huge pages were split, refused or are queued."""
+    """The numbers of each kernel as texts, below a heading:
+    memory, and how many huge pages were split, refused or are queued.
+    """
     return (("kernel", "mapped, MiB", "held, MiB", "split", "refused", "queued"), *(_row(answer) for answer in answers))
 
 
@@ -35,9 +39,23 @@ def _drawn(answers: Sequence[Footprint], most: float) -> Figure:
     axes = figure.add_subplot()
     for place, answer in enumerate(answers):
         which = place % len(LINES)
-        axes.barh(place, answer.held / MIB, color=light(LINES[which]), edgecolor=light("paper"), hatch=HATCHES[which], height=0.7)
+        axes.barh(
+            place,
+            answer.held / MIB,
+            color=light(LINES[which]),
+            edgecolor=light("paper"),
+            hatch=HATCHES[which],
+            height=0.7,
+        )
         axes.plot([answer.mapped / MIB] * 2, [place - 0.45, place + 0.45], color=light("ink"), linewidth=2.5)
-        axes.annotate(f" {answer.held / MIB:,.1f} MiB", (most, place), va="center", color=light("ink"), fontsize=9, annotation_clip=False)
+        axes.annotate(
+            f" {answer.held / MIB:,.1f} MiB",
+            (most, place),
+            va="center",
+            color=light("ink"),
+            fontsize=9,
+            annotation_clip=False,
+        )
     axes.set_xlim(0, most)
     axes.set_ylim(len(answers) - 0.4, -0.6)
     axes.set_yticks(range(len(answers)), [answer.kernel for answer in answers])

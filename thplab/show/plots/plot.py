@@ -1,4 +1,6 @@
-"""A plot as it is shown: an SVG that follows the theme of its page, its title and description, and the numbers as a table."""
+"""A plot as it is shown: an SVG that follows the theme of its page, its title and description,
+and the numbers as a table.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ _LINES_END = "stroke-linejoin: round; stroke-linecap: butt"
 
 @dataclass(frozen=True)
 class Plot:
-    """A matplotlib figure with its text twin: what it shows in one sentence, and its numbers as rows of texts, the first a heading."""
+    """A matplotlib figure with its text twin:
+    what it shows in one sentence, and its numbers as rows of texts, the first a heading.
+    """
 
     figure: Figure
     title: str
@@ -43,10 +47,16 @@ class Plot:
             self.figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
         text = file.getvalue()
         text = text[text.index("<svg") :]
-        text = text.replace(f'<style type="text/css">*{{{_LINES_END}}}</style>', "")  # a rule for all elements of a page
+        text = text.replace(
+            f'<style type="text/css">*{{{_LINES_END}}}</style>', ""
+        )  # a rule for all elements of a page
         for name, role in ROLES.items():
             variable = f"var(--thp-{name},{role.light})"
-            text = re.sub(rf'(fill|stroke)="{role.light}"', rf'style="\1: {variable}"', text.replace(f": {role.light}", f": {variable}"))
+            text = re.sub(
+                rf'(fill|stroke)="{role.light}"',
+                rf'style="\1: {variable}"',
+                text.replace(f": {role.light}", f": {variable}"),
+            )
         named = f'style="{_LINES_END}" role="img" aria-label="{escape(f"{self.title}. {self.text}", quote=True)}"'
         return re.sub(r"<svg ", f"<svg {named} ", text, count=1)
 
@@ -57,7 +67,8 @@ class Plot:
             f"<style>:where(:root){{{variables}}}\n{stylesheet()}</style>"
             f'<figure style="margin:0;background:var(--thp-paper,{light("paper")});color:var(--thp-ink,{light("ink")})">'
             f'{self.svg()}<figcaption style="padding:0 12px 8px">{escape(self.text)}'
-            f"<details><summary>The numbers</summary><table>{_row(self.table[0], 'th')}{rows}</table></details></figcaption></figure>"
+            "<details><summary>The "
+            f"numbers</summary><table>{_row(self.table[0], 'th')}{rows}</table></details></figcaption></figure>"
         )
 
 

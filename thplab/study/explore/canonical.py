@@ -1,4 +1,6 @@
-"""A state with its frames and anon_vmas named in the order in which they come into sight: where pages lie in memory is noise."""
+"""A state with its frames and anon_vmas named in the order in which they come into sight:
+where pages lie in memory is noise.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import COLUMNS, PG_head
 from thplab.machine.state import ProcessState, State
 
-_MAPPING, _FLAGS, _REFCOUNT, _FIRST_PAGE = (COLUMNS.index(name) for name in ("mapping", "flags", "refcount", "first_page"))
+_MAPPING, _FLAGS, _REFCOUNT, _FIRST_PAGE = (
+    COLUMNS.index(name) for name in ("mapping", "flags", "refcount", "first_page")
+)
 
 
 def canonical(state: State) -> Hashable:

@@ -1,4 +1,6 @@
-"""check(): a scheme that a learner wrote, held against its contract, in all states and in all interleavings that matter."""
+"""check(): a scheme that a learner wrote, held against its contract,
+in all states and in all interleavings that matter.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ RACES = (
     "frozen-split-and-fork",
     "frozen-split-pin-and-munmap",
 )
-"""The pairs that matter for a scheme. Their names tell the page split that is known to hold; the scheme brings its own."""
+"""The pairs that matter for a scheme. Their names tell the page split that is known to hold;
+the scheme brings its own.
+"""
 
 SCENARIOS = (
     "mmap A; write A 0",
@@ -40,7 +44,8 @@ SCENARIOS = (
     "mmap A; write A 0; fork A B; split_pmd B 0; exit A; munmap B 0 1thp",
     "mmap A; write A 0; pin A 1 2 dma; unpin dma; split_pmd A 0; pin A 1 2 dma; munmap A 0 1thp; unpin dma",
     "mmap A; write A 0; split A 0; exit A",
-    "mmap A; write A 0; fork A B; split_pmd A 0; pin A 1 1 dma; split A 0; unpin dma; split A 0; write A 0; exit A; exit B",
+    "mmap A; write A 0; fork A B; split_pmd A 0; pin A 1 1 dma; split A 0; unpin dma; split A 0; write A 0; exit "
+    "A; exit B",
 )
 """What calls every method of a scheme, the simplest first."""
 
@@ -51,8 +56,8 @@ _DATA = {"name": str, "page_split": str, "head_counters": tuple, "pmd_split_is_l
 class Report:
     """What check() found: `ok`, what was looked at, and on failure the shortest counterexample.
 
-    `problem` says what is wrong; `trace`, where there is one, is the counterexample at its last frame, to be opened in a stepper:
-    Stepper(report.trace). str(report) tells all of it.
+    `problem` says what is wrong; `trace`, where there is one, is the counterexample at its last frame, to be opened in
+    a stepper: Stepper(report.trace). str(report) tells all of it.
     """
 
     scheme: str
@@ -69,7 +74,10 @@ class Report:
         return f"<Report on {self.scheme}: {self.problem or 'nothing wrong was found'}>"
 
     def __str__(self) -> str:
-        lines = [f"scheme {self.scheme}: {'nothing wrong was found' if self.ok else 'wrong'}", *(f"  {line}" for line in self.looked_at)]
+        lines = [
+            f"scheme {self.scheme}: {'nothing wrong was found' if self.ok else 'wrong'}",
+            *(f"  {line}" for line in self.looked_at),
+        ]
         return "\n".join([*lines, *self._words()])
 
     def _words(self) -> Iterator[str]:
@@ -78,7 +86,9 @@ class Report:
         yield f"  WRONG: {self.problem}"
         if self.trace is None:
             return
-        yield from (f"    it must hold: {invariant.about}" for invariant in INVARIANTS if invariant.name in self.problem)
+        yield from (
+            f"    it must hold: {invariant.about}" for invariant in INVARIANTS if invariant.name in self.problem
+        )
         yield f"    the shortest way to it: {self.trace.scenario.line()}"
         if isinstance(self.trace, RaceTrace):
             yield f"    and then, CPU by CPU: {self.trace.written}"
@@ -91,12 +101,13 @@ class Report:
 
 
 def check(scheme: Scheme, kernel: str = "", limit: int = 20_000) -> Report:
-    """Hold a scheme against its contract (thplab.kernel.schemes.base), in every state that a set of operations reaches, and in every
-    interleaving of the pairs that matter. Ends at the first thing that is wrong, with the shortest counterexample.
+    """Hold a scheme against its contract (thplab.kernel.schemes.base), in every state that a set of operations reaches,
+    and in every interleaving of the pairs that matter. Ends at the first thing that is wrong, with the shortest
+    counterexample.
 
-    The policies in which kernels differ are those of `kernel`; left out, of a kernel with the same page split. `limit` bounds the states
-    of each search; a bound that is hit is reported, and `ok` then means only that nothing was found. Raises BadInput for a kernel
-    that does not exist.
+    The policies in which kernels differ are those of `kernel`; left out, of a kernel with the same page split. `limit`
+    bounds the states of each search; a bound that is hit is reported, and `ok` then means only that nothing was found.
+    Raises BadInput for a kernel that does not exist.
     """
     if kernel:
         kernels.kernel(kernel)

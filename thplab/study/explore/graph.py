@@ -1,4 +1,6 @@
-"""The graph of all that can happen in a race: counting the ways through it, and the simplest way to what must not be."""
+"""The graph of all that can happen in a race:
+counting the ways through it, and the simplest way to what must not be.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from thplab.study.invariants import Violation
 
 @dataclass
 class Node:
-    """One state of a race: where each CPU's next step leads, and what is wrong with it. A wrong one is not followed further."""
+    """One state of a race: where each CPU's next step leads, and what is wrong with it.
+    A wrong one is not followed further.
+    """
 
     edges: dict[int, int] = field(default_factory=dict)
     problem: Violation | None = None
@@ -56,7 +60,9 @@ class Graph:
 
     @cached_property
     def ways(self) -> dict[int, Ways] | None:
-        """The schedules from each node on; None if they cannot be counted: a routine can go round in circles, or the bound was hit."""
+        """The schedules from each node on; None if they cannot be counted:
+        a routine can go round in circles, or the bound was hit.
+        """
         if not self.complete:
             return None
         found: dict[int, Ways] = {}
@@ -79,7 +85,8 @@ class Graph:
         return found
 
     def simplest_failure(self, start: int = 0, last: int = -1) -> tuple[Violation, Schedule] | None:
-        """The failure that needs the fewest switches between CPUs from `start` on, then the fewest steps (Dijkstra over node and CPU).
+        """The failure that needs the fewest switches between CPUs from `start` on,
+        then the fewest steps (Dijkstra over node and CPU).
 
         `last` is the CPU that moved before. None if no failure was found from there on.
         """

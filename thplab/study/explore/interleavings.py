@@ -66,7 +66,9 @@ class Exploration:
 
     @property
     def schedules(self) -> int | None:
-        """Complete interleavings, counted over the graph; None if a routine can go round in circles, or not everything was seen."""
+        """Complete interleavings, counted over the graph;
+        None if a routine can go round in circles, or not everything was seen.
+        """
         return self.graph.ways[0].schedules if self.graph.ways else None
 
     @property
@@ -91,7 +93,9 @@ class Exploration:
 
 
 class _Place(NamedTuple):
-    """What a node stands for: a state of the race and, if turns are counted, whose turn it is and how often it may still be taken."""
+    """What a node stands for: a state of the race and, if turns are counted,
+    whose turn it is and how often it may still be taken.
+    """
 
     key: Key
     turn: int = -1
@@ -112,9 +116,9 @@ def explore(pair: Pair, prune: bool = True, limit: int = LIMIT, max_switches: in
 
     A state that breaks an invariant is not followed any further. `limit` bounds the states visited.
 
-    With `max_switches` only those interleavings are visited in which a CPU that could go on is interrupted at most so often. A CPU that
-    has to wait is not interrupted: the others move until it can go on, which it then does. After the last interruption there is one
-    way on, of which the end alone is looked at.
+    With `max_switches` only those interleavings are visited in which a CPU that could go on is interrupted at most so
+    often. A CPU that has to wait is not interrupted: the others move until it can go on, which it then does. After the
+    last interruption there is one way on, of which the end alone is looked at.
     """
     return _Explorer(pair, prune, limit, max_switches).explore()
 
@@ -131,11 +135,15 @@ class _Explorer:
         """What the nodes stand for; those after the last interruption are not told apart."""
         self.number: dict[_Place, int] = {}
         self.moves: dict[tuple[bytes, int, Hashable], _Move | None] = {}
-        """A step depends on the machine and on its own CPU's position only, so its outcome is known when it comes again."""
+        """A step depends on the machine and on its own CPU's position only,
+        so its outcome is known when it comes again.
+        """
         self.problems: dict[tuple[bytes, bool, str], Violation | None] = {}
         """What is wrong with a state of the machine, which many states of the race share."""
         self.seen: set[Key] = set()
-        """What was carried out. A key that is put together from a known step may be none: a position can depend on the machine."""
+        """What was carried out. A key that is put together from a known step may be none:
+        a position can depend on the machine.
+        """
         self.pending: list[tuple[int, RaceRun | None, Schedule]] = []
 
     def explore(self) -> Exploration:
@@ -177,7 +185,9 @@ class _Explorer:
             self.pending.append((node, run, schedule))
         return node
 
-    def _problem(self, machine: bytes, under_way: bool, bug: str, run: RaceRun | None, state: State | None) -> Violation | None:
+    def _problem(
+        self, machine: bytes, under_way: bool, bug: str, run: RaceRun | None, state: State | None
+    ) -> Violation | None:
         """What is wrong with a state of the machine; `run` and `state` are needed for one that was not seen before."""
         seen = (machine, under_way, bug)
         if seen not in self.problems:
@@ -211,7 +221,9 @@ class _Explorer:
             self.result.ends.add(state.exact)
 
     def _follow(self, here: int, live: RaceRun | None, schedule: Schedule) -> None:
-        """Find where each CPU's next step leads. That a routine returns touches nothing: that need not be tried in every order."""
+        """Find where each CPU's next step leads. That a routine returns touches nothing:
+        that need not be tried in every order.
+        """
         place, edges = self.places[here], self.graph.nodes[here].edges
         key = place.key
         at = {cpu: (key.machine, cpu, position) for cpu, position in enumerate(key.cpus) if position is not None}
@@ -222,15 +234,23 @@ class _Explorer:
             if interrupts and not place.left:
                 break
             run, state, move = None, None, known.get(cpu)
-            after = None if move is None else Key(move.machine, (*key.cpus[:cpu], move.position, *key.cpus[cpu + 1 :]), move.bug)
+            after = (
+                None
+                if move is None
+                else Key(move.machine, (*key.cpus[:cpu], move.position, *key.cpus[cpu + 1 :]), move.bug)
+            )
             if cpu not in known or (after is not None and after not in self.seen):
                 run, live = live or RaceRun(self.pair, schedule), None
                 state = run.state(self.pair.start) if run.move(cpu) else None
                 after = run.key(state) if state else None
-                move = self.moves[at[cpu]] = _Move(after.machine, after.cpus[cpu], after.bug, run.ended) if after else None
+                move = self.moves[at[cpu]] = (
+                    _Move(after.machine, after.cpus[cpu], after.bug, run.ended) if after else None
+                )
             if after is None or move is None:
                 continue
-            edges[cpu] = self._visit(self._turn(place, after, cpu, interrupts, move.ended), (*schedule, cpu), run, state)
+            edges[cpu] = self._visit(
+                self._turn(place, after, cpu, interrupts, move.ended), (*schedule, cpu), run, state
+            )
             if move.ended:
                 for other in edges.keys() - {cpu}:
                     del edges[other]

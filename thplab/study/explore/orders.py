@@ -1,4 +1,6 @@
-"""What an order of stores, or of a store and a flush, protects: each as a pair, with the other order and with the kernel's own."""
+"""What an order of stores, or of a store and a flush, protects:
+each as a pair, with the other order and with the kernel's own.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ _WRITE = Pair(
 _LATE_WRITE = _other_order(
     _WRITE,
     "late-pmd-split-and-write",
-    "The PMD is hidden last, as before 4.16: a CPU sets its dirty bit after it was read. Reclaim takes the page for clean.",
+    "The PMD is hidden last, as before 4.16: a CPU sets its dirty bit after it was read. Reclaim takes the page "
+    "for clean.",
     "split.invalidates_first",
     False,
     (0, "fill a PTE: P·RW·U"),
@@ -41,7 +44,8 @@ _LATE_WRITE = _other_order(
 )
 _DMA_PIN = Pair(
     "pmd-split-and-dma-pin",
-    "The PMD is hidden and flushed before the split asks whether a driver has pinned the page: no GUP-fast can pin it afterwards.",
+    "The PMD is hidden and flushed before the split asks whether a driver has pinned the page: no GUP-fast can pin it "
+    "afterwards.",
     "docs/KERNEL.md 6.9",
     "mmap A; write A 0",
     ("split A 0", "pin A 1 1 dma how=io_uring; unpin dma"),
@@ -52,7 +56,8 @@ _DMA_PIN = Pair(
 _LATE_DMA_PIN = _other_order(
     _DMA_PIN,
     "late-pmd-split-and-dma-pin",
-    "The PMD is hidden last: a GUP-fast pins the page after the split has asked, and the page does not say any more whose it is.",
+    "The PMD is hidden last: a GUP-fast pins the page after the split has asked, and the page does not say any more "
+    "whose it is.",
     "split.invalidates_first",
     False,
     (0, "head not exclusive any more"),
@@ -62,7 +67,8 @@ _LATE_DMA_PIN = _other_order(
 )
 _REMAP = Pair(
     "remap-and-dma-pin",
-    "What a page is must stand there before an entry leads to it: the mapping is counted, the page is exclusive, then the PTE is set.",
+    "What a page is must stand there before an entry leads to it: the mapping is counted, the page is exclusive, then "
+    "the PTE is set.",
     "docs/KERNEL.md 6.10",
     "mmap A; write A 0; split_pmd A 0",
     ("split A 0", "pin A 0 1 dma how=io_uring; unpin dma"),
@@ -83,7 +89,8 @@ _LATE_REMAP = _other_order(
 )
 _FORK = Pair(
     "fork-and-dma-pin",
-    "A fork marks the page as shared, then write-protects the PTE. A GUP-fast in between sees by write_protect_seq that it must let go.",
+    "A fork marks the page as shared, then write-protects the PTE. A GUP-fast in between sees by write_protect_seq "
+    "that it must let go.",
     "docs/KERNEL.md 6.11",
     "mmap A; write A 0; split_pmd A 0",
     ("fork A B", "pin A 1 1 dma how=io_uring; unpin dma"),
@@ -94,7 +101,8 @@ _FORK = Pair(
 _UNSEEN_FORK = replace(
     _FORK,
     name="unseen-fork-and-dma-pin",
-    about="The same without a look at write_protect_seq, as before 5.11: the driver holds a page that A's next write leaves behind.",
+    about="The same without a look at write_protect_seq, as before 5.11: the driver holds a page that A's next write "
+    "leaves behind.",
     loses=True,
     variants={"read_write_protect_seq": sees_no_fork},
     sees=(
@@ -106,7 +114,8 @@ _UNSEEN_FORK = replace(
 )
 _WALK = Pair(
     "split-and-pfn-walk",
-    "A tail is made a page of its own before it has a reference: whoever walks over all page frames finds a count of 0 until then.",
+    "A tail is made a page of its own before it has a reference: whoever walks over all page frames finds a count of "
+    "0 until then.",
     "docs/KERNEL.md 6.12",
     "mmap A; write A 0; split_pmd A 0",
     ("split A 0", "split A 0 how=debugfs"),
@@ -126,7 +135,8 @@ _EARLY_WALK = _other_order(
 )
 _MREMAP = Pair(
     "mremap-and-migrate",
-    "mremap flushes before it lets go of the page table locks: nobody gets at the moved entry as long as a CPU may use the old address.",
+    "mremap flushes before it lets go of the page table locks: nobody gets at the moved entry as long as a CPU may "
+    "use the old address.",
     "docs/KERNEL.md 6.13",
     "mmap A advise=none; write A 0",
     ("mremap A 0 1 to=R at=1", "migrate A 0", "write A 0"),
@@ -137,7 +147,8 @@ _MREMAP = Pair(
 _LATE_MREMAP = _other_order(
     _MREMAP,
     "late-flush-mremap-and-migrate",
-    "The flush after the locks (CVE-2018-18281): the page moves on and is freed while a CPU still writes to it by the old address.",
+    "The flush after the locks (CVE-2018-18281): the page moves on and is freed while a CPU still writes to it by the "
+    "old address.",
     "mm.mremap_flushes_locked",
     False,
     (2, "the CPU looks the address up: pfn 0x3"),

@@ -1,4 +1,6 @@
-"""What a race consists of: a machine brought to where it gets interesting, and what then happens on each CPU at the same time."""
+"""What a race consists of: a machine brought to where it gets interesting,
+and what then happens on each CPU at the same time.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from thplab.machine.trace import Setup, record
 from thplab.scenario import Operation, Scenario
 
 Cpu = str | Callable[[Machine], Routine[int]]
-"""What one CPU does: operations as a scenario writes them ("pin A 1 1 dma; unpin dma"), or a routine that is not one of them."""
+"""What one CPU does: operations as a scenario writes them ("pin A 1 1 dma;
+unpin dma"), or a routine that is not one of them.
+"""
 
 Program = tuple[Operation | Callable[[Machine], Routine[int]], ...]
 """The same, operation by operation."""
@@ -28,9 +32,9 @@ Program = tuple[Operation | Callable[[Machine], Routine[int]], ...]
 class Pair:
     """Two or three CPUs that meet. `prepare` is a scenario; `variants` replaces routines by name.
 
-    `loses` says whether a schedule that breaks an invariant is known to exist (None: nobody has said); `sees` are the texts of
-    steps in that schedule, in order, by which it is told; each with its CPU. `memory` is in page frames. `keeps` says what must
-    not get lost: (process, page, byte that it must read there in the end).
+    `loses` says whether a schedule that breaks an invariant is known to exist (None: nobody has said); `sees` are the
+    texts of steps in that schedule, in order, by which it is told; each with its CPU. `memory` is in page frames.
+    `keeps` says what must not get lost: (process, page, byte that it must read there in the end).
     """
 
     name: str
@@ -71,15 +75,28 @@ class Pair:
 def own_pair(prepare: str, cpus: Sequence[str], kernel: str = kernels.DEFAULT, geometry: Geometry = TINY) -> Pair:
     """A pair of a reader's own: what a scenario prepares, and what then happens on two or three CPUs.
 
-    Raises BadInput if a text does not parse, the scenario cannot be carried out, or a CPU cannot begin what it is to do first.
+    Raises BadInput if a text does not parse, the scenario cannot be carried out,
+    or a CPU cannot begin what it is to do first.
     """
     if not 2 <= len(cpus) <= 3:
         raise BadInput("cpu", f"is given {len(cpus)} times", "what two or three CPUs do")
     name = "; ".join([prepare, *(f"CPU {cpu}: {does}" for cpu, does in enumerate(cpus))])
-    pair = Pair("your own pair", name, "", prepare, tuple(cpus), None, kernel=kernel, geometry=geometry, memory=8 * geometry.nr + 32)
+    pair = Pair(
+        "your own pair",
+        name,
+        "",
+        prepare,
+        tuple(cpus),
+        None,
+        kernel=kernel,
+        geometry=geometry,
+        memory=8 * geometry.nr + 32,
+    )
     trace = record(prepare, Setup(kernel, geometry.name, pair.memory))
     if trace.problem:
-        raise BadInput("scenario", f"cannot be carried out: {trace.problem}", "operations that make sense one after the other")
+        raise BadInput(
+            "scenario", f"cannot be carried out: {trace.problem}", "operations that make sense one after the other"
+        )
     for cpu, program in enumerate(pair.programs):
         if not program:
             raise BadInput("cpu", f"{cpu} does nothing", "at least one operation")

@@ -1,4 +1,6 @@
-"""The races of docs/KERNEL.md, section 6, each as a pair: the variant of a routine that loses, and the one that holds."""
+"""The races of docs/KERNEL.md, section 6, each as a pair:
+the variant of a routine that loses, and the one that holds.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ _PINNED_TAIL = "mmap A; write A 0; pin A 1 1 dma"
 
 _LOOK = "the PMD is huge: it looks before it takes the lock"
 
-# --- 6.1 to 6.3: what each part of the split before the RFC is for --------------------------------------------------------------
+# --- 6.1 to 6.3: what each part of the split before the RFC is for ----------------------------------------------------
 
 _MARKED_AND_FORK = Pair(
     "marked-split-and-fork",
@@ -52,7 +54,8 @@ _UNMARKED_AND_FORK = replace(
 )
 _MARKED_AND_PIN = Pair(
     "marked-split-and-pin",
-    "The flush that follows the mark waits for a GUP-fast that has read the PMD before it, so its pin is seen, and moves.",
+    "The flush that follows the mark waits for a GUP-fast that has read the PMD before it, so its pin is seen, "
+    "and moves.",
     "docs/KERNEL.md 6.2",
     MAPPED_BY_A_PMD,
     ("split A 0", _PIN),
@@ -87,7 +90,8 @@ _LOCKED_AND_UNPIN = Pair(
 _UNLOCKED_AND_UNPIN = replace(
     _LOCKED_AND_UNPIN,
     name="unlocked-split-and-unpin",
-    about="The same without compound_lock: put_page lowers both counters while the split moves the pin from one to the other.",
+    about="The same without compound_lock: put_page lowers both counters while the split moves the pin from one to "
+    "the other.",
     loses=True,
     variants={"put_tails": puts_a_tail_without_the_lock},
     sees=(
@@ -99,11 +103,12 @@ _UNLOCKED_AND_UNPIN = replace(
     ),
 )
 
-# --- 6.4: check, and then trust the answer ----------------------------------------------------------------------------------
+# --- 6.4: check, and then trust the answer ----------------------------------------------------------------------------
 
 _NAIVE_AND_PIN = Pair(
     "naive-split-and-pin",
-    "The split checks and then trusts the answer. A pin that comes in between stays on the head when the references are handed out.",
+    "The split checks and then trusts the answer. A pin that comes in between stays on the head when the references "
+    "are handed out.",
     "docs/KERNEL.md 6.4, the short version",
     MAPPED_BY_PTES,
     ("split A 0", _PIN),
@@ -119,11 +124,16 @@ _NAIVE_AND_PIN = Pair(
 _NAIVE_PIN_AND_MUNMAP = replace(
     _NAIVE_AND_PIN,
     name="naive-split-pin-and-munmap",
-    about="The same with an unmap in between: the page is free, and given to somebody else, while the driver still writes to it.",
+    about="The same with an unmap in between: the page is free, and given to somebody else, while the driver still "
+    "writes to it.",
     source="docs/KERNEL.md 6.4",
     cpus=("split A 0", _PIN_AND_MUNMAP),
     geometry=TINY,
-    sees=((0, "references but our own: 3 - 1 = 2, equal"), (1, "head _count += 1"), (0, "the compound page is no more")),
+    sees=(
+        (0, "references but our own: 3 - 1 = 2, equal"),
+        (1, "head _count += 1"),
+        (0, "the compound page is no more"),
+    ),
 )
 _FROZEN_PIN_AND_MUNMAP = Pair(
     "frozen-split-pin-and-munmap",
@@ -136,7 +146,7 @@ _FROZEN_PIN_AND_MUNMAP = Pair(
     geometry=TINY,
 )
 
-# --- 6.5: the RFC's own window -----------------------------------------------------------------------------------------------
+# --- 6.5: the RFC's own window ----------------------------------------------------------------------------------------
 
 _RFC_AND_ZAP = Pair(
     "rfc-split-and-zap",
@@ -157,12 +167,14 @@ _RFC_AND_ZAP = Pair(
 _RFC_AND_MUNMAP = replace(
     _RFC_AND_ZAP,
     name="rfc-split-and-munmap",
-    about="The same window against munmap. Seen from the other side, it makes the split fail although nobody has pinned the page.",
+    about="The same window against munmap. Seen from the other side, it makes the split fail although nobody has "
+    "pinned the page.",
     cpus=("split A 0", "munmap A 1 1"),
 )
 _FROZEN_AND_ZAP = Pair(
     "frozen-split-and-zap",
-    "Map counts are frozen, too: an unmap either is over before the freeze, or finds a migration entry, which counts for nothing.",
+    "Map counts are frozen, too: an unmap either is over before the freeze, or finds a migration entry, which counts "
+    "for nothing.",
     "docs/KERNEL.md 6.5 and 6.6",
     MAPPED_BY_PTES,
     ("split A 0", _ZAP),
@@ -173,7 +185,8 @@ _FROZEN_AND_ZAP = Pair(
 _FROZEN_AND_MUNMAP = replace(_FROZEN_AND_ZAP, name="frozen-split-and-munmap", cpus=("split A 0", "munmap A 1 1"))
 _RFC_AND_PIN = Pair(
     "rfc-split-and-pin",
-    "compound_lock keeps get_page and put_page of a tail out while the references are handed out: pins do not get lost in the RFC.",
+    "compound_lock keeps get_page and put_page of a tail out while the references are handed out: pins do not get "
+    "lost in the RFC.",
     "docs/KERNEL.md 6.5",
     MAPPED_BY_PTES,
     ("split A 0", _PIN),
@@ -182,7 +195,8 @@ _RFC_AND_PIN = Pair(
 )
 _RFC_AND_FORK = Pair(
     "rfc-split-and-fork",
-    "A fork takes the reference first and counts the mapping later, so the split sees a reference too many, never too few: it gives up.",
+    "A fork takes the reference first and counts the mapping later, so the split sees a reference too many, never too "
+    "few: it gives up.",
     "docs/KERNEL.md 6.5, the mirror image",
     MAPPED_BY_PTES,
     ("split A 0", "fork A B"),
@@ -190,11 +204,12 @@ _RFC_AND_FORK = Pair(
     geometry=TINY,
 )
 
-# --- 6.6: freeze by migration entries ----------------------------------------------------------------------------------------
+# --- 6.6: freeze by migration entries ---------------------------------------------------------------------------------
 
 _UNFLUSHED_AND_PIN = Pair(
     "unflushed-freeze-and-pin",
-    "A freeze that does not flush the TLB does not wait for a GUP-fast that has read the old entry: its pin comes after the check.",
+    "A freeze that does not flush the TLB does not wait for a GUP-fast that has read the old entry: its pin comes "
+    "after the check.",
     "docs/KERNEL.md 6.6, step 2a left out",
     MAPPED_BY_PTES,
     ("split A 0", _PIN),
@@ -222,7 +237,8 @@ _FROZEN_AND_PIN = Pair(
 )
 _FROZEN_AND_FORK = Pair(
     "frozen-split-and-fork",
-    "A fork copies migration entries. Parents come before children in the reverse map, so the split finds the copies when it thaws.",
+    "A fork copies migration entries. Parents come before children in the reverse map, so the split finds the copies "
+    "when it thaws.",
     "docs/KERNEL.md 6.6",
     MAPPED_BY_PTES,
     ("split A 0", "fork A B"),
@@ -231,13 +247,14 @@ _FROZEN_AND_FORK = Pair(
     geometry=TINY,
 )
 
-# --- 6.7: freeze the count by compare-and-swap, where a flush interrupts nobody -----------------------------------------------------
+# --- 6.7: freeze the count by compare-and-swap, where a flush interrupts nobody ---------------------------------------
 
 _NO_IPI = {"flush_frozen": freezes_without_a_flush}
 
 _CAS_AND_PIN = Pair(
     "cas-split-and-pin",
-    "No flush waits here. The count goes from 1 to 0 in one step, GUP-fast takes nothing from a 0, and it looks at the entry again.",
+    "No flush waits here. The count goes from 1 to 0 in one step, GUP-fast takes nothing from a 0, and it looks at "
+    "the entry again.",
     "docs/KERNEL.md 6.7",
     MAPPED_BY_PTES,
     ("split A 0", _PIN),
@@ -261,7 +278,7 @@ _CHECK_AND_PIN = replace(
     ),
 )
 
-# --- 6.8: split_huge_pmd against who uses the PMD ------------------------------------------------------------------------------
+# --- 6.8: split_huge_pmd against who uses the PMD ---------------------------------------------------------------------
 
 _PMD_AND_ZAP = Pair(
     "pmd-split-and-zap",
@@ -275,28 +292,41 @@ _PMD_AND_ZAP = Pair(
 _PMD_AND_FAULT = replace(
     _PMD_AND_ZAP,
     name="pmd-split-and-fault",
-    about="A write fault replaces the shared huge page by a copy. Under the lock the split sees which of the two is mapped.",
+    about="A write fault replaces the shared huge page by a copy. Under the lock the split sees which of the two "
+    "is mapped.",
     prepare=_SHARED_BY_PMDS,
     cpus=("split_pmd A 0", "write A 1"),
 )
 _PMD_AND_FORK = replace(
     _PMD_AND_ZAP,
     name="pmd-split-and-fork",
-    about="A fork write-protects the PMD. The split of a PMD through the reverse map passes on the rights that it finds under the lock.",
+    about="A fork write-protects the PMD. The split of a PMD through the reverse map passes on the rights that it "
+    "finds under the lock.",
     cpus=("split A 0", "fork A B"),
 )
 _PMD_AND_PIN = replace(
     _PMD_AND_ZAP,
     name="pmd-split-and-pin",
-    about="A GUP-fast takes no lock. It may, with this scheme: whichever entry it reads, its reference goes to the same head.",
+    about="A GUP-fast takes no lock. It may, with this scheme: whichever entry it reads, its reference goes to the "
+    "same head.",
     cpus=("split_pmd A 0", _PIN),
 )
 
 
 def _blind(pair: Pair, *sees: tuple[int, str]) -> Pair:
     """The pair with a split_huge_pmd that does not look again under the lock."""
-    about = "split_huge_pmd that looks before it takes the lock, and not again: it splits a mapping that is not there any more."
-    return replace(pair, name=f"blind-{pair.name}", about=about, loses=True, variants={"split_huge_pmd": trusts_the_first_look}, sees=sees)
+    about = (
+        "split_huge_pmd that looks before it takes the lock, and not again: it splits a mapping that is not there "
+        "any more."
+    )
+    return replace(
+        pair,
+        name=f"blind-{pair.name}",
+        about=about,
+        loses=True,
+        variants={"split_huge_pmd": trusts_the_first_look},
+        sees=sees,
+    )
 
 
 PAIRS = {
@@ -322,7 +352,12 @@ PAIRS = {
         _FROZEN_AND_FORK,
         _CHECK_AND_PIN,
         _CAS_AND_PIN,
-        _blind(_PMD_AND_ZAP, (0, _LOOK), (1, "PMD cleared"), (0, "BUG: no PTE table was deposited under PMD table 0x1 of A")),
+        _blind(
+            _PMD_AND_ZAP,
+            (0, _LOOK),
+            (1, "PMD cleared"),
+            (0, "BUG: no PTE table was deposited under PMD table 0x1 of A"),
+        ),
         _PMD_AND_ZAP,
         _blind(_PMD_AND_FAULT, (0, _LOOK), (1, "PMD = the new huge page, writable"), (0, "fill a PTE: P·R·U·A·D")),
         _PMD_AND_FAULT,

@@ -19,7 +19,9 @@ MOVES, WAITS, RETURNS, ENDED, STOPPED = "moves", "waits", "returns", "ended", "s
 
 
 class Ahead(NamedTuple):
-    """What a CPU would do next: MOVES (its next step), WAITS (and for what), RETURNS, ENDED, or STOPPED by a bug of the kernel."""
+    """What a CPU would do next: MOVES (its next step), WAITS (and for what), RETURNS, ENDED,
+    or STOPPED by a bug of the kernel.
+    """
 
     state: str
     step: Step | None
@@ -64,7 +66,8 @@ class Race:
         return Ahead(RETURNS if run.ended else WAITS if run.step.kind == WAIT else MOVES, run.step)
 
     def move(self, cpu: int, at: int | None = None) -> None:
-        """Let `cpu` make the next step after the first `at` steps (all of them, if left out); what came after them is given up.
+        """Let `cpu` make the next step after the first `at` steps (all of them, if left out);
+        what came after them is given up.
 
         Raises BadInput with the reason if it cannot: it waits, has ended, or the kernel has stopped.
         """
@@ -78,7 +81,9 @@ class Race:
         self.schedule = self._settled((*before, cpu))
 
     def load(self, text: str) -> None:
-        """Take a schedule from a line, such as "0x5 1x12". Raises BadInput, with nothing changed, for one that cannot be."""
+        """Take a schedule from a line, such as "0x5 1x12".
+        Raises BadInput, with nothing changed, for one that cannot be.
+        """
         schedule = parse_schedule(text)
         replay(self.pair, schedule)
         self.schedule = self._settled(schedule)

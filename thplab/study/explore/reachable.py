@@ -68,7 +68,9 @@ class Reached:
         return trace
 
     def find(self, predicate: Callable[[State], bool]) -> int | None:
-        """The number of the state with the shortest scenario that `predicate` holds for; None if it holds for none that was reached."""
+        """The number of the state with the shortest scenario that `predicate` holds for;
+        None if it holds for none that was reached.
+        """
         return next((number for number, state in enumerate(self.states) if predicate(state)), None)
 
     def __repr__(self) -> str:
@@ -90,7 +92,8 @@ def reachable(
     variants: Mapping[str, Callable[..., Any]] | None = None,
     until: Callable[[State], bool] | None = None,
 ) -> Reached:
-    """Every state at rest that the operations lead to, each begun wherever it makes sense. Checks the invariants in each.
+    """Every state at rest that the operations lead to, each begun wherever it makes sense.
+    Checks the invariants in each.
 
     Ends at the first state that breaks one, or for which `until` holds: no shorter scenario leads to such a state.
     `limit` bounds the states. Raises BadInput for operations that do not parse or exist.
@@ -99,7 +102,9 @@ def reachable(
     ops = tuple(_one(text) for text in operations)
     trace = record(start, setup)
     if trace.problem:
-        raise BadInput("start", f"{start!r} cannot be carried out ({trace.problem})", "operations that this kernel builds")
+        raise BadInput(
+            "start", f"{start!r} cannot be carried out ({trace.problem})", "operations that this kernel builds"
+        )
     found = Reached(tuple(operations), trace.scenario, setup)
     search = _Search(found, ops, dict(variants or {}), limit, until)
     search.run(trace[-1].state)
@@ -147,7 +152,9 @@ class _Search:
         except (KernelBug, Deadlock) as error:
             self.found.states.append(capture(machine.system, state))
             self.found._from.append((number, op))
-            self.found.violation = Violation("no_kernel_bug" if isinstance(error, KernelBug) else "no_deadlock", str(error))
+            self.found.violation = Violation(
+                "no_kernel_bug" if isinstance(error, KernelBug) else "no_deadlock", str(error)
+            )
             return True
         return self._add(capture(machine.system, state), (number, op))
 

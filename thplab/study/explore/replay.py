@@ -47,7 +47,9 @@ def replay(pair: Pair, schedule: Schedule | str) -> RaceTrace:
 def _move(run: RaceRun, cpu: int, frames: list[Frame]) -> None:
     number = len(frames)
     if not 0 <= cpu < len(run.routines):
-        raise BadInput("schedule", f"names CPU {cpu} for step {number}", "one of " + ", ".join(map(str, range(len(run.routines)))))
+        raise BadInput(
+            "schedule", f"names CPU {cpu} for step {number}", "one of " + ", ".join(map(str, range(len(run.routines))))
+        )
     before, op = len(run.results[cpu]), run.op(cpu)
     if not run.move(cpu):
         waits = run.step is not None and run.step.kind == WAIT and run.routines[cpu] is not None and not run.bug
@@ -58,4 +60,6 @@ def _move(run: RaceRun, cpu: int, frames: list[Frame]) -> None:
         frames[last.number] = replace(last, result=run.results[cpu][before])
     result = run.results[cpu][-1] if run.ended else None
     state = run.state(frames[-1].state)
-    frames.append(Frame(number, run.step, state, run.op(cpu), run.at[cpu], stack=run.stack(cpu), cpu=cpu, result=result))
+    frames.append(
+        Frame(number, run.step, state, run.op(cpu), run.at[cpu], stack=run.stack(cpu), cpu=cpu, result=result)
+    )

@@ -39,7 +39,9 @@ def parse_schedule(text: str) -> Schedule:
 
 
 class Key(NamedTuple):
-    """What two states of a race are told apart by: the machine, where each CPU stands (None: it has ended), a bug that was met."""
+    """What two states of a race are told apart by: the machine, where each CPU stands (None:
+    it has ended), a bug that was met.
+    """
 
     machine: bytes
     cpus: tuple[Hashable, ...]
@@ -141,7 +143,9 @@ def forgotten(pair: Pair, state: State) -> list[Violation]:
     for process, page, value in pair.keeps:
         now = (state.contents(process)[page] or 0) & 0xFF
         if now != value:
-            lost.append(Violation("what_was_written_stays", f"{process} wrote {value:#x} to page {page}, but reads {now:#x}"))
+            lost.append(
+                Violation("what_was_written_stays", f"{process} wrote {value:#x} to page {page}, but reads {now:#x}")
+            )
     return lost
 
 
@@ -159,4 +163,6 @@ def deadlock(pair: Pair, schedule: Schedule) -> Violation | None:
     waits = {cpu: step for cpu in range(len(pair.cpus)) if (step := next_step(pair, schedule, cpu)) is not None}
     if run.done or any(step.kind != WAIT for step in waits.values()):
         return None
-    return Violation("no_deadlock", "no CPU can go on: " + "; ".join(f"CPU {cpu} {step.text}" for cpu, step in waits.items()))
+    return Violation(
+        "no_deadlock", "no CPU can go on: " + "; ".join(f"CPU {cpu} {step.text}" for cpu, step in waits.items())
+    )

@@ -1,7 +1,8 @@
 """The live lab: scenarios performed on the real memory of this machine, and held against the simulator.
 
-An agent, a process of its own, maps the memory and looks at it; what comes back is a record of the truth format, so that
-thplab.study.verify does all comparing. No privilege is needed for the essentials, and no setting of the system is changed.
+An agent, a process of its own, maps the memory and looks at it; what comes back is a record of the truth format, so
+that thplab.study.verify does all comparing. No privilege is needed for the essentials, and no setting of the system is
+changed.
 """
 
 from thplab.study.live.check import Checked, Survey, check_live, portable_builtins, shortest, survey

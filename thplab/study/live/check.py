@@ -1,4 +1,6 @@
-"""Holding the simulator against the running kernel: all comparing is done by thplab.study.verify, on records of live runs."""
+"""Holding the simulator against the running kernel:
+all comparing is done by thplab.study.verify, on records of live runs.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +38,8 @@ class Checked:
 def check_live(agent: Agent, scenario: Scenario, kernel: str, repeats: int = REPEATS) -> Checked:
     """Perform a portable scenario and compare it with a simulated kernel.
 
-    Noise makes runs differ, and no noise makes them agree: so one run that agrees is enough, and one that does not is repeated until
-    it is clear what the kernel does. Raises LiveError.
+    Noise makes runs differ, and no noise makes them agree: so one run that agrees is enough, and one that does not is
+    repeated until it is clear what the kernel does. Raises LiveError.
     """
     runs = LiveRuns(scenario, agent.unseen)
     while True:
@@ -76,7 +78,9 @@ def portable_builtins(io_uring: str = "") -> list[Scenario]:
     return [scenario for scenario in map(load, builtin()) if portable_part(scenario, io_uring)[1] is None]
 
 
-def survey(agent: Agent, scenarios: Iterable[Scenario], kernel: str, tell: Callable[[Checked], object] = lambda _: None) -> Survey:
+def survey(
+    agent: Agent, scenarios: Iterable[Scenario], kernel: str, tell: Callable[[Checked], object] = lambda _: None
+) -> Survey:
     """Check scenarios one after the other; `tell` hears of each. Raises LiveError."""
     result = Survey()
     for scenario in scenarios:

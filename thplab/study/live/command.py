@@ -1,4 +1,6 @@
-"""What the commands `thplab live`, `thplab verify --live` and `thplab record` do. `tell` takes the text for the user."""
+"""What the commands `thplab live`, `thplab verify --live` and `thplab record` do.
+`tell` takes the text for the user.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,8 @@ Tell = Callable[[str], object]
 def live(source: str | None, recorded: bool, tell: Tell) -> int:
     """Perform a scenario beside the simulator; without one, only say what this machine allows. Returns the exit status.
 
-    What cannot be performed stops it, with the reason. Where nothing can be performed, a recorded run is shown. Raises BadInput for
-    a scenario that is none or cannot begin, LiveError if the run comes to no end.
+    What cannot be performed stops it, with the reason. Where nothing can be performed, a recorded run is shown. Raises
+    BadInput for a scenario that is none or cannot begin, LiveError if the run comes to no end.
     """
     why = unable()
     if source is None:
@@ -55,16 +57,23 @@ def live(source: str | None, recorded: bool, tell: Tell) -> int:
 
 
 def verify_live(kernel: str, total: int, seed: int, tell: Tell) -> int:
-    """Perform the portable built-in scenarios, and random ones of `total` operations in all; compare. Returns the exit status.
+    """Perform the portable built-in scenarios, and random ones of `total` operations in all; compare.
+    Returns the exit status.
 
     The first random scenario that disagrees is shrunk. Raises BadInput where nothing can be performed, LiveError.
     """
     why = unable()
     if why:
-        raise BadInput("--live", f"is not possible here: {why}", "thplab verify FILE.jsonl, which compares with a recording")
+        raise BadInput(
+            "--live", f"is not possible here: {why}", "thplab verify FILE.jsonl, which compares with a recording"
+        )
     own_kernel, own = nearest(release())
     name = kernels.kernel(kernel or own_kernel).name
-    finding = "" if own or kernel else f"Linux {release()} has no record of its own: {name} is the nearest, and differences are findings"
+    finding = (
+        ""
+        if own or kernel
+        else f"Linux {release()} has no record of its own: {name} is the nearest, and differences are findings"
+    )
     with Agent() as agent:
         tell(f"Linux {release()} live, simulator {name}\n")
         generator = Generator(seed, name, agent.io_uring)
@@ -74,7 +83,12 @@ def verify_live(kernel: str, total: int, seed: int, tell: Tell) -> int:
         disagree = result.report.disagree
         if total:
             tell(f"random scenarios, seed {seed}:\n")
-            result = survey(agent, generator.scenarios(total), name, lambda checked: checked.disagrees and tell(checked_line(checked)))
+            result = survey(
+                agent,
+                generator.scenarios(total),
+                name,
+                lambda checked: checked.disagrees and tell(checked_line(checked)),
+            )
             tell(performed_text(result) + survey_text(result, finding))
             disagree += result.report.disagree
         if result.first is not None:
@@ -84,7 +98,9 @@ def verify_live(kernel: str, total: int, seed: int, tell: Tell) -> int:
 
 
 def record_all(sources: Sequence[str], path: Path, tell: Tell) -> int:
-    """Record scenarios to a truth file. Returns the exit status. Raises BadInput if one is not portable or makes no sense, LiveError."""
+    """Record scenarios to a truth file. Returns the exit status.
+    Raises BadInput if one is not portable or makes no sense, LiveError.
+    """
     why = unable()
     if why:
         raise BadInput("record", f"is not possible here: {why}", "a Linux machine with huge pages")
@@ -98,9 +114,14 @@ def record_all(sources: Sequence[str], path: Path, tell: Tell) -> int:
                 for scenario in scenarios:
                     made = record_live(agent, scenario)
                     file.write(json.dumps(made, separators=(",", ":")) + "\n")
-                    tell(f"{scenario.name or scenario.line()}: {made['agree']} of {made['reps']} runs agree, noisy {made['noisy_ops']}\n")
+                    tell(
+                        f"{scenario.name or scenario.line()}: {made['agree']} of {made['reps']} runs agree, noisy "
+                        f"{made['noisy_ops']}\n"
+                    )
         except OSError as error:
-            raise BadInput("output", f"{str(path)!r} cannot be written ({error.strerror})", "a file in a folder that exists") from None
+            raise BadInput(
+                "output", f"{str(path)!r} cannot be written ({error.strerror})", "a file in a folder that exists"
+            ) from None
     return 0
 
 
@@ -113,7 +134,8 @@ def _show_recorded(scenario: Scenario, why: str, tell: Tell) -> int:
     reason = f"no live run here: {why}\n" if why else ""
     tell(
         side_by_side(
-            tuple(replay_records([found], kernel)), f"{reason}Linux {found['kernel']}, recorded; simulator {kernel}{_nearest(own)}"
+            tuple(replay_records([found], kernel)),
+            f"{reason}Linux {found['kernel']}, recorded; simulator {kernel}{_nearest(own)}",
         )
     )
     return 0
@@ -122,9 +144,14 @@ def _show_recorded(scenario: Scenario, why: str, tell: Tell) -> int:
 def _allowed() -> str:
     """What a live run can do and see on this machine."""
     with Agent() as agent:
-        lines = [f"Linux {release()} on {sys.platform}: live runs are possible, beside the simulator's {nearest(release())[0]}"]
+        lines = [
+            f"Linux {release()} on {sys.platform}: live runs are possible, beside the simulator's "
+            f"{nearest(release())[0]}"
+        ]
         lines += observed(agent.unseen)
-        lines.append(f"io_uring: refused ({agent.io_uring}), so no FOLL_PIN" if agent.io_uring else "io_uring: FOLL_PIN works")
+        lines.append(
+            f"io_uring: refused ({agent.io_uring}), so no FOLL_PIN" if agent.io_uring else "io_uring: FOLL_PIN works"
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -56,7 +56,9 @@ class Agent:
     def __enter__(self) -> Agent:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     @property
@@ -65,15 +67,20 @@ class Agent:
         return self._process.pid
 
     def perform(self, ops: Sequence[Operation]) -> list[dict[str, Any]]:
-        """Perform operations in processes of their own, which end with the last one; what is there after each, in the truth format.
+        """Perform operations in processes of their own, which end with the last one;
+        what is there after each, in the truth format.
 
         The caller has seen to it that they can be performed (thplab.study.live.portable). Raises LiveError.
         """
         plain = [{"op": op.op, **op.resolve(X86_64.nr)} for op in ops]
-        answer = self._ask({"ask": "perform", "ops": plain, "limit": self.step_limit}, self.step_limit * (1 + len(ops)) + _SLACK)
+        answer = self._ask(
+            {"ask": "perform", "ops": plain, "limit": self.step_limit}, self.step_limit * (1 + len(ops)) + _SLACK
+        )
         if "late" in answer:
             number = answer["late"]
-            raise LiveError(f"operation {number}, {ops[number].label(X86_64.nr)}, took longer than {self.step_limit:g} s")
+            raise LiveError(
+                f"operation {number}, {ops[number].label(X86_64.nr)}, took longer than {self.step_limit:g} s"
+            )
         after = answer["after"]
         assert isinstance(after, list)
         return after

@@ -25,10 +25,24 @@ _SHARE = 0.02
 
 KINDS = (
     *(op for op in PORTABLE if op != "madvise"),
-    *(f"madvise {advice}" for advice in ADVICE.words if advice not in VOCABULARY["madvise"].field("madvise", "advice").not_live),
+    *(
+        f"madvise {advice}"
+        for advice in ADVICE.words
+        if advice not in VOCABULARY["madvise"].field("madvise", "advice").not_live
+    ),
 )
 """What is chosen from: the operations, and each advice."""
-_OFTEN = {"write": 4, "fork": 3, "mprotect": 2, "munmap": 2, "pin": 3, "unpin": 2, "fill": 2, "madvise dontneed": 2, "mmap": 0}
+_OFTEN = {
+    "write": 4,
+    "fork": 3,
+    "mprotect": 2,
+    "munmap": 2,
+    "pin": 3,
+    "unpin": 2,
+    "fill": 2,
+    "madvise dontneed": 2,
+    "mmap": 0,
+}
 
 
 def machine_for(kernel: str) -> Machine:
@@ -57,7 +71,9 @@ class Generator:
             yield Scenario(f"random-{self.seed}-{number}", phases=(Phase(ops=ops),))
 
     def _operations(self, length: int) -> Iterator[Operation]:
-        """About `length` operations that make sense where they come, and then the exit of every process that is left."""
+        """About `length` operations that make sense where they come,
+        and then the exit of every process that is left.
+        """
         machine = machine_for(self.kernel)
         thps = self.rng.choice((1, 1, 2))
         advise = "none" if self.rng.random() < 0.1 else "hugepage"

@@ -1,4 +1,6 @@
-"""Whether a live run performs an operation, and what it answers if not: why, and what to do instead. The vocabulary holds the reasons."""
+"""Whether a live run performs an operation, and what it answers if not: why, and what to do instead.
+The vocabulary holds the reasons.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def refusal(op: Operation, io_uring: str = "") -> BadInput | None:
     if op.op == "pin" and fields["how"] == "io_uring" and io_uring:
         return BadInput("pin how=io_uring", f"is refused on this machine ({io_uring})", "vmsplice")
     if op.op == "pin" and fields["how"] == "vmsplice" and int(op.resolve(X86_64.nr)["npages"] or 0) > PIPE_PAGES:
-        return BadInput("pin how=vmsplice", "has more pages than a pipe holds", f"at most {PIPE_PAGES} pages, or io_uring")
+        return BadInput(
+            "pin how=vmsplice", "has more pages than a pipe holds", f"at most {PIPE_PAGES} pages, or io_uring"
+        )
     return None
 
 

@@ -1,7 +1,9 @@
-"""A live run as a record of the truth format (tests/truth/README.md, part B): repeated until it is clear what the kernel does.
+"""A live run as a record of the truth format (tests/truth/README.md, part B):
+repeated until it is clear what the kernel does.
 
-The counters are the system's, so that other programs show in them, and khugepaged may come by. What the kernel does is what most
-runs say, operation by operation: the counters by themselves, and by itself what is seen of the processes and their memory.
+The counters are the system's, so that other programs show in them, and khugepaged may come by. What the kernel does is
+what most runs say, operation by operation: the counters by themselves, and by itself what is seen of the processes and
+their memory.
 """
 
 from __future__ import annotations
@@ -48,7 +50,9 @@ class LiveRuns:
             rest[_text({name: value for name, value in after.items() if name not in _COUNTS})] += 1
 
     def settled(self, repeats: int) -> bool:
-        """Did `repeats` runs, and more than half of all, say the same of each operation, or is it pointless to go on?"""
+        """Did `repeats` runs, and more than half of all, say the same of each operation,
+        or is it pointless to go on?
+        """
         return self.count >= repeats * PATIENCE or all(
             _top(votes)[1] >= repeats and 2 * _top(votes)[1] > self.count for pair in self._votes for votes in pair
         )
@@ -72,7 +76,9 @@ class LiveRuns:
 
 
 def record_live(agent: Agent, scenario: Scenario, repeats: int = REPEATS) -> Record:
-    """Perform a scenario until `repeats` runs agree. It must be portable (thplab.study.live.portable). Raises LiveError."""
+    """Perform a scenario until `repeats` runs agree. It must be portable (thplab.study.live.portable).
+    Raises LiveError.
+    """
     runs = LiveRuns(scenario, agent.unseen)
     while not runs.settled(repeats):
         runs.add(agent.perform(runs.ops))
@@ -80,7 +86,9 @@ def record_live(agent: Agent, scenario: Scenario, repeats: int = REPEATS) -> Rec
 
 
 def shipped(scenario: Scenario) -> Record | None:
-    """The record of the same operations that comes with thplab, of the newest kernel that has one; None if there is none."""
+    """The record of the same operations that comes with thplab, of the newest kernel that has one;
+    None if there is none.
+    """
     ops = [Operation(op.op, op.resolve(X86_64.nr)) for op in scenario.ops]
     records = [each for path in sorted(SHIPPED.glob("*.jsonl")) for each in read_records(path)]
     same = [each for each in records if list(Scenario.from_record(each).ops) == ops]

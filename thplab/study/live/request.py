@@ -11,18 +11,22 @@ from thplab.study.live.portable import portable_part
 
 
 def refuse_unless_portable(scenario: Scenario, io_uring: str = "") -> None:
-    """Raise BadInput if not all operations can be performed; it names the portable equivalent, and the operation's number.
+    """Raise BadInput if not all operations can be performed;
+    it names the portable equivalent, and the operation's number.
 
     `io_uring` is the errno with which this machine refuses io_uring, if it does.
     """
     ops, refused = portable_part(scenario, io_uring)
     if refused is not None:
-        where = f"operation {len(ops) + 1}, {scenario.ops[len(ops)].label(X86_64.nr)}:" if scenario.ops else "the scenario:"
+        where = (
+            f"operation {len(ops) + 1}, {scenario.ops[len(ops)].label(X86_64.nr)}:" if scenario.ops else "the scenario:"
+        )
         raise BadInput(f"{where} {refused.argument}", refused.wrong, refused.right)
 
 
 def refuse_unless_sensible(scenario: Scenario, kernel: str) -> None:
-    """Raise BadInput for the first operation that makes no sense where it comes: of a process or region that is not there.
+    """Raise BadInput for the first operation that makes no sense where it comes:
+    of a process or region that is not there.
 
     What the simulated kernel has not built may make sense, and what it stops at is for the comparison to tell.
     """
@@ -35,6 +39,8 @@ def refuse_unless_sensible(scenario: Scenario, kernel: str) -> None:
         except BadInput as error:
             if "is not built" in error.wrong:
                 return
-            raise BadInput(f"operation {number}, {op.label(X86_64.nr)}: {error.argument}", error.wrong, error.right) from None
+            raise BadInput(
+                f"operation {number}, {op.label(X86_64.nr)}: {error.argument}", error.wrong, error.right
+            ) from None
         except ThplabError:
             return

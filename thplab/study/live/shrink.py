@@ -14,10 +14,11 @@ Operations = tuple[Operation, ...]
 
 
 def shrink(ops: Operations, fails: Callable[[Operations], bool], kernel: str) -> Operations:
-    """The shortest part of `ops` for which `fails` still holds, as far as leaving out operations alone and by twos finds it.
+    """The shortest part of `ops` for which `fails` still holds,
+    as far as leaving out operations alone and by twos finds it.
 
-    What makes no sense any more once an operation is left out (the exit of a process that is never forked) is left out with it.
-    `fails` must hold for `ops`.
+    What makes no sense any more once an operation is left out (the exit of a process that is never forked) is left out
+    with it. `fails` must hold for `ops`.
     """
     tried = set[Operations]()
     while True:

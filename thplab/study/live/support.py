@@ -32,7 +32,12 @@ def unable(root: Path = Path("/"), system: str = sys.platform, machine: str = ""
 
 def _hidden(root: Path) -> str:
     """What of /proc cannot be read: in some containers it is hidden."""
-    for name, word in (("vmstat", "thp_fault_alloc"), ("self/smaps", "AnonHugePages"), ("self/maps", ""), ("self/pagemap", "")):
+    for name, word in (
+        ("vmstat", "thp_fault_alloc"),
+        ("self/smaps", "AnonHugePages"),
+        ("self/maps", ""),
+        ("self/pagemap", ""),
+    ):
         path = root / "proc" / name
         try:
             with path.open("rb") as file:
@@ -75,7 +80,9 @@ def swap_is_on(root: Path = Path("/")) -> bool:
 
 
 def nearest(release: str) -> tuple[str, bool]:
-    """The simulated kernel to hold against a real one: its own, or the last one before it, or the first; and whether it is its own."""
+    """The simulated kernel to hold against a real one: its own, or the last one before it, or the first;
+    and whether it is its own.
+    """
     known = {_number(name): name for name in KERNELS if re.match(r"v\d", name)}
     number = _number(release)
     older = [each for each in known if each <= number]

@@ -21,7 +21,9 @@ _OBSERVATIONS = {
 
 
 class ShownField(NamedTuple):
-    """A field that either side shows after an operation, and what both say. `field` is e.g. `ret`, `ev.thp_split_pmd` or `A.R.rss`."""
+    """A field that either side shows after an operation, and what both say. `field` is e.g.
+    `ret`, `ev.thp_split_pmd` or `A.R.rss`.
+    """
 
     field: str
     kernel: str
@@ -57,7 +59,11 @@ def survey_text(survey: Survey, finding: str = "") -> str:
     text += survey.report.counts()
     repeated = survey.runs.total() - survey.runs[1]
     runs = sum(number * count for number, count in survey.runs.items())
-    return text + f"{survey.runs.total()} scenarios in {runs} runs; {repeated} were repeated, {max(survey.runs, default=0)} runs at most\n"
+    return (
+        text
+        + f"{survey.runs.total()} scenarios in {runs} runs; {repeated} were repeated, {max(survey.runs, default=0)} "
+        "runs at most\n"
+    )
 
 
 def performed_text(survey: Survey) -> str:
@@ -82,7 +88,10 @@ def rows(outcome: Outcome) -> Iterator[ShownField]:
 def observed(unseen: Mapping[str, str]) -> list[str]:
     """What a run sees, a line each; `unseen` is what it does not see -> why."""
     lines = ["seen: return codes, events of /proc/vmstat, smaps, which pages are present, exclusive or swapped"]
-    lines += [f"not seen: {what}: {unseen[name]}" if name in unseen else f"seen: {what}" for name, what in _OBSERVATIONS.items()]
+    lines += [
+        f"not seen: {what}: {unseen[name]}" if name in unseen else f"seen: {what}"
+        for name, what in _OBSERVATIONS.items()
+    ]
     return lines
 
 
@@ -96,14 +105,22 @@ def _line(row: ShownField) -> str:
 
 
 def _facts(view: OperationView) -> dict[str, str]:
-    """What a view says, field by field, without what is zero: which counters changed, what each region holds, which frames are kept."""
+    """What a view says, field by field, without what is zero:
+    which counters changed, what each region holds, which frames are kept.
+    """
     facts = {"ret": str(view.ret)} | {name: f"{value:+d}" for name, value in sorted(view.counts.items()) if value}
     for name, region in sorted(view.regions.items()):
-        facts |= {f"{name}.{field}": str(value) for field, value in region.fields.items() if isinstance(value, int) and value}
-        facts |= {f"{name}.{field}": str(region.pages[field]) for field in ("runs", "mapcount") if field in region.pages}
+        facts |= {
+            f"{name}.{field}": str(value) for field, value in region.fields.items() if isinstance(value, int) and value
+        }
+        facts |= {
+            f"{name}.{field}": str(region.pages[field]) for field in ("runs", "mapcount") if field in region.pages
+        }
     for name, frame in sorted(view.frames.items()):
         if isinstance(frame, FrameView):
-            facts |= {f"{name}.{field}": str(frame.pages[field]) for field in ("kind", "mapcount") if field in frame.pages}
+            facts |= {
+                f"{name}.{field}": str(frame.pages[field]) for field in ("kind", "mapcount") if field in frame.pages
+            }
         else:
             facts[name] = frame
     return facts

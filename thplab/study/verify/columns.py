@@ -11,7 +11,9 @@ NOTHING = object()
 
 
 class PagePlace(NamedTuple):
-    """Where a page of a region is: its state, its frame and which page of that (None where that says nothing), by PMD or by PTE."""
+    """Where a page of a region is:
+    its state, its frame and which page of that (None where that says nothing), by PMD or by PTE.
+    """
 
     state: str
     frame: str | None
@@ -24,7 +26,9 @@ class PagePlace(NamedTuple):
 
 
 class PageRun(NamedTuple):
-    """Some pages from `first` on, with the value of the first one: all have the same, or lie in places one behind the other."""
+    """Some pages from `first` on, with the value of the first one:
+    all have the same, or lie in places one behind the other.
+    """
 
     first: int
     pages: int
@@ -65,7 +69,9 @@ Columns = dict[str, Column]
 
 
 def aligned(*columns: Column) -> Iterator[tuple[int, int, list[object]]]:
-    """All pages of some columns, cut wherever a run begins or ends: first page, count, and the value in each column or NOTHING."""
+    """All pages of some columns, cut wherever a run begins or ends:
+    first page, count, and the value in each column or NOTHING.
+    """
     borders = sorted({border for column in columns for run in column.runs for border in (run.first, run.end)})
     at = [0] * len(columns)
     for first, end in itertools.pairwise(borders):
@@ -79,4 +85,6 @@ def aligned(*columns: Column) -> Iterator[tuple[int, int, list[object]]]:
 
 
 def _cell(value: object) -> str:
-    return ", ".join("-" if cell is None else str(cell) for cell in (value if isinstance(value, PagePlace) else (value,)))
+    return ", ".join(
+        "-" if cell is None else str(cell) for cell in (value if isinstance(value, PagePlace) else (value,))
+    )

@@ -1,4 +1,6 @@
-"""Comparing what was recorded after an operation with what the machine shows: one Difference for each field that disagrees."""
+"""Comparing what was recorded after an operation with what the machine shows:
+one Difference for each field that disagrees.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ class Difference(NamedTuple):
 def differences(
     recorded: OperationView, shown: OperationView, skipped: Counter[str], ignored: tuple[str, ...] = ()
 ) -> Iterator[Difference]:
-    """The differences after one operation. Counts of the system whose names begin with one of `ignored` are not looked at.
+    """The differences after one operation.
+    Counts of the system whose names begin with one of `ignored` are not looked at.
 
     `skipped` counts the recorded fields that the machine does not show.
     """
@@ -45,7 +48,9 @@ def differences(
     skipped.update(recorded.extra)
 
 
-def _inside(recorded: dict[str, RegionView], shown: dict[str, RegionView] | None, skipped: Counter[str]) -> Iterator[Difference]:
+def _inside(
+    recorded: dict[str, RegionView], shown: dict[str, RegionView] | None, skipped: Counter[str]
+) -> Iterator[Difference]:
     """The looks into page splits, one by one; skipped where the machine splits in another way."""
     if shown is None:
         skipped["trace"] += 1
@@ -78,7 +83,9 @@ def _counts(recorded: dict[str, int], shown: dict[str, int], ignored: tuple[str,
 
 
 def _region(name: str, recorded: RegionView, shown: RegionView, skipped: Counter[str]) -> Iterator[Difference]:
-    """A figure that part A or C leaves out is 0 there; part B, which knows no PMDs, writes all that it has looked at."""
+    """A figure that part A or C leaves out is 0 there;
+    part B, which knows no PMDs, writes all that it has looked at.
+    """
     zero_left_out = "pmd" in recorded.fields
     for field, got in shown.fields.items():
         expected = recorded.fields.get(field, 0 if zero_left_out and field not in ("deposited", "ksm") else got)
@@ -100,16 +107,22 @@ def _frame(name: str, recorded: FrameView, shown: FrameView, skipped: Counter[st
     yield from _columns(name, "frames", recorded.pages, shown.pages, "kind", skipped)
 
 
-def _columns(name: str, where: str, recorded: Columns, shown: Columns, first: str, skipped: Counter[str]) -> Iterator[Difference]:
+def _columns(
+    name: str, where: str, recorded: Columns, shown: Columns, first: str, skipped: Counter[str]
+) -> Iterator[Difference]:
     """Differences page by page. A page that only one side has shows in the `first` column."""
     here, there = recorded.get(first, Column()), shown.get(first, Column())
     if here != there:
-        yield from _difference(f"{name}.{first}", (piece for piece in aligned(here, there) if piece[2][0] != piece[2][1]))
+        yield from _difference(
+            f"{name}.{first}", (piece for piece in aligned(here, there) if piece[2][0] != piece[2][1])
+        )
     for column, expected in recorded.items():
         got = shown.get(column, Column())
         if column == first or expected == got:
             continue
-        both = [(page, count, side[2:]) for page, count, side in aligned(here, there, expected, got) if side[0] == side[1]]
+        both = [
+            (page, count, side[2:]) for page, count, side in aligned(here, there, expected, got) if side[0] == side[1]
+        ]
         # Where the record does not show the flag either, nothing is lost.
         if any(values[1] is NOTHING and values[0] is not NOTHING and values[0] is not False for _, _, values in both):
             skipped[f"{where}.{column}"] += 1
@@ -118,7 +131,9 @@ def _columns(name: str, where: str, recorded: Columns, shown: Columns, first: st
 
 
 def _difference(field: str, pieces: Iterable[tuple[int, int, list[object]]]) -> Iterator[Difference]:
-    """One difference in all these pieces of an expected column and the one that was got, or none if there are no pieces."""
+    """One difference in all these pieces of an expected column and the one that was got,
+    or none if there are no pieces.
+    """
     sides = Column(), Column()
     for page, count, values in pieces:
         for side, value in zip(sides, values, strict=True):

@@ -1,4 +1,6 @@
-"""Folding a row of stores as the recordings do: what is done to one subpage after the other is one line, or one loop."""
+"""Folding a row of stores as the recordings do:
+what is done to one subpage after the other is one line, or one loop.
+"""
 
 from __future__ import annotations
 
@@ -104,7 +106,10 @@ def _line(first: Store, last: Store) -> str:
     a, z = _PLACE.match(first.place), _PLACE.match(last.place)
     place = f"{a[1]}[{a[2]}..{z[2]}]" if a and z and a[2] != z[2] else first.place
     if first.field in ("ptl", "mm_ids"):
-        return f"{'lock' if first.new else 'unlock'} {'mm_ids' if first.field == 'mm_ids' else 'ptl'} of {place.removeprefix('page of ')}"
+        return (
+            f"{'lock' if first.new else 'unlock'} {'mm_ids' if first.field == 'mm_ids' else 'ptl'} of "
+            f"{place.removeprefix('page of ')}"
+        )
     if first.field == "flags":
         return f"{place} {first.new}"
     old, new = first.old, last.new if isinstance(last.new, int) else first.new

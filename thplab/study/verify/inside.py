@@ -1,7 +1,8 @@
-"""Looking into a page split while it runs, at the places where the recorder of 3.16 did (tests/truth/README.md, part C).
+"""Looking into a page split while it runs, at the places where the recorder of 3.16 did (tests/truth/README.md,
+part C).
 
-The routine knows nothing of it: the operation is advanced step by step, and what the step was, and of which routine, tells
-that a place is reached.
+The routine knows nothing of it:
+the operation is advanced step by step, and what the step was, and of which routine, tells that a place is reached.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ _PLACES = (
     ("__split_huge_page_map", LOCK, "lock ptl"),
     (SPLIT, UNLOCK, "unlock anon_vma_lock"),
 )
-"""`at` -> the routine, the kind of its step and how the text begins: before the split; all PMDs marked; all references handed out;
-the extra ones dropped; all PMDs replaced."""
+"""`at` -> the routine, the kind of its step and how the text begins: before the split; all PMDs marked; all references
+handed out; the extra ones dropped; all PMDs replaced."""
 
 _BITS = (
     (pt._PAGE_PRESENT, "p"),
@@ -49,7 +50,9 @@ def shows_inside(machine: Machine) -> bool:
 
 
 def drive(machine: Machine, routine: Routine[int]) -> tuple[int, dict[str, RegionView]]:
-    """Exhaust `routine` as `drain` does. Returns what it returns, and what was seen inside each split, by `splitN.at`."""
+    """Exhaust `routine` as `drain` does.
+    Returns what it returns, and what was seen inside each split, by `splitN.at`.
+    """
     seen: dict[str, RegionView] = {}
     splits, due = 0, 0
     while True:
@@ -85,7 +88,9 @@ def _look(system: System, page: int, at: int) -> RegionView:
         columns["tails"].add(tail, 1, _kind(int(frames.flags[page + tail])))
         columns["_refcount"].add(tail, 1, int(frames.refcount[page + tail]))
         columns["_mapcount"].add(tail, 1, int(frames.mapcount[page + tail]))
-    fields: dict[str, object] = {"head": (_kind(int(frames.flags[page])), int(frames.refcount[page]), int(frames.mapcount[page]))}
+    fields: dict[str, object] = {
+        "head": (_kind(int(frames.flags[page])), int(frames.refcount[page]), int(frames.mapcount[page]))
+    }
     if at != 2:
         fields["pmd"] = pmd_kinds(_mapping_pmds(system, page))
     return RegionView(fields, dict(columns))

@@ -114,8 +114,8 @@ def followed(name: str, recording: str) -> Followed:
 def places(found: Sequence[Row], ops: Sequence[Operation], setup: Setup) -> list[tuple[int, int] | None]:
     """For each row the first and the last step of the last one of `ops`, from 0, that do it on a machine of this kind.
 
-    None for a row of which nothing is done here. A loop over subpages is one step there, or a few, each of which does one
-    thing with all of them.
+    None for a row of which nothing is done here.
+    A loop over subpages is one step there, or a few, each of which does one thing with all of them.
     """
     machine = setup.machine()
     for op in ops[:-1]:
@@ -131,7 +131,9 @@ def places(found: Sequence[Row], ops: Sequence[Operation], setup: Setup) -> list
 
 
 def _placed(found: Sequence[Row], done: Sequence[tuple[int, object]]) -> Iterator[tuple[int, int] | None]:
-    """Each row has the nearest steps that do its stores, rather later than earlier ones: a loop is peeled at its ends."""
+    """Each row has the nearest steps that do its stores, rather later than earlier ones:
+    a loop is peeled at its ends.
+    """
     at = 0
     for row in found:
         stores = [event.store for line in row.here for event in line.events[: len(line.body)]]

@@ -18,8 +18,10 @@ from thplab.errors import BadInput
 from thplab.study.verify.columns import NOTHING, Column, Columns, PagePlace, aligned
 
 LEFT_OUT = {
-    "frames.flags": "LRU and other page flags, in sub as well: the simulator has no LRU lists; x (anon_exclusive) alone is compared",
-    "frames.queue_len": "the list is the system's: other THP users are on it, too; whether this page is on it is compared (deferred)",
+    "frames.flags": "LRU and other page flags, in sub as well: the simulator has no LRU lists; x (anon_exclusive) "
+    "alone is compared",
+    "frames.queue_len": "the list is the system's: other THP users are on it, too; whether this page is on it is "
+    "compared (deferred)",
     "frames.order": "9 in every record of a compound page: a page of another order would show in head and sub",
     "frames.large_rmappable": "1 in every record",
     "frames.compound_lock": "0 in every record: on one CPU the bit is never stored",
@@ -35,7 +37,9 @@ GONE = "gone"
 
 @dataclass
 class FrameView:
-    """A physical block of a huge page's size: counters of the compound page by name, and its pages by index in the block."""
+    """A physical block of a huge page's size:
+    counters of the compound page by name, and its pages by index in the block.
+    """
 
     fields: dict[str, int]
     pages: Columns
@@ -66,7 +70,8 @@ class OperationView:
 class Labels:
     """Names for physical blocks in the order of first sight. A block that was gone and comes back is another one.
 
-    A recording labels by physical address, so a new THP may get an old label there; where the kernel puts a page is noise.
+    A recording labels by physical address, so a new THP may get an old label there;
+    where the kernel puts a page is noise.
     """
 
     def __init__(self) -> None:
@@ -90,14 +95,18 @@ class Labels:
 
 
 def read_records(path: str | Path) -> list[dict[str, Any]]:
-    """The records of a truth file. Raises BadInput that names the line if one is not a record, or the file cannot be read.
+    """The records of a truth file.
+    Raises BadInput that names the line if one is not a record, or the file cannot be read.
 
-    The first recorder of raw counters did not look at cow_ksm: no record of such a file names it, and to each it is unseen.
+    The first recorder of raw counters did not look at cow_ksm:
+    no record of such a file names it, and to each it is unseen.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").split("\n")
     except (OSError, ValueError) as error:
-        raise BadInput("file", f"{str(path)!r} cannot be read ({error})", "a truth file such as tests/truth/linux-4.5.jsonl") from None
+        raise BadInput(
+            "file", f"{str(path)!r} cannot be read ({error})", "a truth file such as tests/truth/linux-4.5.jsonl"
+        ) from None
     records = []
     for number, line in enumerate(lines, 1):
         if line.strip():
@@ -113,12 +122,20 @@ def read_records(path: str | Path) -> list[dict[str, Any]]:
 def _record(line: str, number: int) -> dict[str, Any]:
     try:
         record = json.loads(line)
-        fits = len(record["ops"]) == len(record["after"]) and isinstance(record["noisy_ops"], list) and isinstance(record["kernel"], str)
+        fits = (
+            len(record["ops"]) == len(record["after"])
+            and isinstance(record["noisy_ops"], list)
+            and isinstance(record["kernel"], str)
+        )
         fits = fits and all({"ret", "ev", "proc", "frames"} <= after.keys() for after in record["after"])
     except (ValueError, KeyError, TypeError, AttributeError):
         fits = False
     if not fits:
-        raise BadInput(f"line {number}", "is not a record", "an object with kernel, ops, after and noisy_ops (tests/truth/README.md)")
+        raise BadInput(
+            f"line {number}",
+            "is not a record",
+            "an object with kernel, ops, after and noisy_ops (tests/truth/README.md)",
+        )
     assert isinstance(record, dict)
     return record
 
@@ -131,7 +148,9 @@ def unrecorded(record: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def kernel_name(recorded: str) -> str:
-    """The kernel record for a recorded kernel: its first two numbers, `v4.5` for 4.5.0. Raises BadInput if it has none."""
+    """The kernel record for a recorded kernel: its first two numbers, `v4.5` for 4.5.0.
+    Raises BadInput if it has none.
+    """
     found = re.match(r"\d+\.\d+", recorded)
     if found is None:
         raise BadInput("kernel", f"is {recorded!r}", "a release such as 4.5.0")
@@ -149,7 +168,11 @@ def recorded_view(after: Mapping[str, Any], labels: Labels) -> OperationView:
         view.counts |= {f"{kind}.{name}": count for name, count in after.get(kind, {}).items()}
     for process, regions in after["proc"].items():
         for region, shown in regions.items():
-            fields = {name: tuple(value) if isinstance(value, list) else value for name, value in shown.items() if name != "runs"}
+            fields = {
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in shown.items()
+                if name != "runs"
+            }
             view.regions[f"{process}.{region}"] = RegionView(fields, _page_columns(shown["runs"], labels))
     view.frames = dict.fromkeys(labels.gone, GONE)
     for label, frame in after["frames"].items():
@@ -223,12 +246,16 @@ def _frame(frame: Any, freed: set[int]) -> FrameView:
 
 
 def pmd_kinds(pmds: Iterable[Any]) -> tuple[str, ...]:
-    """Which kinds of PMD there are. Not how many: the recorder saw one twice while its VMA was being cut; the head counts them."""
+    """Which kinds of PMD there are. Not how many: the recorder saw one twice while its VMA was being cut;
+    the head counts them.
+    """
     return tuple(sorted({f"{kind} {bits}" for kind, bits in pmds}))
 
 
 def _inside(trace: Iterable[Mapping[str, Any]]) -> dict[str, RegionView]:
-    """What a record's `trace` says, in the form of verify.inside. At 2, under the locks, the recorder could not look at PMDs."""
+    """What a record's `trace` says, in the form of verify.inside.
+    At 2, under the locks, the recorder could not look at PMDs.
+    """
     seen: dict[str, RegionView] = {}
     split = -1
     for look in trace:

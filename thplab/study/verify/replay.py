@@ -22,7 +22,15 @@ from thplab.machine.state import State
 from thplab.scenario import Operation, Scenario
 from thplab.study.verify.compare import Difference, differences
 from thplab.study.verify.inside import drive, shows_inside
-from thplab.study.verify.records import Labels, OperationView, RegionView, kernel_name, read_records, recorded_view, unrecorded
+from thplab.study.verify.records import (
+    Labels,
+    OperationView,
+    RegionView,
+    kernel_name,
+    read_records,
+    recorded_view,
+    unrecorded,
+)
 from thplab.study.verify.shown import Shown
 from thplab.study.verify.unseen import blurred
 
@@ -30,7 +38,9 @@ DEVICES = {"": "", "noswap": "", "swap": "swap", "zram": "zram"}
 """Environment of a scenario -> the kind of swap device that the machine has."""
 
 COMPACTION = "/proc/sys/vm/compact_memory"
-"""Which small pages it moves depends on what else is in the zone: where the recordings differ, nothing can be compared."""
+"""Which small pages it moves depends on what else is in the zone:
+where the recordings differ, nothing can be compared.
+"""
 
 OWN = ("nopfn", "no such ", "region exists")
 """How the recorder's own answers begin: it, too, refuses. Another is -ENXIO to the split of what is no huge page."""
@@ -58,7 +68,9 @@ class Disagreement(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came out of one operation: the machine agrees, or there are differences, or it is `not_modelled` for a reason."""
+    """What came out of one operation:
+    the machine agrees, or there are differences, or it is `not_modelled` for a reason.
+    """
 
     scenario: str
     number: int
@@ -128,16 +140,23 @@ class Verified:
     def counts(self) -> str:
         """What was not modelled and not compared; the last line counts the operations."""
         lines = [f"not modelled: {count} operations: {reason}" for reason, count in self.reasons.most_common()]
-        lines += [f"not compared: {name}, {count} times: this kernel does not show it" for name, count in sorted(self.skipped.items())]
-        lines.append(f"{self.operations} operations, {self.agree} agree, {self.disagree} disagree, {self.not_modelled} not modelled")
+        lines += [
+            f"not compared: {name}, {count} times: this kernel does not show it"
+            for name, count in sorted(self.skipped.items())
+        ]
+        lines.append(
+            f"{self.operations} operations, {self.agree} agree, {self.disagree} disagree, {self.not_modelled} not "
+            "modelled"
+        )
         return "\n".join(lines) + "\n"
 
 
 def verify(path: str | Path, kernel_override: str = "", mutant_name: str = "") -> Verified:
-    """Replay every scenario of a truth file on the kernel that it names, or on another one, and compare all that is recorded.
+    """Replay every scenario of a truth file on the kernel that it names, or on another one,
+    and compare all that is recorded.
 
-    `mutant_name` replays on that mutant of the kernel. Raises BadInput for a file that cannot be read or holds no records, for a
-    kernel or mutant that does not exist, and for a mutant of another scheme.
+    `mutant_name` replays on that mutant of the kernel. Raises BadInput for a file that cannot be read or holds no
+    records, for a kernel or mutant that does not exist, and for a mutant of another scheme.
     """
     report = Verified()
     for outcome in replay_records(read_records(path), kernel_override, mutant_name):
@@ -145,8 +164,12 @@ def verify(path: str | Path, kernel_override: str = "", mutant_name: str = "") -
     return report
 
 
-def replay_records(records: Iterable[Mapping[str, Any]], kernel_override: str = "", mutant_name: str = "") -> Iterator[Outcome]:
-    """The same operation by operation, in the order of the records: whoever has seen enough may stop. Raises as verify does."""
+def replay_records(
+    records: Iterable[Mapping[str, Any]], kernel_override: str = "", mutant_name: str = ""
+) -> Iterator[Outcome]:
+    """The same operation by operation, in the order of the records: whoever has seen enough may stop.
+    Raises as verify does.
+    """
     wrong = mutant(mutant_name)
     for record in records:
         yield from _Replay(record, kernel(kernel_override or kernel_name(record["kernel"])), wrong).run()
@@ -158,12 +181,15 @@ class _Replay:
     def __init__(self, record: Mapping[str, Any], on: Kernel, wrong: Mutant) -> None:
         self.scenario = Scenario.from_record(record)
         self.record = record
-        self.machine = Machine(wrong.of(on), X86_64, _memory(self.scenario), wrong.variants, _device(self.scenario.env, record))
+        self.machine = Machine(
+            wrong.of(on), X86_64, _memory(self.scenario), wrong.variants, _device(self.scenario.env, record)
+        )
         self.state = self.machine.state
         self.shown = Shown(self.machine, self.state, live="reps" in record)
         self.labels = Labels()
         self.unrecorded = unrecorded(record)
-        # Part A drained the batches after each operation (tests/truth/README.md); a live run of today does so, too, and says it.
+        # Part A drained the batches after each operation (tests/truth/README.md); a live run of today does so, too, and
+        # says it.
         self.drained = bool(record.get("drained", not self.shown.live))
         self.unseen = tuple(record.get("unseen", ()))
         self.views: tuple[OperationView, OperationView] | None = None
@@ -183,10 +209,14 @@ class _Replay:
                 except _Stopped as met:
                     found = (Difference("ret", str(self.record["after"][index]["ret"]), str(met)),)
                     stopped = "the machine stopped earlier in the scenario"
-            yield Outcome(self.scenario.name, index, op, found, why, skipped, self.views, self.state if self.views else None)
+            yield Outcome(
+                self.scenario.name, index, op, found, why, skipped, self.views, self.state if self.views else None
+            )
 
     def _operation(self, index: int, op: Operation, skipped: Counter[str]) -> tuple[Difference, ...]:
-        """Carry out an operation and compare. One that was recorded twice with different outcomes agrees with either."""
+        """Carry out an operation and compare.
+        One that was recorded twice with different outcomes agrees with either.
+        """
         after, noisy = self.record["after"][index], index in self.record["noisy_ops"]
         if self.scenario.env not in DEVICES:
             raise _Unmodelled(f"env {self.scenario.env} is not built")
@@ -201,7 +231,10 @@ class _Replay:
         ignored = ("ev.", "sz.") if noisy else self.unrecorded
         first = self.record.get("run0", {}).get(str(index)) if noisy else None
         labels = deepcopy(self.labels) if first else Labels()
-        recorded, shown = recorded_view(after, self.labels), self.shown.view(self.state, result, hugezero="hugezero" in after)
+        recorded, shown = (
+            recorded_view(after, self.labels),
+            self.shown.view(self.state, result, hugezero="hugezero" in after),
+        )
         shown.inside = inside
         self.views = blurred(recorded, self.unseen), blurred(shown, self.unseen)
         found = tuple(differences(*self.views, skipped, ignored))
@@ -211,7 +244,8 @@ class _Replay:
         return found
 
     def _perform(self, op: Operation, recorded: object, look: bool) -> tuple[int | str, dict[str, RegionView] | None]:
-        """Carry out an operation; returns what the kernel returns and, if asked to `look`, what was seen inside of page splits.
+        """Carry out an operation; returns what the kernel returns and, if asked to `look`,
+        what was seen inside of page splits.
 
         Raises _Unmodelled or _Stopped if that cannot be.
         """
@@ -239,6 +273,8 @@ def _device(env: str, record: Mapping[str, Any]) -> str:
 
 
 def _memory(scenario: Scenario) -> int:
-    """Page frames that can never run out: each operation may take all regions anew, as huge pages or as small ones, and tables."""
+    """Page frames that can never run out:
+    each operation may take all regions anew, as huge pages or as small ones, and tables.
+    """
     thps = sum(number for op in scenario.ops if op.op == "mmap" and isinstance(number := op.fields["thps"], int))
     return X86_64.nr * (8 + len(scenario.ops) * (2 * thps + 2))

@@ -1,7 +1,8 @@
-"""One set of names for a recording and a machine: which frame, small page, table and mm of the one is which of the other.
+"""One set of names for a recording and a machine:
+which frame, small page, table and mm of the one is which of the other.
 
-Where a kernel puts a page is noise. A small page is named by the entry that first names it, a table by the PMD that leads to it, a
-frame so that most stores agree.
+Where a kernel puts a page is noise. A small page is named by the entry that first names it, a table by the PMD that
+leads to it, a frame so that most stores agree.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ _MOST_FRAMES = 5
 Name = Callable[[str], str]
 
 
-def same_names(expected: list[Event], got: list[Event], frames: list[str], zero: str) -> tuple[list[Event], list[Event]]:
+def same_names(
+    expected: list[Event], got: list[Event], frames: list[str], zero: str
+) -> tuple[list[Event], list[Event]]:
     """Both rows of events with the same names for the same things.
 
     `frames` are those that the recording knows, `zero` is the machine's name for the block of the huge zero page.
@@ -42,7 +45,7 @@ def _renamed(events: list[Event], pattern: str, names: Mapping[str, str]) -> lis
     return [Event(Store(str(of(s.place)), s.field, of(s.old), of(s.new)), by, step) for s, by, step in events]
 
 
-# --- tables ---------------------------------------------------------------------------------------------------------------
+# --- tables -----------------------------------------------------------------------------------------------------------
 
 
 def _same_tables(expected: list[Event], got: list[Event]) -> dict[str, str]:
@@ -62,7 +65,7 @@ def _linked(events: list[Event]) -> dict[str, str]:
     return found
 
 
-# --- small pages ----------------------------------------------------------------------------------------------------------
+# --- small pages ------------------------------------------------------------------------------------------------------
 
 _SMALL = r"\b(?:[no]\d+|pfn[0-9a-f]+)\b"
 
@@ -87,7 +90,7 @@ def _unused(name: str, names: Mapping[str, str]) -> str:
     return name
 
 
-# --- frames and mms -------------------------------------------------------------------------------------------------------
+# --- frames and mms ---------------------------------------------------------------------------------------------------
 
 
 def _same_frames(expected: list[Event], got: list[Event], frames: list[str], zero: str) -> list[Event]:
@@ -103,7 +106,9 @@ def _same_frames(expected: list[Event], got: list[Event], frames: list[str], zer
     for way in ways:
         mapped = dict(zip(blocks, way, strict=True)) | known
         tried = _renamed(got, r"\bB\d+\b", mapped)
-        tried = _renamed(tried, r"\bhugezero\[0\]$|\bhugezero\[0\](?= )", {"hugezero[0]": "hugezero"}) if known else tried
+        tried = (
+            _renamed(tried, r"\bhugezero\[0\]$|\bhugezero\[0\](?= )", {"hugezero[0]": "hugezero"}) if known else tried
+        )
         agree = (wanted & Counter(event.store for event in tried)).total()
         if agree > most:
             best, most = tried, agree

@@ -29,7 +29,15 @@ from thplab.study.observe import smaps
 from thplab.study.verify.columns import Column, Columns, PagePlace
 from thplab.study.verify.records import GONE, FrameView, Labels, OperationView, RegionView
 
-_SMAPS = {"rss": "Rss", "pss": "Pss", "anonhuge": "AnonHugePages", "swap": "Swap", "lazyfree": "LazyFree", "locked": "Locked", "ksm": "KSM"}
+_SMAPS = {
+    "rss": "Rss",
+    "pss": "Pss",
+    "anonhuge": "AnonHugePages",
+    "swap": "Swap",
+    "lazyfree": "LazyFree",
+    "locked": "Locked",
+    "ksm": "KSM",
+}
 
 _STATS = {
     "anon_fault_alloc": "thp_fault_alloc",
@@ -48,7 +56,9 @@ _FLAGS = ((pt._PAGE_PROTNONE, "n"), (pt._PAGE_RW, "w"), (pt._PAGE_DIRTY, "d"), (
 
 
 class _Thp(NamedTuple):
-    """A block that is or was a THP of the scenario: whether it is a compound page, and which pages are ours since then."""
+    """A block that is or was a THP of the scenario:
+    whether it is a compound page, and which pages are ours since then.
+    """
 
     compound: bool
     ours: npt.NDArray[np.bool_]
@@ -67,7 +77,8 @@ class Shown:
         self.counts = self._counts(state)
 
     def view(self, state: State, result: int | str, hugezero: bool = False) -> OperationView:
-        """What the machine shows in `state`, at rest after an operation that returned `result`, or that the recorder answered itself.
+        """What the machine shows in `state`, at rest after an operation that returned `result`,
+        or that the recorder answered itself.
 
         The huge zero page only if asked.
         """
@@ -88,7 +99,7 @@ class Shown:
             view.frames["hugezero"] = self._frame(state.huge_zero_page // nr, _Thp(True, np.ones(nr, np.bool_)))
         return view
 
-    # --- counters of the system -------------------------------------------------------------------------------------------
+    # --- counters of the system ---------------------------------------------------------------------------------------
 
     def _counts(self, state: State) -> dict[str, int]:
         counts = {f"ev.{name}": value for name, value in state.vmstat.items()}
@@ -96,14 +107,16 @@ class Shown:
         heads = state.compound_pages()
         counts["ev.nr_anon_transparent_hugepages"] = len(state.pmd_maps)
         counts["sz.nr_anon"] = len(heads)
-        counts["sz.nr_anon_partially_mapped"] = sum(self._raw_fields(state, head).get("partially_mapped", 0) for head in heads)
+        counts["sz.nr_anon_partially_mapped"] = sum(
+            self._raw_fields(state, head).get("partially_mapped", 0) for head in heads
+        )
         return counts
 
     def _raw_fields(self, state: State, head: int) -> Mapping[str, int]:
         fields = {name: state.field(name, head) for name in COLUMNS}
         return state.kernel.scheme.raw_fields(fields, head in state.deferred)
 
-    # --- frames -----------------------------------------------------------------------------------------------------------
+    # --- frames -------------------------------------------------------------------------------------------------------
 
     def _follow_frames(self) -> None:
         """Forget pages and blocks that were freed, then name the THPs that are seen for the first time."""
@@ -112,7 +125,9 @@ class Shown:
         for block, frame in list(self.frames.items()):
             flags = state.column("flags", block * nr, nr)
             compound = bool(flags[0] & PG_head)
-            given_back = ((flags & (PG_hwpoison | PG_tail)) == PG_hwpoison) & (state.column("refcount", block * nr, nr) == 0)
+            given_back = ((flags & (PG_hwpoison | PG_tail)) == PG_hwpoison) & (
+                state.column("refcount", block * nr, nr) == 0
+            )
             ours = frame.ours & ((flags & (PG_used | PG_table)) == PG_used) & ~given_back
             if seen is not None and not compound:
                 ours &= seen[block * nr : (block + 1) * nr]
@@ -125,7 +140,11 @@ class Shown:
             for _, region in sorted(process.regions):
                 for m, _, _ in self._mapped(process, region):
                     block = m.pfn // nr
-                    if m.kind == "page" and block not in self.frames and state.field("flags", m.pfn) & (PG_head | PG_tail):
+                    if (
+                        m.kind == "page"
+                        and block not in self.frames
+                        and state.field("flags", m.pfn) & (PG_head | PG_tail)
+                    ):
                         self.labels.see(block)
                         self.frames[block] = _Thp(True, np.ones(nr, np.bool_))
 
@@ -158,7 +177,9 @@ class Shown:
         for page, count in self._alike(head, nr):
             pfn, ours = head + page, bool(frame.ours[page])
             small = "ksm" if self.live and state.field("flags", pfn) & PG_ksm else "small"
-            columns["kind"].add(page, count, ("tail" if page else "head") if frame.compound else small if ours else GONE)
+            columns["kind"].add(
+                page, count, ("tail" if page else "head") if frame.compound else small if ours else GONE
+            )
             if not ours:
                 continue
             mapcount = self._kpagecount(pfn)
@@ -172,14 +193,18 @@ class Shown:
         return FrameView(fields, dict(columns))
 
     def _alike(self, pfn: int, count: int) -> Iterator[tuple[int, int]]:
-        """Runs of the frames from `pfn` on, as (offset from pfn, count): those of one block whose counters and flags are equal."""
+        """Runs of the frames from `pfn` on, as (offset from pfn, count):
+        those of one block whose counters and flags are equal.
+        """
         nr = self.state.geometry.nr
         first = 0
         while first < count:
             block, index = divmod(pfn + first, nr)
             width = min(nr - index, count - first)
             columns = self.state.blocks[block][_COUNTERS, index : index + width] if block in self.state.blocks else None
-            differs = np.zeros(width - 1, np.bool_) if columns is None else (columns[:, 1:] != columns[:, :-1]).any(axis=0)
+            differs = (
+                np.zeros(width - 1, np.bool_) if columns is None else (columns[:, 1:] != columns[:, :-1]).any(axis=0)
+            )
             if block in self.frames:
                 ours = self.frames[block].ours[index : index + width]
                 differs |= ours[1:] != ours[:-1]
@@ -191,9 +216,11 @@ class Shown:
         return self.state.kernel.scheme.page_mapcount(self.machine.system.frames, pfn)
 
     def _exclusive(self, pfn: int) -> bool | None:
-        return bool(self.state.field("flags", pfn) & PG_anon_exclusive) if self.state.kernel.cow.anon_exclusive else None
+        return (
+            bool(self.state.field("flags", pfn) & PG_anon_exclusive) if self.state.kernel.cow.anon_exclusive else None
+        )
 
-    # --- regions ----------------------------------------------------------------------------------------------------------
+    # --- regions ------------------------------------------------------------------------------------------------------
 
     def _region_fields(self, process: ProcessState, name: str, region: tuple[int, int]) -> dict[str, object]:
         state, (start, pages) = self.state, region
@@ -263,7 +290,11 @@ class Shown:
             columns["runs"].add(page, count, PagePlace("present", "s", None, how))
             small = f"small ref={state.field('refcount', pfn)} mc={state.field('mapcount', pfn)}"
             columns["small page"].add(page, count, small)
-        columns["kind"].add(page, count, "head" if flags & PG_head else "tail" if flags & PG_tail else "ksm" if flags & PG_ksm else "small")
+        columns["kind"].add(
+            page,
+            count,
+            "head" if flags & PG_head else "tail" if flags & PG_tail else "ksm" if flags & PG_ksm else "small",
+        )
         columns["mapcount"].add(page, count, mapcount)
         # pagemap asks the first page of a PMD for all of them.
         columns["excl"].add(page, count, int((self._kpagecount(state.head(pfn)) if how == "pmd" else mapcount) == 1))

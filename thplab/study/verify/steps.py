@@ -1,4 +1,6 @@
-"""`thplab verify --steps`: an operation performed at the grain of one subpage, and what it stores held against a recording, in order."""
+"""`thplab verify --steps`: an operation performed at the grain of one subpage,
+and what it stores held against a recording, in order.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +33,15 @@ Lines = tuple[Folded, ...]
 RIGHT = mutant("")
 
 _CONFIGURED = {"soft_offline", "hwpoison"}
-"""Advices that depend on how a kernel is built (CONFIG_MEMORY_FAILURE): Debian's, whose steps are recorded, have them."""
+"""Advices that depend on how a kernel is built (CONFIG_MEMORY_FAILURE):
+Debian's, whose steps are recorded, have them.
+"""
 
 
 class StepDifference(NamedTuple):
-    """A place at which the machine does something else than the recorded kernel. `position` is the number of the recorded step."""
+    """A place at which the machine does something else than the recorded kernel.
+    `position` is the number of the recorded step.
+    """
 
     scenario: str
     position: str
@@ -84,20 +90,26 @@ class StepReport:
         lines += [f"not modelled: {kind}, {count} stores" for kind, count in sorted(unknown.items())]
         agree, differ = sum(one.agrees for one in self.followed), sum(bool(one.differences) for one in self.followed)
         total = len(self.followed)
-        lines.append(f"{total} operations, {agree} in the recorded order, {differ} differ, {total - agree - differ} not modelled")
+        lines.append(
+            f"{total} operations, {agree} in the recorded order, {differ} differ, {total - agree - differ} not modelled"
+        )
         return "\n".join(lines) + "\n"
 
 
 def verify_steps(path: str | Path, kernel_override: str = "", mutant_name: str = "") -> StepReport:
-    """Perform every recorded operation of a file on the kernel that it names, or on another one, and compare what it stores.
+    """Perform every recorded operation of a file on the kernel that it names, or on another one,
+    and compare what it stores.
 
-    Raises BadInput for a file that cannot be read or holds no recordings, and for a kernel or mutant that does not exist.
+    Raises BadInput for a file that cannot be read or holds no recordings,
+    and for a kernel or mutant that does not exist.
     """
     wrong = mutant(mutant_name)
     return StepReport(list(follow_all(read_recordings(path), kernel_override, wrong)))
 
 
-def follow_all(records: Iterable[Mapping[str, Any]], kernel_override: str = "", wrong: Mutant = RIGHT) -> Iterator[Followed]:
+def follow_all(
+    records: Iterable[Mapping[str, Any]], kernel_override: str = "", wrong: Mutant = RIGHT
+) -> Iterator[Followed]:
     """The same recording by recording."""
     for record in records:
         yield follow(record, wrong.of(kernel(kernel_override or kernel_name(record["kernel"]))), wrong)
@@ -136,13 +148,17 @@ def operation(op: Mapping[str, Any]) -> Operation:
 
 
 def _memory(setup: list[Operation], op: Operation) -> int:
-    """Page frames that do not run out: each operation may take all regions anew, as huge pages, small ones and tables."""
+    """Page frames that do not run out:
+    each operation may take all regions anew, as huge pages, small ones and tables.
+    """
     thps = sum(number for each in setup if each.op == "mmap" and isinstance(number := each.fields["thps"], int))
     return X86_64.nr * (4 + 2 * (len(setup) + 1) * max(1, thps))
 
 
 def _perform(machine: Machine, setup: list[Operation], op: Operation, dirty: bool) -> tuple[Watch, list[int]]:
-    """Carry out the setup at full speed, then the operation page by page. Returns what was seen of it, and what all of them returned."""
+    """Carry out the setup at full speed, then the operation page by page.
+    Returns what was seen of it, and what all of them returned.
+    """
     rets: list[int] = []
     for each in setup:
         rets.append(drain(machine.begin(each)))
@@ -165,7 +181,11 @@ def _as_recorded(expected: list[Event], got: list[Event]) -> list[Event]:
     places: dict[Any, int] = {}
     for number, event in enumerate(expected):
         places.setdefault(event.store, number)
-    return [e for _, step in groupby(got, key=lambda e: e.step) for e in sorted(step, key=lambda e: places.get(e.store, len(places)))]
+    return [
+        e
+        for _, step in groupby(got, key=lambda e: e.step)
+        for e in sorted(step, key=lambda e: places.get(e.store, len(places)))
+    ]
 
 
 def _rets(name: str, recorded: list[object], got: list[int]) -> Iterator[StepDifference]:
@@ -176,7 +196,9 @@ def _rets(name: str, recorded: list[object], got: list[int]) -> Iterator[StepDif
 
 
 def _crowded(name: str, got: list[Event], watch: Watch) -> Iterator[StepDifference]:
-    """A step is one store: what a kernel stores one after the other must not be one step, or nobody can stop in between."""
+    """A step is one store: what a kernel stores one after the other must not be one step,
+    or nobody can stop in between.
+    """
     found: dict[tuple[str, str], Counter[int]] = {}
     for number, step in groupby(got, key=lambda e: e.step):
         events = list(step)
@@ -186,7 +208,9 @@ def _crowded(name: str, got: list[Event], watch: Watch) -> Iterator[StepDifferen
             found.setdefault(key, Counter())[len(events)] += 1
     for (by, text), sizes in found.items():
         most = max(sizes)
-        yield StepDifference(name, "one step", "one store", f"{sizes.total()} steps of {by} with up to {most} stores: {text}")
+        yield StepDifference(
+            name, "one step", "one store", f"{sizes.total()} steps of {by} with up to {most} stores: {text}"
+        )
 
 
 def _differences(name: str, expected: Lines, got: Lines) -> Iterator[StepDifference]:

@@ -1,4 +1,6 @@
-"""Recorded steps (tests/truth/steps/README.md) as a flat row of stores, flushes and locks, in the words in which a machine is compared."""
+"""Recorded steps (tests/truth/steps/README.md) as a flat row of stores, flushes and locks,
+in the words in which a machine is compared.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ Value = int | str
 class Store(NamedTuple):
     """One store of a word, a TLB flush (place FLUSH), or a lock that lies in a struct page taken or given back.
 
-    `place` is a struct page (`F0[8]`), an entry (`PMD A[0]`) or the page of a table. Of flags `new` says which are set and cleared.
+    `place` is a struct page (`F0[8]`), an entry (`PMD A[0]`) or the page of a table.
+    Of flags `new` says which are set and cleared.
     """
 
     place: str
@@ -32,7 +35,9 @@ FLUSH = Store("FLUSH", "", "", "")
 
 
 class Event(NamedTuple):
-    """A store, and where it was: the function that did it, and the step of the recording or of the machine that it is (part of)."""
+    """A store, and where it was: the function that did it,
+    and the step of the recording or of the machine that it is (part of).
+    """
 
     store: Store
     by: str
@@ -52,58 +57,87 @@ class Raw(NamedTuple):
 
 NOT_COMPARED = {
     "CALL": "a function was entered: no store",
-    "mapping, index, private": "tails have them all the time here; they are for the reverse map, which is compared by what it finds",
+    "mapping, index, private": "tails have them all the time here; they are for the reverse map, which is compared by "
+    "what it finds",
     "page_type, compound_dtor, compound_order, compound_nr, _nr_pages": "what a page is allocated as",
     "memcg_data, lru, pt_list, pt_mm": "memory cgroups, and lists and owners that the simulator does not have",
     "flags uptodate, large_rmappable, error": "say nothing that is not known by other means",
-    "flags lru, active, workingset, unevictable, mlocked, reclaim": "the LRU, of which the simulator has one flag and no lists",
+    "flags lru, active, workingset, unevictable, mlocked, reclaim": "the LRU, of which the simulator has one flag and "
+    "no lists",
     "flags that mark_page_accessed sets": "the LRU's, by which pages age; that GUP-fast sets PG_referenced is compared",
     "the allocator's stores": "a page is made or given back (prep_compound_page, free_unref_page ...): one step here",
-    "references of LRU batches": "a page that waits in a CPU's batch has one until that is carried out; taken off all counts",
+    "references of LRU batches": "a page that waits in a CPU's batch has one until that is carried out; taken off "
+    "all counts",
     "_refcount of page tables": "5.10's debugfs file takes one for a moment on each page frame of the machine",
     "struct page of hugezero": "made and freed when earlier scenarios want it; the entries that map it are compared",
-    "deferred list, moved": "to the shrinker's own list and back: it is on a list all the time; on and off are compared",
+    "deferred list, moved": "to the shrinker's own list and back: it is on a list all the time; on and off are "
+    "compared",
     "special bit of a huge PMD": "6.18 marks the huge zero PMD with it; the simulator knows the page by its pfn",
     "dirty bit of a read-only entry that is not present": "_PAGE_SAVED_DIRTY of 6.12 and 6.18 is not recorded",
-    "accessed and dirty bits set by the hardware": "no stores of the kernel; the values that it stores later are compared",
+    "accessed and dirty bits set by the hardware": "no stores of the kernel; the values that it stores later are "
+    "compared",
     "ptl let go in the middle of a zap": "wherever the time was up (need_resched)",
-    "flush after an entry of another memory": "the recorder's own pages: ptep_clear_flush without a store to a table of the scenario",
+    "flush after an entry of another memory": "the recorder's own pages: ptep_clear_flush without a store to a table "
+    "of the scenario",
 }
 """What of recorded steps is not compared -> why. docs/verify.md shows this table; a test compares the two."""
 
 _NO_FIELDS = re.compile(
-    r"mapping|index|private|page_type|compound_dtor|compound_order|compound_nr|_nr_pages|_folio_nr_pages|memcg_data|lru\.\w+|pt_list\.\w+|pt_mm|tail@16"
+    r"mapping|index|private|page_type|compound_dtor|compound_order|compound_nr|_nr_pages|_folio_nr_pages|memcg_data|"
+    r"lru\.\w+|pt_list\.\w+|pt_mm|tail@16"
 )
 _FIELDS = re.compile(
-    r"_refcount|_mapcount|compound_mapcount|_entire_mapcount|_large_mapcount|_nr_pages_mapped|_mm_id\[\d\]|_mm_id_mapcount\[\d\]"
-    r"|_pincount|compound_pincount|hpage_pinned_refcount|compound_head|_?deferred_list\.(?:next|prev)|flags|entry|ptl|pmd_huge_pte"
+    r"_refcount|_mapcount|compound_mapcount|_entire_mapcount|_large_mapcount|_nr_pages_mapped|_mm_id\[\d\]|"
+    r"_mm_id_mapcount\[\d\]"
+    r"|_pincount|compound_pincount|hpage_pinned_refcount|compound_head|_?deferred_list\.(?:next|prev)|flags|entry|ptl|"
+    r"pmd_huge_pte"
 )
 _PLACES = re.compile(r"F\d+\[\d+\]|[no]\d+|pfn[0-9a-f]+|hugezero\[0\]|(?:PMD|PTE) \S+\[\d+\]|page of (?:PMD|PTE) \S+")
 _FLUSHES = {"flush_tlb_mm_range", "arch_tlbbatch_flush", "flush_tlb_batched_pending", "tlb_remove_table_sync_one"}
-"""What does flush. Other functions of the recordings' FLUSH (pmdp_invalidate ...) have one of these inside, if they do."""
+"""What does flush. Other functions of the recordings' FLUSH (pmdp_invalidate ...) have one of these inside,
+if they do.
+"""
 _FLUSHES_AN_ENTRY = {"ptep_clear_flush", "pmdp_huge_clear_flush", "pmdp_invalidate", "pmdp_collapse_flush"}
 
 FLAGS = frozenset(
     [
-        *("head", "anon_exclusive", "partially_mapped", "double_map", "maybe_shared", "locked", "dirty", "swapbacked", "swapcache"),
+        *(
+            "head",
+            "anon_exclusive",
+            "partially_mapped",
+            "double_map",
+            "maybe_shared",
+            "locked",
+            "dirty",
+            "swapbacked",
+            "swapcache",
+        ),
         *("referenced", "hwpoison", "has_hwpoisoned"),
     ]
 )
 """The page flags that are compared, as the kernel calls them."""
-_NO_FLAGS = frozenset(["uptodate", "large_rmappable", "error", "lru", "active", "workingset", "unevictable", "mlocked", "reclaim"])
+_NO_FLAGS = frozenset(
+    ["uptodate", "large_rmappable", "error", "lru", "active", "workingset", "unevictable", "mlocked", "reclaim"]
+)
 _ALIASES = {"owner_priv_1": "swapcache", "owner_2": "swapcache"}
 
-_ALLOCATES = re.compile(r"get_page_from_freelist|prep_\w+|_*rmqueue\w*|try_to_claim_block|\w*alloc\w*|mm_get_huge_zero_folio")
+_ALLOCATES = re.compile(
+    r"get_page_from_freelist|prep_\w+|_*rmqueue\w*|try_to_claim_block|\w*alloc\w*|mm_get_huge_zero_folio"
+)
 _FREES = re.compile(
-    r"free_pcp_prepare|free_pages_prepare|_*free_unref_\w+|free_tail_page_prepare|_*free_frozen_pages|__free_pages\w*|__free_one_page"
-    r"|_*page_cache_release|destroy_\w+|pagetable_dtor|tlb_remove_table\w*|_+p[tm][ed]_free_tlb|shrink_huge_zero_page_scan"
+    r"free_pcp_prepare|free_pages_prepare|_*free_unref_\w+|free_tail_page_prepare|_*free_frozen_pages|__free_pages\w*|"
+    r"__free_one_page"
+    r"|_*page_cache_release|destroy_\w+|pagetable_dtor|tlb_remove_table\w*|_+p[tm][ed]_free_tlb|"
+    r"shrink_huge_zero_page_scan"
 )
 _INTO_BATCH = re.compile(
-    r"lru_cache_add\w*|folio_add_lru\w*|_*folio_batch_add_and_move|(?:folio_)?activate(?:_page)?|deactivate_\w+|(?:mark_page|folio_mark)_\w+"
+    r"lru_cache_add\w*|folio_add_lru\w*|_*folio_batch_add_and_move|(?:folio_)?activate(?:_page)?|deactivate_\w+|"
+    r"(?:mark_page|folio_mark)_\w+"
     r"|m(?:un)?lock_(?:folio|page)|mlock_new_(?:folio|page)"
 )
 _DRAINS_BATCH = re.compile(
-    r"pagevec_lru_move_fn|folio_batch_move_lru|_*pagevec_lru_add_fn|lru_\w+_fn|lru_gen_add_folio|lru_(?:add|lazyfree|activate|deactivate)"
+    r"pagevec_lru_move_fn|folio_batch_move_lru|_*pagevec_lru_add_fn|lru_\w+_fn|lru_gen_add_folio|lru_(?:add|lazyfree|"
+    r"activate|deactivate)"
     r"|mlock_(?:folio_batch|pagevec)"
 )
 _PUTS_BATCH = re.compile(r"release_pages|folios_put\w*")
@@ -112,15 +146,32 @@ _ZAPS = re.compile(r"unmap_page_range|zap_pte_range|copy_page_range|copy_pte_ran
 
 _SWAP_TYPES = {
     "v5.10": {"migr29": "hwpoison", "migr30": "migration read", "migr31": "migration write"},
-    "v6.1": {"migr26": "hwpoison", "migr27": "migration read", "migr28": "migration read-exclusive", "migr29": "migration write"},
-    "v6.12": {"migr27": "hwpoison", "migr28": "migration read", "migr29": "migration read-exclusive", "migr30": "migration write"},
-    "v6.18": {"migr24": "hwpoison", "migr25": "migration read", "migr26": "migration read-exclusive", "migr27": "migration write"},
+    "v6.1": {
+        "migr26": "hwpoison",
+        "migr27": "migration read",
+        "migr28": "migration read-exclusive",
+        "migr29": "migration write",
+    },
+    "v6.12": {
+        "migr27": "hwpoison",
+        "migr28": "migration read",
+        "migr29": "migration read-exclusive",
+        "migr30": "migration write",
+    },
+    "v6.18": {
+        "migr24": "hwpoison",
+        "migr25": "migration read",
+        "migr26": "migration read-exclusive",
+        "migr27": "migration write",
+    },
 }
 """Kernel -> what the types of its non-present entries are (include/linux/swapops.h, as it was configured)."""
 
 
 def hides_dirty(kernel: str) -> bool:
-    """Is the dirty bit of a read-only entry of this kernel where the recorder sees it only if the entry is present (_PAGE_SAVED_DIRTY)?"""
+    """Is the dirty bit of a read-only entry of this kernel where the recorder sees it only if the entry is present
+    (_PAGE_SAVED_DIRTY)?
+    """
     return kernel in ("v6.12", "v6.18")
 
 
@@ -128,19 +179,30 @@ _RANGE = re.compile(r"(.*)\[(\d+)\.\.(\d+)\]$")
 
 
 def read_recordings(path: str | Path) -> list[dict[str, Any]]:
-    """The recordings of a file of tests/truth/steps. Raises BadInput that names the line if one is none, or the file cannot be read."""
+    """The recordings of a file of tests/truth/steps.
+    Raises BadInput that names the line if one is none, or the file cannot be read.
+    """
     right = "an object with kernel, name, setup, op, rets and steps (tests/truth/steps/README.md)"
     try:
         lines = Path(path).read_text(encoding="utf-8").split("\n")
     except (OSError, ValueError) as error:
-        raise BadInput("steps", f"{str(path)!r} cannot be read ({error})", "a file such as tests/truth/steps/steps-6.12.jsonl") from None
+        raise BadInput(
+            "steps", f"{str(path)!r} cannot be read ({error})", "a file such as tests/truth/steps/steps-6.12.jsonl"
+        ) from None
     records = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             record = json.loads(line)
-            for name, kind in (("kernel", str), ("name", str), ("setup", list), ("op", dict), ("rets", list), ("steps", list)):
+            for name, kind in (
+                ("kernel", str),
+                ("name", str),
+                ("setup", list),
+                ("op", dict),
+                ("rets", list),
+                ("steps", list),
+            ):
                 if not isinstance(record[name], kind):
                     raise TypeError(name)
             list(unfold(record["steps"]))
@@ -152,11 +214,13 @@ def read_recordings(path: str | Path) -> list[dict[str, Any]]:
     return records
 
 
-# --- unfolding ------------------------------------------------------------------------------------------------------------
+# --- unfolding --------------------------------------------------------------------------------------------------------
 
 
 def unfold(steps: list[list[Any]]) -> Iterator[Raw]:
-    """All steps of a recording one by one: loops and repeats as often as they were done, each with the values that it had then."""
+    """All steps of a recording one by one:
+    loops and repeats as often as they were done, each with the values that it had then.
+    """
     for number, step in enumerate(steps, 1):
         if step[0] == "loop" and isinstance(step[1], int):
             yield from _repeated(step[2], step[1], number)
@@ -165,10 +229,15 @@ def unfold(steps: list[list[Any]]) -> Iterator[Raw]:
 
 
 def _repeated(body: list[list[Any]], times: int, number: int) -> Iterator[Raw]:
-    """A counter that stays the same place is written as from its first to its last value; what it gained each time follows from that."""
+    """A counter that stays the same place is written as from its first to its last value;
+    what it gained each time follows from that.
+    """
     totals: Counter[tuple[str, str]] = Counter()
     count: Counter[tuple[str, str]] = Counter()
-    fixed = [times > 1 and isinstance(old, int) and isinstance(new, int) and not _RANGE.match(place) for _, place, _, old, new, _ in body]
+    fixed = [
+        times > 1 and isinstance(old, int) and isinstance(new, int) and not _RANGE.match(place)
+        for _, place, _, old, new, _ in body
+    ]
     for (_, place, field, old, new, _), is_fixed in zip(body, fixed, strict=True):
         if is_fixed:
             totals[place, field] += new - old
@@ -182,7 +251,9 @@ def _repeated(body: list[list[Any]], times: int, number: int) -> Iterator[Raw]:
             elif found:
                 first, last = int(found[2]), int(found[3])
                 index = first + turn if last >= first else first - turn
-                yield Raw(by, f"{found[1]}[{index}]", field, _moved(old, first, index), _moved(new, first, index), number)
+                yield Raw(
+                    by, f"{found[1]}[{index}]", field, _moved(old, first, index), _moved(new, first, index), number
+                )
             elif times > 1 and field == "_nr_pages_mapped":
                 gain = _number(new) - _number(old)
                 yield Raw(by, place, field, _number(old) + turn * gain, _number(new) + turn * gain, number)
@@ -199,7 +270,7 @@ def _number(value: Value) -> int:
     return value if isinstance(value, int) else ENTIRELY_MAPPED + int(value[2:])
 
 
-# --- in the words of a comparison -------------------------------------------------------------------------------------------
+# --- in the words of a comparison -------------------------------------------------------------------------------------
 
 
 class Reading(NamedTuple):
@@ -233,7 +304,9 @@ class _Reader:
         if raw.place in ("CALL", "FLUSH"):
             if _DRAINS_BATCH.fullmatch(raw.by):
                 self.drained |= set(self.batched)
-            if raw.by in _FLUSHES and not (at and raws[at - 1].place == "FLUSH" and raws[at - 1].by in _FLUSHES_AN_ENTRY):
+            if raw.by in _FLUSHES and not (
+                at and raws[at - 1].place == "FLUSH" and raws[at - 1].by in _FLUSHES_AN_ENTRY
+            ):
                 self._add(FLUSH, raw)
         elif not _PLACES.fullmatch(raw.place) or not (_FIELDS.fullmatch(raw.field) or _NO_FIELDS.fullmatch(raw.field)):
             kind = re.sub(r"\d+", "#", raw.place)
@@ -263,7 +336,15 @@ class _Reader:
         elif field.endswith(("deferred_list.next", "deferred_list.prev")):
             self._deferred(raw, raws, at)
         elif field == "compound_head":
-            self._add(Store(place, field, "tail" if "tail" in str(raw.old) else "none", "tail" if "tail" in str(raw.new) else "none"), raw)
+            self._add(
+                Store(
+                    place,
+                    field,
+                    "tail" if "tail" in str(raw.old) else "none",
+                    "tail" if "tail" in str(raw.new) else "none",
+                ),
+                raw,
+            )
         elif field == "_refcount":
             self._refcount(raw)
         elif field == "_nr_pages_mapped":
@@ -285,7 +366,8 @@ class _Reader:
     def _flags(self, raw: Raw) -> None:
         words = str(raw.old).replace("mm_ids lock", "mm_ids_lock").replace("mm_ids unlock", "mm_ids_unlock").split()
         if any(word[1:] == "large_rmappable" for word in words):
-            return  # the second word of a folio's flags, in which its order is where other pages have locked and uptodate
+            # the second word of a folio's flags, in which its order is where other pages have locked and uptodate
+            return
         for word in words:
             if word.startswith("mm_ids"):
                 self._add(Store(raw.place, "mm_ids", *((0, 1) if word == "mm_ids_lock" else (1, 0))), raw)
@@ -300,7 +382,9 @@ class _Reader:
             self._add(Store(raw.place, "flags", "", " ".join(kept)), raw)
 
     def _deferred(self, raw: Raw, raws: tuple[Raw, ...], at: int) -> None:
-        """Two stores put a page on a list or take it off; they count at the first of them. One alone is a neighbour's link."""
+        """Two stores put a page on a list or take it off; they count at the first of them.
+        One alone is a neighbour's link.
+        """
         other = raws[at + 1] if at + 1 < len(raws) else raw
         if other.place != raw.place or other.by != raw.by or not other.field.endswith(("list.next", "list.prev")):
             return
@@ -312,7 +396,9 @@ class _Reader:
 
     def entry(self, text: str) -> str:
         """A page-table entry as it is compared: what it is, what it names, and its bits in one order."""
-        found = re.match(r"(none)|(table\([^)]*\))|((?:INVALID )?huge |protnone |swp\d+ |migr\d+ )?(\S+)(?: (\S*))?$", text)
+        found = re.match(
+            r"(none)|(table\([^)]*\))|((?:INVALID )?huge |protnone |swp\d+ |migr\d+ )?(\S+)(?: (\S*))?$", text
+        )
         if not found:
             return text
         if found[1] or found[2]:
@@ -331,7 +417,9 @@ class _Reader:
 
 
 def _is_off(one: Value, two: Value) -> bool:
-    """Do the two links of a list say that the page is on none? They are poison, of no list yet, or point to the page itself."""
+    """Do the two links of a list say that the page is on none? They are poison, of no list yet,
+    or point to the page itself.
+    """
     unused = any(isinstance(link, int) or link.startswith("0xdead") for link in (one, two))
     return unused or (one == two and str(one).startswith("0xffffea"))
 

@@ -14,7 +14,8 @@ from thplab.study.verify.recorded import Recording, followed, recorded_kernels, 
 
 _LEGEND = (
     "F0[8]: page 8 of the first huge page. PMD A[0], PTE A#0[8]: entries of A's page tables. W writable, A accessed, D"
-    " dirty, INVALID: marked not present. ✓: the simulator does the same; ≠: it does something else; |: only one side does"
+    " dirty, INVALID: marked not present. ✓: the simulator does the same; ≠: it does something else; |: only one "
+    "side does"
     " it. In brackets: the function."
 )
 

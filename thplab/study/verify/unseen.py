@@ -10,13 +10,16 @@ from thplab.study.verify.records import OperationView, RegionView
 
 UNSEEN = {
     "frames": "which page frames are mapped, their kinds and mapcounts, and pages that nobody maps: for root",
-    "maps": "whether a PMD or a PTE maps a page: since Linux 6.7 (who sees no frames then cannot tell the zero page, either)",
+    "maps": "whether a PMD or a PTE maps a page: since Linux 6.7 (who sees no frames then cannot tell the zero "
+    "page, either)",
 }
 """What a record may name as `unseen` -> what it is."""
 
 
 def blurred(view: OperationView, unseen: Collection[str]) -> OperationView:
-    """`view` as who cannot see the things named in `unseen` sees it. Anything else that is named there is no matter of a view."""
+    """`view` as who cannot see the things named in `unseen` sees it.
+    Anything else that is named there is no matter of a view.
+    """
     if not UNSEEN.keys() & unseen:
         return view
     regions = {name: RegionView(region.fields, _pages(region.pages, unseen)) for name, region in view.regions.items()}
@@ -24,7 +27,9 @@ def blurred(view: OperationView, unseen: Collection[str]) -> OperationView:
 
 
 def _pages(columns: Columns, unseen: Collection[str]) -> Columns:
-    kept = {name: column for name, column in columns.items() if "frames" not in unseen or name not in ("kind", "mapcount")}
+    kept = {
+        name: column for name, column in columns.items() if "frames" not in unseen or name not in ("kind", "mapcount")
+    }
     places = Column()
     for run in columns["runs"].runs if "runs" in columns else ():
         assert isinstance(run.value, PagePlace)

@@ -1,4 +1,6 @@
-"""What a machine stores in each step: the difference of its words before and after, with the names that a recording would give them."""
+"""What a machine stores in each step:
+the difference of its words before and after, with the names that a recording would give them.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ _PINCOUNT = {"v5.10": (2, "hpage_pinned_refcount"), "v6.1": (1, "compound_pincou
 """Kernel -> the tail that counts FOLL_PIN pins, and how; everywhere else (1, "_pincount")."""
 
 _LOCKS = {"ptl": ("table", 0, "ptl"), "mm_ids_lock": ("page", 1, "mm_ids")}
-"""Class of a lock that lies in a struct page -> where: of a table or of a page, which struct page behind it, the field."""
+"""Class of a lock that lies in a struct page -> where:
+of a table or of a page, which struct page behind it, the field.
+"""
 
 
 class _Change(NamedTuple):
@@ -77,7 +81,7 @@ class Watch:
         self.changes: list[tuple[list[_Change], str, str]] = []
         """For each step what it changed, the routine, and the text of the step."""
 
-    # --- while it runs ----------------------------------------------------------------------------------------------------
+    # --- while it runs ------------------------------------------------------------------------------------------------
 
     def step(self, step: Step, routine: Any) -> None:
         """Note what the step, which `routine` has just done, has changed."""
@@ -110,7 +114,9 @@ class Watch:
         for table in sorted(now.keys() | self.deposited.keys()):
             gain = now.get(table, 0) - self.deposited.get(table, 0)
             for _ in range(abs(gain)):
-                yield _Change("table", table, 0, "pmd_huge_pte", "none" if gain > 0 else "table", "table" if gain > 0 else "none")
+                yield _Change(
+                    "table", table, 0, "pmd_huge_pte", "none" if gain > 0 else "table", "table" if gain > 0 else "none"
+                )
         self.deposited = now
 
     def _pages(self) -> Iterator[_Change]:
@@ -128,7 +134,9 @@ class Watch:
         will = self.system.frames.flags
         if rows is _FIRST and differs[-1].any():
             self.made = (before[-1] ^ now[-1]) & fr.PG_used != 0
-            self.huge.update((np.flatnonzero(self.made & (now[-1] & fr.PG_head != 0)) >> self.system.geometry.order).tolist())
+            self.huge.update(
+                (np.flatnonzero(self.made & (now[-1] & fr.PG_head != 0)) >> self.system.geometry.order).tolist()
+            )
         for row, pfn in zip(*differs.nonzero(), strict=True):
             column, page = fr.COLUMNS[rows.start + row], int(pfn)
             if self.made[page] or will[page] & fr.PG_table:
@@ -149,9 +157,13 @@ class Watch:
             if words:
                 yield _Change("page", page, tail, "flags", "", " ".join(sorted(words)))
         if (old ^ new) & fr.PG_tail:
-            yield _Change("page", page, 0, "compound_head", *(("none", "tail") if new & fr.PG_tail else ("tail", "none")))
+            yield _Change(
+                "page", page, 0, "compound_head", *(("none", "tail") if new & fr.PG_tail else ("tail", "none"))
+            )
         if (old ^ new) & fr.PG_maybe_shared:
-            yield _Change("page", page, 1, "flags", "", "+maybe_shared" if new & fr.PG_maybe_shared else "-maybe_shared")
+            yield _Change(
+                "page", page, 1, "flags", "", "+maybe_shared" if new & fr.PG_maybe_shared else "-maybe_shared"
+            )
 
     def _of_head(self, column: str, page: int, old: int, new: int) -> _Change:
         """A counter that a compound page has once, in the tail in which the kernel keeps it."""
@@ -184,7 +196,7 @@ class Watch:
                 yield _Change(what, int(number, 16), at, field, int(not taken), int(taken))
             self.held = dict(now)
 
-    # --- names --------------------------------------------------------------------------------------------------------------
+    # --- names --------------------------------------------------------------------------------------------------------
 
     def _huge_blocks(self) -> Iterator[int]:
         """The blocks that a recording calls frames: huge pages, and what was one and is mapped piece by piece."""
@@ -198,11 +210,15 @@ class Watch:
         yield from (block for block, pages in mapped.items() if len(pages) > nr // 2)
 
     def _survey(self) -> None:
-        """Label the tables below the regions as the recorder does: in the order of processes and regions, deposited ones first."""
+        """Label the tables below the regions as the recorder does:
+        in the order of processes and regions, deposited ones first.
+        """
         geometry, tables = self.system.geometry, self.system.tables
         for who, mm in sorted(self.system.mms.items()):
             for _, region in sorted(mm.regions.items()):
-                for address in range(region.start, region.start + region.pages * geometry.page_size, geometry.huge_size):
+                for address in range(
+                    region.start, region.start + region.pages * geometry.page_size, geometry.huge_size
+                ):
                     pmd_table = tables.walk(mm.pgd, address, 1)
                     if pmd_table is None:
                         continue
@@ -214,21 +230,32 @@ class Watch:
                         self.labels.setdefault(table, f"PTE {who}#{known}")
 
     def events(self) -> list[Event]:
-        """All that was stored, frames by the numbers of their blocks (`B3[8]`), small pages by their pfns. A step number is an index
-        into `changes`.
+        """All that was stored, frames by the numbers of their blocks (`B3[8]`), small pages by their pfns.
+        A step number is an index into `changes`.
         """
         self._survey()
-        return [Event(self._store(c), by, number) for number, (found, by, _) in enumerate(self.changes) for c in found if self._named(c)]
+        return [
+            Event(self._store(c), by, number)
+            for number, (found, by, _) in enumerate(self.changes)
+            for c in found
+            if self._named(c)
+        ]
 
     def _named(self, change: _Change) -> bool:
         """Is it of something that the recorder sees? Upper tables and those of nobody's regions it does not."""
-        return change.kind not in ("entry", "table") or change.number in self.labels or self.levels.get(change.number, 2) < 2
+        return (
+            change.kind not in ("entry", "table")
+            or change.number in self.labels
+            or self.levels.get(change.number, 2) < 2
+        )
 
     def _store(self, change: _Change) -> Store:
         if change.kind == "flush":
             return FLUSH
         if change.kind == "page":
-            place = self._page(change.number + change.at if change.number >> self.system.geometry.order in self.huge else change.number)
+            place = self._page(
+                change.number + change.at if change.number >> self.system.geometry.order in self.huge else change.number
+            )
             return Store(place, *change[3:])
         label = self._table(change.number)
         if change.kind == "table":
@@ -253,7 +280,8 @@ class Watch:
         if not kind:
             return "none"
         if kind == "migration":
-            return f"migration {'write' if pt.migration_write(entry) else 'read-exclusive' if exclusive else 'read'} {page}"
+            rights = "write" if pt.migration_write(entry) else "read-exclusive" if exclusive else "read"
+            return f"migration {rights} {page}"
         if kind == "swap":
             return "swap excl" if exclusive else "swap"
         if kind == "hwpoison":
@@ -261,7 +289,12 @@ class Watch:
         huge = label.startswith("PMD") and pt.pmd_trans_huge(entry)
         if label.startswith("PMD") and not huge:
             return f"table({self._table(pt.pte_pfn(entry))})"
-        bits = [(pt._PAGE_RW, "W"), (pt._PAGE_ACCESSED, "A"), (pt._PAGE_DIRTY, "D"), (0 if huge else pt._PAGE_SPECIAL, "s")]
+        bits = [
+            (pt._PAGE_RW, "W"),
+            (pt._PAGE_ACCESSED, "A"),
+            (pt._PAGE_DIRTY, "D"),
+            (0 if huge else pt._PAGE_SPECIAL, "s"),
+        ]
         letters = "".join(letter for bit, letter in bits if entry & bit)
         state = "protnone" if entry & pt._PAGE_PROTNONE else "huge" if huge else ""
         if huge and not pt.pte_present(entry):

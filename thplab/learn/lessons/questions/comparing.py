@@ -35,12 +35,19 @@ def memory_in_two_kernels(rng: random.Random, setup: Setup) -> Question:
     return Question(
         scene.line,
         setup,
-        f"The same operations in {scene.kernel.name} and in {other}: where are more page frames in use in the end? Tables do not count.",
+        f"The same operations in {scene.kernel.name} and in {other}: where are more page frames in use in the end? "
+        "Tables do not count.",
         actual,
         (one, two, same),
-        f"{scene.kernel.name}: {here}; {other}: {there}, the page of zeros that each system keeps included. {_told(scene, twin)}",
+        f"{scene.kernel.name}: {here}; {other}: {there}, the page of zeros that each system keeps included. "
+        f"{_told(scene, twin)}",
         slips(
-            actual, (same, "That takes what a write copies, and what munmap gives back, for fixed. Both depend on how pages are counted.")
+            actual,
+            (
+                same,
+                "That takes what a write copies, and what munmap gives back, for fixed. Both depend on how pages are "
+                "counted.",
+            ),
         ),
     )
 
@@ -63,13 +70,20 @@ def _told(one: Scene, two: Scene) -> str:
 
 
 def _rule(one: Scene, two: Scene, differ: list[str]) -> str:
-    """What the two kernels do with a shared huge page that is written, and with a part that is unmapped, if such operations differ."""
+    """What the two kernels do with a shared huge page that is written, and with a part that is unmapped,
+    if such operations differ.
+    """
     told = []
     if "write" in differ:
-        copies = [("the writer's page alone" if scene.kernel.cow.splits_pmd else "all of the huge page") for scene in (one, two)]
+        copies = [
+            ("the writer's page alone" if scene.kernel.cow.splits_pmd else "all of the huge page")
+            for scene in (one, two)
+        ]
         told.append(f"A write to a huge page that is shared by PMDs copies {_both(one, two, *copies)}.")
     if "munmap" in differ:
-        parts = [("stays in one piece" if scene.kernel.scheme.pmd_split_is_local else "falls apart") for scene in (one, two)]
+        parts = [
+            ("stays in one piece" if scene.kernel.scheme.pmd_split_is_local else "falls apart") for scene in (one, two)
+        ]
         told.append(f"When a part of it changes, the huge page {_both(one, two, *parts)}.")
     return " ".join(told)
 

@@ -29,10 +29,34 @@ def head_refcount(rng: random.Random, setup: Setup) -> Question:
         why=f"{account.text}. Each entry that maps the page or a part of it holds one reference, and so does each pin.",
         slips=slips(
             actual,
-            (scene.mapcount(), f"That is the head's mapcount, which is not its refcount: {others} refer to the head, too."),
-            *([(len(mappings) + pins, "That counts a table of PTEs once. Each PTE in it holds a reference of its own.")] if table else []),
-            *([(actual - pins, "That leaves out a pin. It does not raise a tail's count: it is a reference to the head.")] if pins else []),
-            (actual + pmds * (scene.nr - 1), f"That takes a PMD for {scene.nr} references. It is one entry, and holds one."),
+            (
+                scene.mapcount(),
+                f"That is the head's mapcount, which is not its refcount: {others} refer to the head, too.",
+            ),
+            *(
+                [
+                    (
+                        len(mappings) + pins,
+                        "That counts a table of PTEs once. Each PTE in it holds a reference of its own.",
+                    )
+                ]
+                if table
+                else []
+            ),
+            *(
+                [
+                    (
+                        actual - pins,
+                        "That leaves out a pin. It does not raise a tail's count: it is a reference to the head.",
+                    )
+                ]
+                if pins
+                else []
+            ),
+            (
+                actual + pmds * (scene.nr - 1),
+                f"That takes a PMD for {scene.nr} references. It is one entry, and holds one.",
+            ),
         ),
     )
 
@@ -50,8 +74,15 @@ def head_mapcount(rng: random.Random, setup: Setup) -> Question:
         slips=slips(
             actual,
             (actual - 1, "That is the raw field. It is stored as one less than the count, so that -1 stands for none."),
-            (scene.count(), "That is the head's refcount, which is not its mapcount: pins and the PTEs of tails are in the refcount only."),
-            (len(scene.pmds()), "That counts PMDs only. Which entries the head's own field counts depends on the kernel."),
+            (
+                scene.count(),
+                "That is the head's refcount, which is not its mapcount: pins and the PTEs of tails are in the "
+                "refcount only.",
+            ),
+            (
+                len(scene.pmds()),
+                "That counts PMDs only. Which entries the head's own field counts depends on the kernel.",
+            ),
             *_without_the_offset(scene, actual),
         ),
     )
@@ -61,14 +92,20 @@ def tail_mapcount(rng: random.Random, setup: Setup) -> Question:
     """What is the logical mapcount of a tail? Refused before the RFC, where a tail's field counts no mappings."""
     scene, page = _with_tail(rng, setup)
     if scene.kernel.scheme.tail_mapcount != "mappings":
-        raise BadInput("kernel", f"is {scene.kernel.name}, in which a tail's _mapcount counts pins", "one in which it counts mappings")
+        raise BadInput(
+            "kernel",
+            f"is {scene.kernel.name}, in which a tail's _mapcount counts pins",
+            "one in which it counts mappings",
+        )
     actual = scene.mapcount(page)
     return Question(
         scene.line,
         setup,
-        f"What is the mapcount of page {page}, a tail, in the end? The logical count is asked: the raw field _mapcount plus 1.",
+        f"What is the mapcount of page {page}, a tail, in the end? The logical count is asked: the raw field "
+        "_mapcount plus 1.",
         actual,
-        why=f"{scene.account('mapcount', page).text}. A tail counts the PTEs that map it. A PMD is counted {_where_pmds(scene.kernel)}.",
+        why=f"{scene.account('mapcount', page).text}. A tail counts the PTEs that map it. A PMD is counted "
+        f"{_where_pmds(scene.kernel)}.",
         slips=slips(
             actual,
             (actual + len(scene.pmds()), _too_many(scene.kernel)),
@@ -90,11 +127,15 @@ def raw_tail_mapcount(rng: random.Random, setup: Setup) -> Question:
     account = scene.account("pins" if pins else "mapcount", page)
     mapped = len(scene.pmds()) + int(scene.end.pte_maps[scene.head + page])
     counts = "the pins that were taken through it" if pins else "the PTEs that map it"
-    confused = "That counts mappings. Before the RFC a tail's field counts the pins that were taken through it, for nobody else needs it."
+    confused = (
+        "That counts mappings. Before the RFC a tail's field counts the pins that were taken through it, for "
+        "nobody else needs it."
+    )
     return Question(
         scene.line,
         setup,
-        f"What is stored in the field _mapcount of page {page}, a tail, in the end? The raw value is asked: -1 stands for none.",
+        f"What is stored in the field _mapcount of page {page}, a tail, in the end? The raw value is asked: -1 stands "
+        "for none.",
         actual,
         why=f"{account.text}, stored as {actual}. In {scene.kernel.name} a tail's field counts {counts}.",
         slips=slips(
@@ -116,8 +157,12 @@ def _too_many(kernel: Kernel) -> str:
 def pin_leaves(rng: random.Random, setup: Setup) -> Question:
     """Where are the references that a driver's pin takes: on the head, or on the page itself?"""
     own = setup.machine().system.kernel
-    whole = rng.random() < 0.65 or bool(own.split.frees_zero_pages)  # where a split puts the zero page, a tail is no page of its own
-    scene = draw(rng, setup, lambda s: _pins_tails(s) and s.compound == whole, last=("pin",), usual=USUAL | {"split": 5})
+    whole = rng.random() < 0.65 or bool(
+        own.split.frees_zero_pages
+    )  # where a split puts the zero page, a tail is no page of its own
+    scene = draw(
+        rng, setup, lambda s: _pins_tails(s) and s.compound == whole, last=("pin",), usual=USUAL | {"split": 5}
+    )
     pages = scene.end.pins[PIN].pages
     page = pages[-1] - scene.head
 
@@ -129,21 +174,34 @@ def pin_leaves(rng: random.Random, setup: Setup) -> Question:
     name = scene.kernel.refcount_name
     if scene.compound:
         noted = scene.kernel.scheme.tail_mapcount == "pins"
-        which = "That the pin was for this tail is noted in the tail's _mapcount." if noted else "Nobody notes which tail it was for."
+        which = (
+            "That the pin was for this tail is noted in the tail's _mapcount."
+            if noted
+            else "Nobody notes which tail it was for."
+        )
         why = f"Every reference to a part of a compound page is on its head: {scene.account(name).text}. {which}"
     else:
         why = "The huge page was split before: its pages are ordinary ones, and each counts its own references."
     return Question(
         scene.line,
         setup,
-        f"The last operation is {scene.label()}. How many references does it add to the {name} of page 0, and to that of page {page}?",
+        f"The last operation is {scene.label()}. How many references does it add to the {name} of page 0, and to that "
+        f"of page {page}?",
         actual,
         (on_head, on_tail, on_both),
         why,
         slips(
             actual,
-            (on_tail, "That lets a pin raise the count of a tail. While the page is compound, all references to it are on the head."),
-            (on_head, "That is so for a compound page. Here the page was split before, so each page counts its own references."),
+            (
+                on_tail,
+                "That lets a pin raise the count of a tail. While the page is compound, all references to it are on "
+                "the head.",
+            ),
+            (
+                on_head,
+                "That is so for a compound page. Here the page was split before, so each page counts its own "
+                "references.",
+            ),
             (on_both, "That counts the pin twice. It is one reference for each page that it is about."),
         ),
     )
@@ -164,7 +222,13 @@ def _with_tail(rng: random.Random, setup: Setup) -> tuple[Scene, int]:
 def _without_the_offset(scene: Scene, actual: int) -> list[tuple[int, str]]:
     if not scene.end.field("flags", scene.head) & PG_double_map:
         return []
-    return [(actual - 1, "That leaves an offset out. While PMDs and PTEs map the page, PageDoubleMap adds 1 to every subpage's count.")]
+    return [
+        (
+            actual - 1,
+            "That leaves an offset out. While PMDs and PTEs map the page, PageDoubleMap adds 1 to every "
+            "subpage's count.",
+        )
+    ]
 
 
 def _what_the_head_counts(kernel: Kernel) -> str:

@@ -29,13 +29,24 @@ def pmd_splits(rng: random.Random, setup: Setup) -> Question:
         why=f"{_told(scene, 'thp_split_pmd')} It counts PMDs that become tables of PTEs, one by one.",
         slips=slips(
             actual,
-            (actual - with_page, "That leaves out the split of the page. It first splits every PMD that maps the page."),
-            *([(0, "Changing a part of a huge page needs PTEs: the PMD of that process has to be split.")] if cuts else []),
+            (
+                actual - with_page,
+                "That leaves out the split of the page. It first splits every PMD that maps the page.",
+            ),
+            *(
+                [(0, "Changing a part of a huge page needs PTEs: the PMD of that process has to be split.")]
+                if cuts
+                else []
+            ),
             (
                 _event(scene, "thp_split_page"),
                 "That is how many pages were split. Splitting a mapping and splitting the page are two things.",
             ),
-            (cuts, "That counts every operation on a part. Where a process has PTEs already, there is no PMD left to split."),
+            (
+                cuts,
+                "That counts every operation on a part. Where a process has PTEs already, there is no PMD left "
+                "to split.",
+            ),
         ),
     )
 
@@ -48,7 +59,10 @@ def page_splits(rng: random.Random, setup: Setup) -> Question:
     actual = _event(scene, event)
     known = [(_asked(scene), "That is how often somebody asked. A split that is refused does not count as one.")]
     if event == "thp_split_page":
-        mappings = "That counts split mappings. split_huge_pmd() splits one process's mapping and leaves the page in one piece."
+        mappings = (
+            "That counts split mappings. split_huge_pmd() splits one process's mapping and leaves the page in "
+            "one piece."
+        )
         known = [(_event(scene, "thp_split_pmd"), mappings), *known]
         rule = "It counts pages that fell apart, not mappings that did."
     else:
@@ -76,7 +90,8 @@ def refused_splits(rng: random.Random, setup: Setup) -> Question:
         setup,
         "How often does the event thp_split_page_failed occur?",
         actual,
-        why=f"{_told(scene, 'thp_split_page_failed')} A split is refused while somebody holds a reference that no mapping explains.",
+        why=f"{_told(scene, 'thp_split_page_failed')} A split is refused while somebody holds a reference that no "
+        "mapping explains.",
         slips=slips(
             actual,
             (0, "A refused split leaves a trace: it changes no page, but it is counted."),
@@ -99,9 +114,15 @@ def split_result(rng: random.Random, setup: Setup) -> Question:
     no = errname(-EBUSY if keeps else kernel.split.refused)
     held = scene.account(kernel.refcount_name, state=scene.before).text
     if scene.result < 0:
-        why = f"Before it: {held}. A pin is a reference that no mapping explains, and the kernel cannot tell which page it is about."
+        why = (
+            f"Before it: {held}. A pin is a reference that no mapping explains, and the kernel cannot tell which "
+            "page it is about."
+        )
     elif keeps:
-        why = f"Before it: {held}. The tails know their pins, so a split moves each to its page and is never refused for one."
+        why = (
+            f"Before it: {held}. The tails know their pins, so a split moves each to its page and is never refused "
+            "for one."
+        )
     else:
         why = f"Before it: {held}. Mappings explain every reference, so nobody else uses the page."
     return Question(
@@ -126,24 +147,41 @@ def split_result(rng: random.Random, setup: Setup) -> Question:
 def freed_by_munmap(rng: random.Random, setup: Setup) -> Question:
     """How many page frames does a munmap of a part set free?"""
     some = rng.random() < 0.5
-    scene = draw(rng, setup, lambda s: not some or s.in_use[0] > s.in_use[1], last=("munmap",), usual=USUAL | {"split": 6})
+    scene = draw(
+        rng, setup, lambda s: not some or s.in_use[0] > s.in_use[1], last=("munmap",), usual=USUAL | {"split": 6}
+    )
     actual = scene.in_use[0] - scene.in_use[1]
     unmapped = int(scene.trace.scenario.ops[-1].resolve(scene.nr)["npages"] or 1)
     if scene.compound:
         held = scene.account(scene.kernel.refcount_name).text
-        no = "Unmapping is not freeing. Memory comes back when its last reference goes, and a compound page only as a whole."
+        no = (
+            "Unmapping is not freeing. Memory comes back when its last reference goes, and a compound page only as "
+            "a whole."
+        )
         why = f"The huge page is in one piece, and is freed as one when its last reference goes. What is left: {held}."
     else:
-        left = "; ".join(account.text for account in small_pages(scene.end) if account.name.endswith(scene.kernel.refcount_name))
-        why = f"The pages are ordinary ones by then, each freed when its own last reference goes. What is left: {left or 'none'}."
+        left = "; ".join(
+            account.text for account in small_pages(scene.end) if account.name.endswith(scene.kernel.refcount_name)
+        )
+        why = (
+            "The pages are ordinary ones by then, each freed when its own last reference goes. What is left: "
+            f"{left or 'none'}."
+        )
         no = "Unmapping is not freeing. Each page goes when its own last reference does."
         if scene.kernel.split.frees_zero_pages:
-            no += " Those that held only zeros were freed by the split already: their PTEs led to the one shared page of zeros."
-            why += " The split has put the shared zero page in the place of pages that held only zeros, and freed those at once."
+            no += (
+                " Those that held only zeros were freed by the split already: their PTEs led to the one shared page "
+                "of zeros."
+            )
+            why += (
+                " The split has put the shared zero page in the place of pages that held only zeros, and freed "
+                "those at once."
+            )
     return Question(
         scene.line,
         setup,
-        f"The last operation is {scene.label()}. How many page frames does it set free at once? Page tables do not count.",
+        f"The last operation is {scene.label()}. How many page frames does it set free at once? Page tables do "
+        "not count.",
         actual,
         why=why,
         slips=slips(
@@ -178,6 +216,9 @@ def _asked(scene: Scene) -> int:
 
 def _told(scene: Scene, event: str) -> str:
     """In which operations an event occurred, in words."""
-    moved = [after.vmstat[event] - before.vmstat[event] for before, after in zip(scene.states, scene.states[1:], strict=False)]
+    moved = [
+        after.vmstat[event] - before.vmstat[event]
+        for before, after in zip(scene.states, scene.states[1:], strict=False)
+    ]
     parts = [f"{scene.label(number)}: {count}" for number, count in enumerate(moved) if count]
     return f"{'; '.join(parts)}." if parts else "No operation causes it."

@@ -103,7 +103,9 @@ class Scene:
 
 
 def slips(actual: int | str, *known: tuple[int | str, str]) -> dict[int | str, str]:
-    """What wrong answers tell: (answer, misconception), the most likely first. Those that happen to be right are left out."""
+    """What wrong answers tell: (answer, misconception), the most likely first.
+    Those that happen to be right are left out.
+    """
     found: dict[int | str, str] = {}
     for answer, misconception in known:
         if answer != actual:
@@ -117,14 +119,18 @@ def names(processes: Sequence[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-# --- drawing ------------------------------------------------------------------------------------------------------------
+# --- drawing ----------------------------------------------------------------------------------------------------------
 
 USUAL = {"fork": 4, "mprotect": 4, "munmap": 2, "pin": 3, "unpin": 2, "split": 2, "exit": 1}
 """Operation -> how often it comes after A has written to its huge page."""
 
 
 def draw(
-    rng: random.Random, setup: Setup, suits: Callable[[Scene], bool], last: Sequence[str] = (), usual: Mapping[str, int] = USUAL
+    rng: random.Random,
+    setup: Setup,
+    suits: Callable[[Scene], bool],
+    last: Sequence[str] = (),
+    usual: Mapping[str, int] = USUAL,
 ) -> Scene:
     """A scene of 3 to 7 operations that suits. It ends with one of the operations in `last`, if there are any.
 
@@ -139,11 +145,17 @@ def draw(
         scene = Scene.of(written, setup)
         if not scene.trace.problem and suits(scene):
             return scene
-    raise BadInput("setup", f"({setup.kernel_name}, {setup.geometry}) gives no scene for the question", "a larger geometry, or more memory")
+    raise BadInput(
+        "setup",
+        f"({setup.kernel_name}, {setup.geometry}) gives no scene for the question",
+        "a larger geometry, or more memory",
+    )
 
 
 class _Script:
-    """Writes operations that make sense one after the other: what is unmapped is not named again, what is held is let go once."""
+    """Writes operations that make sense one after the other:
+    what is unmapped is not named again, what is held is let go once.
+    """
 
     def __init__(self, rng: random.Random, nr: int, usual: Mapping[str, int]) -> None:
         self.rng = rng

@@ -24,13 +24,29 @@ def mapped_by_pmd(rng: random.Random, setup: Setup) -> Question:
     others = names([name for name in living if name not in callers])
     local = scene.kernel.scheme.pmd_split_is_local
     child = "a child gets the kind of mapping that its parent has"
-    same = f"A PMD maps all of a huge page with the same rights. Who changes a part of it needs PTEs instead, and {child}."
+    same = (
+        f"A PMD maps all of a huge page with the same rights. Who changes a part of it needs PTEs instead, and {child}."
+    )
     known = [(names(living), same)]
-    rule = "Who changes a part gets PTEs, the others keep their PMD" if local else "Who changes a part splits the page for all"
+    rule = (
+        "Who changes a part gets PTEs, the others keep their PMD"
+        if local
+        else "Who changes a part splits the page for all"
+    )
     if not local:
-        known.append((others, "Before the RFC a part can only be changed by splitting the page itself, for everybody who maps it."))
+        known.append(
+            (
+                others,
+                "Before the RFC a part can only be changed by splitting the page itself, for everybody who maps it.",
+            )
+        )
     elif any(how == "PTEs" for _, how in mappings):
-        known.append((names([]), "That lets a split spread to other processes. A PMD is split in the page table of one process only."))
+        known.append(
+            (
+                names([]),
+                "That lets a split spread to other processes. A PMD is split in the page table of one process only.",
+            )
+        )
     mistakes = slips(actual, *known)
     return Question(
         scene.line,
@@ -45,7 +61,9 @@ def mapped_by_pmd(rng: random.Random, setup: Setup) -> Question:
 
 def pmd_split_touches(rng: random.Random, setup: Setup) -> Question:
     """In whose page tables does the last operation turn a PMD into PTEs?"""
-    scene = draw(rng, setup, lambda s: _two_processes(s) and bool(s.before.pmd_maps.get(s.head)), last=("mprotect", "munmap"))
+    scene = draw(
+        rng, setup, lambda s: _two_processes(s) and bool(s.before.pmd_maps.get(s.head)), last=("mprotect", "munmap")
+    )
     before = scene.before.pmd_maps[scene.head]
     touched = [name for name in before if name not in scene.pmds()]
     living = [process.name for process in scene.end.processes]
@@ -53,12 +71,18 @@ def pmd_split_touches(rng: random.Random, setup: Setup) -> Question:
     caller = str(scene.trace.scenario.ops[-1].fields["proc"])
     local = scene.kernel.scheme.pmd_split_is_local
     rule = (
-        "A PMD is split in one page table: that of the process whose mapping changes. The others keep theirs, and the page stays whole."
+        "A PMD is split in one page table: that of the process whose mapping changes. The others keep theirs, and the "
+        "page stays whole."
         if local
         else "Before the RFC a PMD is split by splitting the page itself, so everybody who maps it by a PMD is touched."
     )
-    everybody = "That lets the split spread. split_huge_pmd() splits one process's mapping, not the page: the other PMDs stay."
-    alone = "Before the RFC no process can have PTEs over a page that another maps by a PMD: the page has to be split for all."
+    everybody = (
+        "That lets the split spread. split_huge_pmd() splits one process's mapping, not the page: the other PMDs stay."
+    )
+    alone = (
+        "Before the RFC no process can have PTEs over a page that another maps by a PMD: the page has to be split "
+        "for all."
+    )
     mistakes = slips(
         actual,
         (names(before), everybody) if local else (names([caller]), alone),
@@ -94,11 +118,14 @@ def table_index(rng: random.Random, setup: Setup) -> Question:
     return Question(
         line,
         setup,
-        f"A's region begins at {base:#x}. Which index has the address {address:#x} (page {page}) in the {LEVEL_NAMES[level]} table? "
+        f"A's region begins at {base:#x}. Which index has the address {address:#x} (page {page}) in the "
+        f"{LEVEL_NAMES[level]} table? "
         f"The offset has {geometry.shift(0)} bits, and each index {geometry.order}.",
         actual,
-        why=f"{address:#x} is {', '.join(walk)} and offset {offset:#x}: the lowest bits are the offset, the next the PTE index, and so on.",
-        slips=slips(actual, *known, (page, "That is the number of the page in its region. An index begins again at 0 in each table.")),
+        why=f"{address:#x} is {', '.join(walk)} and offset {offset:#x}: the lowest bits are the offset, the next the "
+            "PTE index, and so on.",
+        slips=slips(actual, *known, (page, "That is the number of the page in its region. An index begins again at 0 "
+                                           "in each table.")),
     )  # fmt: skip
 
 

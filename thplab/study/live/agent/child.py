@@ -1,4 +1,6 @@
-"""A process of a scenario: it maps the memory, and does with it what the agent asks for, one operation after the other."""
+"""A process of a scenario: it maps the memory, and does with it what the agent asks for,
+one operation after the other.
+"""
 
 from __future__ import annotations
 
@@ -107,7 +109,9 @@ class Child:
         return 0 if reachable * PAGE == size else "-EFAULT"
 
     def fill(self, op: Op, address: int, size: int) -> int | str:
-        """Fill each page, with zeroes, the same, or something of its own, as far as the process may: 0, or "-EFAULT"."""
+        """Fill each page, with zeroes, the same, or something of its own, as far as the process may:
+        0, or "-EFAULT".
+        """
         byte = {"zero": 0, "same": 0x77, "unique": 0xA5}[op["pattern"]]
         for page in range(reachable := _reachable(address, size, "w")):
             ctypes.memset(address + page * PAGE, byte, PAGE)
@@ -140,8 +144,14 @@ class Child:
         return libc.mremap(address, size, self.regions[op["to"]] + op["at"] * PAGE)
 
     def pin(self, op: Op, address: int, size: int) -> int | str:
-        """Take pins that last until the unpin of that name: by vmsplice (FOLL_GET), or by a fixed buffer of a ring (FOLL_PIN)."""
-        return self._pin_by_ring(op["pin"], address, size) if op["how"] == "io_uring" else self._pin_by_pipe(op["pin"], address, size)
+        """Take pins that last until the unpin of that name:
+        by vmsplice (FOLL_GET), or by a fixed buffer of a ring (FOLL_PIN).
+        """
+        return (
+            self._pin_by_ring(op["pin"], address, size)
+            if op["how"] == "io_uring"
+            else self._pin_by_pipe(op["pin"], address, size)
+        )
 
     def _pin_by_pipe(self, name: str, address: int, size: int) -> int | str:
         """FOLL_GET: vmsplice puts the pages themselves into a pipe; reading them out lets them go."""
@@ -184,7 +194,9 @@ class Child:
 
 
 def _reachable(address: int, size: int, right: str) -> int:
-    """How many pages from `address` on, at most `size` bytes, may be touched: a store that may not be made would end the process."""
+    """How many pages from `address` on, at most `size` bytes, may be touched:
+    a store that may not be made would end the process.
+    """
     at = address
     with open("/proc/self/maps") as file:
         for line in file:

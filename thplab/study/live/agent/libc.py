@@ -19,7 +19,8 @@ AREA = range(1 << 44, 1 << 45)
 
 PROT = {"none": 0, "r": 1, "rw": 3}
 ADVICE = {
-    "dontneed": 4, "free": 8, "dontfork": 10, "mergeable": 12, "unmergeable": 13, "hugepage": 14, "nohugepage": 15, "wipeonfork": 18,
+    "dontneed": 4, "free": 8, "dontfork": 10, "mergeable": 12, "unmergeable": 13,
+    "hugepage": 14, "nohugepage": 15, "wipeonfork": 18,
     "cold": 20, "pageout": 21, "populate_write": 23, "collapse": 25,
 }  # fmt: skip
 
@@ -57,7 +58,8 @@ def failure(number: int) -> str:
 def map_region(last: int, huge_pages: int) -> int:
     """Map private anonymous memory where nothing is: its address. Raises OSError.
 
-    It is aligned to a huge page, and a huge page of nothing at least lies between it and what ends at `last`, or is mapped behind it.
+    It is aligned to a huge page, and a huge page of nothing at least lies between it and what ends at `last`,
+    or is mapped behind it.
     """
     size = PAGE * HUGE
     mapped = [end for end in _ends() if end < AREA.stop]
@@ -99,7 +101,9 @@ def madvise(address: int, size: int, advice: str) -> int | str:
 
 
 class Drain:
-    """Has this CPU carry out what it keeps in batches of pages: MADV_FREE does so first, whatever it finds at its address."""
+    """Has this CPU carry out what it keeps in batches of pages:
+    MADV_FREE does so first, whatever it finds at its address.
+    """
 
     def __init__(self) -> None:
         self._page = _libc.mmap(None, PAGE, 0, _MAP_PRIVATE_ANON, -1, 0)
@@ -124,9 +128,13 @@ def clear_refs(value: int) -> int | str:
 
 
 def clone_sibling() -> int:
-    """fork(), but the child becomes a child of the caller's parent: whoever reaps it stays the same when the caller exits."""
+    """fork(), but the child becomes a child of the caller's parent:
+    whoever reaps it stays the same when the caller exits.
+    """
     number = ARCHITECTURES[os.uname().machine]
-    return int(_libc.syscall(_long(number), _long(_CLONE_PARENT | signal.SIGCHLD), _long(0), _long(0), _long(0), _long(0)))
+    return int(
+        _libc.syscall(_long(number), _long(_CLONE_PARENT | signal.SIGCHLD), _long(0), _long(0), _long(0), _long(0))
+    )
 
 
 def die_with_parent(parent: int) -> None:
@@ -142,7 +150,9 @@ def huge_pages_where_advised() -> None:
 
 
 def vmsplice(pipe: int, address: int, size: int) -> int | str:
-    """Put a reference on each page into a pipe that has room for them; "-EFAULT" if that went well up to a page that cannot be read."""
+    """Put a reference on each page into a pipe that has room for them;
+    "-EFAULT" if that went well up to a page that cannot be read.
+    """
     vector = ctypes.create_string_buffer(struct.pack("QQ", address, size), 16)
     taken = _libc.vmsplice(pipe, vector, 1, 0)
     return "-EFAULT" if 0 <= taken < size else answer(taken == size)

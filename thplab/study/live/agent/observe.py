@@ -21,7 +21,14 @@ from .processes import Regions
 EVENTS = ("thp_", "pswp", "pglazyfree", "cow_ksm")
 """Beginnings of the names of /proc/vmstat that are recorded."""
 STATS = Path("/sys/kernel/mm/transparent_hugepage/hugepages-2048kB/stats")
-SMAPS = {"Rss:": "rss", "Pss:": "pss", "AnonHugePages:": "anonhuge", "Swap:": "swap", "LazyFree:": "lazyfree", "KSM:": "ksm"}
+SMAPS = {
+    "Rss:": "rss",
+    "Pss:": "pss",
+    "AnonHugePages:": "anonhuge",
+    "Swap:": "swap",
+    "LazyFree:": "lazyfree",
+    "KSM:": "ksm",
+}
 
 # Bits of /proc/kpageflags and of /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst).
 _BUDDY, _HEAD, _TAIL, _NOPAGE, _KSM, _THP, _ZERO = 10, 15, 16, 20, 21, 22, 24
@@ -45,13 +52,17 @@ def counters(events: tuple[str, ...] = EVENTS) -> dict[str, dict[str, int]]:
 def changes(before: dict[str, dict[str, int]], after: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
     """What changed, by group and name."""
     return {
-        group: {name: value - before[group][name] for name, value in sorted(values.items()) if value != before[group][name]}
+        group: {
+            name: value - before[group][name] for name, value in sorted(values.items()) if value != before[group][name]
+        }
         for group, values in after.items()
     }
 
 
 class Observer:
-    """Looks at the processes of a scenario, again after each operation; frames are named in the order of first sight."""
+    """Looks at the processes of a scenario, again after each operation;
+    frames are named in the order of first sight.
+    """
 
     def __init__(self) -> None:
         self.counts = self._open("/proc/kpagecount")
@@ -90,7 +101,7 @@ class Observer:
                 processes[process] = found
         return {"proc": processes, "frames": self._frames(seen, now)}
 
-    # --- entries of a process ---------------------------------------------------------------------------------------------
+    # --- entries of a process -----------------------------------------------------------------------------------------
 
     def _pages(self, pid: int, base: int, pages: int, seen: set[int], now: set[int]) -> list[SeenRun]:
         """Runs of [page, n, state, frame, frame_index, mapcount, kind, map, exclusive]."""
@@ -106,7 +117,13 @@ class Observer:
             how = ("pmd" if page in huge else "pte") if self.sees_maps else None
             if entry >> _PRESENT & 1:
                 pfn = entry & _PFN
-                place = self._place(pfn, known[pfn], seen, now) if known else _zero(how) if page in zero else [None, None, None, None]
+                place = (
+                    self._place(pfn, known[pfn], seen, now)
+                    if known
+                    else _zero(how)
+                    if page in zero
+                    else [None, None, None, None]
+                )
                 new = [page, 1, "present", *place, how, entry >> _EXCLUSIVE & 1]
             elif entry >> _SWAPPED & 1:
                 new = [page, 1, "swap", None, None, None, None, how, 0]
@@ -119,7 +136,9 @@ class Observer:
         return runs
 
     def _known(self, entries: Sequence[int]) -> dict[int, tuple[int, int]]:
-        """pfn -> its flags and its mapcount, for all pages that are mapped; those that lie one behind the other are read at once."""
+        """pfn -> its flags and its mapcount, for all pages that are mapped;
+        those that lie one behind the other are read at once.
+        """
         assert self.flags is not None and self.counts is not None
         known: dict[int, tuple[int, int]] = {}
         pfns = sorted({entry & _PFN for entry in entries if entry >> _PRESENT & 1})
@@ -155,7 +174,7 @@ class Observer:
         ranges = (((found[3 * i] - base) // PAGE, (found[3 * i + 1] - base) // PAGE) for i in range(count))
         return {page for low, high in ranges for page in range(low, high)}
 
-    # --- page frames ------------------------------------------------------------------------------------------------------
+    # --- page frames --------------------------------------------------------------------------------------------------
 
     def _frames(self, seen: set[int], now: set[int]) -> dict[str, Any]:
         """Frame -> runs of [index, n, kind, mapcount], also of pages that nobody maps any more, or "gone"."""
@@ -171,14 +190,16 @@ class Observer:
             if compound:
                 now.update(range(block * HUGE, (block + 1) * HUGE))
             pages = (
-                (i, _kind(flags[i]), counts[i] if counts[i] < 1 << 40 else 0) if block * HUGE + i in now else (i, "gone", 0)
+                (i, _kind(flags[i]), counts[i] if counts[i] < 1 << 40 else 0)
+                if block * HUGE + i in now
+                else (i, "gone", 0)
                 for i in range(HUGE)
             )
             found[label] = _frame_runs(pages)
         self.ours = now
         return found
 
-    # --- what this machine allows -----------------------------------------------------------------------------------------
+    # --- what this machine allows -------------------------------------------------------------------------------------
 
     @staticmethod
     def _open(path: str) -> int | None:

@@ -1,4 +1,6 @@
-"""The processes of a scenario, and what each of them is asked to do: one operation of the vocabulary at a time, by its process."""
+"""The processes of a scenario, and what each of them is asked to do:
+one operation of the vocabulary at a time, by its process.
+"""
 
 from __future__ import annotations
 
@@ -128,7 +130,9 @@ class Processes:
 
 
 def _wait(line: socket.socket, deadline: float) -> None:
-    """Wait until something comes. Raises Late after the deadline; ends the agent if nobody is there any more to be answered."""
+    """Wait until something comes. Raises Late after the deadline;
+    ends the agent if nobody is there any more to be answered.
+    """
     poll = select.poll()
     poll.register(line, select.POLLIN)
     poll.register(INPUT, 0)  # which reports that it was closed

@@ -1,7 +1,8 @@
 """The agent's loop: a request is a line of JSON on standard input, the answer a line on standard output.
 
-It maps no memory itself; a process of a scenario is a child of it, whoever forked it. When its input is closed, or it is told to
-end in any other way, it ends its children first; when it is killed, the kernel ends them (PR_SET_PDEATHSIG), and their lines close.
+It maps no memory itself; a process of a scenario is a child of it, whoever forked it. When its input is closed, or it
+is told to end in any other way, it ends its children first; when it is killed, the kernel ends them (PR_SET_PDEATHSIG),
+and their lines close.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ def main() -> None:
     """Serve until the input ends."""
     signal.signal(signal.SIGTERM, _stop)
     libc.huge_pages_where_advised()
-    # All on one CPU: what a CPU keeps in its batches of pages is looked at there, so that nothing depends on who ran where.
+    # All on one CPU: what a CPU keeps in its batches of pages is looked at there, so that nothing depends on who ran
+    # where.
     cpus = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cpus[os.getpid() % len(cpus)]})
     observer = observe.Observer()
