@@ -70,7 +70,7 @@ def test_gup_fast_of_a_whole_huge_page(kernel: str) -> None:
         spent = Spent(machine, lambda: machine["A"].pin(0, N, "pin", "io_uring"))
         # The driver keeps one pin of the folio from v6.12 on: it lets the others go with one atomic for each counter.
         coalesced = 2 if machine.system.kernel.gup.coalesces else 0
-        slowly = (2 * N, 0, {"mmap_sem": N, "ptl": N})  # page by page: the references, and the pins
+        slowly = (2 * N, 0, {"mmap_lock": N, "ptl": N})  # page by page: the references, and the pins
         fast: tuple[int, int, dict[str, int]] = (2 + coalesced, 1, {})
         assert (spent.rmw, spent.irqs_off, spent.locks) == (slowly if machine.system.kernel.gup.pins_slowly else fast)
 

@@ -171,7 +171,7 @@ def test_describe_tells_tables_pages_and_pins() -> None:
         "  PTE table 0x10 at PMD 0",
         "    0–3: P·R·U·D, subpages 0–3 of compound page 0x8",
         "  head _count 10 = A: 1 PMD + B: 8 PTEs + dma: pin of subpage 4",
-        "  dma: a driver holds subpage 4 of compound page 0x8",
+        "  dma: a driver holds subpage 4 of compound page 0x8 and reads 0",
     ):
         assert line in text.splitlines()
 

@@ -130,7 +130,7 @@ def test_a_run_on_this_kernel_or_the_reason_why_there_is_none() -> None:
         ("story", "operation 8, swap_out(A, page 0): swap_out is done by the kernel alone: no system call asks for it; expected madvise"),
         ("mmap A; write A 0; split A 0", "split needs a module in the kernel; expected madvise"),
         ("mmap A; write B 0", "operation 2, write(B, page 0): proc 'B' is not a living process"),
-        ("mmap A; write A 0 3thp", "operation 2, write(A, pages 0…1535)"),
+        ("mmap A; write A 0 3thp region=S", "operation 2, write(A, pages 0…1535, region=S)"),
         ("nothing of the kind", "expected"),
         (" ", "expected"),
     ],

@@ -267,7 +267,7 @@ def test_defaults_are_those_of_the_recorder() -> None:
     ("text", "message"),
     [
         ("mmpa A", "line 1, 'mmpa A': operation 'mmpa' is unknown; expected mmap"),
-        ("mmap A; # no\nxyzzy A", "line 1, '# no': operation '#' is unknown; expected one of clear_refs, env, exit"),
+        ("mmap A; # no\nxyzzy A", "line 1, '# no': operation '#' is unknown; expected one of clear_refs, dma_read, dma_write, env"),
         ("mmap A\n\nmmap A; phse x", "line 3, 'phse x': operation 'phse' is unknown; expected phase"),
         ("mprotect B 1", "line 1, 'mprotect B 1': mprotect lacks npages, prot; expected mprotect proc start npages prot [region=...]"),
         ("mprotect B 1 1 r 4", "mprotect has too many arguments, from '4' on; expected mprotect proc start npages prot [region=...]"),

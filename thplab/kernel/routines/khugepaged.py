@@ -398,8 +398,9 @@ def __collapse_huge_page_copy(
         parts = (run.entries,) if batches and of_one_folio(system, run) else system.each(run.entries)
         for part in parts:
             pages = run.cut(part.start, part.stop).pages
-            small = tuple(page for page in taken if pages.start <= page < pages.stop and not of_one_folio(system, run))
-            yield from release_pte_pages(system, small)
+            if run.kind == "page" and not of_one_folio(system, run):
+                small = tuple(page for page in taken if pages.start <= page < pages.stop)
+                yield from release_pte_pages(system, small)
             lock = system.ptl(pte_table) if system.kernel.khugepaged.isolates else ""
             if lock:
                 yield from system.cpus.lock(lock)
