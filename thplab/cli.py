@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import shutil
@@ -62,6 +63,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (BadInput, LiveError) as error:
         print(f"thplab: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("thplab: stopped", file=sys.stderr)
+        return 130
+    except MemoryError:
+        print("thplab: there is not enough memory for this", file=sys.stderr)
+        return 1
+    except OSError as error:
+        _close_stdout()
+        print(f"thplab: {error.strerror or error}", file=sys.stderr)
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -221,7 +232,12 @@ def _print(text: str) -> None:
         sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
         sys.stdout.flush()
     except BrokenPipeError:
-        # The interpreter would try to flush once more at its end, and complain.
+        _close_stdout()
+
+
+def _close_stdout() -> None:
+    """Write nothing more: the interpreter would try to flush once more at its end, and complain."""
+    with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -73,6 +73,9 @@ FLAG_NAMES = {
 }
 """The flags that pictures name, the most telling ones first: what does not fit is left out from the end."""
 
+MOST_FRAMES = 1 << 25
+"""128 GiB: a frame takes 120 bytes here."""
+
 JUNK = -0x5A5A
 """Content of a free frame, and links of a freed one: a stale user of it shows."""
 
@@ -131,8 +134,8 @@ class PageFrames:
     mm_id_mapcount_1: Array
 
     def __init__(self, geometry: Geometry, nframes: int, costs: Costs) -> None:
-        if nframes < 2 * geometry.nr or nframes % geometry.nr:
-            right = f"a multiple of {geometry.nr} frames, at least {2 * geometry.nr}"
+        if not 2 * geometry.nr <= nframes <= MOST_FRAMES or nframes % geometry.nr:
+            right = f"a multiple of {geometry.nr} frames, at least {2 * geometry.nr} and at most {MOST_FRAMES:,}"
             raise BadInput("memory", f"is {nframes} frames", right)
         self.geometry = geometry
         self.costs = costs

@@ -23,6 +23,7 @@ from nbformat.v4 import new_markdown_cell, new_notebook
 from traitlets.config import Config
 
 from thplab.errors import BadInput, ThplabError
+from thplab.files import refuse_input, write_file
 
 TIMEOUT = 600
 """Seconds that one cell may take."""
@@ -83,7 +84,8 @@ def export(notebook_path: str | Path, output_path: str | Path | None = None, exe
     output = path.with_suffix(".html") if output_path is None else Path(output_path)
     if not output.parent.is_dir():
         raise BadInput("output_path", f"is {str(output)!r}", "a file in a folder that exists")
-    output.write_text(_whole(path, execute), encoding="utf-8")
+    refuse_input(output, (path,))
+    write_file(output, _whole(path, execute))
     return output
 
 
@@ -104,7 +106,7 @@ def export_series(folder: str | Path, output_folder: str | Path, execute: bool =
     pages["index"] = _linked(_complete(_index(paths), source / "index.ipynb"), {path.name for path in paths})
     output.mkdir(parents=True, exist_ok=True)
     for stem, page in pages.items():
-        (output / f"{stem}.html").write_text(page, encoding="utf-8")
+        write_file(output / f"{stem}.html", page)
     return output / "index.html"
 
 

@@ -27,6 +27,10 @@ def format_schedule(schedule: Schedule) -> str:
     return " ".join(f"{cpu}x{len(list(run))}" for cpu, run in itertools.groupby(schedule))
 
 
+_LONGEST = 100_000
+"""Steps of a schedule that is read. No race needs so many."""
+
+
 def parse_schedule(text: str) -> Schedule:
     """The inverse of format_schedule. Raises BadInput for anything else."""
     schedule: list[int] = []
@@ -34,6 +38,8 @@ def parse_schedule(text: str) -> Schedule:
         cpu, cross, count = part.partition("x")
         if not (cross and cpu.isdecimal() and count.isdecimal()):
             raise BadInput("schedule", f"{part!r} is no part of one", "parts such as 0x5: CPU 0 makes five steps")
+        if len(cpu) > 1 or len(count) > len(str(_LONGEST)) or len(schedule) + int(count) > _LONGEST:
+            raise BadInput("schedule", f"{part[:40]!r} is too much", f"CPUs 0 to 9, and {_LONGEST:,} steps in all")
         schedule += [int(cpu)] * int(count)
     return tuple(schedule)
 

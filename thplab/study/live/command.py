@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from thplab.errors import BadInput
+from thplab.files import refuse_input, write_file
 from thplab.hardware.geometry import X86_64
 from thplab.kernel import kernels
 from thplab.scenario import Phase, Scenario, load
@@ -105,23 +106,22 @@ def record_all(sources: Sequence[str], path: Path, tell: Tell) -> int:
     if why:
         raise BadInput("record", f"is not possible here: {why}", "a Linux machine with huge pages")
     scenarios = [load(source) for source in sources]
+    refuse_input(path, (Path(source.partition(".jsonl:")[0]) for source in sources))
+    if not path.parent.is_dir():
+        raise BadInput("output", f"{str(path)!r} cannot be written", "a file in a folder that exists")
     with Agent() as agent:
         for scenario in scenarios:
             refuse_unless_portable(scenario, agent.io_uring)
             refuse_unless_sensible(scenario, nearest(release())[0])
-        try:
-            with path.open("w", encoding="utf-8") as file:
-                for scenario in scenarios:
-                    made = record_live(agent, scenario)
-                    file.write(json.dumps(made, separators=(",", ":")) + "\n")
-                    tell(
-                        f"{scenario.name or scenario.line()}: {made['agree']} of {made['reps']} runs agree, noisy "
-                        f"{made['noisy_ops']}\n"
-                    )
-        except OSError as error:
-            raise BadInput(
-                "output", f"{str(path)!r} cannot be written ({error.strerror})", "a file in a folder that exists"
-            ) from None
+        lines = []
+        for scenario in scenarios:
+            made = record_live(agent, scenario)
+            lines.append(json.dumps(made, separators=(",", ":")) + "\n")
+            tell(
+                f"{scenario.name or scenario.line()}: {made['agree']} of {made['reps']} runs agree, noisy "
+                f"{made['noisy_ops']}\n"
+            )
+    write_file(path, "".join(lines))
     return 0
 
 
