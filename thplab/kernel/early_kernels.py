@@ -92,6 +92,7 @@ V3_16 = Kernel.of(
         "reclaim.splits_lazyfree": (True, Moot("there is no MADV_FREE")),
         "reclaim.puts_back_last": (False, Unrecorded("no recording of steps")),
         "reclaim.discards_at_once": (False, Moot("there is no MADV_FREE")),
+        "reclaim.keeps_lazyfree": (False, Moot("there is no MADV_FREE")),
         "advice.known": (
             ADVICES,
             Recorded("linux-3.16.jsonl", "free_part_shared"),
@@ -213,6 +214,7 @@ V4_5 = V3_16.later(
         "reclaim.out_whole": (False, Documented('docs/KERNEL.md 3.6, "add_to_swap"')),
         "reclaim.splits_lazyfree": (True, Recalled("so up to 4.12")),
         "reclaim.discards_at_once": (False, Derived("it is split first")),
+        "reclaim.keeps_lazyfree": (False, Recalled("so up to 6.14")),
         "advice.known": (
             ADVICES | {"free"},
             Recorded("linux-4.5.jsonl", "free_part_shared"),

@@ -218,6 +218,7 @@ V6_18 = V6_12.later(
         "mm.mremap_moves_vmas": (True, Recorded("live/linux-6.18.jsonl", "mremap_vmas")),
         "queue.drop_caches_rounds": (3, Recorded("linux-6.18.jsonl", "drop_caches_deferred_pinned")),
         "reclaim.discards_at_once": (True, Recorded("linux-6.18.jsonl", "free_whole_reclaim")),
+        "reclaim.keeps_lazyfree": (True, Recorded("live/linux-6.18.jsonl", "pinned_lazyfree")),
         "advice.known": (
             V6_12.advice.known - {"soft_offline", "hwpoison"},
             Documented('tests/truth/README.md part B, "soft_offline, hwpoison": built without CONFIG_MEMORY_FAILURE'),

@@ -190,6 +190,8 @@ class Reclaim(Policies):
     """Pages that reclaim could not free go back to the LRU together, when it has tried all of its list; else each at once."""
     discards_at_once: bool
     """All PTEs of a huge page that is thrown away are cleared at once; else one by one, so that it is partially mapped in passing."""
+    keeps_lazyfree: bool
+    """A page that MADV_FREE has given up and that somebody else holds stays given up; else reclaim gives it its contents back."""
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,8 @@ def discard_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, 
     """Clear the PTEs of [low, high) that map `page`, whose contents MADV_FREE has given up;
     nothing stands in their place.
 
-    A page that was written to since, or that somebody else holds, is kept: it is PG_swapbacked again.
+    A page that was written to since, or that somebody else holds, is kept: it is PG_swapbacked again. Since 6.15 it is
+    only if it was written to.
     """
     tables, frames = system.tables, system.frames
     runs = yield from page_vma_mapped_walk(system, pte_table, low, high, frames.compound(page))
@@ -115,6 +116,9 @@ def discard_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, 
         )
         held = frames.page_count(page) != 1 + system.scheme.total_mapcount(frames, page)
         if dirty or held:
+            if not dirty and system.kernel.reclaim.keeps_lazyfree:
+                yield read("somebody holds it: it stays, and may go later")
+                break
             frames.flags[page] |= PG_swapbacked
             yield change("PG_swapbacked again: " + ("it was written to" if dirty else "somebody holds it"))
             break

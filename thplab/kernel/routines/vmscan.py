@@ -98,7 +98,7 @@ def unmap_for_swap(system: System, page: int, page_list: PageList) -> Routine[in
     split returns, -ENOSPC without room, -EBUSY if somebody still maps the page.
     """
     frames = system.frames
-    if frames.maybe_dma_pinned(page):
+    if frames.flags[page] & PG_swapbacked and frames.maybe_dma_pinned(page):
         yield read("a device may be writing to it (FOLL_PIN): leave it alone")
         return -EBUSY
     if not frames.flags[page] & PG_swapbacked and frames.is_compound(page) and system.kernel.reclaim.splits_lazyfree:
