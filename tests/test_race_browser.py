@@ -174,7 +174,7 @@ def test_the_checklist_turns_red_with_the_reason(blind: Locator) -> None:
     broken = check(blind, "no_kernel_bug")
     expect(broken).to_have_class("thp-broken")
     expect(broken).to_contain_text("no PTE table was deposited under PMD table 0x1 of A")
-    expect(blind.locator(".thp-must h4")).to_contain_text("✗ 1 of 7 does not hold")
+    expect(blind.locator(".thp-must h4")).to_contain_text("✗ 1 of 8 does not hold")
     expect(blind.locator(".thp-cpu-1 .thp-next")).to_have_text("the kernel has stopped")
     blind.locator(".thp-picture").press("ArrowLeft")
     expect(broken).to_have_class("thp-holds")
