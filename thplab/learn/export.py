@@ -34,10 +34,14 @@ TIMEOUT = 600
 # place.
 _PRIORITY = ["text/html", "image/svg+xml", "image/png", "image/jpeg", "text/markdown", "text/latex", "text/plain"]
 
-# nbconvert's own page without the scripts that it fetches, and with both themes: the reader's system chooses.
+# nbconvert's own page without the scripts that it fetches, and with both themes: the reader's system chooses. Its content
+# security policy allows no request, whatever a notebook's own HTML tries; the checks below name what would be missing.
 _TEMPLATE = """\
 {%- extends 'index.html.j2' -%}
-{%- block html_head_js -%}{%- endblock -%}
+{%- block html_head_js -%}
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; base-uri 'none'; form-action 'none'; \
+font-src data:; img-src data: blob:; media-src data:; script-src 'unsafe-inline'; style-src 'unsafe-inline'"/>
+{%- endblock -%}
 {%- block html_head_js_mathjax -%}{%- endblock -%}
 {%- block html_head_js_mermaidjs -%}{%- endblock -%}
 {%- block jupyter_widgets -%}{%- endblock -%}
@@ -61,6 +65,7 @@ _STYLE = re.compile(r"""<style\b[^>]*>(.*?)</style>|\sstyle=(?:"([^"]*)"|'([^']*
 _IN_STYLE = re.compile(r"""(?:@import\s+(?:url\()?|\burl\()["']?(?!data:|#)([^"')\s;]+)""", re.I)
 _ATTRIBUTE = r"""(<(?:%s)\b[^>]*?\s(?:xlink:href|href|src|srcset|data|poster|background)=)(?:"([^"]*)"|'([^']*)')"""
 _LOADING = re.compile(_ATTRIBUTE % "img|image|use|script|link|iframe|source|video|audio|object|embed|input|body", re.I)
+_LEAVES = re.compile(r"""<meta\b[^>]*?http-equiv\s*=\s*["']?refresh[^>]*>""", re.I)
 _PICTURE = re.compile(_ATTRIBUTE % "img", re.I)
 _LINK = re.compile(r"""(<a\b[^>]*?\shref=)"([^"]*)\"""", re.I)
 _TITLE = re.compile(r"^# (.+)$", re.M)
@@ -201,4 +206,5 @@ def _loads(page: str) -> list[str]:
     named = (tag[2] or tag[3] or "" for tag in _LOADING.finditer(page))
     styles = (style[1] or style[2] or style[3] or "" for style in _STYLE.finditer(page))
     asked_for = [name for name in named if name and not name.startswith(("data:", "#"))]
+    asked_for += _LEAVES.findall(page)
     return asked_for + [url for style in styles for url in _IN_STYLE.findall(style)]
