@@ -208,6 +208,18 @@ PLACES = """(root, styles) => {
 }"""
 
 
+def settled(pg: Page, root: Locator) -> object:
+    """Where everything is when it has come to rest: the call tree is scrolled after a step, when the browser has time."""
+    now: object = None
+    for _ in range(100):
+        pg.evaluate("() => new Promise(done => requestIdleCallback(() => requestAnimationFrame(done)))")
+        pg.wait_for_timeout(50)
+        before, now = now, root.evaluate(PLACES, "")
+        if before == now:
+            break
+    return now
+
+
 SHOWN: dict[type[Widget], Callable[[], Widget]] = {
     Stepper: lambda: Stepper("cow"),
     Compare: lambda: Compare("cow", kernels=("v4.5", "v6.18")),
@@ -223,7 +235,8 @@ def test_the_styles_of_other_widgets_change_nothing(pg: Page, tmp_path: Path, ki
     if kind is Stepper:  # with all its lines
         root.get_by_role("switch").check(force=True)
         pg.keyboard.press("End")
-    alone = root.evaluate(PLACES, "")
+        expect(root.get_by_role("button", name="Next step")).to_be_disabled()
+    alone = settled(pg, root)
     kinds = [getattr(widgets, name) for name in widgets.__all__]
     others = [style(*other._page) for other in kinds if issubclass(other, Widget) and other is not kind]
     assert len(others) > 6 and root.evaluate(PLACES, "\n".join(others)) == alone
