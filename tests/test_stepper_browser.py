@@ -251,12 +251,17 @@ def test_python_knows_the_step_and_can_set_it(pg: Page, story: Locator, shown: l
         run.onIOPub = message => { if (message.header.msg_type === "stream") done(message.content.text); };
         run.done.then(() => done(""));
     })"""
+    told = f"(await ({ask})('print(story.step)')).trim()"
+
+    def python_follows() -> None:
+        press(story, "ArrowRight")
+        number = story.get_attribute("data-step")
+        assert pg.evaluate(f"async () => {{ let n = 0; while (n++ < 200 && {told} !== '{number}'); return {told}; }}") == number
+
+    python_follows()  # and so page and Python have found each other
     pg.evaluate(ask, "story.step = 60")
     at(story, next(number for number in shown if number >= 60))
-    press(story, "ArrowRight")
-    number = story.get_attribute("data-step")
-    told = f"(await ({ask})('print(story.step)')).trim()"
-    assert pg.evaluate(f"async () => {{ let n = 0; while (n++ < 200 && {told} !== '{number}'); return {told}; }}") == number
+    python_follows()
 
 
 # --- what is shown --------------------------------------------------------------------------------------------------------
