@@ -15,7 +15,9 @@ from thplab.files import refuse_input, write_file
 from thplab.hardware.frames import MOST_FRAMES
 from thplab.learn.export import export
 from thplab.machine.machine import Machine
+from thplab.scenario.builtin import source_file
 from thplab.study.explore import parse_schedule
+from thplab.study.live.command import record_all
 
 
 def test_a_file_is_replaced_whole_and_keeps_its_rights(tmp_path: Path) -> None:
@@ -91,3 +93,16 @@ def test_the_command_line_ends_in_one_line(
     monkeypatch.setattr(cli, "_races", fails)
     monkeypatch.setattr(cli, "_close_stdout", lambda: None)
     assert cli.main(["races"]) == status and capfd.readouterr().err == line
+
+
+def test_a_recording_is_not_written_over_the_scenario_it_is_made_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thplab.study.live.command.unable", lambda: "")
+    text, records = tmp_path / "cow.txt", tmp_path / "mine.jsonl"
+    text.write_text("mmap A; write A 0")
+    records.write_text('{"name": "one", "ops": [{"op": "mmap", "proc": "A", "thps": 1}]}\n')
+    for source, output in ((str(text), text), (f"{records}:one", records)):
+        before = output.read_bytes()
+        with pytest.raises(BadInput, match="is what is read"):
+            record_all([source], output, print)
+        assert output.read_bytes() == before
+    assert source_file("cow") is None and source_file("mmap A; " + "write A 0; " * 500) is None

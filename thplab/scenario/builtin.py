@@ -122,19 +122,30 @@ def load(source: str) -> Scenario:
     """
     if source in _TEXTS:
         return Scenario.parse(_TEXTS[source])
-    record = re.fullmatch(r"(.+\.jsonl):([^:\s]+)", source)
-    if record is not None:
-        return _load_record(Path(record.group(1)), record.group(2))
-    # A text is no path, and may be longer than one can be.
-    if re.search(r"\s|;", source) and not _is_file(source):
+    path, name = _file_and_name(source)
+    if path is not None:
+        return _load_record(path, name) if name else Scenario.parse(_read(path))
+    if re.search(r"\s|;", source):
         return Scenario.parse(source)
-    if _is_file(source):
-        return Scenario.parse(_read(Path(source)))
     raise BadInput(
         "scenario",
         f"{source!r} is neither built in nor a file nor operations",
         f"{near(source, _TEXTS)}, a file or operations",
     )
+
+
+def source_file(source: str) -> Path | None:
+    """The file that load() reads for `source`; None for a built-in name or operations."""
+    return None if source in _TEXTS else _file_and_name(source)[0]
+
+
+def _file_and_name(source: str) -> tuple[Path | None, str]:
+    """The file that `source` names, if it names one, and the record in it, if it is a truth file."""
+    record = re.fullmatch(r"(.+\.jsonl):([^:\s]+)", source)
+    if record is not None:
+        return Path(record.group(1)), record.group(2)
+    # A text is no path, and may be longer than one can be.
+    return (Path(source) if _is_file(source) else None), ""
 
 
 def _is_file(source: str) -> bool:

@@ -15,18 +15,10 @@ from thplab.study.live import nearest
 from thplab.study.live.recording import Record
 from thplab.study.live.text import ShownField, observed, rows
 from thplab.study.verify import Outcome
+from thplab.study.verify.shown import SMAPS
 
 LIVE, RECORDED = "live", "recorded"
 
-_SMAPS = {
-    "rss": "Rss",
-    "pss": "Pss",
-    "anonhuge": "AnonHugePages",
-    "swap": "Swap",
-    "lazyfree": "LazyFree",
-    "locked": "Locked",
-    "ksm": "KSM",
-}
 _OTHERS = {
     "vmas": "VMAs",
     "runs": "pages present, and how they are mapped",
@@ -109,8 +101,8 @@ def _place(field: str) -> tuple[str, str]:
         ) if where else "all of them"
     process, _, region = (where or field).partition(".")
     of = f"region {region} of process {process}"
-    if name in _SMAPS or name == "vmas":
-        return f"smaps: {of}", _SMAPS.get(name, _OTHERS.get(name, name))
+    if name in SMAPS or name == "vmas":
+        return f"smaps: {of}", SMAPS.get(name, _OTHERS.get(name, name))
     return f"pagemap and page flags: {of}", _OTHERS.get(name, name)
 
 
@@ -119,7 +111,7 @@ def in_words(row: ShownField, text: str) -> str:
     What is no run stays as it is.
     """
     name = row.field.rpartition(".")[2]
-    if name in _SMAPS and text.isdigit():
+    if name in SMAPS and text.isdigit():
         return f"{text} kB"
     runs = re.findall(r"\[(\d+), (\d+), ([^\]]*)\]", text)
     return "\n".join(_run(int(first), int(count), values.split(", ")) for first, count, values in runs) or text

@@ -14,6 +14,7 @@ from thplab.files import refuse_input, write_file
 from thplab.hardware.geometry import X86_64
 from thplab.kernel import kernels
 from thplab.scenario import Phase, Scenario, load
+from thplab.scenario.builtin import source_file
 from thplab.study.live.check import check_live, portable_builtins, shortest, survey
 from thplab.study.live.driver import Agent
 from thplab.study.live.generate import Generator
@@ -106,7 +107,7 @@ def record_all(sources: Sequence[str], path: Path, tell: Tell) -> int:
     if why:
         raise BadInput("record", f"is not possible here: {why}", "a Linux machine with huge pages")
     scenarios = [load(source) for source in sources]
-    refuse_input(path, (Path(source.partition(".jsonl:")[0]) for source in sources))
+    refuse_input(path, filter(None, map(source_file, sources)))
     if not path.parent.is_dir():
         raise BadInput("output", f"{str(path)!r} cannot be written", "a file in a folder that exists")
     with Agent() as agent:

@@ -29,7 +29,7 @@ from thplab.study.observe import smaps
 from thplab.study.verify.columns import Column, Columns, PagePlace
 from thplab.study.verify.records import GONE, FrameView, Labels, OperationView, RegionView
 
-_SMAPS = {
+SMAPS = {
     "rss": "Rss",
     "pss": "Pss",
     "anonhuge": "AnonHugePages",
@@ -38,6 +38,7 @@ _SMAPS = {
     "locked": "Locked",
     "ksm": "KSM",
 }
+"""What a recording calls the figures of smaps -> what the file calls them."""
 
 _STATS = {
     "anon_fault_alloc": "thp_fault_alloc",
@@ -225,7 +226,7 @@ class Shown:
     def _region_fields(self, process: ProcessState, name: str, region: tuple[int, int]) -> dict[str, object]:
         state, (start, pages) = self.state, region
         figures = smaps(state, process.name, name)
-        fields: dict[str, object] = {field: figures.get(figure, 0) for field, figure in _SMAPS.items()}
+        fields: dict[str, object] = {field: figures.get(figure, 0) for field, figure in SMAPS.items()}
         fields["vmas"] = len(state.vmas(process.name, name))
         kinds, tables = [], set()
         for at in range(start, start + pages * state.geometry.page_size, state.geometry.huge_size):
