@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from thplab.machine.trace import Frame, Setup, record
 from thplab.scenario import load
-from thplab.show.diagrams import Cut, page_table_diagram
+from thplab.show.diagrams import Cut, Painter, Sheet
 
 
 @dataclass(frozen=True)
@@ -18,13 +18,12 @@ class Figure:
     shows: Callable[[Frame], bool]
     setup: Setup = Setup()
 
-    def source(self) -> str:
-        """The DOT source."""
+    def sheet(self) -> Sheet:
+        """The picture, laid out."""
         trace = record(load(self.scenario), self.setup)
         frame = next(f for f in reversed(trace.frames) if self.shows(f))
         before = trace[next(f.number for f in trace if f.op is frame.op) - 1].state
-        dot: str = page_table_diagram(frame.state, before, Cut.of([before, frame.state])).source
-        return dot
+        return Sheet([Painter(Cut.of([before, frame.state])).paint(frame.state, before)])
 
 
 def after(op: str, index: int | None = None) -> Callable[[Frame], bool]:

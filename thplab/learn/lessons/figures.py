@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 from thplab.learn.lessons.series import LESSONS
-from thplab.show.diagrams import render
 
 FIGURES = {f"{lesson.notebook[:2]}_{name}": figure for lesson in LESSONS for name, figure in lesson.figures.items()}
 """File name without ending -> what it shows."""
@@ -22,9 +21,9 @@ def stamp(dot: str) -> str:
 
 def draw(folder: Path) -> None:
     """Draw all figures into a folder, as SVG files."""
-    sources = [figure.source() for figure in FIGURES.values()]
-    for name, dot, svg in zip(FIGURES, sources, render(sources), strict=True):
-        (folder / f"{name}.svg").write_text(f"{svg.rstrip()}\n{stamp(dot)}\n", encoding="utf-8")
+    for name, figure in FIGURES.items():
+        sheet = figure.sheet()
+        (folder / f"{name}.svg").write_text(f"{sheet.svg()}\n{stamp(sheet.dot())}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

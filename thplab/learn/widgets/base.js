@@ -1,4 +1,4 @@
-// What all widgets of thplab share: elements, data, pictures. Joined, with view.js and parts.js, in front of a widget's own file.
+// What all widgets of thplab share: elements, data. Joined, with view.js, pictures.js and parts.js, in front of a widget's own file.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -129,45 +129,4 @@ function download(name, text) {
   const url = URL.createObjectURL(new Blob([text], { type: "application/json" }));
   h("a", { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 1000);
-}
-
-// --- pictures ------------------------------------------------------------------------------------------------------
-
-// Pictures by number. Each is parsed once and kept, so that showing one is no more than putting it into the page.
-class Pictures {
-  constructor(texts, id) {
-    this.texts = texts;
-    this.id = id;
-    this.parsed = new Map();
-  }
-
-  get(number) {
-    if (!this.parsed.has(number)) {
-      const svg = document.importNode(new DOMParser().parseFromString(this.texts[number], "image/svg+xml").documentElement, true);
-      svg.setAttribute("role", "img");
-      svg.setAttribute("aria-labelledby", `${this.id}-title`);
-      svg.setAttribute("aria-describedby", `${this.id}-desc`);
-      for (const name of ["desc", "title"]) {
-        const node = document.createElementNS(SVG, name);
-        node.id = `${this.id}-${name}`;
-        svg.prepend(node);
-      }
-      this.parsed.set(number, svg);
-    }
-    return this.parsed.get(number);
-  }
-
-  // Put a picture into its box, with a title and a description for who cannot see it.
-  show(box, number, title, description) {
-    const svg = this.get(number);
-    svg.firstChild.textContent = title;
-    svg.firstChild.nextSibling.textContent = description;
-    if (box.firstChild !== svg) box.replaceChildren(svg);
-  }
-
-  // The size in the picture's own units that every picture fits into.
-  size() {
-    const boxes = this.texts.map(text => /viewBox="0 0 ([\d.]+) ([\d.]+)"/.exec(text).slice(1).map(Number));
-    return [0, 1].map(side => Math.max(...boxes.map(box => box[side])));
-  }
 }

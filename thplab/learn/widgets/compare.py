@@ -12,13 +12,13 @@ from thplab.hardware.geometry import GEOMETRIES
 from thplab.kernel import kernels as known
 from thplab.kernel.policies import Kernel
 from thplab.learn.widgets.conversation import asked
-from thplab.learn.widgets.page import pack
-from thplab.learn.widgets.payload import geometry_text, without_style
+from thplab.learn.widgets.payload import geometry_text
+from thplab.learn.widgets.pictured import Pictured
 from thplab.learn.widgets.widget import Stepped
 from thplab.machine.state import State
 from thplab.scenario import Scenario, builtin, load
 from thplab.show.describe.compare_text import value_text
-from thplab.show.diagrams import Cut, page_table_diagram, render
+from thplab.show.diagrams import SIMPLE, Sheet
 from thplab.show.plots.costs import KINDS, counted
 from thplab.study.compare import GROUPS, Compared, Comparison, Fact, compare
 
@@ -27,7 +27,7 @@ LEAST, MOST = 2, 4
 """How many kernels stand side by side."""
 
 
-class Compare(Stepped, page="bars compare"):
+class Compare(Pictured, Stepped, page="bars compare"):
     """Goes through a scenario on several kernels in lock-step.
 
     `scenario` is what thplab.scenario.load takes, or a Scenario; `kernels` are two to four names, or records of the
@@ -51,23 +51,36 @@ class Compare(Stepped, page="bars compare"):
             scenario if isinstance(scenario, str) else "",
         )
         self._data = payload(self.comparison, self._source, tuple(self._known))
-        super().__init__(packed=pack(self._data), step=step)
+        super().__init__(packed=self.packed_now(), step=step)
 
     @asked("compare")
     def _compare_anew(self, scenario: str, kernels: list[str], geometry: str) -> None:
         """Compare something else."""
         comparison = _compare(scenario, [self._known.get(name, name) for name in kernels], geometry)
         data = payload(comparison, scenario, tuple(self._known))
-        packed = pack(data)
+        before = self.comparison, self._source, self._data
         self.comparison, self._source, self._data = comparison, scenario, data
+        try:
+            packed = self.packed_now()
+        except Exception:
+            self.comparison, self._source, self._data = before
+            raise
         self.packed, self.step = packed, 0
+
+    def data(self) -> dict[str, Any]:
+        """What payload() makes of the comparison."""
+        return self._data
+
+    def sheets(self, detail: str) -> list[Sheet]:
+        """One for each kernel, with a picture for each state between the operations."""
+        columns = zip(self.comparison.start, _by_kernel(self.comparison), strict=True)
+        return [Sheet.of([before, *after], detail) for before, after in columns]
 
     def still(self) -> tuple[str, str]:
         """The picture of the last kernel at the step that is shown, and the operation."""
         frame, names = self._data["frames"][self.step], self._data["kernels"]
-        return self._data["pictures"][
-            frame["pictures"][-1]
-        ], f"{frame['label']}, on {names[-1]}. Compared with {', '.join(names[:-1])}."
+        caption = f"{frame['label']}, on {names[-1]}. Compared with {', '.join(names[:-1])}."
+        return self.sheets(SIMPLE)[-1].svg(self.step), caption
 
 
 def _compare(scenario: Scenario | str, kernels: Sequence[str | Kernel], geometry: str) -> Comparison:
@@ -77,24 +90,17 @@ def _compare(scenario: Scenario | str, kernels: Sequence[str | Kernel], geometry
 
 
 def payload(comparison: Comparison, source: str, kernels: Sequence[str]) -> dict[str, Any]:
-    """All that is shown, as JSON can hold it; `kernels` are those to choose from.
-    Raises NoEngine if no pictures can be drawn.
-    """
-    columns = [[before, *after] for before, after in zip(comparison.start, _by_kernel(comparison), strict=True)]
-    drawn = [_drawn(states) for states in columns]
-    pictures = list(dict.fromkeys(svg for column in drawn for svg in column))
-    places = {svg: number for number, svg in enumerate(pictures)}
+    """All that is shown but the pictures, as JSON can hold it; `kernels` are those to choose from."""
     size, count = comparison.geometry, len(comparison.kernels)
     spent = {kind: (0,) * count for kind in KINDS}
     nothing: dict[str, list[Any]] = {"groups": [], "remarks": [], "costs": []}
-    frames = [{"label": "before the first operation", "pictures": [places[column[0]] for column in drawn], **nothing}]
+    frames = [{"label": "before the first operation", **nothing}]
     for number, compared in enumerate(comparison.operations, 1):
         costs = counted(compared.rows, count)
         spent = {kind: tuple(a + b for a, b in zip(spent[kind], costs[kind], strict=True)) for kind in KINDS}
         frames.append(
             {
                 "label": f"{number}. {compared.op.label(size.nr)}",
-                "pictures": [places[column[number]] for column in drawn],
                 "groups": _groups(compared),
                 "remarks": [
                     [k.name, text] for k, text in zip(comparison.kernels, compared.remarks, strict=True) if text
@@ -114,20 +120,12 @@ def payload(comparison: Comparison, source: str, kernels: Sequence[str]) -> dict
         "choices": {"scenarios": list(builtin()), "kernels": list(kernels), "geometries": list(GEOMETRIES)},
         "most": MOST,
         "frames": frames,
-        "pictures": pictures,
     }
 
 
 def _by_kernel(comparison: Comparison) -> list[list[State]]:
     """For each kernel its states after the operations."""
     return [[compared.states[index] for compared in comparison.operations] for index in range(len(comparison.kernels))]
-
-
-def _drawn(states: list[State]) -> list[str]:
-    """The pictures of one kernel's states, all cut at the same rows; what an operation has changed is marked."""
-    cut = Cut.of(states)
-    sources = [page_table_diagram(now, states[max(0, number - 1)], cut).source for number, now in enumerate(states)]
-    return [without_style(svg) for svg in render(sources)]
 
 
 def _groups(compared: Compared) -> list[list[Any]]:

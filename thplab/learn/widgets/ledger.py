@@ -10,16 +10,16 @@ from thplab.errors import BadInput
 from thplab.kernel.kernels import DEFAULT
 from thplab.kernel.policies import Kernel
 from thplab.learn.widgets.ledger_payload import GAPS, cells_of, payload
-from thplab.learn.widgets.page import pack
 from thplab.learn.widgets.payload import geometry_text, kernel_text
+from thplab.learn.widgets.pictured import Pictured
 from thplab.learn.widgets.prediction import find_frame
 from thplab.learn.widgets.walker import carried_out
-from thplab.learn.widgets.widget import Widget
 from thplab.machine.trace import Frame, Setup, Trace
 from thplab.scenario import Scenario
+from thplab.show.diagrams import SIMPLE, Sheet
 
 
-class Ledger(Widget, page="ledger"):
+class Ledger(Pictured, page="ledger"):
     """The table of every reference and mapping at a frame of a trace, with its holder, below the picture of the state.
 
     `scenario` is a trace, which brings its own machine, or what thplab.scenario.load takes, or a Scenario, carried out
@@ -57,7 +57,7 @@ class Ledger(Widget, page="ledger"):
             "geometry": geometry_text(self.frame.state.geometry),
             "scenario": (trace.scenario.name if trace is scenario else "") or trace.scenario.line(),
         }
-        super().__init__(packed=pack(self._data))
+        super().__init__(packed=self.packed_now())
 
     @property
     def cells(self) -> int:
@@ -69,13 +69,22 @@ class Ledger(Widget, page="ledger"):
         """How many blank cells were right the first time, without a hint."""
         return sum(bool(result["right"]) for result in self.results)
 
+    def data(self) -> dict[str, Any]:
+        """What payload() makes of the frame, and what it is of."""
+        return self._data
+
+    def sheets(self, detail: str) -> list[Sheet]:
+        """One with one picture, in which nothing is marked."""
+        return [Sheet.of([self.frame.state], detail)]
+
     def _accounts(self) -> list[dict[str, Any]]:
         return [account for group in self._data["groups"] for account in group["accounts"]]
 
     def still(self) -> tuple[str, str]:
         """The picture if nothing is to be found out, and the ledger in words, with "?" for what is blank."""
         told = "; ".join(map(_line, self._accounts()))
-        return "" if self.cells else self._data["picture"], f"Who holds what, {self._data['step']}. {told}"
+        picture = "" if self.cells else self.sheets(SIMPLE)[0].svg()
+        return picture, f"Who holds what, {self._data['step']}. {told}"
 
 
 def _line(account: dict[str, Any]) -> str:

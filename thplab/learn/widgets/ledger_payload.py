@@ -11,11 +11,10 @@ from typing import Any
 
 from thplab.hardware.frames import GUP_PIN_COUNTING_BIAS
 from thplab.kernel.schemes import count_text
-from thplab.learn.widgets.payload import without_style
 from thplab.machine.state import State
 from thplab.machine.trace import Frame
 from thplab.show.describe import describe
-from thplab.show.diagrams import Cut, page_table_diagram, render
+from thplab.show.diagrams import Cut
 from thplab.show.diagrams.arrows import HUGE, PTE, Arrow, Ends, arrows, pin_id
 from thplab.show.ledger import Account, Share, ledger, small_pages
 
@@ -65,7 +64,7 @@ _BY = {"PMD": "PMD", "PTE": "PTE", "cache": "swap cache", "subpages": "subpages 
 
 
 def payload(frame: Frame, gaps: str, seed: int) -> dict[str, Any]:
-    """All that the widget shows of a frame, as JSON can hold it. Raises NoEngine if no picture can be drawn.
+    """All that the widget shows of a frame but the picture, as JSON can hold it.
 
     With "some" gaps, `seed` chooses which of the cells that can be answered are blank.
     """
@@ -79,7 +78,6 @@ def payload(frame: Frame, gaps: str, seed: int) -> dict[str, Any]:
         "groups": [{"title": title, "accounts": accounts} for title, accounts in groups],
         "refcount": state.kernel.refcount_name,
         "step": f"step {frame.number}: {frame.step.text}" if frame.step else "the machine before the first step",
-        "picture": without_style(render([page_table_diagram(state, None, cut).source])[0]),
         "words": describe(state),
         "entries": _entries(state),
     }

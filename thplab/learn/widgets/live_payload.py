@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from thplab.hardware.geometry import X86_64
-from thplab.learn.widgets.payload import without_style
+from thplab.machine.state import State
 from thplab.scenario import Scenario
 from thplab.show.describe import describe
-from thplab.show.diagrams import Cut, page_table_diagram, render
+from thplab.show.diagrams import DETAILS, Sheet
 from thplab.study.live import nearest
 from thplab.study.live.recording import Record
 from thplab.study.live.text import ShownField, observed, rows
@@ -37,11 +37,10 @@ def live_payload(
     `kind` is LIVE or RECORDED; `unseen` is what was not seen -> why.
     Raises NoEngine if there are to be pictures and none can be drawn.
     """
-    drawn, texts = _drawn(outcomes) if pictures else ([], [])
-    different = list(dict.fromkeys(drawn))
+    states = [outcome.state for outcome in outcomes if outcome.state is not None] if pictures else []
     operations = [_operation(outcome, outcome.number in record["noisy_ops"]) for outcome in outcomes]
-    for operation, picture, text in zip(operations, drawn, texts, strict=False):
-        operation |= {"picture": different.index(picture), "words": text}
+    for number, (operation, state) in enumerate(zip(operations, states, strict=False)):
+        operation |= {"picture": number, "words": describe(state, states[number - 1] if number else None)}
     return {
         "name": record["name"],
         "about": record["about"],
@@ -54,7 +53,7 @@ def live_payload(
         "seen": observed(unseen),
         "operations": operations,
         "agree": sum(outcome.agrees for outcome in outcomes),
-        "pictures": different,
+        "pictures": _pictures(states),
     }
 
 
@@ -131,12 +130,6 @@ def _run(first: int, count: int, values: Sequence[str]) -> str:
     return f"{pages}: {state}{block}{small}" + (f", by {how.upper()}" if how in ("pmd", "pte") else "")
 
 
-def _drawn(outcomes: Sequence[Outcome]) -> tuple[list[str], list[str]]:
-    """The simulated machine after each operation, as picture and as text; nothing moves between the pictures."""
-    states = [outcome.state for outcome in outcomes if outcome.state is not None]
-    cut = Cut.of(states)
-    pairs = list(zip([None, *states], states, strict=False))
-    pictures = [
-        without_style(svg) for svg in render([page_table_diagram(now, before, cut).source for before, now in pairs])
-    ]
-    return pictures, [describe(now, before) for before, now in pairs]
+def _pictures(states: Sequence[State]) -> dict[str, list[dict[str, Any]]]:
+    """The simulated machine after each operation, in both details: a run is shown in many pages at once."""
+    return {detail: [Sheet.of(states, detail).page()] for detail in DETAILS} if states else {}

@@ -21,7 +21,7 @@ _EXPORT = re.compile(r"^export default (.*);$", re.M)
 @cache
 def script(*names: str) -> str:
     """The ESM of a widget: what all of them share, then the files so named; the last one is its own."""
-    return "\n".join(_read(f"{name}.js") for name in ("base", "view", "parts", *names))
+    return "\n".join(_read(f"{name}.js") for name in ("base", "view", "pictures", "parts", *names))
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby, takewhile
 from typing import Any
@@ -17,7 +16,6 @@ from thplab.machine.trace import Frame, Setup, Trace, call_text
 from thplab.scenario import Operation
 from thplab.scenario.text import write_line
 from thplab.show.describe import describe, policy_row
-from thplab.show.diagrams import render_trace
 from thplab.show.ledger import Account, counters, ledger, small_pages
 from thplab.study.asked import asked_policies
 from thplab.study.explore import PAIRS, RaceTrace
@@ -33,13 +31,11 @@ A text where a flag is among a counter's bits.
 
 
 def payload(trace: Trace, predictions: Sequence[Prediction] = ()) -> dict[str, Any]:
-    """All that a stepper shows of a trace, as JSON can hold it.
-    Raises NoEngine as render_trace does, BadInput as Prediction.on does.
+    """All that a stepper shows of a trace but its pictures, as JSON can hold it. Raises BadInput as Prediction.on does.
 
-    Pictures, ledgers and texts that several frames share are stored once; a frame has their indexes.
+    Ledgers and texts that several frames share are stored once; a frame has their indexes.
     """
-    pictures, ledgers, words = _Shelf(), _Shelf(), _Shelf()
-    drawn = [without_style(svg) for svg in render_trace(trace)]
+    ledgers, words = _Shelf(), _Shelf()
     operations = _operations(trace)
     places = {frame: number for number, op in enumerate(operations) for frame in range(op["first"], op["last"] + 1)}
     questions = sorted((prediction.on(trace) for prediction in predictions), key=lambda question: int(question["at"]))
@@ -52,7 +48,6 @@ def payload(trace: Trace, predictions: Sequence[Prediction] = ()) -> dict[str, A
         before = trace[frame.number - 1] if frame.number else None
         frames.append(
             {
-                "picture": pictures.put(drawn[frame.number]),
                 "ledger": ledgers.put(ledger_groups(frame, before)),
                 "words": words.put(describe(frame.state, before.state if before else None)),
                 "op": places.get(frame.number),
@@ -76,7 +71,6 @@ def payload(trace: Trace, predictions: Sequence[Prediction] = ()) -> dict[str, A
         "phases": _phases(trace, operations),
         "operations": operations,
         "frames": frames,
-        "pictures": pictures.items,
         "ledgers": ledgers.items,
         "words": words.items,
         "questions": questions,
@@ -99,13 +93,6 @@ class _Shelf:
         if place == len(self.items):
             self.items.append(item)
         return place
-
-
-def without_style(svg: str) -> str:
-    """The picture without its own stylesheet:
-    the page has that once, and a new one with each picture would restyle all of the page.
-    """
-    return re.sub(r"<style>.*?</style>\n?", "", svg, flags=re.DOTALL)
 
 
 def kernel_text(setup: Setup) -> str:

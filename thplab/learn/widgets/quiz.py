@@ -13,17 +13,16 @@ from thplab.hardware import geometry as sizes
 from thplab.kernel.kernels import DEFAULT
 from thplab.kernel.policies import Kernel
 from thplab.learn.widgets.conversation import asked
-from thplab.learn.widgets.page import pack
-from thplab.learn.widgets.payload import geometry_text, kernel_text, ledger_groups, without_style
+from thplab.learn.widgets.payload import geometry_text, kernel_text, ledger_groups
+from thplab.learn.widgets.pictured import Pictured
 from thplab.learn.widgets.question import Family, Question, ends, make
-from thplab.learn.widgets.widget import Widget
 from thplab.machine.trace import Frame, Setup
 from thplab.scenario import Scenario
 from thplab.show.describe import describe, sentence
-from thplab.show.diagrams import Cut, page_table_diagram, render
+from thplab.show.diagrams import Cut, Painter, Sheet
 
 
-class Quiz(Widget, page="quiz"):
+class Quiz(Pictured, page="quiz"):
     """Asks `count` questions from the families, about `kernel` and `geometry`, one at a time;
     the same ones for the same `seed`.
 
@@ -51,16 +50,28 @@ class Quiz(Widget, page="quiz"):
     ) -> None:
         self._families, self._setup, self._count = tuple(families), Setup(kernel, geometry), count
         self.questions = make(self._families, self._setup, count, seed)
-        super().__init__(packed=pack(payload(self.questions)), seed=seed)
+        super().__init__(packed=self.packed_now(), seed=seed)
 
     @asked("another")
     def another(self) -> None:
         """Show the set of the next seed. Raises BadInput, with the set unchanged, as make does."""
         questions = make(self._families, self._setup, self._count, self.seed + 1)
-        packed = pack(payload(questions))
-        self.questions = questions
+        before, self.questions = self.questions, questions
+        try:
+            packed = self.packed_now()
+        except Exception:
+            self.questions = before
+            raise
         with self.at_once():
             self.packed, self.seed, self.results = packed, self.seed + 1, []
+
+    def data(self) -> dict[str, Any]:
+        """What payload() makes of the questions."""
+        return payload(self.questions)
+
+    def sheets(self, detail: str) -> list[Sheet]:
+        """For each question one with the state at the end, in which what the last operation has changed is marked."""
+        return [_sheet(ends(question.trace())[-2:], detail) for question in self.questions]
 
     def still(self) -> tuple[str, str]:
         """No picture, for it would tell the answers; the questions."""
@@ -72,25 +83,17 @@ class Quiz(Widget, page="quiz"):
 
 
 def payload(questions: Sequence[Question]) -> dict[str, Any]:
-    """All that a quiz shows of a set of questions, as JSON can hold it. Raises NoEngine if no pictures can be drawn."""
-    shown = [ends(question.trace())[-2:] for question in questions]
-    drawn = render([_drawing(before, end) for before, end in shown])
-    return {
-        "questions": [
-            _question(question, number, *states)
-            for number, (question, states) in enumerate(zip(questions, shown, strict=True))
-        ],
-        "pictures": [without_style(svg) for svg in drawn],
-    }
+    """All that a quiz shows of a set of questions but the pictures, as JSON can hold it."""
+    return {"questions": [_question(question, *ends(question.trace())[-2:]) for question in questions]}
 
 
-def _drawing(before: Frame, end: Frame) -> str:
-    """The DOT source of the last state. What the last operation has changed is marked."""
-    dot: str = page_table_diagram(end.state, before.state, Cut.of([before.state, end.state])).source
-    return dot
+def _sheet(ends: Sequence[Frame], detail: str) -> Sheet:
+    before, end = ends
+    painter = Painter(Cut.of([before.state, end.state]), detail)
+    return Sheet([painter.paint(end.state, before.state)])
 
 
-def _question(question: Question, picture: int, before: Frame, end: Frame) -> dict[str, Any]:
+def _question(question: Question, before: Frame, end: Frame) -> dict[str, Any]:
     size = sizes.geometry(question.setup.geometry)
     return {
         "id": question.id,
@@ -102,7 +105,6 @@ def _question(question: Question, picture: int, before: Frame, end: Frame) -> di
         "actual": str(question.actual),
         "why": question.why,
         "slips": {str(answer): told for answer, told in question.slips.items()},
-        "picture": picture,
         "ledger": ledger_groups(end, before),
         "words": describe(end.state, before.state),
     }

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 from thplab.errors import BadInput
 from thplab.learn.widgets.conversation import asked
-from thplab.learn.widgets.page import pack
+from thplab.learn.widgets.pictured import Pictured
 from thplab.learn.widgets.race_payload import RacePayload
 from thplab.learn.widgets.widget import Stepped
+from thplab.show.diagrams import SIMPLE, Sheet
 from thplab.study.explore import Pair
 from thplab.study.explore.pairs import pair_named
 from thplab.study.explore.race import Race
@@ -17,7 +19,7 @@ from thplab.study.explore.replay import RaceTrace
 from thplab.study.explore.run import format_schedule
 
 
-class RaceStepper(Stepped, page="race"):
+class RaceStepper(Pictured, Stepped, page="race"):
     """Plays a race: one column for each CPU, whoever is clicked makes its next step.
 
     `race` is a pair's name or a Pair, a name with a schedule ("naive-split-and-pin: 0x10 1x6", what the widget's
@@ -32,7 +34,7 @@ class RaceStepper(Stepped, page="race"):
         self.race = _race(race)
         self._payload = RacePayload(self.race)
         self._data = self._payload.data()
-        super().__init__(packed=pack(self._data), step=len(self.race.schedule))
+        super().__init__(packed=self.packed_now(), step=len(self.race.schedule))
 
     def way_back(self) -> Callable[[], None]:
         """To the schedule before."""
@@ -87,15 +89,26 @@ class RaceStepper(Stepped, page="race"):
         return f"{total}{found.failing_schedules:,} break something. {here}".strip()
 
     def _show(self, step: int) -> None:
-        data = self._payload.data()
-        packed = pack(data)
-        self._data = data
+        before, self._data = self._data, self._payload.data()
+        try:
+            packed = self.packed_now()
+        except Exception:
+            self._data = before
+            raise
         self.packed, self.step = packed, step
+
+    def data(self) -> dict[str, Any]:
+        """What the payload has of the race so far."""
+        return self._data
+
+    def sheets(self, detail: str) -> list[Sheet]:
+        """One, with a picture for each step so far."""
+        return [self._payload.sheet(detail)]
 
     def still(self) -> tuple[str, str]:
         """The picture of the step that is shown, and its text."""
         frame = self._data["frames"][self.step]
-        return self._data["pictures"][frame["picture"]], f"{self._data['name']}, step {self.step}: {frame['text']}"
+        return self.sheets(SIMPLE)[0].svg(self.step), f"{self._data['name']}, step {self.step}: {frame['text']}"
 
 
 def _race(given: str | Pair | RaceTrace) -> Race:

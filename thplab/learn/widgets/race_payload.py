@@ -7,11 +7,11 @@ from __future__ import annotations
 from itertools import permutations
 from typing import Any
 
-from thplab.learn.widgets.payload import geometry_text, must_hold, without_style
+from thplab.learn.widgets.payload import geometry_text, must_hold
 from thplab.machine.state import State
 from thplab.machine.trace import Frame, call_text
 from thplab.show.describe import describe
-from thplab.show.diagrams import Cut, page_table_diagram, render
+from thplab.show.diagrams import Cut, Painter, Plan, Sheet
 from thplab.study.explore.race import Race
 from thplab.study.explore.replay import RaceTrace, replay
 from thplab.study.explore.run import RaceRun, Schedule, format_schedule
@@ -23,13 +23,13 @@ class RacePayload:
 
     def __init__(self, race: Race) -> None:
         self.race = race
-        self._pictures: dict[tuple[bytes, bytes], str] = {}
         self._states: dict[bytes, State] = {}
         # The pictures have a place for whatever comes when one CPU runs after the other; then they rarely have to be
         # drawn again.
         for order in permutations(range(len(race.pair.cpus))):
             self._know(replay(race.pair, self._in_turn(order)))
         self._cut = Cut.of(list(self._states.values()))
+        self._plans: dict[str, tuple[Painter, Plan]] = {}
 
     def _in_turn(self, order: tuple[int, ...]) -> Schedule:
         run, schedule = RaceRun(self.race.pair), []
@@ -45,12 +45,8 @@ class RacePayload:
         return len(self._states) > known
 
     def data(self) -> dict[str, Any]:
-        """All that the widget shows of the race so far, as JSON can hold it.
-        Raises NoEngine if no pictures can be drawn.
-        """
+        """All that the widget shows of the race so far but its pictures, as JSON can hold it."""
         race, trace = self.race, self.race.trace
-        drawn = self._draw(trace)
-        pictures = list(dict.fromkeys(drawn))
         geometry = race.pair.geometry
         return {
             "name": race.pair.name,
@@ -62,23 +58,26 @@ class RacePayload:
             "cpus": [race.pair.does(cpu) for cpu in range(len(race.pair.cpus))],
             "invariants": must_hold(ALWAYS, AT_REST),
             "line": race.line,
-            "frames": [self._frame(frame, trace, pictures.index(drawn[frame.number])) for frame in trace],
-            "pictures": pictures,
+            "frames": [self._frame(frame, trace) for frame in trace],
         }
 
-    def _draw(self, trace: RaceTrace) -> list[str]:
+    def sheet(self, detail: str) -> Sheet:
+        """The pictures of the race so far. What was laid out serves as long as it has a place for everything.
+        Raises NoEngine if nothing can lay it out.
+        """
+        trace = self.race.trace
         if self._know(trace):
             cut = Cut.of(list(self._states.values()))
             if cut != self._cut:
-                self._cut, self._pictures = cut, {}
-        pairs = [(frame.state, trace[max(0, frame.number - 1)].state) for frame in trace]
-        keys = [(now.exact, before.exact) for now, before in pairs]
-        new = {key: states for key, states in zip(keys, pairs, strict=True) if key not in self._pictures}
-        sources = [page_table_diagram(now, before, self._cut).source for now, before in new.values()]
-        self._pictures |= dict(zip(new, map(without_style, render(sources)), strict=True)) if new else {}
-        return [self._pictures[key] for key in keys]
+                self._cut, self._plans = cut, {}
+        if detail not in self._plans:
+            painter, plan = Painter(self._cut, detail), Plan()
+            plan.make_room([painter.paint(state) for state in self._states.values()])
+            self._plans[detail] = painter, plan
+        painter, plan = self._plans[detail]
+        return Sheet([painter.paint(f.state, trace[max(0, f.number - 1)].state) for f in trace], plan)
 
-    def _frame(self, frame: Frame, trace: RaceTrace, picture: int) -> dict[str, Any]:
+    def _frame(self, frame: Frame, trace: RaceTrace) -> dict[str, Any]:
         race, schedule = self.race, trace.schedule[: frame.number]
         before = trace[frame.number - 1].state if frame.number else None
         ahead = [race.ahead(schedule, cpu) for cpu in range(len(race.pair.cpus))]
@@ -87,7 +86,6 @@ class RacePayload:
             "text": frame.step.text if frame.step else "before the first step",
             "why": frame.step.why if frame.step else "",
             "routine": call_text(next(reversed(frame.stack), "")),
-            "picture": picture,
             "words": describe(frame.state, before),
             "ahead": [[a.state, a.step.text if a.step else ""] for a in ahead],
             "broken": {v.invariant: v.problem for v in race.broken(frame.number, trace)},

@@ -10,21 +10,21 @@ from thplab.errors import BadInput
 from thplab.kernel import kernels
 from thplab.kernel.policies import Kernel
 from thplab.learn.widgets.conversation import asked
-from thplab.learn.widgets.page import pack
 from thplab.learn.widgets.payload import kernel_text
+from thplab.learn.widgets.pictured import Pictured
 from thplab.learn.widgets.sandbox_form import Spot, operation_of
 from thplab.learn.widgets.sandbox_payload import SandboxPayload
-from thplab.learn.widgets.widget import Widget
 from thplab.machine.branches import Branches, read_share
 from thplab.machine.trace import Setup, Trace
 from thplab.scenario import Scenario
 from thplab.scenario.text import write_operation
+from thplab.show.diagrams import SIMPLE, Sheet
 
 if TYPE_CHECKING:
     from thplab.learn.lessons.tasks import Task
 
 
-class Sandbox(Widget, page="sandbox"):
+class Sandbox(Pictured, page="sandbox"):
     """The learner chooses what is done next: with a form, in the picture, or by going back and doing something else.
 
     `scenario` is what has been done already: what thplab.scenario.load takes, or a Scenario, or a line that the sandbox
@@ -36,6 +36,9 @@ class Sandbox(Widget, page="sandbox"):
     _branches: Branches
     _payload: SandboxPayload
     _spot: Spot
+    _step_shown: int | None = None
+    """A step of the last operation, if it is shown instead of its end."""
+    _all_moves = False
 
     def __init__(
         self,
@@ -52,7 +55,7 @@ class Sandbox(Widget, page="sandbox"):
         self._task = task
         setup = task.setup if task else Setup(kernel, geometry, mutant=mutant, swap=swap)
         self._take(scenario, setup)
-        super().__init__(packed=pack(self._data()))
+        super().__init__(packed=self.packed_now())
 
     # --- for Python ---------------------------------------------------------------------------------------------------
 
@@ -165,20 +168,33 @@ class Sandbox(Widget, page="sandbox"):
 
     # --- shown --------------------------------------------------------------------------------------------------------
 
-    def _data(self, step: int | None = None, all_moves: bool = False) -> dict[str, Any]:
+    def data(self) -> dict[str, Any]:
+        """What the payload has of what was done so far, and the task."""
         task = {"question": self._task.question, "hints": self._task.hints} if self._task else None
-        return self._payload.data(self._spot, step, all_moves) | {"task": task}
+        return self._payload.data(self._spot, self._step_shown, self._all_moves) | {"task": task}
+
+    def sheets(self, detail: str) -> list[Sheet]:
+        """One, with a picture for each frame."""
+        return [self._payload.sheet(detail, self._step_shown, self._all_moves)]
 
     def _show(self, step: int | None = None) -> None:
-        self.packed = pack(self._data(step))
+        before, self._step_shown = self._step_shown, step
+        try:
+            self.packed = self.packed_now()
+        except Exception:
+            self._step_shown = before
+            raise
 
     def packed_for_html(self) -> str:
         """Every operation in detail: the moves so far can be looked at without a kernel, forwards and backwards."""
-        return pack(self._data(all_moves=True))
+        self._all_moves = True
+        try:
+            return super().packed_for_html()
+        finally:
+            self._all_moves = False
 
     def still(self) -> tuple[str, str]:
         """The picture after the last operation, and what it was."""
-        data = self._data()
-        return data["frames"][data["done"]][
-            "picture"
-        ], f"{data['kernel']}, {data['geometry']}: {self.scenario or 'nothing done yet'}"
+        setup = self._branches.setup
+        about = f"{setup.kernel_name}, {setup.geometry}: {self.scenario or 'nothing done yet'}"
+        return self.sheets(SIMPLE)[0].svg(), about

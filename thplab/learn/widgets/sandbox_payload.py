@@ -17,7 +17,6 @@ from thplab.learn.widgets.payload import (
     ledger_groups,
     must_hold,
     operation,
-    without_style,
 )
 from thplab.learn.widgets.sandbox_form import Spot, clickable, forms, lines, names, offered
 from thplab.machine.branches import Branches, write_share
@@ -26,7 +25,7 @@ from thplab.machine.state import State
 from thplab.machine.trace import Frame, Trace
 from thplab.scenario.text import write_operation
 from thplab.show.describe import describe
-from thplab.show.diagrams import Cut, page_table_diagram, render
+from thplab.show.diagrams import Cut, Painter, Plan, Sheet
 from thplab.study.invariants import ALWAYS, AT_REST, BETWEEN, check_frame, check_state
 
 
@@ -35,22 +34,22 @@ class SandboxPayload:
 
     def __init__(self, branches: Branches) -> None:
         self.branches = branches
-        self._pictures: dict[tuple[bytes, bytes], str] = {}
         self._cut: Cut | None = None
+        self._plans: dict[str, tuple[Painter, Plan]] = {}
         self._broken: dict[tuple[State, State], dict[str, str]] = {}
 
     def data(self, spot: Spot, step: int | None = None, all_moves: bool = False) -> dict[str, Any]:
-        """All that the widget shows, as JSON can hold it:
+        """All that the widget shows but the pictures, as JSON can hold it:
         the operations of the branch, and what was done so far in detail.
 
         `step` chooses a step of the last operation instead of its end. With `all_moves` the page gets every operation
-        in detail, and can show them without a kernel. Raises NoEngine if no pictures can be drawn.
+        in detail, and can show them without a kernel.
         """
         branches, whole = self.branches, self.branches.whole
         setup, geometry = branches.setup, whole[0].state.geometry
         counts = range(whole.reached + 1) if all_moves else [branches.done]
         cut = Cut.of(self._states(step))
-        frames = {count: self._frame(count, step, cut) for count in counts}
+        frames = {count: self._frame(count, step, cut) | {"picture": at} for at, count in enumerate(counts)}
         return {
             "kernel": setup.kernel_name,
             "geometry": setup.geometry,
@@ -106,15 +105,11 @@ class SandboxPayload:
     def _frame(self, count: int, step: int | None, cut: Cut) -> dict[str, Any]:
         whole = self.branches.whole
         steps = _frames_of(whole, count - 1) if count else []
-        now, before = whole.end_of(count), whole.end_of(max(count - 1, 0))
-        at = None
-        if step is not None and 0 <= step < len(steps) - 1:
-            at, now, before = step, steps[step], whole[steps[step].number - 1]
+        now, before, at = self._shown(count, step)
         then = before.state if count else None
         done = whole.first(count)
         head, tail = code(done)
         return {
-            "picture": self._draw(now.state, before.state, cut),
             "places": {row: [pages._asdict() for pages in where] for row, where in clickable(now.state, cut).items()},
             "words": describe(now.state, then),
             "ledger": ledger_groups(now, before if count else None),
@@ -134,13 +129,27 @@ class SandboxPayload:
         within = _frames_of(whole, done - 1) if step is not None else []
         return [whole.end_of(count).state for count in range(whole.reached + 1)] + [frame.state for frame in within]
 
-    def _draw(self, state: State, before: State, cut: Cut) -> str:
+    def _shown(self, count: int, step: int | None) -> tuple[Frame, Frame, int | None]:
+        """The frame that is shown after `count` operations, the one that it is compared with, and the step if it is
+        not the end.
+        """
+        whole = self.branches.whole
+        steps = _frames_of(whole, count - 1) if count else []
+        if step is not None and 0 <= step < len(steps) - 1:
+            return steps[step], whole[steps[step].number - 1], step
+        return whole.end_of(count), whole.end_of(max(count - 1, 0)), None
+
+    def sheet(self, detail: str, step: int | None = None, all_moves: bool = False) -> Sheet:
+        """The pictures of what data() shows. What was laid out serves as long as it has a place for everything.
+        Raises NoEngine if nothing can lay it out.
+        """
+        cut = Cut.of(self._states(step))
         if cut != self._cut:
-            self._cut, self._pictures = cut, {}
-        key = (state.exact, before.exact)
-        if key not in self._pictures:
-            self._pictures[key] = without_style(render([page_table_diagram(state, before, cut).source])[0])
-        return self._pictures[key]
+            self._cut, self._plans = cut, {}
+        painter, plan = self._plans.setdefault(detail, (Painter(cut, detail), Plan()))
+        counts = range(self.branches.whole.reached + 1) if all_moves else [self.branches.done]
+        shown = [self._shown(count, step) for count in counts]
+        return Sheet([painter.paint(now.state, before.state) for now, before, _ in shown], plan)
 
 
 def _frames_of(trace: Trace, index: int) -> list[Frame]:

@@ -2,15 +2,14 @@
 // What it shows: thplab/learn/widgets/payload.py. Two counts run through it: a frame's number, and its place among the frames shown.
 
 const SPEEDS = { slow: 3000, medium: 1500, fast: 600 };  // milliseconds for a step of Play
-const SIDE = 380, PANELS_BESIDE = 500, PANELS_BELOW = 280;  // pixels: width of the panels beside the picture, their height there and below it
-const LEGIBLE = 0.72;  // a picture smaller than this part of its own size is hard to read: the panels go below it
-const SMALLEST = 0.4;  // in a lecture that has too little room even then, they go
+const SIDE = 380, PANELS = 150, PANELS_BESIDE = 260;  // pixels: width of the panels beside the picture, their least heights below and there
 
 // The way through a trace: the numbers of the frames that are shown, `all` of them or those that are not plain, and where each phase begins.
 // A frame that is not shown is folded into the next one.
 class Course {
   /** @param {StepperData} data @param {Questions} questions @param {boolean} all */
   constructor({ frames, phases }, questions, all) {
+    this.all = all;
     this.frames = frames;
     this.questions = questions;
     this.shown = [...frames.keys()].filter(number => all || !frames[number].plain);
@@ -70,8 +69,8 @@ function policyText({ name, value, meaning, kernel, why }, here) {
     h("dd", {}, h("div", {}, ...rich(meaning)), ...why.map(each => h("div", { class: "thp-because" }, whose, ...rich(each))))];
 }
 
-/** @extends {View<StepperAsks>} */
-class StepperView extends View {
+/** @extends {PictureView<StepperAsks>} */
+class StepperView extends PictureView {
   /** @param {StepperData} data @param {Model} model */
   constructor(data, model) {
     super(model, "stepper", `Stepper ${data.name}`);
@@ -80,18 +79,26 @@ class StepperView extends View {
     this.frame = -1;
     this.trees = new Map();
     this.tables = new Map();
-    this.pictures = new Pictures(data.pictures, this.id);
-    this.size = this.pictures.size();
-    this.player = new Player(`Play to the end of the ${data.unit}`, "Play", () => this.play(), () => SPEEDS[this.speed.value]);
+    this.box = new PictureBox(this, "Picture; the arrow keys step");
+    this.box.load(data.pictures);
+    this.player = new Player(`Play to the end of the ${data.unit}`, "Play", () => this.play(), () => SPEEDS[this.speed?.value ?? "medium"]);
     this.root.classList.toggle("thp-lecture", model.get("lecture"));
     this.lab = new LivePanel(this, data.kernel);
     this.recorded = new RecordedPanel(model.get("lecture") ? [] : data.recorded, frame => this.jump(frame));
-    const head = this.buildHead(), words = [this.buildWhy(), this.buildWords()];
     this.bar = this.buildBar();
     this.time = this.buildTime();
-    const panels = [this.lab.element, this.recorded.element, this.buildBody(), ...(model.get("lecture") ? [] : words)];
-    const parts = [head, this.bar, this.time, ...panels];
+    const lecture = model.get("lecture"), more = lecture ? [] : [this.buildTools(), this.lab.element, this.recorded.element, this.buildWhy(), this.buildWords()];
+    const parts = [this.bar, this.time, h("div", { class: "thp-stage" }, this.buildBody(), lecture ? null : this.buildPanels()), ...more];
     this.root.append(...parts.filter(part => part != null));
+  }
+
+  get boxes() {
+    return this.box ? [this.box] : [];
+  }
+
+  load(data) {
+    this.box.load(data.pictures);
+    this.wantDetail();
   }
 
   start() {
@@ -111,49 +118,58 @@ class StepperView extends View {
 
   // --- parts -------------------------------------------------------------------------------------------------------
 
-  buildHead() {
-    const { data } = this;
-    this.all = h("input", { type: "checkbox", role: "switch", change: () => this.setMode(this.all.checked, this.frame) });
-    return h("div", { class: "thp-head" },
-      h("span", { class: "thp-name" }, h("b", {}, data.name || "scenario"), data.about ? `  ${data.about}` : ""),
-      ...chips(data.kernel, data.geometry),
-      h("label", { class: "thp-switch", title: "Show plain reads and locks, too" }, this.all, "all steps"),
-      this.copyButton("copy as code", "Copy Python code that makes this very state again", () => data.code.join(`${this.frame}`)));
-  }
-
+  // What one needs for each step, in one line.
   buildBar() {
     const { data } = this, names = ["Next step", "Back one step", "First step", "Last step"];
-    const buttons = this.buildSteps(names, () => this.move(1), () => this.move(-1), () => this.jump(0), () => this.jump(Infinity));
-    this.speed = h("select", { class: "thp-speed", "aria-label": "Speed of Play" }, ...Object.keys(SPEEDS).map(name => h("option", {}, name)));
-    this.position = h("span", {});
-    const where = h("span", { class: "thp-position" }, h("span", { class: "thp-machine" }, `${data.kernel} · ${data.geometry.split(":")[0]} · `), this.position);
-    const more = [this.player.button, this.speed, this.lab.button, this.recorded.button];
-    return h("div", { class: "thp-bar", role: "toolbar", "aria-label": "Steps" }, ...buttons, ...more, where);
+    const [step, back, first, last] = this.buildSteps(names, () => this.move(1), () => this.move(-1), () => this.jump(0), () => this.jump(Infinity));
+    this.ends = [first, last];
+    this.slider = h("input", { type: "range", min: 0, step: 1, "aria-label": "Step", input: () => this.jump(this.course.shown[this.slider.value]) });
+    this.phase = h("span", { class: "thp-phase" });
+    this.position = h("span", { class: "thp-number" });
+    const where = h("span", { class: "thp-position" }, this.phase, this.position, h("span", { class: "thp-machine" }, ` · ${data.kernel}`));
+    return h("div", { class: "thp-bar", role: "toolbar", "aria-label": "Steps" }, step, back, this.slider, where);
   }
 
   buildTime() {
-    this.slider = h("input", { type: "range", min: 0, step: 1, "aria-label": "Step", input: () => this.jump(this.course.shown[this.slider.value]) });
     const { phases, unit } = this.data;
     this.marks = phases.map(({ title }, number) => h("button", {
       type: "button", class: "thp-mark", title, "aria-label": `Go to ${unit} ${number + 1} of ${phases.length}: ${title}`,
       click: () => this.jump(this.course.begins[number]),
     }, h("b", {}, `${number + 1}`), h("span", {}, ` ${title}`)));
-    return h("div", { class: "thp-time" }, this.slider, h("nav", { class: "thp-marks", "aria-label": `By ${unit}` }, ...this.marks));
+    return phases.length > 1 ? h("nav", { class: "thp-marks", "aria-label": `By ${unit}` }, ...this.marks) : null;
   }
 
   buildBody() {
-    this.picture = h("div", { class: "thp-picture", tabindex: 0, role: "group", "aria-label": "Picture; the arrow keys step" });
-    this.tree = h("div", { class: "thp-tree", role: "region", "aria-label": "Kernel routines", tabindex: 0 });
-    this.ledger = h("div", { class: "thp-ledger", role: "region", "aria-label": "Counters and who holds them", tabindex: 0 });
     this.caption = h("div", { class: "thp-caption", role: "status" });
+    this.moved = h("p", { class: "thp-changes" });
     this.panel = h("div", { class: "thp-questions", "aria-live": "polite" });
     this.save = h("button", { type: "button", class: "thp-save", click: () => this.saveAnswers() }, "save my answers");
     this.again = h("button", { type: "button", class: "thp-again", click: () => this.answerAgain() }, "answer again");
     this.score = h("span", { class: "thp-score" });
     this.asking = this.data.questions.length > 0;
-    return h("div", { class: "thp-body" }, this.picture,
-      h("div", { class: "thp-side" }, h("h4", {}, "Kernel routines"), this.tree, h("h4", {}, "Who holds what"), this.ledger),
-      this.caption, this.asking ? h("div", { class: "thp-ask" }, this.panel, h("div", { class: "thp-tools" }, this.score, this.save, this.again)) : null);
+    return h("div", { class: "thp-body" }, this.box.frame, this.caption, this.moved,
+      this.asking ? h("div", { class: "thp-ask" }, this.panel) : null);
+  }
+
+  // What one may look up: beside the picture where there is room, else below, folded where there is none.
+  buildPanels() {
+    this.tree = h("div", { class: "thp-tree", role: "region", "aria-label": "Kernel routines", tabindex: 0 });
+    this.ledger = h("div", { class: "thp-ledger", role: "region", "aria-label": "Counters and who holds them", tabindex: 0 });
+    this.side = h("details", { class: "thp-side", toggle: () => this.drawPanels() },
+      h("summary", {}, "Kernel routines, and who holds what"),
+      h("div", { class: "thp-panels" }, h("h4", {}, "Kernel routines"), this.tree, h("h4", {}, "Who holds what"), this.ledger));
+    return this.side;
+  }
+
+  buildTools() {
+    const { data } = this;
+    this.all = h("input", { type: "checkbox", role: "switch", change: () => this.setMode(this.all.checked, this.frame) });
+    this.speed = h("select", { class: "thp-speed", "aria-label": "Speed of Play" }, ...Object.keys(SPEEDS).map(name => h("option", {}, name)));
+    return h("div", { class: "thp-foot", role: "group", "aria-label": "More" }, ...this.ends, this.player.button, this.speed,
+      h("label", { class: "thp-switch", title: "Show plain reads and locks, too" }, this.all, "all steps"), this.buildDetail(),
+      this.lab.button, this.recorded.button, ...(this.asking ? [this.score, this.save, this.again] : []),
+      this.copyButton("copy as code", "Copy Python code that makes this very state again", () => data.code.join(`${this.frame}`)),
+      h("span", { class: "thp-name", title: data.about }, h("b", {}, data.name || "scenario"), data.about ? `  ${data.about}` : ""), ...chips(data.kernel, data.geometry));
   }
 
   // Why does the kernel do so? The policies that its record was asked for, and the evidence. What another CPU does in between is not told.
@@ -168,7 +184,7 @@ class StepperView extends View {
   // --- going -------------------------------------------------------------------------------------------------------
 
   setMode(all, frame) {
-    this.all.checked = all;
+    if (this.all) this.all.checked = all;
     this.root.classList.toggle("thp-all", all);
     this.course = new Course(this.data, this.questions, all);
     const last = Math.max(1, this.course.last), places = this.course.begins.map(number => this.course.place(number));
@@ -225,17 +241,17 @@ class StepperView extends View {
     const frame = this.data.frames[number], { course } = this, { last } = course, place = course.place(number);
     this.root.classList.toggle("thp-forward", place === course.place(this.frame) + 1);
     this.frame = number;
-    this.pictures.show(this.picture, frame.picture, `Step ${place} of ${last}: ${frame.text}`,
+    this.box.show(number, `Step ${place} of ${last}: ${frame.text}`,
       `Page tables and pages after this step. ${this.changes(frame)} The state in words is below the picture.`);
     this.caption.replaceChildren(...this.captionOf(number));
-    this.drawTree(number);
-    const table = this.tables.get(frame.ledger) ?? ledgerTable(this.data.ledgers[frame.ledger]);
-    this.tables.set(frame.ledger, table);
-    if (this.ledger.firstChild !== table) this.ledger.replaceChildren(table);
+    this.moved.textContent = this.changes(frame);
+    this.moved.title = this.moved.textContent;
+    this.drawPanels();
     const phase = course.phase(number), count = this.data.phases.length;
     const where = (count ? `${this.data.unit} ${Math.max(phase, 0) + 1} of ${count} · ` : "") + `step ${place} / ${last}`;
     this.marks.forEach((mark, i) => markHere(mark, i === phase));
-    this.position.textContent = where;
+    this.phase.textContent = count > 1 ? `${Math.max(phase, 0) + 1} ${this.data.phases[Math.max(phase, 0)].title} · ` : "";
+    this.position.textContent = `${place} / ${last}`;
     drawSlider(this.slider, place, last, `${where}: ${frame.text}`);
     this.drawSteps(place, last);
     disable(place === last, this.player.button);
@@ -248,16 +264,10 @@ class StepperView extends View {
     this.later();
   }
 
-  // What may wait until the picture is painted: the neighbours' pictures, and the word to Python where the reader is.
+  // What may wait until the picture is painted: the word to Python where the reader is.
   later() {
     clearTimeout(this.soon);
-    this.soon = setTimeout(() => {
-      for (const near of [1, -1, 2, 3, -2]) {
-        const frame = this.data.frames[this.course.next(this.frame, near)];
-        if (frame) this.pictures.get(frame.picture);
-      }
-      this.tell("step", this.frame);
-    }, 60);
+    this.soon = setTimeout(() => this.tell("step", this.frame), 60);
   }
 
   changes(frame) {
@@ -281,6 +291,15 @@ class StepperView extends View {
     return parts;
   }
 
+  // Call tree and ledger, where they can be seen.
+  drawPanels() {
+    if (!this.side?.open) return;
+    const frame = this.data.frames[this.frame], table = this.tables.get(frame.ledger) ?? ledgerTable(this.data.ledgers[frame.ledger]);
+    this.tables.set(frame.ledger, table);
+    if (this.ledger.firstChild !== table) this.ledger.replaceChildren(table);
+    this.drawTree(this.frame);
+  }
+
   // The operations of the phase, with the call tree of the one under way.
   drawTree(number) {
     const { operations, frames } = this.data, { op, phase } = frames[number || Math.min(1, frames.length - 1)];
@@ -297,7 +316,7 @@ class StepperView extends View {
   }
 
   drawWords() {
-    if (!this.details.open) return;
+    if (!this.details?.open) return;
     this.words.replaceChildren(wordsTable(this.data.words[this.data.frames[this.frame].words]));
   }
 
@@ -355,36 +374,26 @@ class StepperView extends View {
 
   // --- sizes -------------------------------------------------------------------------------------------------------
 
-  // Every part gets the height that its largest content needs, so that no step moves anything.
+  // Every part gets the height that its largest content needs, so that no step moves anything; the picture gets what is left of what can
+  // be seen at once.
   layout() {
-    const width = this.root.clientWidth, lecture = this.model.get("lecture"), room = lecture ? this.roomForLecture() : Infinity;
-    const key = `${width} ${room} ${this.all.checked}`;
-    if (!width || key === this.laidOut) return;
+    const width = this.root.clientWidth, lecture = this.model.get("lecture"), room = this.room();
+    const key = `${width} ${room} ${this.course?.all} ${this.detail}`;
+    if (!width || !this.course || key === this.laidOut) return;
     this.laidOut = key;
-    const [w, hgt] = this.size, beside = (width - SIDE) / w, wide = !lecture && beside >= LEGIBLE;
+    const [w] = this.box.size, wide = !lecture && width - SIDE >= w;
     this.root.classList.toggle("thp-wide", wide);
-    this.root.classList.remove("thp-alone");
-    let caption = this.captionHeight();
+    this.set("caption", this.captionHeight());
     if (this.asking) this.set("questions", greatestHeight(this.panel, this.largestQuestions()));
-    if (lecture) {
-      const rest = [this.bar, this.time].reduce((sum, part) => sum + part.offsetHeight, 4);
-      const fit = below => Math.min((width - 2) / w, (room - rest - below) / hgt);
-      const alone = fit(caption) < SMALLEST;
-      this.root.classList.toggle("thp-alone", alone);
-      if (alone) caption = this.captionHeight();
-      this.set("picture-width", w * fit(caption));
-      this.set("picture", hgt * fit(caption));
-      this.set("panels", room - rest - hgt * fit(caption));
-    } else {
-      const scale = Math.min(wide ? beside : (width - 2) / w, 1.2);
-      this.set("picture-width", w * scale);
-      this.set("picture", Math.max(hgt * scale, wide ? PANELS_BESIDE : 0));
-      this.set("panels", PANELS_BELOW);
-    }
+    const beside = [this.bar, this.time, this.caption, this.moved, this.panel.parentNode].reduce((sum, part) => sum + (part?.offsetHeight ?? 0), 12);
+    const scale = this.box.fit(width - 4 - (wide ? SIDE : 0), Math.max(0, room - beside), lecture);
+    const picture = Math.ceil(this.box.size[1] * scale), rest = room - beside - picture - 70;
+    this.set("picture", Math.max(picture, wide ? PANELS_BESIDE : 0));
+    this.set("panels", Math.max(PANELS, rest));
+    if (this.side && !this.folded) this.side.open = wide || rest >= PANELS;
     for (const mark of this.marks) mark.classList.toggle("thp-short", mark.offsetWidth < 4 * parseFloat(getComputedStyle(mark).fontSize));
     this.set("side", SIDE);
-    this.set("caption", caption);
-    this.drawTree(this.frame);
+    this.drawPanels();
   }
 
   captionHeight() {
@@ -398,13 +407,6 @@ class StepperView extends View {
       const next = all.find(other => other.at > question.of && other.at <= this.course.next(question.of));
       return [[form(question)], [result()], [this.pending(question)], ...(next ? [[result(), form(next)]] : [])];
     });
-  }
-
-  // The height that can be seen at once: that of the box that scrolls, which in a notebook is less than the window.
-  roomForLecture() {
-    let box = (this.root.closest(".jp-Cell") ?? this.root).parentElement;  // the boxes of a cell grow with what they hold
-    while (box && !(/auto|scroll/.test(getComputedStyle(box).overflowY) && box.clientHeight)) box = box.parentElement;
-    return Math.max(480, Math.min(box?.clientHeight ?? Infinity, window.innerHeight) - 16);
   }
 
   destroy() {

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import traitlets
 
@@ -14,19 +15,20 @@ from thplab.kernel.kernels import DEFAULT
 from thplab.kernel.policies import Kernel
 from thplab.learn.widgets.conversation import asked
 from thplab.learn.widgets.live_run import RUNNING, LiveWidget
-from thplab.learn.widgets.page import pack
 from thplab.learn.widgets.payload import payload
+from thplab.learn.widgets.pictured import Pictured
 from thplab.learn.widgets.prediction import Prediction, find_frame
 from thplab.learn.widgets.widget import Stepped, trace_of
 from thplab.machine.trace import Setup, Trace
 from thplab.scenario import Scenario
+from thplab.show.diagrams import SIMPLE, Sheet
 from thplab.study.explore import RaceTrace
 from thplab.study.live import nearest, unable
 from thplab.study.live.request import refuse_unless_portable, refuse_unless_sensible
 from thplab.study.live.support import release
 
 
-class Stepper(LiveWidget, Stepped, page="comparison recorded stepper"):
+class Stepper(LiveWidget, Pictured, Stepped, page="comparison recorded stepper"):
     """Steps through a trace. All frames are in the page:
     once shown, it works without a kernel, also in an exported page.
 
@@ -62,7 +64,8 @@ class Stepper(LiveWidget, Stepped, page="comparison recorded stepper"):
         number = self.trace.position if step is None else find_frame(self.trace, step, "step")
         self._data = payload(self.trace, () if lecture else predictions)
         live = {} if lecture or isinstance(self.trace, RaceTrace) else {"kernel": release(), "why": self._not_live()}
-        super().__init__(packed=pack(self._data), step=number, lecture=lecture, all_steps=all_steps, live=live)
+        self._sheets: dict[str, Sheet] = {}
+        super().__init__(packed=self.packed_now(), step=number, lecture=lecture, all_steps=all_steps, live=live)
 
     def _not_live(self) -> str:
         """Why the trace's scenario cannot be run on the kernel of this machine; empty if it can."""
@@ -92,4 +95,14 @@ class Stepper(LiveWidget, Stepped, page="comparison recorded stepper"):
     def still(self) -> tuple[str, str]:
         """The picture of the frame that is shown, and its step."""
         frame = self._data["frames"][self.step]
-        return self._data["pictures"][frame["picture"]], f"Step {self.step}: {frame['text']}. {frame['why']}"
+        return self.sheets(SIMPLE)[0].svg(self.step), f"Step {self.step}: {frame['text']}. {frame['why']}"
+
+    def data(self) -> dict[str, Any]:
+        """What payload() makes of the trace."""
+        return self._data
+
+    def sheets(self, detail: str) -> list[Sheet]:
+        """One, with a picture for each frame."""
+        if detail not in self._sheets:
+            self._sheets[detail] = Sheet.of([frame.state for frame in self.trace], detail)
+        return [self._sheets[detail]]

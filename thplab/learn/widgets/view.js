@@ -3,6 +3,7 @@
 const ICONS = {
   step: "M4 2l9 6-9 6z", back: "M12 2l-9 6 9 6z", first: "M3 2h2v12H3zM14 2L6 8l8 6z", last: "M11 2h2v12h-2zM2 2l8 6-8 6z",
   play: "M4 3l8 5-8 5z", pause: "M4 2h3v12H4zM9 2h3v12H9z",
+  enlarge: "M2 2h5v2H4v3H2zM9 2h5v5h-2V4H9zM2 9h2v3h3v2H2zM12 9h2v5H9v-2h3z",
   undo: "M7 3v3h3a4 4 0 0 1 0 8H5v-2h5a2 2 0 0 0 0-4H7v3L2 7z", redo: "M9 3v3H6a4 4 0 0 0 0 8h5v-2H6a2 2 0 0 1 0-4h3v3l5-4z",
 };
 const ANSWER = 20000;  // milliseconds that an answer of Python may take
@@ -177,6 +178,13 @@ class View {
     this.words = h("div", { class: "thp-text", tabindex: 0 });
     this.details = h("details", { class: "thp-words", toggle: () => this.drawWords() }, h("summary", {}, title), this.words);
     return this.details;
+  }
+
+  // The height that can be seen at once: that of the box that scrolls, which in a notebook is less than the window.
+  room() {
+    let box = (this.root.closest(".jp-Cell") ?? this.root).parentElement;  // the boxes of a cell grow with what they hold
+    while (box && !(/auto|scroll/.test(getComputedStyle(box).overflowY) && box.clientHeight)) box = box.parentElement;
+    return Math.max(480, Math.min(box?.clientHeight ?? Infinity, window.innerHeight) - 16);
   }
 
   set(name, pixels) {

@@ -9,11 +9,11 @@ import numpy as np
 
 from thplab.hardware import page_tables as pt
 from thplab.machine.state import State
-from thplab.show.diagrams.layout import Layout, Table
-from thplab.show.diagrams.places import IN_HAND, LINKED, Place, Stood
+from thplab.show.diagrams.layout import HUGE_ZERO_PAGE, ZERO_PAGE, Layout, Table
+from thplab.show.diagrams.places import IN_HAND, LINKED, Place
 from thplab.show.diagrams.rows import images
 
-MORE_PAGES, MORE_PINS, ZERO_PAGE, HUGE_ZERO_PAGE = "more-pages", "more-pins", "zero-page", "huge-zero-page"
+MORE_PAGES, MORE_PINS = "more-pages", "more-pins"
 HUGE, TABLE, SPARE, PTE, MIGRATION, PIN = "huge", "table", "spare", "pte", "migration", "pin"
 
 
@@ -40,27 +40,35 @@ class Arrow(NamedTuple):
     process: str
 
 
-def arrows(state: State, layout: Layout) -> dict[Ends, Arrow]:
+Found = tuple[tuple[Ends, Arrow], ...]
+
+
+def arrows(state: State, layout: Layout, keep: dict[object, Found] | None = None) -> dict[Ends, Arrow]:
     """The arrows of one state, between the rows of a picture.
-    What shares both ends is one arrow with the sum of the pages.
+    What shares both ends is one arrow with the sum of the pages. `keep` holds what was found before in this layout.
     """
     found: dict[Ends, Arrow] = {}
-    for ends, arrow in _all(state, layout):
+    for ends, arrow in _all(state, layout, {} if keep is None else keep):
         pages = arrow.pages + (found[ends].pages if ends in found else 0)
         found[ends] = arrow._replace(pages=pages)
     return found
 
 
-def _all(state: State, layout: Layout) -> Iterator[tuple[Ends, Arrow]]:
+def _all(state: State, layout: Layout, keep: dict[object, Found]) -> Iterator[tuple[Ends, Arrow]]:
+    """An entry leads where it leads whatever else happens, so the arrows of a table are found once for each content."""
     tables = layout.find(state)
     for place, stood in tables.items():
         table, row = layout.tables[place], state.tables[stood.pfn]
         if stood.status != LINKED:
             continue
-        if place.level == 1:
-            yield from _from_pmds(state, layout, place, table, tables)
-        else:
-            yield from _from_ptes(state, layout, place, table, row)
+        below = {p: s.status for p, s in tables.items() if p.level == 0 and p.upper(state.geometry) == place}
+        key = (place, id(row), state.huge_zero_page, tuple(below.items()) if place.level else ())
+        if key not in keep:
+            if place.level:
+                keep[key] = tuple(_from_pmds(state, layout, place, table, row, below))
+            else:
+                keep[key] = tuple(_from_ptes(state, layout, place, table, row))
+        yield from keep[key]
     for name in layout.pins:
         for pfn in sorted(set(state.pins[name].pages)) if name in state.pins else ():
             node = pin_id(name)
@@ -69,10 +77,11 @@ def _all(state: State, layout: Layout) -> Iterator[tuple[Ends, Arrow]]:
 
 
 def _from_pmds(
-    state: State, layout: Layout, place: Place, table: Table, tables: Mapping[Place, Stood]
+    state: State, layout: Layout, place: Place, table: Table, row: pt.Entries, status: Mapping[Place, str]
 ) -> Iterator[tuple[Ends, Arrow]]:
-    row, geometry = state.tables[tables[place].pfn], state.geometry
-    below = {geometry.index(p.base, 1): p for p in tables if p.level == 0 and p.upper(geometry) == place}
+    """`status` is that of the tables below."""
+    geometry = state.geometry
+    below = {geometry.index(p.base, 1): p for p in status}
     for index in sorted({*np.flatnonzero(row).tolist(), *below}):
         entry = int(row[index])
         start = (table.id, next(table.row_id(rows) for rows in table.rows if rows.start <= index < rows.stop))
@@ -82,9 +91,9 @@ def _from_pmds(
             if entry and not pt.pmd_trans_huge(entry):
                 node = more_tables_id(place.process)
                 yield Ends(*start, node, node), Arrow(TABLE, 1, place.process)
-        elif tables[below[index]].status != IN_HAND:
+        elif status[below[index]] != IN_HAND:
             node = layout.tables[below[index]].id
-            kind = TABLE if tables[below[index]].status == LINKED else SPARE
+            kind = TABLE if status[below[index]] == LINKED else SPARE
             yield Ends(*start, node, f"{node}-head"), Arrow(kind, 1, place.process)
 
 

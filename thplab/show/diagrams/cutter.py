@@ -10,7 +10,7 @@ import numpy.typing as npt
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import COLUMNS, PG_anon, PG_head, PG_reserved, PG_used
 from thplab.machine.state import Array, State
-from thplab.show.diagrams.layout import Block, Layout, Table
+from thplab.show.diagrams.layout import HUGE_ZERO_PAGE, ZERO_PAGE, Block, Layout, Table
 from thplab.show.diagrams.places import Place, find_tables, huge_places, linked_tables
 from thplab.show.diagrams.rows import Image, Rows, cut_at, entry_borders, frame_borders, images, limited
 
@@ -36,6 +36,7 @@ class Cutter:
         self.small: dict[int, set[int]] = {}  # block -> small pages in it
         self.owner: dict[int, int] = {}  # block -> number of the process that mapped it first
         self.homes: dict[int, list[Place]] = {}
+        self.zeroes: set[str] = set()
         self.seen: set[tuple[object, int]] = set()
 
     def nodes(self) -> Layout:
@@ -43,13 +44,11 @@ class Cutter:
         known = self._find_homes()
         for state in self.states:
             for place, stood in find_tables(state, self.homes, known).items():
-                self._see_table(place, state.tables[stood.pfn])
+                self._see_table(place, state.tables[stood.pfn], state.huge_zero_page)
             for number, block in state.blocks.items():
                 self._see_block(number, block)
             for pin in state.pins.values():
-                self._see_pin(
-                    sorted(p for p in set(pin.pages) if not state.field("flags", state.head(p)) & PG_reserved)
-                )
+                self._see_pin(state, sorted(set(pin.pages)))
         self._match()
         pins = tuple(dict.fromkeys(name for s in self.states for name in s.pins))
         tables, more_tables = self._tables()
@@ -59,6 +58,7 @@ class Cutter:
             tables=tables,
             blocks=self._blocks(),
             pins=pins[:MAX_PINS],
+            zero_pages=tuple(name for name in (ZERO_PAGE, HUGE_ZERO_PAGE) if name in self.zeroes),
             homes=self.homes,
             known=known,
             more_tables=more_tables,
@@ -86,7 +86,7 @@ class Cutter:
                 homes += [place] if place not in homes else []
         return tuple(sorted(known))
 
-    def _see_table(self, place: Place, row: pt.Entries) -> None:
+    def _see_table(self, place: Place, row: pt.Entries, huge_zero_page: int) -> None:
         if not self._is_new(place, row):
             return
         borders = self.borders.setdefault(place, {0, self.nr})
@@ -94,17 +94,24 @@ class Cutter:
         if place.level == 1:
             for index in np.flatnonzero(row).tolist():
                 borders.update((index, index + 1))  # each PMD that is ever used has its own row
-                if pt.pmd_trans_huge(int(row[index])):
+                if pt.pmd_trans_huge(int(row[index])) and pt.pte_pfn(int(row[index])) == huge_zero_page:
+                    self.zeroes.add(HUGE_ZERO_PAGE)
+                elif pt.pmd_trans_huge(int(row[index])):
                     self.owner.setdefault(pt.pte_pfn(int(row[index])) // self.nr, process)
             return
         borders.update(entry_borders(row))
         for image in images(row, self.nr):
             self.images[place, image] = None
-            if image.kind != "zero":
+            if image.kind == "zero":
+                self.zeroes.add(ZERO_PAGE)
+            else:
                 self.owner.setdefault(image.pfn // self.nr, process)
                 self._see_pages(image.pfn, image.stop - image.start)
 
-    def _see_pin(self, pages: list[int]) -> None:
+    def _see_pin(self, state: State, pinned: list[int]) -> None:
+        pages = [pfn for pfn in pinned if not state.field("flags", state.head(pfn)) & PG_reserved]
+        for pfn in set(pinned).difference(pages):
+            self.zeroes.add(ZERO_PAGE if pfn == state.zero_page else HUGE_ZERO_PAGE)
         first = 0
         for i in range(1, len(pages) + 1):
             if i == len(pages) or pages[i] != pages[i - 1] + 1 or pages[i] % self.nr == 0:

@@ -11,6 +11,8 @@ from thplab.machine.state import State
 from thplab.show.diagrams.places import Homes, Place, Stood, find_tables
 from thplab.show.diagrams.rows import Rows
 
+ZERO_PAGE, HUGE_ZERO_PAGE = "zero-page", "huge-zero-page"
+
 
 class Table(NamedTuple):
     """The node of a page table: its id, such as "A-pmd0" or "A-pte0-5" (PMD index 5 of A's first PMD table),
@@ -43,8 +45,8 @@ class Block(NamedTuple):
 class Layout:
     """The nodes and rows of all pictures that belong together.
 
-    `homes` and `known` serve to find the place of a table. `more_tables` (process -> count), `more_blocks`,
-    `more_pins`: what there was no room for.
+    `zero_pages` has the ids of those that anything points to. `homes` and `known` serve to find the place of a table.
+    `more_tables` (process -> count), `more_blocks`, `more_pins`: what there was no room for.
     """
 
     geometry: Geometry
@@ -52,6 +54,7 @@ class Layout:
     tables: Mapping[Place, Table]
     blocks: tuple[Block, ...]
     pins: tuple[str, ...]
+    zero_pages: tuple[str, ...]
     homes: Homes
     known: tuple[Place, ...]
     more_tables: Mapping[str, int]

@@ -2,57 +2,47 @@
 
 from __future__ import annotations
 
-import graphviz
 import numpy as np
 
 from thplab.hardware.frames import COLUMNS, FLAG_NAMES, PG_head, PG_table, PG_tail, PG_used
 from thplab.kernel.schemes.base import HeadCounter
 from thplab.kernel.system import Pin
 from thplab.machine.state import Array, State
-from thplab.show.diagrams.arrows import HUGE_ZERO_PAGE, MORE_PAGES, MORE_PINS, pin_id
-from thplab.show.diagrams.cells import PAD, SMALL, Cell, CellRow, Span, more, old_new, table, text_width
-from thplab.show.diagrams.layout import Block
-from thplab.show.diagrams.roles import light
+from thplab.show.diagrams.arrows import MORE_PAGES, MORE_PINS, pin_id
+from thplab.show.diagrams.cells import LARGE, SMALL, TALL, Cell, CellRow, Span, old_new, spans
+from thplab.show.diagrams.layout import HUGE_ZERO_PAGE, Block
+from thplab.show.diagrams.picture import Node
 from thplab.show.diagrams.rows import Rows
+from thplab.show.diagrams.tables import note
 from thplab.show.diagrams.view import View
-
-PAGE_WIDTH, COUNT_WIDTH, MAP_WIDTH = 100, 104, 146
-WIDTH = PAGE_WIDTH + COUNT_WIDTH + MAP_WIDTH
-NOTE_WIDTH = 168
-
-ABOVE = "above"
-"""In place of the head's count, which stands in the row for the compound page as a whole."""
 
 COMPOUND, ORDINARY, FREE = "compound page", "ordinary pages", "free memory"
 
 
-def add_memory(graph: graphviz.Digraph, view: View) -> None:
-    """Add all blocks of frames, zero pages, the note on what is not drawn, and the notes of pins."""
-    for block in view.cut.blocks:
-        _add_block(graph, view, block)
-    for name in view.cut.zero_pages:
-        title = "huge zero page" if name == HUGE_ZERO_PAGE else "zero page"
-        size = view.state.geometry.size_text(view.state.geometry.nr if name == HUGE_ZERO_PAGE else 1)
-        text = [Span(title, bold=True), Span(f"  {size} of zeroes, shared by all", size=SMALL)]
-        row = CellRow(name, [Cell(f"{name}-text", text, WIDTH, view.ground(name, plain="zero"))], line=False)
-        hidden = name == HUGE_ZERO_PAGE and not view.state.huge_zero_page
-        graph.node(name, table([row], "line"), id=f"{name}-node", style="invis" if hidden else "", **{"class": "zero"})
+def memory_of(view: View, keep: dict[object, Node]) -> tuple[Node, ...]:
+    """All blocks of frames, zero pages, the note on what is not drawn, and the notes of pins.
+    `keep` as for tables_of().
+    """
+    nodes = [_kept(view, block, keep) for block in view.cut.blocks]
+    nodes += [_zero_page(view, name) for name in view.cut.zero_pages]
     if view.cut.more_blocks:
-        graph.node(
-            MORE_PAGES,
-            more(MORE_PAGES, view.cut.more_blocks, "block", WIDTH),
-            id=f"{MORE_PAGES}-node",
-            **{"class": "more"},
-        )
-    for name in view.cut.pins:
-        _add_pin(graph, view, name)
+        nodes.append(note(MORE_PAGES, view.cut.more_blocks, "block", "memory"))
+    nodes += [_pin(view, name) for name in view.cut.pins]
     if view.cut.more_pins:
-        graph.node(
-            MORE_PINS,
-            more(MORE_PINS, view.cut.more_pins, "pin", NOTE_WIDTH),
-            id=f"{MORE_PINS}-node",
-            **{"class": "more"},
-        )
+        nodes.append(note(MORE_PINS, view.cut.more_pins, "pin", "pin"))
+    return tuple(nodes)
+
+
+def _zero_page(view: View, name: str) -> Node:
+    huge = name == HUGE_ZERO_PAGE
+    size = view.state.geometry.size_text(view.state.geometry.nr if huge else 1)
+    ground = view.ground(name, plain="zero")
+    cells = (
+        Cell(f"{name}-text", spans(Span("huge zero page" if huge else "zero page", bold=True)), ground),
+        Cell(f"{name}-size", spans(Span(f"{size} of zeroes" if view.full else size, "ink", size=SMALL)), ground, "end"),
+    )
+    shown = not huge or bool(view.state.huge_zero_page)
+    return Node(name, (CellRow(name, cells, "zero"),), "line", "zero", shown=shown)
 
 
 # --- blocks -----------------------------------------------------------------------------------------------------------
@@ -76,16 +66,27 @@ def _status(frames: Array) -> str:
     return ORDINARY if (flags & PG_used).any() else FREE
 
 
-def _add_block(graph: graphviz.Digraph, view: View, block: Block) -> None:
+def _kept(view: View, block: Block, keep: dict[object, Node]) -> Node:
+    """The node of a block, made anew only if the frames are others, now or before."""
+    old = view.previous.blocks.get(block.number) if view.previous else None
+    key = (block.id, id(view.state.blocks.get(block.number)), id(old), view.previous is None, view.mark)
+    node = keep.get(key)
+    if node is None:
+        node = keep[key] = _block(view, block)
+    return node
+
+
+def _block(view: View, block: Block) -> Node:
     frames = _frames(view.state, block)
     old = _frames(view.previous, block) if view.previous else None
     rows = [_header(view, block, frames, old)] if block.whole else [_small_header(view, block)]
     if block.whole:
-        rows += [_counters(view, block, frames, old), *_head_counter_rows(view, block, frames, old)]
-    rows.append(_titles(view, block))
+        rows += [_count_row(view, block, frames, old), *_head_counters(view, block, frames, old)]
+        rows += [_flags_row(view, block, frames, old)] if view.full else []
+    rows.append(_titles(view, block, frames))
     rows += [_row(view, block, run, frames, old) for run in block.rows]
     kind = _status(frames).split()[0] if block.whole else "small"
-    graph.node(block.id, table(rows, "freed" if kind == "free" else "page"), id=block.id, **{"class": f"memory {kind}"})
+    return Node(block.id, tuple(rows), "freed" if kind == "free" else "page", f"memory {kind}")
 
 
 def _name(frames: Array) -> str:
@@ -98,7 +99,7 @@ def _header(view: View, block: Block, frames: Array, old: Array | None) -> CellR
     """What the block is: compound page, ordinary pages or free memory."""
     status, name, nr = _status(frames), _name(frames), view.state.geometry.nr
     before = _name(old) if old is not None else name
-    pfn = block.number * nr
+    pfn, size = block.number * nr, view.state.geometry.size_text(nr)
     where = (
         f"order {view.state.geometry.order} · pfn {pfn:#x}" if status == COMPOUND else f"pfn {pfn:#x}…{pfn + nr - 1:#x}"
     )
@@ -107,57 +108,50 @@ def _header(view: View, block: Block, frames: Array, old: Array | None) -> CellR
     if changed and before.endswith(ORDINARY) and status == ORDINARY:
         before = before.split()[0]
     id = f"{block.id}-head"
-    spans = [Span(f"{before} → {name}" if changed else name, ink, bold=True), Span(f" · {where}", ink, size=SMALL)]
-    return CellRow(id, [Cell(f"{id}-title", spans, WIDTH, view.ground(id, changed, ground))], line=False)
+    title = f"{before} → {name}" if changed and view.full else name
+    cells = (
+        Cell(f"{id}-title", spans(Span(title, ink, bold=True)), view.ground(id, changed, ground)),
+        Cell(
+            f"{id}-where",
+            spans(Span(where if view.full else size, ink, size=SMALL)),
+            view.ground(id, changed, ground),
+            "end",
+        ),
+    )
+    return CellRow(id, cells, "head", height=20)
 
 
 def _small_header(view: View, block: Block) -> CellRow:
     id = f"{block.id}-head"
-    return CellRow(
-        id, [Cell(f"{id}-title", [Span("small pages", bold=True)], WIDTH, view.ground(id, plain="split"))], line=False
+    cell = Cell(f"{id}-title", spans(Span("small pages", bold=True)), view.ground(id, plain="split"))
+    return CellRow(id, (cell,), "head")
+
+
+def _counter(view: View, id: str, name: str, was: str | None, text: str) -> CellRow:
+    """A counter of the head: its name, and large what it says. `was` None: the same as before."""
+    ground = view.ground(id, was is not None, "page-row")
+    number = spans() if not text else old_new(was, text, size=LARGE, bold=True)
+    cells = (
+        Cell(f"{id}-name", spans(Span(name, "muted")), ground),
+        Cell(id, number, ground, "end"),
+    )
+    return CellRow("", cells, "counter", height=TALL)
+
+
+def _count_row(view: View, block: Block, frames: Array, old: Array | None) -> CellRow:
+    """The head's reference count, under the kernel's name; what is no compound page keeps its place."""
+    id, status = f"{block.id}-count", _status(frames)
+    if status != COMPOUND:
+        told = "each page has its own count" if status == ORDINARY else "nobody holds any of it"
+        return _counter(view, id, told if view.full else "", None, "")
+    count = int(_column(frames, "refcount")[0])
+    before = int(_column(old, "refcount")[0]) if old is not None and _status(old) == COMPOUND else count
+    return _counter(
+        view, id, f"head {view.state.kernel.refcount_name}", None if before == count else str(before), str(count)
     )
 
 
-def _counters(view: View, block: Block, frames: Array, old: Array | None) -> CellRow:
-    """The head's reference count and flags, under the kernel's names."""
-    id, name = f"{block.id}-count", view.state.kernel.refcount_name
-    flags_id = f"{block.id}-flags"
-    width = WIDTH - COUNT_WIDTH - 30
-    if _status(frames) != COMPOUND:
-        text = "each page has its own count" if _status(frames) == ORDINARY else "nobody holds any of it"
-        empty = Cell(id, [], COUNT_WIDTH + 30, view.ground(id, plain="page-row"))
-        return CellRow(
-            "",
-            [empty, Cell(flags_id, [Span(text, "muted", size=SMALL)], width, view.ground(flags_id, plain="page-row"))],
-        )
-    count, flags = int(_column(frames, "refcount")[0]), _flags(frames)
-    before = old is not None and _status(old) == COMPOUND
-    old_count = int(_column(old, "refcount")[0]) if old is not None and before else None
-    spans = [Span(f"{name} "), *old_new(str(old_count) if old_count is not None else None, str(count))]
-    was = _flags(old) if old is not None and before else flags
-    letters = []
-    for flag in dict.fromkeys((*was, *flags)):
-        new, gone = flag not in was, flag not in flags
-        letters.append(
-            Span(
-                ("+" if new else "−" if gone else "") + f"PG_{flag} ",
-                "ink" if new or gone else "muted",
-                new or gone,
-                SMALL,
-            )
-        )
-    while text_width(letters) > width - PAD and not letters[-1].bold:
-        letters.pop()
-    return CellRow(
-        "",
-        [
-            Cell(id, spans, COUNT_WIDTH + 30, view.ground(id, old_count not in (None, count), "page-row")),
-            Cell(flags_id, letters, width, view.ground(flags_id, was != flags, "page-row")),
-        ],
-    )
-
-
-def _head_counter_rows(view: View, block: Block, frames: Array, old: Array | None) -> list[CellRow]:
+def _head_counters(view: View, block: Block, frames: Array, old: Array | None) -> list[CellRow]:
     """The counters that the compound page has once, a row each. What is no compound page keeps their place."""
     before = old if old is not None and _status(old) == COMPOUND else None
     rows = []
@@ -165,11 +159,8 @@ def _head_counter_rows(view: View, block: Block, frames: Array, old: Array | Non
         id = f"{block.id}-{counter.column}"
         compound = _status(frames) == COMPOUND
         was, text = _told(counter, frames, before) if compound else (None, "")
-        ground = view.ground(id, was is not None, "page-row")
-        name = Cell(
-            f"{id}-name", [Span(counter.name if compound else "", size=SMALL)], PAGE_WIDTH + COUNT_WIDTH, ground
-        )
-        rows.append(CellRow("", [name, Cell(id, old_new(was, text), MAP_WIDTH, ground)]))
+        row = _counter(view, id, counter.name if compound else "", was, text)
+        rows.append(row._replace(idle=not view.full and text in ("", "0") and was is None))
     return rows
 
 
@@ -180,51 +171,64 @@ def _told(counter: HeadCounter, frames: Array, old: Array | None) -> tuple[str |
     return (None if was == raw else counter.text(was)), counter.text(raw)
 
 
+def _flags_row(view: View, block: Block, frames: Array, old: Array | None) -> CellRow:
+    """The flags of the head; what is new with a plus, what is gone with a minus."""
+    id = f"{block.id}-flags"
+    if _status(frames) != COMPOUND:
+        return CellRow("", (Cell(id, (), view.ground(id, plain="page-row")),), "flags")
+    flags = _flags(frames)
+    was = _flags(old) if old is not None and _status(old) == COMPOUND else flags
+    letters = []
+    for flag in dict.fromkeys((*was, *flags)):
+        new, gone = flag not in was, flag not in flags
+        sign = "+" if new else "−" if gone else ""
+        letters.append(Span(f"{sign}PG_{flag} ", "ink" if sign else "muted", bool(sign), SMALL))
+    cell = Cell(id, spans(*letters), view.ground(id, was != flags, "page-row"))
+    return CellRow("", (cell,), "flags")
+
+
 def _flags(frames: Array) -> tuple[str, ...]:
     return tuple(name for bit, name in FLAG_NAMES.items() if int(_column(frames, "flags")[0]) & bit)
 
 
-def _titles(view: View, block: Block) -> CellRow:
-    name = "subpage" if block.whole else "pfn"
-    texts = (
-        (name, PAGE_WIDTH),
-        (view.state.kernel.refcount_name, COUNT_WIDTH),
-        ("mapcount = _mapcount + 1", MAP_WIDTH),
+def _titles(view: View, block: Block, frames: Array) -> CellRow:
+    """What the columns are. The references of a compound page are on its head, so its pages have no count here."""
+    own = view.full or not block.whole or _status(frames) == ORDINARY
+    texts = ("subpage" if block.whole else "pfn", view.state.kernel.refcount_name if own else "", "mapcount")
+    cells = tuple(
+        Cell(f"{block.id}-title{i}", spans(Span(text, "muted", size=SMALL)), align="end" if i else "start")
+        for i, text in enumerate(texts)
     )
-    cells = [
-        Cell(f"{block.id}-title{i}", [Span(text, "muted", size=8.5)], width) for i, (text, width) in enumerate(texts)
-    ]
-    return CellRow("", cells, line=True)
+    return CellRow("", cells, "rows", line=True)
 
 
 def _row(view: View, block: Block, run: Rows, frames: Array, old: Array | None) -> CellRow:
     id = block.row_id(run)
     pins = view.state.kernel.scheme.tail_mapcount == "pins"
-    texts = (_count(frames, run), _maps(frames, run, pins))
-    before = (_count(old, run), _maps(old, run, pins)) if old is not None else texts
-    free = texts[0] == "free"
-    changed = [was != text and ABOVE not in (was, text) for was, text in zip(before, texts, strict=True)]
+    count = _count(view, block, frames, run)
+    texts = (count, _maps(frames, run, pins))
+    before = (_count(view, block, old, run), _maps(old, run, pins)) if old is not None else texts
+    free = not (_column(frames, "flags")[run.part] & PG_used).any()
+    # What the head says for all is no count of this page; nor is it one that has changed.
+    changed = [was != text and "" not in (was, text) for was, text in zip(before, texts, strict=True)]
     olds = [was if new else None for was, new in zip(before, changed, strict=True)]
-    spans = [old_new(was, text, "freed" if free else "ink") for was, text in zip(olds, texts, strict=True)]
+    said = [old_new(was, text, "freed" if free else "ink") for was, text in zip(olds, texts, strict=True)]
     if run.runs > 1 and old is not None:  # a change may hide in the range
         for i, name in enumerate(("refcount", "mapcount")):
-            if not changed[i] and (_column(old, name)[run.part] != _column(frames, name)[run.part]).any():
+            hidden = texts[i] and not changed[i]
+            if hidden and (_column(old, name)[run.part] != _column(frames, name)[run.part]).any():
                 changed[i] = True
-                spans[i] = [Span(f"{texts[i]}, changed", bold=True)]
-    # The references of a compound page are on its head, in the row above: nothing new in the zeroes of the tails.
-    if texts[0] in ("0", ABOVE) and not changed[0]:
-        spans[0] = [Span(texts[0], "muted")]
-    cells = [
-        Cell(
-            f"{id}-page",
-            [Span(_label(view, block, run, frames), "freed" if free else "ink")],
-            PAGE_WIDTH,
-            view.ground(id, any(changed)),
-        ),
-        Cell(f"{id}-count", spans[0], COUNT_WIDTH, view.ground(f"{id}-count", changed[0], view.ground(id))),
-        Cell(f"{id}-mapcount", spans[1], MAP_WIDTH, view.ground(f"{id}-mapcount", changed[1], view.ground(id))),
-    ]
-    return CellRow(id, cells)
+                said[i] = spans(Span(f"{texts[i]}, changed", bold=True))
+    if texts[0] == "0" and not changed[0]:  # the references of a compound page are on its head
+        said[0] = spans(Span(texts[0], "muted"))
+    ground, label = view.ground(id, any(changed)), _label(view, block, run, frames)
+    count_id, maps_id = f"{id}-count", f"{id}-mapcount"
+    cells = (
+        Cell(f"{id}-page", spans(Span(label, "freed" if free else "ink")), ground),
+        Cell(count_id, said[0], view.ground(count_id, changed[0], ground), "end"),
+        Cell(maps_id, said[1], view.ground(maps_id, changed[1], ground), "end"),
+    )
+    return CellRow(id, cells, "rows", line=True)
 
 
 def _label(view: View, block: Block, run: Rows, frames: Array) -> str:
@@ -237,12 +241,14 @@ def _label(view: View, block: Block, run: Rows, frames: Array) -> str:
     return run.span + (" head" if flags & PG_head else "")
 
 
-def _count(frames: Array, run: Rows) -> str:
+def _count(view: View, block: Block, frames: Array, run: Rows) -> str:
+    """What a row's own reference counts say; "" where the head has the one that counts."""
     flags = _column(frames, "flags")[run.part]
     if not (flags & PG_used).any():
         return "free"
-    if run.start == 0 and flags[0] & PG_head:
-        return ABOVE
+    compound = bool(_column(frames, "flags")[0] & PG_head)
+    if block.whole and compound and (run.start == 0 or not view.full):
+        return ""
     return _range(_column(frames, "refcount")[run.part])
 
 
@@ -267,30 +273,18 @@ def _range(values: Array) -> str:
 # --- pins -------------------------------------------------------------------------------------------------------------
 
 
-def _add_pin(graph: graphviz.Digraph, view: View, name: str) -> None:
+def _pin(view: View, name: str) -> Node:
     pin, id = view.state.pins.get(name), pin_id(name)
     new = view.previous is not None and name not in view.previous.pins
     ground = view.ground(id, new, "pin-ground")
-    texts = (_pages(view.state, pin), _counted(view.state, pin)) if pin else ("", "")
-    rows = [
-        CellRow(
-            "",
-            [Cell(f"{id}-pages", [Span(f"{name}: ", "pin", bold=True), Span(texts[0], "pin")], NOTE_WIDTH, ground)],
-            line=False,
-        ),
-        CellRow("", [Cell(f"{id}-counted", [Span(texts[1], "pin", size=SMALL)], NOTE_WIDTH, ground)], line=False),
-    ]
-    graph.node(
-        id,
-        table(rows),
-        id=id,
-        shape="note",
-        margin="0.02",
-        color=light("pin"),
-        fillcolor=light(ground),
-        style="filled" if pin else "invis",
-        **{"class": "pin"},
-    )
+    if pin is None:
+        return Node(id, (), "pin", "pin", "pin", shown=False)
+    text = spans(Span(f"{name}: ", "pin", bold=True), Span(_pages(view.state, pin), "pin"))
+    rows = [CellRow(id, (Cell(f"{id}-pages", text, ground),), "pin")]
+    if view.full:
+        counted = spans(Span(_counted(view.state, pin), "pin", size=SMALL))
+        rows.append(CellRow("", (Cell(f"{id}-counted", counted, ground),), "pin"))
+    return Node(id, tuple(rows), "pin", "pin", "pin")
 
 
 def _pages(state: State, pin: Pin) -> str:

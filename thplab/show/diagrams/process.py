@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-import graphviz
-
 from thplab.hardware import page_tables as pt
 from thplab.hardware.geometry import Geometry
 from thplab.machine.state import ProcessState, State, VmaState
-from thplab.show.diagrams.cells import SMALL, Cell, CellRow, Span, old_new, table
-from thplab.show.diagrams.roles import light, process_role
-from thplab.show.diagrams.tables import add_tables
+from thplab.show.diagrams.cells import LARGE, SMALL, TALL, Cell, CellRow, Span, old_new, spans
+from thplab.show.diagrams.picture import Box, Node
+from thplab.show.diagrams.roles import CLEAR, process_role
+from thplab.show.diagrams.tables import tables_of
 from thplab.show.diagrams.view import View
 
-TITLE_WIDTH = 440
 MAX_VMAS = 5
 """VMAs that a title names one by one."""
 
 
-def add_process(graph: graphviz.Digraph, view: View, name: str) -> None:
-    """Add the box of a process with its tables;
-    all of it keeps its place, and does not show, while the process is not there.
+def box_of(view: View, name: str, keep: dict[object, Node]) -> Box:
+    """The box of a process with its tables;
+    all of it keeps its place, and does not show, while the process is not there. `keep` as for tables_of().
     """
     process = _find(view.state, name)
     role = process_role(view.cut.processes.index(name))
-    with graph.subgraph(name=f"cluster_{name}") as box:
-        box.attr(
-            id=f"process-{name}",
-            style="rounded" if process else "invis",
-            color=light(role),
-            penwidth="1.3",
-            margin="12",
-        )
-        box.attr(label=_title(view, name, role), labeljust="l", **{"class": f"process {role}"})
-        add_tables(box, view, name)
+    title = (_full_title if view.full else _title)(view, name, role) if process else ()
+    return Box(f"process-{name}", title, tables_of(view, name, keep), role, process is not None)
 
 
 def _find(state: State | None, name: str) -> ProcessState | None:
@@ -42,25 +32,44 @@ def _find(state: State | None, name: str) -> ProcessState | None:
 # --- the title --------------------------------------------------------------------------------------------------------
 
 
-def _title(view: View, name: str, role: str) -> str:
+def _title(view: View, name: str, role: str) -> tuple[CellRow, ...]:
+    """The name, what each VMA allows, and how many tables are put aside: "A  rw | r | rw · 1 deposited"."""
     process, before = _find(view.state, name), _find(view.previous, name)
+    assert process is not None
+    rights, changed = _rights(process.vmas, before.vmas if before else process.vmas)
+    started = view.previous is not None and before is None
+    count, was = _deposited(process), _deposited(before) if before else 0
+    new = view.previous is not None and count != was
+    aside = old_new(f"{was}" if new else None, f"{count}") if count or new else ()
+    text = spans(
+        Span(f"{name} ", role, True, LARGE),
+        *rights,
+        Span("  ·  " if aside else "", "muted"),
+        *aside,
+        Span(" deposited" if aside else "", "muted"),
+    )
+    id = f"process-{name}-title"
+    return (CellRow("", (Cell(id, text, view.ground(id, started or changed or new, CLEAR)),), "title", height=TALL),)
+
+
+def _deposited(process: ProcessState) -> int:
+    return sum(len(waiting) for _, waiting in process.deposited)
+
+
+def _full_title(view: View, name: str, role: str) -> tuple[CellRow, ...]:
+    process, before = _find(view.state, name), _find(view.previous, name)
+    assert process is not None
     id, vmas = f"process-{name}-title", f"process-{name}-vmas"
-    if process is None:
-        return _title_of(Cell(id, [], TITLE_WIDTH), Cell(vmas, [], TITLE_WIDTH))
     geometry = view.state.geometry
     count, where = _count(process.vmas), _where(process.vmas, geometry)
     started = view.previous is not None and before is None
     rights, changed = _rights(process.vmas, before.vmas if before else process.vmas)
     counts = old_new(_count(before.vmas) if before else None, count)
     moved = before is not None and where != _where(before.vmas, geometry)
-    spans = [Span(f"Process {name}  ", role, bold=True), *counts, *rights]
-    head = Cell(id, spans, TITLE_WIDTH, view.ground(id, started or changed))
-    return _title_of(head, Cell(vmas, [Span(where, "muted", size=SMALL)], TITLE_WIDTH, view.ground(vmas, moved)))
-
-
-def _title_of(head: Cell, below: Cell) -> str:
-    return table(
-        [CellRow("", [head._replace(height=18)], line=False), CellRow("", [below._replace(height=16)], line=False)]
+    head = spans(Span(f"Process {name}  ", role, bold=True), *counts, *([Span(": "), *rights] if rights else []))
+    return (
+        CellRow("", (Cell(id, head, view.ground(id, started or changed, CLEAR)),), "title"),
+        CellRow("", (Cell(vmas, spans(Span(where, "muted", size=SMALL)), view.ground(vmas, moved, CLEAR)),), "title"),
     )
 
 
@@ -69,15 +78,15 @@ def _count(vmas: tuple[VmaState, ...]) -> str:
 
 
 def _rights(vmas: tuple[VmaState, ...], before: tuple[VmaState, ...]) -> tuple[list[Span], bool]:
-    """ ": rw | r | rw", each with what it was if only the protection changed; and whether anything changed."""
+    """ "rw | r | rw", each with what it was if only the protection changed; and whether anything changed."""
     same = len(vmas) == len(before)
-    spans: list[Span] = []
+    found: list[Span] = []
     for i, vma in enumerate(vmas[:MAX_VMAS]):
-        spans.append(Span(" | " if i else ": "))
-        spans += old_new(_prot(before[i]) if same else None, _prot(vma))
+        found += [Span(" | ", "muted")] if i else []
+        found += old_new(_prot(before[i]) if same else None, _prot(vma), "muted")
     if len(vmas) > MAX_VMAS:
-        spans.append(Span(f" | … {len(vmas) - MAX_VMAS} more"))
-    return spans, [(v.start, v.end, v.prot) for v in vmas] != [(v.start, v.end, v.prot) for v in before]
+        found.append(Span(f" | … {len(vmas) - MAX_VMAS} more", "muted"))
+    return found, [(v.start, v.end, v.prot) for v in vmas] != [(v.start, v.end, v.prot) for v in before]
 
 
 def _prot(vma: VmaState) -> str:

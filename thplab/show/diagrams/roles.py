@@ -40,6 +40,9 @@ ROLES = {
     "zero": Role("#e6e9ed", "#2c323a"),
 }
 
+CLEAR = "none"
+"""A ground that lets through what is behind it."""
+
 PROCESSES = 4
 """Colours for processes; a fifth process begins again with the first."""
 
@@ -50,8 +53,8 @@ def process_role(number: int) -> str:
 
 
 def light(role: str) -> str:
-    """The colour that DOT gets for a role. Raises KeyError for an unknown one."""
-    return ROLES[role].light
+    """The colour that a picture has for a role. Raises KeyError for an unknown one."""
+    return role if role == CLEAR else ROLES[role].light
 
 
 TEXT_ON_GROUND = (

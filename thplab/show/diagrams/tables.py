@@ -1,116 +1,93 @@
-"""Page tables in a picture: a header, rows of index and entry, and lanes in which thick arrows pass them."""
+"""Page tables in a picture: a header, and rows of index and entry."""
 
 from __future__ import annotations
 
-import graphviz
-
 from thplab.hardware.geometry import LEVEL_NAMES
-from thplab.show.diagrams.arrows import HUGE, more_tables_id
-from thplab.show.diagrams.cells import SMALL, Cell, CellRow, Span, Strip, more, table, table_below
-from thplab.show.diagrams.cut import Cut
+from thplab.show.diagrams.arrows import more_tables_id
+from thplab.show.diagrams.cells import SMALL, Cell, CellRow, Span, spans
 from thplab.show.diagrams.entries import entry_spans
 from thplab.show.diagrams.layout import Table
+from thplab.show.diagrams.picture import Node
 from thplab.show.diagrams.places import IN_HAND, LINKED, Place, Stood
 from thplab.show.diagrams.roles import process_role
 from thplab.show.diagrams.rows import Rows
 from thplab.show.diagrams.view import View
 
-INDEX_WIDTH, ENTRY_WIDTH, TIMES_WIDTH = 80, 192, 42
-WIDTH = INDEX_WIDTH + ENTRY_WIDTH + TIMES_WIDTH
+RANKS = ("pte", "pmd")
+"""Where tables stand, by level."""
 
 
-def add_tables(box: graphviz.Digraph, view: View, process: str) -> None:
-    """Add the tables of a process. One that is not there in this state keeps its place."""
-    strips = _strips(view, process)
+def tables_of(view: View, process: str, keep: dict[object, Node]) -> tuple[Node, ...]:
+    """The nodes of the tables of a process, and a note on those that are not drawn. `keep` holds nodes that were made
+    before, of this cut and in this detail.
+    """
     there = any(p.name == process for p in view.state.processes)
-    mine = [(place, node) for place, node in view.cut.tables.items() if place.process == process]
+    mine = [(place, table) for place, table in view.cut.tables.items() if place.process == process]
+    nodes = [_kept(view, place, table, keep) for place, table in mine]
     if not mine:  # graphviz draws no box around nothing
         id, top = f"{process}-no-tables", LEVEL_NAMES[view.cut.geometry.levels - 1]
-        cell = Cell(id, [Span(f"no table below the {top}" if there else "", "muted")], WIDTH)
-        box.node(id, table([CellRow("", [cell], line=False)]), id=f"{id}-node", style="" if there else "invis")
-    for place, node in mine:
-        pmd = lane(view.cut, place)
-        _add_table(box, view, place, node, strips.pop(pmd) if pmd in strips else None)
-    for id, strip in strips.items():  # huge PMDs for whose PTE tables there was no room
-        box.node(
-            f"{id}-lane", table([strip]), id=f"{id}-lane", style="" if strip.text else "invis", **{"class": "size"}
-        )
-    if process in view.cut.more_tables:
-        id = more_tables_id(process)
-        label = more(id, view.cut.more_tables[process], "PTE table", WIDTH)
-        box.node(id, label, id=f"{id}-node", style="" if there else "invis", **{"class": "more"})
-        box.edge(mine[0][1].id, id, style="invis")
+        cell = Cell(id, spans(Span(f"no table below the {top}" if there else "", "muted")))
+        nodes.append(Node(id, (CellRow("", (cell,), "note"),), "", rank="pmd", shown=there))
+    more = view.cut.more_tables.get(process, 0)
+    if more:
+        nodes.append(note(more_tables_id(process), more, "PTE table", "pte", shown=there))
+    return tuple(nodes)
 
 
-def lane(cut: Cut, place: Place) -> str:
-    """The id of the row of the PMD table that a PTE table hangs under;
-    "" for other tables and for rows of many runs.
-    """
-    upper = cut.tables.get(place.upper(cut.geometry)) if place.level == 0 else None
-    index = cut.geometry.index(place.base, 1)
-    return (
-        next((upper.row_id(rows) for rows in upper.rows if rows.part == slice(index, index + 1)), "") if upper else ""
-    )
+def note(id: str, count: int, what: str, rank: str, shown: bool = True) -> Node:
+    """A note that says what there was no room for: "… 3 more blocks"."""
+    text = f"… {count} more {what}" + "s" * (count != 1)
+    row = CellRow(id, (Cell(f"{id}-text", spans(Span(text, "muted"))),), "note")
+    return Node(id, (row,), "line", "more", rank, dashed=True, shown=shown)
 
 
-def lanes(cut: Cut) -> dict[str, str]:
-    """For each row of a PMD table where thick arrows begin in any state, the node with the lane that they take."""
-    rows = dict.fromkeys(ends.tail_row for ends, arrow in cut.arrows.items() if arrow.kind == HUGE)
-    beside = {lane(cut, place): table.id for place, table in cut.tables.items()}
-    return {row: beside.get(row, f"{row}-lane") for row in rows}
-
-
-def _strips(view: View, process: str) -> dict[str, Strip]:
-    """For each row where thick arrows begin in any state: a strip that says what they map now."""
-    role = process_role(view.cut.processes.index(process))
-    strips: dict[str, Strip] = {}
-    for ends, ever in view.cut.arrows.items():
-        if ever.kind == HUGE and ever.process == process:
-            now = view.arrows.get(ends)
-            before = strips[ends.tail_row].text if ends.tail_row in strips else ""
-            text = view.state.geometry.size_text(now.pages) if now else before
-            strips[ends.tail_row] = Strip(f"{ends.tail_row}-size", text, role, WIDTH)
-    return strips
-
-
-def _add_table(box: graphviz.Digraph, view: View, place: Place, node: Table, strip: Strip | None) -> None:
+def _kept(view: View, place: Place, table: Table, keep: dict[object, Node]) -> Node:
+    """The node of a table, made anew only if one of the things that it is made from is another."""
     stood, before = view.tables.get(place), view.tables_before.get(place)
+    entries = view.state.tables[stood.pfn] if stood else None
+    old = view.previous.tables[before.pfn] if view.previous and before else None
+    key = (
+        place, stood and stood.status, before and before.status, id(entries), id(old), view.previous is None, view.mark,
+    )  # fmt: skip
+    node = keep.get(key)
+    if node is None:
+        node = keep[key] = _table(view, place, table, stood, before)
+    return node
+
+
+def _table(view: View, place: Place, table: Table, stood: Stood | None, before: Stood | None) -> Node:
     role = process_role(view.cut.processes.index(place.process))
     live = stood is not None and stood.status == LINKED
     ghost = "in-hand" if stood and stood.status == IN_HAND else "muted"
     frame = (role if live else ghost) if stood else "paper"
-    rows = [_header(view, place, node, stood, before, frame), *_rows(view, place, node, stood, before)]
+    shown = stood is not None and (
+        view.full or live or (stood.status == IN_HAND and bool(view.state.tables[stood.pfn].any()))
+    )
+    rows = (_header(view, place, table, stood, before, frame), *_rows(view, place, table, stood, before))
     kind = f"table {stood.status}" if stood else "table"
-    if strip is None:
-        style = "" if stood else "invis"
-        box.node(node.id, table(rows, frame, not live), id=node.id, style=style, **{"class": kind})
-    else:
-        style = "" if stood or strip.text else "invis"
-        box.node(
-            node.id,
-            table_below(strip, node.id, rows, frame, not live),
-            id=f"{node.id}-lane",
-            style=style,
-            **{"class": kind},
-        )
+    return Node(table.id, rows if shown else (), frame, kind, RANKS[place.level], not live, shown)
 
 
-def _header(view: View, place: Place, node: Table, stood: Stood | None, before: Stood | None, role: str) -> CellRow:
-    id = f"{node.id}-head"
+def _header(view: View, place: Place, table: Table, stood: Stood | None, before: Stood | None, role: str) -> CellRow:
+    id = f"{table.id}-head"
     live = stood is not None and stood.status == LINKED
     changed = stood is not None and view.previous is not None and (before is None or before.status != stood.status)
     ground, ink = (role, "on-process") if live else ("paper", role)
-    title = Span(f"{LEVEL_NAMES[place.level]} table" if stood else "", ink, bold=True)
+    title = Span(f"{LEVEL_NAMES[place.level]} table", ink, bold=True)
     status = Span(_status(view, place, stood, before) if stood else "", ink, changed, SMALL)
-    cells = [
-        Cell(f"{id}-title", [title], INDEX_WIDTH, view.ground(id, plain=ground)),
-        Cell(f"{id}-status", [status], WIDTH - INDEX_WIDTH, view.ground(id, changed, ground)),
-    ]
-    return CellRow(id, cells, line=False)
+    cells = (
+        Cell(f"{id}-title", spans(title), view.ground(id, changed and not view.full, ground)),
+        Cell(f"{id}-status", spans(status), view.ground(id, changed, ground), "end"),
+    )
+    return CellRow(id, cells, "head", wide=1)
 
 
 def _status(view: View, place: Place, stood: Stood, before: Stood | None) -> str:
-    """What the header of a table adds to its name: what became of it in this step, else how one gets to it."""
+    """What the header of a table adds to its name: in full what became of it in this step, else how one gets to it;
+    in short nothing of a table that is where it belongs.
+    """
+    if not view.full:
+        return "" if stood.status == LINKED else stood.status
     if view.previous and (before is None or before.status != stood.status):
         return f"{before.status} → {stood.status}" if before else f"new, {stood.status}"
     if stood.status != LINKED:
@@ -119,34 +96,34 @@ def _status(view: View, place: Place, stood: Stood, before: Stood | None) -> str
     return place.via(geometry) if place.level else f"under PMD {geometry.index(place.base, 1)}"
 
 
-def _rows(view: View, place: Place, node: Table, stood: Stood | None, before: Stood | None) -> list[CellRow]:
+def _rows(view: View, place: Place, table: Table, stood: Stood | None, before: Stood | None) -> list[CellRow]:
     rows = []
-    for run in node.rows:
-        id = node.row_id(run)
-        spans, changed = _entry(view, place, run, stood, before)
-        there = stood is not None and bool(view.state.tables[stood.pfn][run.start])
-        times = (
-            f"×{run.stop - run.start}"
-            if there and place.level == 0 and run.runs == 1 and run.stop - run.start > 1
-            else ""
-        )
+    for run in table.rows:
+        id = table.row_id(run)
+        text, changed = _entry(view, place, run, stood, before)
         ground = view.ground(id, changed)
         cells = [
-            Cell(f"{id}-index", [Span(run.span if stood else "", "muted")], INDEX_WIDTH, ground, "end"),
-            Cell(f"{id}-entry", spans, ENTRY_WIDTH, ground),
-            Cell(f"{id}-times", [Span(times, "muted", size=SMALL)], TIMES_WIDTH, ground, "end"),
+            Cell(f"{id}-index", spans(Span(run.span, "muted")), ground, "end" if view.full else "start"),
+            Cell(f"{id}-entry", text, ground, "start" if view.full else "end"),
         ]
-        rows.append(CellRow(id, cells, line=stood is not None))
+        if view.full:
+            there = stood is not None and bool(view.state.tables[stood.pfn][run.start])
+            many = there and place.level == 0 and run.runs == 1 and run.stop - run.start > 1
+            times = f"×{run.stop - run.start}" if many else ""
+            cells.append(Cell(f"{id}-times", spans(Span(times, "muted", size=SMALL)), ground, "end"))
+        rows.append(CellRow(id, tuple(cells), "rows", wide=1, line=True))
     return rows
 
 
-def _entry(view: View, place: Place, run: Rows, stood: Stood | None, before: Stood | None) -> tuple[list[Span], bool]:
+def _entry(
+    view: View, place: Place, run: Rows, stood: Stood | None, before: Stood | None
+) -> tuple[tuple[Span, ...], bool]:
     if stood is None:
-        return [], False
+        return (), False
     entries = view.state.tables[stood.pfn]
     # Of a table that is new as a whole the header says so.
     old = view.previous.tables[before.pfn] if view.previous and before else None
-    spans, changed = entry_spans(entries, old, run, place.level)
-    if stood.status != LINKED and not changed and not entries[run.part].any():
-        return [Span("empty", "muted")] if run.start == 0 else [], False  # a spare table
-    return spans, changed
+    text, changed = entry_spans(entries, old, run, place.level, view.full)
+    if view.full and stood.status != LINKED and not changed and not entries[run.part].any():
+        return spans(Span("empty" if run.start == 0 else "", "muted")), False  # a spare table
+    return text, changed

@@ -1,0 +1,221 @@
+// Pictures: an SVG that was laid out once, filled in with one picture after the other; and the box in which they are shown.
+// What fills it: thplab/show/diagrams/fill.py, which writes the same as SVG texts.
+
+const DETAILS = ["simple", "full"];
+// A picture's letters are 12 units and larger: this many pixels for a unit, and they can be read at a desk, in a class, in a hall.
+const DESK = 1, CLASS = 1.5, HALL = 2, LARGEST = 1.6, LARGEST_IN_LECTURE = 3;
+
+function svgElement(tag, attributes) {
+  const element = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) if (value !== "") element.setAttribute(name, value);
+  return element;
+}
+
+function setOrRemove(element, name, value) {
+  if (value) element.setAttribute(name, value);
+  else element.removeAttribute(name);
+}
+
+// One laid-out SVG, and the number of the picture that fills it.
+class Sheet {
+  /** @param {SheetData} data */
+  constructor(data) {
+    this.svg = document.importNode(new DOMParser().parseFromString(data.svg, "image/svg+xml").documentElement, true);
+    this.svg.setAttribute("role", "img");
+    this.values = data.values;
+    const all = new Map([...this.svg.querySelectorAll("[id]")].map(element => [element.id, element]));
+    this.places = data.places.map(id => all.get(id));  // of a cell without a place in any picture there is none
+    const fill = new Array(data.places.length).fill(-1);
+    this.fills = data.changes.map(changes => {
+      for (let i = 0; i < changes.length; i += 2) fill[changes[i]] = changes[i + 1];
+      return [...fill];
+    });
+    this.shown = this.fills[0];
+  }
+
+  get size() {
+    const { width, height } = this.svg.viewBox.baseVal;
+    return [width, height];
+  }
+
+  show(number) {
+    const fill = this.fills[number];
+    fill.forEach((value, place) => {
+      if (value !== this.shown[place] && this.places[place]) this.apply(this.places[place], this.values[value]);
+    });
+    this.shown = fill;
+  }
+
+  apply(element, value) {
+    setOrRemove(element, "display", value ? "" : "none");
+    if (!value) return;
+    if (element.classList.contains("cell")) this.applyCell(element, value);
+    else this.applyShape(element, value);
+  }
+
+  applyCell(element, [ground, texts]) {
+    element.querySelector("rect").setAttribute("fill", ground);
+    element.querySelector("text").replaceChildren(...texts.map(([text, fill, bold, size]) => {
+      const piece = svgElement("tspan", { fill, "font-weight": bold ? "bold" : "", "font-size": `${size}` });
+      piece.textContent = text;
+      return piece;
+    }));
+  }
+
+  applyShape(element, [classes, line, dashes, width]) {
+    element.setAttribute("class", classes);
+    const stroked = element.querySelector(":scope > .frame");
+    stroked.setAttribute("stroke", line);
+    stroked.setAttribute("stroke-width", width);
+    setOrRemove(stroked, "stroke-dasharray", dashes);
+    for (const filled of element.querySelectorAll(":scope > polygon, :scope > text")) filled.setAttribute("fill", line);
+  }
+}
+
+// The box of a picture in a view: shows one of the pictures in the detail that the reader prefers, as large as there is room, never
+// smaller than can be read. `which` of the sheets is a number.
+class PictureBox {
+  constructor(view, label, which = 0) {
+    this.view = view;
+    this.which = which;
+    this.sheets = new Map();
+    this.last = null;
+    this.place = h("div", { class: "thp-canvas" });
+    this.enlarge = view.button("enlarge", "Enlarge the picture to the window", () => this.toggle(), icon(ICONS.enlarge));
+    this.element = h("div", { class: "thp-picture", tabindex: 0, role: "group", "aria-label": label }, this.place);
+    this.frame = h("div", { class: "thp-pictured" }, this.element, this.enlarge);
+    this.dialog = null;
+  }
+
+  load(pictures) {
+    this.pictures = pictures;
+    this.sheets.clear();
+    if (this.last) this.show(...this.last);
+  }
+
+  get sheet() {
+    const detail = this.view.detail, key = `${detail} ${this.which}`;
+    if (!this.sheets.has(key)) this.sheets.set(key, new Sheet(this.pictures[detail][this.which]));
+    return this.sheets.get(key);
+  }
+
+  // Show a picture, with a title and a description for who cannot see it.
+  show(number, title, description) {
+    this.last = [number, title, description];
+    const { sheet } = this, { svg } = sheet;
+    sheet.show(number);
+    svg.setAttribute("aria-label", `${title}. ${description}`);
+    if (this.place.firstChild !== svg) this.place.replaceChildren(svg);
+  }
+
+  // Show what was shown last, for the detail or the sheet has changed.
+  again(which = this.which) {
+    this.which = which;
+    if (this.last) this.show(...this.last);
+  }
+
+  // The size in the picture's own units.
+  get size() {
+    return this.sheet.size;
+  }
+
+  // The pixels for a unit in this much room; answers them. Where that is too much for the room, the box scrolls.
+  fit(width, height, lecture = false) {
+    const [w, hgt] = this.size, least = !lecture ? DESK : window.innerWidth < 1600 ? CLASS : HALL;
+    const scale = Math.max(least, Math.min(width / w, height / hgt, lecture ? LARGEST_IN_LECTURE : LARGEST));
+    this.element.style.setProperty("--picture-width", `${Math.floor(w * scale)}px`);
+    this.scale = scale;
+    return scale;
+  }
+
+  toggle() {
+    if (this.dialog) this.dialog.close();
+    else this.open();
+  }
+
+  open() {
+    const close = this.view.button("close", "Back to the page", () => this.dialog.close(), "Close");
+    this.dialog = h("dialog", { class: "thp-widget thp-large", "aria-label": "The picture, enlarged", click: () => this.dialog.close() }, close, this.place);
+    this.dialog.addEventListener("close", () => {
+      this.dialog.remove();
+      this.dialog = null;
+      this.element.append(this.place);
+      focusOn(this.enlarge);
+    });
+    this.view.root.append(this.dialog);
+    this.dialog.showModal();
+  }
+}
+
+// What a reader prefers holds for all widgets of a page, and the next time.
+const preference = {
+  get detail() {
+    return DETAILS.includes(store.get("detail")) ? store.get("detail") : preference.here;
+  },
+  set detail(detail) {
+    preference.here = detail;
+    store.set("detail", detail);
+    document.dispatchEvent(new CustomEvent("thp-detail", { detail }));
+  },
+  here: DETAILS[0],
+};
+
+/**
+ * What views of widgets with pictures have: a switch between simple and full. The full ones are asked for when they are wanted.
+ * @template Questions
+ * @extends {View<Questions & { detail: { detail: string } }>}
+ */
+class PictureView extends View {
+  constructor(model, kind, label) {
+    super(model, kind, label);
+    this.wanted = "";
+    this.changed = () => this.wantDetail();
+    document.addEventListener("thp-detail", this.changed);
+  }
+
+  // The boxes with pictures of this view.
+  get boxes() {
+    return [];
+  }
+
+  get pictures() {
+    return this.boxes[0]?.pictures ?? {};
+  }
+
+  // The detail that can be shown: what is preferred, if it is here already.
+  get detail() {
+    return preference.detail in this.pictures ? preference.detail : DETAILS.find(name => name in this.pictures);
+  }
+
+  buildDetail() {
+    this.detailButtons = DETAILS.map(name => h("button", {
+      type: "button", class: "thp-detail", title: name === "full" ? "Every bit and flag" : "What the lesson needs",
+      click: () => { preference.detail = name; },
+    }, name));
+    return h("span", { class: "thp-details", role: "group", "aria-label": "How much the picture says" }, "view: ", ...this.detailButtons);
+  }
+
+  // Ask Python, once, for the detail that is preferred and not here; as soon as nothing else is being asked.
+  wantDetail() {
+    const { detail } = preference, missing = this.boxes.length > 0 && !(detail in this.pictures);
+    if (missing && this.live && !this.busy && this.wanted !== detail && this.ask("detail", { detail })) this.wanted = detail;
+    this.drawDetail();
+  }
+
+  drawBusy() {
+    super.drawBusy();
+    if (this.live && !this.busy && this.boxes.length && this.wanted !== preference.detail && !(preference.detail in this.pictures)) this.wantDetail();
+  }
+
+  drawDetail() {
+    this.detailButtons?.forEach((button, i) => button.setAttribute("aria-pressed", `${DETAILS[i] === this.detail}`));
+    for (const box of this.boxes) box.again();
+    this.laidOut = "";
+    this.layout();
+  }
+
+  destroy() {
+    document.removeEventListener("thp-detail", this.changed);
+    super.destroy();
+  }
+}
