@@ -37,7 +37,7 @@ export function page(...files) {
   const timers = new Map(), kept = new Map(), found = {}, errors = [];
   const document = {
     createElement: tag => new Element(tag), createElementNS: (_, tag) => new Element(tag),
-    querySelector: selector => found[selector] ?? null, activeElement: null,
+    querySelector: selector => found[selector] ?? null, activeElement: null, addEventListener() {}, removeEventListener() {}, dispatchEvent() {},
   };
   const localStorage = { getItem: key => kept.get(key) ?? null, setItem: (key, value) => kept.set(key, value), removeItem: key => kept.delete(key) };
   const setTimeout = (run, milliseconds) => { timers.set(timers.size + 1, [run, milliseconds]); return timers.size; };
@@ -45,7 +45,7 @@ export function page(...files) {
     document, localStorage, setTimeout, clearTimeout: timer => timers.delete(timer), console: { error: error => errors.push(error) },
     atob, Blob, DecompressionStream, Response, Uint8Array, ResizeObserver: class { observe() {} disconnect() {} },
   });
-  const text = ["base", "view", "parts", ...files].map(name => readFileSync(new URL(`${name}.js`, FOLDER), "utf8")).join("\n");
+  const text = ["base", "view", "pictures", "parts", ...files].map(name => readFileSync(new URL(`${name}.js`, FOLDER), "utf8")).join("\n");
   vm.runInContext(text.replace(/^export default /m, "globalThis.widget = "), context);
   vm.runInContext("inflate = unpack; unpack = async packed => JSON.parse(packed);", context);  // what takes turns of the event loop
   const names = new Proxy({}, { get: (_, name) => vm.runInContext(`${String(name)}`, context) });

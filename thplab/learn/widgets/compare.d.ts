@@ -12,12 +12,11 @@ interface CompareData {
   choices: { scenarios: string[]; kernels: string[]; geometries: string[] };
   /** how many kernels there can be */ most: number;
   /** one before the first operation, and one after each */ frames: CompareFrame[];
-  pictures: string[];
+  /** one sheet for each kernel */ pictures: Sheets;
 }
 
 interface CompareFrame {
   label: string;
-  /** by kernel */ pictures: number[];
   groups: [string, CompareRow[]][];
   /** kernel and what is to be said of it */ remarks: [string, string][];
   /** kind, by kernel in this operation, by kernel in all so far */ costs: [string, number[], number[]][];

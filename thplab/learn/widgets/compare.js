@@ -3,8 +3,8 @@
 
 const NONE = -1;  // stands for a kernel where there is no picture
 
-/** @extends {View<CompareAsks>} */
-class CompareView extends View {
+/** @extends {PictureView<CompareAsks>} */
+class CompareView extends PictureView {
   /** @param {CompareData} data @param {Model} model */
   constructor(data, model) {
     super(model, "compare", "Comparison");
@@ -21,7 +21,8 @@ class CompareView extends View {
   load(data) {
     this.data = data;
     this.pair = [0, data.kernels.length - 1];
-    this.sides = [0, 1].map(side => new Pictures(data.pictures, `${this.id}-${side}`));
+    this.sides = this.pair.map((kernel, side) => new PictureBox(this, `The ${side ? "second" : "first"} picture`, kernel));
+    for (const side of this.sides) side.load(data.pictures);
     const open = this.more?.open ?? false, only = this.only?.checked ?? true;
     const kept = [this.source, this.submit].findIndex(each => each === document.activeElement);  // who asked goes on asking
     this.root.replaceChildren(this.buildHead(), this.buildBar(), this.buildPictures(), this.buildBody(), this.buildForm(open));
@@ -29,6 +30,12 @@ class CompareView extends View {
     focusOn([this.source, this.submit][kept]);
     this.step = -1;
     this.go(this.model.get("step"));
+    this.laidOut = "";
+    this.wantDetail();
+  }
+
+  get boxes() {
+    return this.sides ?? [];
   }
 
   // --- parts -------------------------------------------------------------------------------------------------------
@@ -37,7 +44,7 @@ class CompareView extends View {
     const { data } = this;
     return h("div", { class: "thp-head" },
       h("span", { class: "thp-name" }, h("b", {}, data.name), data.about ? `  ${data.about}` : ""),
-      h("span", { class: "thp-chip", title: data.geometry }, `geometry: ${data.geometry.split(":")[0]}`));
+      this.buildDetail(), h("span", { class: "thp-chip", title: data.geometry }, `geometry: ${data.geometry.split(":")[0]}`));
   }
 
   buildBar() {
@@ -51,19 +58,20 @@ class CompareView extends View {
 
   // Two kernels are in the pictures, or one. Which ones, the reader chooses.
   buildPictures() {
-    const size = this.sides[0].size(), { kernels, schemes } = this.data;
-    this.boxes = this.pair.map((_, side) => h("div", { class: "thp-picture", style: `aspect-ratio:${size[0]} / ${size[1]}` }));
+    const { kernels, schemes } = this.data;
     this.selects = this.pair.map((chosen, side) => {
       const options = kernels.map((name, index) => h("option", { value: index }, `${name} (${schemes[index]})`));
       if (side) options.push(h("option", { value: NONE }, "no second picture"));
-      const select = h("select", { "aria-label": `Kernel of the ${side ? "right" : "left"} picture`, change: () => {
+      const select = h("select", { "aria-label": `Kernel of the ${side ? "second" : "first"} picture`, change: () => {
         this.pair[side] = Number(select.value);
         this.drawPictures();
+        this.laidOut = "";
+        this.layout();
       } }, ...options);
       select.value = `${chosen}`;
       return select;
     });
-    return h("div", { class: "thp-pair" }, ...this.pair.map((_, side) => h("div", { class: "thp-side-by" }, this.selects[side], this.boxes[side])));
+    return h("div", { class: "thp-pair" }, ...this.pair.map((_, side) => h("div", { class: "thp-side-by" }, this.selects[side], this.sides[side].frame)));
   }
 
   buildBody() {
@@ -133,9 +141,10 @@ class CompareView extends View {
   drawPictures() {
     const frame = this.data.frames[this.step];
     this.pair.forEach((kernel, side) => {
-      this.boxes[side].hidden = kernel === NONE;
+      this.sides[side].frame.hidden = kernel === NONE;
       if (kernel === NONE) return;
-      this.sides[side].show(this.boxes[side], frame.pictures[kernel], `${this.data.kernels[kernel]}: ${frame.label}`,
+      this.sides[side].which = kernel;
+      this.sides[side].show(this.step, `${this.data.kernels[kernel]}: ${frame.label}`,
         "Page tables and pages after this operation. The table below says the same of all kernels.");
     });
   }
@@ -170,6 +179,17 @@ class CompareView extends View {
       const text = index => `${now[index].toLocaleString("en")} of ${all[index].toLocaleString("en")}`;
       bars.forEach((bar, index) => bar.show([all[index] / most, now[index] / most], text(index)));
     });
+  }
+
+  // Side by side where both can be read there, else below each other.
+  layout() {
+    const width = this.root.clientWidth, key = `${width} ${this.detail}`;
+    if (!width || this.step < 0 || key === this.laidOut) return;
+    this.laidOut = key;
+    const shown = this.sides.filter((_, side) => this.pair[side] !== NONE), both = shown.length > 1 && shown.every(side => 2 * side.size[0] + 60 <= width);
+    this.root.classList.toggle("thp-both", both);
+    const room = (this.room() - 150) / (both ? 1 : shown.length) - 40;
+    for (const side of shown) side.element.style.setProperty("--picture", `${Math.ceil(side.size[1] * side.fit((both ? width / 2 : width) - 36, room))}px`);
   }
 
   keys() {

@@ -43,7 +43,7 @@ class Compare(Pictured, Stepped, page="bars compare"):
         *,
         kernels: Sequence[str | Kernel] = KERNELS,
         geometry: str = "TOY",
-        step: int = 0,
+        step: int = 1,
     ) -> None:
         self._known = known.KERNELS | {kernel.name: kernel for kernel in kernels if isinstance(kernel, Kernel)}
         self.comparison, self._source = (
@@ -51,7 +51,7 @@ class Compare(Pictured, Stepped, page="bars compare"):
             scenario if isinstance(scenario, str) else "",
         )
         self._data = payload(self.comparison, self._source, tuple(self._known))
-        super().__init__(packed=self.packed_now(), step=step)
+        super().__init__(packed=self.packed_now(), step=min(step, len(self._data["frames"]) - 1))
 
     @asked("compare")
     def _compare_anew(self, scenario: str, kernels: list[str], geometry: str) -> None:

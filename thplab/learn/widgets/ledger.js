@@ -68,8 +68,8 @@ class Entry {
   }
 }
 
-/** @extends {View<{}>} */
-class LedgerView extends View {
+/** @extends {PictureView<{}>} */
+class LedgerView extends PictureView {
   /** @param {LedgerData} data @param {Model} model */
   constructor(data, model) {
     super(model, "accounts", "Ledger: who holds what");
@@ -89,16 +89,12 @@ class LedgerView extends View {
     const { kernel, geometry, scenario, step } = this.data;
     this.score = h("b", { class: "thp-score", role: "status" });
     return h("div", { class: "thp-head" }, h("span", { class: "thp-name", title: `${scenario}, ${step}` }, h("b", {}, "Who holds what"), `  ${scenario}, ${step}`),
-      ...chips(kernel, geometry), this.score);
+      this.buildDetail(), ...chips(kernel, geometry), this.score);
   }
 
   buildBody() {
-    this.svg = new Pictures([this.data.picture], this.id).get(0);
-    this.svg.firstChild.textContent = `The state at ${this.data.step}`;
-    this.picture = h("div", { class: "thp-picture" }, this.svg);
-    const numbers = [...this.svg.querySelectorAll("[id$='-count'] text, [id$='-mapcount'] text")];
-    const flags = [...this.svg.querySelectorAll("[id$='-flags'] tspan")].filter(span => COUNTER.test(span.textContent.trim()));
-    this.covered = [...numbers, ...flags];
+    this.box = new PictureBox(this, "Picture");
+    this.box.load(this.data.pictures);
     this.table = h("div", { class: "thp-ledger", role: "region", "aria-label": "Ledger", tabindex: 0 }, this.buildTable());
     this.panel = h("div", { class: "thp-feedback", "aria-live": "polite" });
     const button = (name, run) => h("button", { type: "button", click: run }, name);
@@ -107,7 +103,7 @@ class LedgerView extends View {
     this.againButton = button("Start over", () => this.again());
     this.tools = h("div", { class: "thp-tools" }, this.checkButton, this.hintButton, this.againButton);
     this.side = h("div", { class: "thp-ask" }, this.panel, this.tools);
-    return h("div", { class: "thp-body" }, this.picture, this.table, this.side);
+    return h("div", { class: "thp-body" }, this.box.frame, this.table, this.side);
   }
 
   buildTable() {
@@ -195,8 +191,8 @@ class LedgerView extends View {
 
   show() {
     const done = this.open.every(entry => entry.done);
-    for (const element of this.covered) element.style.visibility = done ? "" : "hidden";
-    this.svg.firstChild.nextSibling.textContent = done ? "Page tables and pages, with their counters." : "Page tables, pages and pins; the counters are covered until the ledger is filled.";
+    this.box.show(0, `The state at ${this.data.step}`, done ? "Page tables and pages, with their counters." : "Page tables, pages and pins; the counters are covered until the ledger is filled.");
+    for (const element of this.counters()) element.style.visibility = done ? "" : "hidden";
     for (const entry of this.open) this.drawCell(entry);
     for (const entry of this.cells) entry.field.closest("tr").classList.toggle("thp-here", entry === this.current);
     const points = this.open.filter(entry => entry.scores).length, filled = this.open.filter(entry => entry.done).length;
@@ -243,8 +239,29 @@ class LedgerView extends View {
   // Mark in the picture where the number can be seen: from the second hint on, and where it is known.
   point() {
     const entry = this.current, ids = entry && (entry.hints > 1 || entry.done) ? entry.cell.marks : [];
-    for (const element of this.svg.querySelectorAll(".thp-pointed")) element.classList.remove("thp-pointed");
-    for (const id of ids) this.svg.querySelector(`[id="${id}"]`)?.classList.add("thp-pointed");
+    const { svg } = this.box.sheet;
+    for (const element of svg.querySelectorAll(".thp-pointed")) element.classList.remove("thp-pointed");
+    for (const id of ids) svg.querySelector(`[id="${id}"]`)?.classList.add("thp-pointed");
+  }
+
+  // What the picture says of counters, as long as they are to be found out.
+  counters() {
+    const { svg } = this.box.sheet, flags = [...svg.querySelectorAll("[id$='-flags'] tspan")].filter(span => COUNTER.test(span.textContent.trim()));
+    return [...svg.querySelectorAll("[id$='count'] text, [id$='mapped'] text"), ...flags];
+  }
+
+  get boxes() {
+    return this.box ? [this.box] : [];
+  }
+
+  load(data) {
+    this.box.load(data.pictures);
+    this.wantDetail();
+  }
+
+  drawDetail() {
+    super.drawDetail();
+    this.show();
   }
 
   drawWords(done = this.open.every(entry => entry.done)) {
@@ -253,11 +270,8 @@ class LedgerView extends View {
   }
 
   layout() {
-    const width = this.root.clientWidth, { width: w, height } = this.svg.viewBox.baseVal;
-    if (!width) return;
-    const scale = Math.min((width - 2) / w, PICTURE / height, 1.2);
-    this.set("picture-width", w * scale);
-    this.set("picture", height * scale);
+    const width = this.root.clientWidth;
+    if (width) this.set("picture", this.box.size[1] * this.box.fit(width - 4, PICTURE));
   }
 }
 

@@ -4,7 +4,7 @@ interface LedgerData {
   groups: { title: string; accounts: Account[] }[];
   /** what the kernel calls the reference count */ refcount: string;
   step: string;
-  /** SVG */ picture: string;
+  /** one sheet with one picture */ pictures: Sheets;
   /** the state in words */ words: string;
   /** the picture in words without its counters */ entries: string;
   kernel: string;

@@ -2,9 +2,10 @@
 // What it shows: thplab/learn/widgets/live.py and live_payload.py. Operations are counted from 0 here, and from 1 in what is shown.
 
 const OWN = "my own operations";
+const PICTURE = 330;  // greatest height of the picture, where it can still be read
 
-/** @extends {View<LiveAsks>} */
-class LiveView extends View {
+/** @extends {PictureView<LiveAsks>} */
+class LiveView extends PictureView {
   /** @param {LiveData} machine @param {Model} model */
   constructor(machine, model) {
     super(model, "live-lab", "Live lab");
@@ -21,8 +22,13 @@ class LiveView extends View {
     return `It cannot be run: ${this.why}.`;
   }
 
-  start() {
-    return this.read();
+  async start() {
+    await this.read();
+    this.wantDetail();
+  }
+
+  get boxes() {
+    return this.box && this.data ? [this.box] : [];
   }
 
   // --- parts -------------------------------------------------------------------------------------------------------
@@ -30,7 +36,7 @@ class LiveView extends View {
   buildHead() {
     const { kernel, simulator } = this.machine;
     this.about = h("span", { class: "thp-name" });
-    return h("div", { class: "thp-head" }, this.about,
+    return h("div", { class: "thp-head" }, this.about, this.buildDetail(),
       ...(this.live ? [h("span", { class: "thp-chip" }, `this machine: Linux ${kernel}`), h("span", { class: "thp-chip" }, `nearest simulated: ${simulator}`)] : []));
   }
 
@@ -59,8 +65,8 @@ class LiveView extends View {
     this.title = h("div", { class: "thp-live-title" });
     this.list = h("ol", { class: "thp-operations", "aria-label": "Operations" });
     this.table = h("div", { class: "thp-live-box", role: "region", "aria-label": "The kernel beside the simulator", tabindex: 0, "aria-live": "polite" });
-    this.picture = h("div", { class: "thp-picture", tabindex: 0, role: "group", "aria-label": "Picture of the simulator; the arrow keys step" });
-    return h("div", { class: "thp-both-sides" }, this.title, this.list, this.table, this.picture);
+    this.box = new PictureBox(this, "Picture of the simulator; the arrow keys step");
+    return h("div", { class: "thp-both-sides" }, this.title, this.list, this.table, this.box.frame);
   }
 
   buildMore() {
@@ -111,7 +117,7 @@ class LiveView extends View {
     this.step = -1;
     if (!data) {
       this.title.textContent = "There is no run of this scenario to show yet.";
-      for (const box of [this.list, this.table, this.picture, this.sees, this.words]) box.replaceChildren();
+      for (const box of [this.list, this.table, this.sees, this.words]) box.replaceChildren();
       this.position.textContent = "";
       this.root.dataset.step = "none";
       return;
@@ -125,7 +131,8 @@ class LiveView extends View {
     });
     this.list.replaceChildren(...this.rows.map(row => h("li", {}, row)));
     this.sees.replaceChildren(...data.seen.map(line => h("li", {}, line)));
-    this.pictures = new Pictures(data.pictures, this.id);
+    this.box.load(data.pictures);
+    this.laidOut = "";
     this.go(this.model.get("step"));
     this.layout();
   }
@@ -158,9 +165,9 @@ class LiveView extends View {
     this.position.textContent = where;
     drawSlider(this.slider, step, last, `${where}, ${label}: ${VERDICTS[verdict]}`);
     this.drawSteps(step, last);
-    if (picture === undefined) this.picture.replaceChildren();
-    else {
-      this.pictures.show(this.picture, picture, `The simulator, ${data.simulator}, after operation ${step + 1}: ${label}`,
+    this.box.frame.hidden = picture === undefined;
+    if (picture !== undefined) {
+      this.box.show(picture, `The simulator, ${data.simulator}, after operation ${step + 1}: ${label}`,
         "Page tables and pages. The state in words is below the picture.");
     }
     this.drawWords();
@@ -172,13 +179,9 @@ class LiveView extends View {
     if (this.details.open) this.words.replaceChildren(...(words ? [wordsTable(words)] : []));
   }
 
-  // The picture is as wide as the page, but not much larger than it was drawn.
   layout() {
     const width = this.root.clientWidth;
-    if (!width || !this.data?.pictures.length) return;
-    const [w, hgt] = this.pictures.size(), scale = Math.min((width - 2) / w, 1.2);
-    this.set("picture-width", w * scale);
-    this.set("picture", hgt * scale);
+    if (width && this.box.last) this.set("picture", this.box.size[1] * this.box.fit(width - 4, PICTURE));
   }
 }
 

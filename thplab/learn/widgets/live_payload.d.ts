@@ -19,7 +19,7 @@ interface Compared {
   /** what was seen of the kernel, and what not */ seen: string[];
   operations: ComparedOperation[];
   /** how many operations agree */ agree: number;
-  pictures: string[];
+  /** one sheet; none where no pictures were asked for */ pictures: Sheets;
 }
 
 interface ComparedOperation {

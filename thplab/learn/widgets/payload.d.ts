@@ -11,14 +11,31 @@ interface StepperData {
   phases: Phase[];
   operations: Operation[];
   frames: StepperFrame[];
-  /** SVG; a frame has the number of its picture, as of its ledger and words */ pictures: string[];
-  ledgers: LedgerGroup[][];
+  /** one sheet, with a picture for each frame */ pictures: Sheets;
+  /** a frame has the number of its ledger, as of its words */ ledgers: LedgerGroup[][];
   words: string[];
   questions: StepperQuestion[];
   /** what was asked of the kernel record on the way; none for a trace in which another CPU moves */ policies: Policy[];
   /** the operations that a real kernel was seen at, in their order */ recorded: RecordedOperation[];
   /** Python that makes the state of a frame again: before the frame's number, and after it */ code: [string, string];
 }
+
+/** Pictures by detail, in each the same sheets; "full" is missing until it is asked for. */
+type Sheets = Partial<Record<"simple" | "full", SheetData[]>>;
+
+/** A series of pictures on one laid-out SVG: sheet.py. */
+interface SheetData {
+  /** the first picture, and hidden in it everything that another one has */ svg: string;
+  /** ids of cells, tables, boxes and arrows */ places: string[];
+  /** what may fill a place; null: it does not show */ values: (CellValue | ShapeValue | null)[];
+  /** for each picture what is other than in the one before: a place and a value, in turn */ changes: number[][];
+}
+
+/** Of a cell: its ground, and pieces of text: what it says, ink, bold (1) or not (0), size. */
+type CellValue = [string, [string, string, number, number][]];
+
+/** Of a frame or an arrow: classes, line, dashes, width. */
+type ShapeValue = [string, string, string, string];
 
 interface Phase {
   title: string;
@@ -27,7 +44,6 @@ interface Phase {
 }
 
 interface StepperFrame {
-  picture: number;
   ledger: number;
   words: number;
   /** the number of its operation; null before the first */ op: number | null;

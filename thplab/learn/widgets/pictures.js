@@ -20,7 +20,8 @@ function setOrRemove(element, name, value) {
 class Sheet {
   /** @param {SheetData} data */
   constructor(data) {
-    this.svg = document.importNode(new DOMParser().parseFromString(data.svg, "image/svg+xml").documentElement, true);
+    const parsed = new DOMParser().parseFromString(data.svg, "image/svg+xml").documentElement;
+    this.svg = /** @type {SVGSVGElement} */ (/** @type {unknown} */ (document.importNode(parsed, true)));
     this.svg.setAttribute("role", "img");
     this.values = data.values;
     const all = new Map([...this.svg.querySelectorAll("[id]")].map(element => [element.id, element]));
@@ -163,7 +164,7 @@ const preference = {
 /**
  * What views of widgets with pictures have: a switch between simple and full. The full ones are asked for when they are wanted.
  * @template Questions
- * @extends {View<Questions & { detail: { detail: string } }>}
+ * @extends {View<Questions>}
  */
 class PictureView extends View {
   constructor(model, kind, label) {
@@ -171,6 +172,10 @@ class PictureView extends View {
     this.wanted = "";
     this.changed = () => this.wantDetail();
     document.addEventListener("thp-detail", this.changed);
+  }
+
+  async start() {
+    this.wantDetail();
   }
 
   // The boxes with pictures of this view.
@@ -198,7 +203,7 @@ class PictureView extends View {
   // Ask Python, once, for the detail that is preferred and not here; as soon as nothing else is being asked.
   wantDetail() {
     const { detail } = preference, missing = this.boxes.length > 0 && !(detail in this.pictures);
-    if (missing && this.live && !this.busy && this.wanted !== detail && this.ask("detail", { detail })) this.wanted = detail;
+    if (missing && this.live && !this.busy && this.wanted !== detail && this.ask(/** @type {any} */ ("detail"), /** @type {any} */ ({ detail }))) this.wanted = detail;
     this.drawDetail();
   }
 

@@ -2,7 +2,7 @@
 
 interface QuizData {
   questions: QuizQuestion[];
-  pictures: string[];
+  /** for each question a sheet with one picture */ pictures: Sheets;
 }
 
 interface QuizQuestion extends Asked {
@@ -10,7 +10,6 @@ interface QuizQuestion extends Asked {
   geometry: string;
   /** each with what it does, in words */ operations: [string, string][];
   /** wrong answer -> the misconception that leads to it */ slips: Record<string, string>;
-  /** of the state in the end */ picture: number;
   ledger: LedgerGroup[];
   words: string;
 }

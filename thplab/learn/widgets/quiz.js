@@ -3,18 +3,23 @@
 
 const MARKS = { open: ["·", "open", "not answered yet"], right: ["✓", "right", "right the first time"], wrong: ["✗", "wrong", "wrong the first time"] };
 
-/** @extends {View<QuizAsks>} */
-class QuizView extends View {
+/** @extends {PictureView<QuizAsks>} */
+class QuizView extends PictureView {
   /** @param {QuizData} data @param {Model} model */
   constructor(data, model) {
     super(model, "quiz", "Check yourself");
     if (!this.live) this.quiet = this.offline;
+    this.box = new PictureBox(this, "Picture of the state; the arrow keys change the question");
     this.root.append(this.buildHead(), this.buildBar(), this.buildBody(), this.buildWords());
     this.load(data);
   }
 
   get offline() {
     return "Another set needs Python: run this notebook.";
+  }
+
+  get boxes() {
+    return this.box ? [this.box] : [];
   }
 
   // --- parts -------------------------------------------------------------------------------------------------------
@@ -24,7 +29,7 @@ class QuizView extends View {
     this.geometry = h("span", { class: "thp-chip" });
     this.score = h("b", { class: "thp-score", role: "status" });
     return h("div", { class: "thp-head" }, h("span", { class: "thp-name" }, h("b", {}, "Check yourself"), "  What will the kernel do?"),
-      this.kernel, this.geometry, this.score);
+      this.buildDetail(), this.kernel, this.geometry, this.score);
   }
 
   buildBar() {
@@ -43,10 +48,9 @@ class QuizView extends View {
   buildBody() {
     this.ops = h("ol", { class: "thp-ops", "aria-label": "Operations" });
     this.panel = h("div", { class: "thp-questions", "aria-live": "polite" });
-    this.picture = h("div", { class: "thp-picture", tabindex: 0, role: "group", "aria-label": "Picture of the state; the arrow keys change the question" });
     this.ledger = h("div", { class: "thp-ledger", role: "region", "aria-label": "Counters and who holds them", tabindex: 0 });
     return h("div", { class: "thp-body" }, h("section", { class: "thp-does", "aria-label": "What happens" }, h("h4", {}, "What happens"), this.ops),
-      h("div", { class: "thp-ask" }, this.panel), this.picture, this.ledger);
+      h("div", { class: "thp-ask" }, this.panel), this.box.frame, this.ledger);
   }
 
   // --- going -------------------------------------------------------------------------------------------------------
@@ -58,7 +62,7 @@ class QuizView extends View {
     this.data = data;
     this.questions = new Questions(data.questions);
     this.tries = new Map();  // later answers, which are not kept and do not score; null while one is asked for
-    this.pictures = new Pictures(data.pictures, this.id);
+    this.box.load(data.pictures);
     this.marks = data.questions.map((_, number) => h("button", { type: "button", class: "thp-mark", click: () => this.go(number) }));
     this.list.replaceChildren(...this.marks);
     this.at = 0;
@@ -147,14 +151,13 @@ class QuizView extends View {
 
   drawState(question, told) {
     this.root.classList.toggle("thp-told", told);
-    if (!told) {
-      this.picture.replaceChildren(h("p", { class: "thp-waiting" }, "The state is shown when you have answered."));
-      this.ledger.replaceChildren();
-      return;
-    }
-    this.pictures.show(this.picture, question.picture, `The state after ${question.operations.at(-1)[0]}`,
+    this.box.frame.hidden = this.ledger.hidden = !told;
+    this.ledger.replaceChildren();
+    if (!told) return;
+    this.box.which = this.at;
+    this.box.show(0, `The state after ${question.operations.at(-1)[0]}`,
       "Page tables and pages in the end; what the last operation changed is marked. The state in words is below.");
-    this.set("picture-width", this.fit(question)[0]);
+    this.box.fit(this.root.clientWidth - 4, this.room() / 2);
     this.ledger.replaceChildren(ledgerTable(question.ledger));
     this.ledger.scrollTop = 0;
   }
@@ -182,21 +185,14 @@ class QuizView extends View {
 
   // Every part gets the height that its largest content in this set needs, so that no answer moves anything.
   layout() {
-    const width = this.root.clientWidth;
-    if (!width || width === this.laidOut) return;
-    this.laidOut = width;
+    const width = this.root.clientWidth, key = `${width} ${this.detail}`;
+    if (!width || !this.questions || key === this.laidOut) return;
+    this.laidOut = key;
     const { list } = this.questions;
-    this.set("picture-width", this.fit(list[this.at])[0]);
-    this.set("picture", Math.max(...list.map(question => this.fit(question)[1])));
+    if (this.box.last) this.box.fit(width - 4, this.room() / 2);
     this.set("ops", greatestHeight(this.ops, list.map(question => this.operations(question))));
     const results = question => [question.actual, ...Object.keys(question.slips)].map(answer => this.result(question, answer));
     this.set("questions", greatestHeight(this.panel, list.flatMap(question => [this.form(question), ...results(question)])));
-  }
-
-  // Width and height of a question's picture, which is no larger than it was drawn.
-  fit(question) {
-    const { width, height } = this.pictures.get(question.picture).viewBox.baseVal, scale = Math.min((this.root.clientWidth - 2) / width, 1);
-    return [width * scale, height * scale];
   }
 }
 

@@ -4,14 +4,18 @@
 const PACE = 900;  // milliseconds for a step of Replay
 const BESIDE = 700;  // pixels: in a wider page the checklist stands beside the steps
 
-/** @extends {View<RaceAsks>} */
-class RaceView extends View {
+/** @extends {PictureView<RaceAsks>} */
+class RaceView extends PictureView {
   /** @param {RaceData} data @param {Model} model */
   constructor(data, model) {
     super(model, "race", `Race ${data.name}`);
     this.data = data;
     this.player = new Player("Replay this schedule", "Replay", () => this.replay(), () => PACE);
-    this.root.append(this.buildHead(), this.buildCpus(), this.buildBar(), this.buildBody(), this.buildShare(), this.buildWords());
+    this.queue = [];  // CPUs that are to move as soon as Python has answered
+    this.box = new PictureBox(this, "Picture; digits move a CPU, the arrow keys step");
+    this.lanesOfCpus = this.buildCpus();
+    this.bar = this.buildBar();
+    this.root.append(this.lanesOfCpus, this.bar, this.buildBody(), this.buildShare(), this.buildFoot(), this.buildWords());
     this.load(data);
   }
 
@@ -21,11 +25,13 @@ class RaceView extends View {
 
   // --- parts -------------------------------------------------------------------------------------------------------
 
-  buildHead() {
+  get boxes() {
+    return this.box ? [this.box] : [];
+  }
+
+  buildFoot() {
     const { data } = this;
-    return h("div", { class: "thp-head" },
-      h("span", { class: "thp-name" }, h("b", {}, data.name), `  ${data.source}`),
-      ...chips(data.kernel, data.geometry), h("p", { class: "thp-about" }, ...rich(data.about)));
+    return h("div", { class: "thp-foot" }, this.buildDetail(), h("span", { class: "thp-name", title: data.about }, h("b", {}, data.name), `  ${data.source}`), ...chips(data.kernel, data.geometry));
   }
 
   buildCpus() {
@@ -62,13 +68,12 @@ class RaceView extends View {
   }
 
   buildBody() {
-    this.picture = h("div", { class: "thp-picture", tabindex: 0, role: "group", "aria-label": "Picture; digits move a CPU, the arrow keys step" });
     this.lanes = h("div", { class: "thp-lanes", role: "region", "aria-label": "Steps by CPU", tabindex: 0 });
     this.checks = h("ul", { class: "thp-checks" });
     this.verdict = h("h4", { class: "thp-verdict" });
     this.caption = h("div", { class: "thp-caption", role: "status" });
-    return h("div", { class: "thp-body" }, this.picture, this.caption, this.lanes,
-      h("section", { class: "thp-must", "aria-label": "What must hold" }, this.verdict, this.checks));
+    this.panels = h("div", { class: "thp-lanes-beside" }, this.lanes, h("section", { class: "thp-must", "aria-label": "What must hold", tabindex: 0 }, this.verdict, this.checks));
+    return h("div", { class: "thp-body" }, this.box.frame, this.caption, this.panels);
   }
 
   // --- asking Python -----------------------------------------------------------------------------------------------
@@ -76,6 +81,10 @@ class RaceView extends View {
   // Let a CPU make its next step, or say why it cannot.
   move(cpu) {
     this.player.pause();
+    if (this.live && this.busy) {
+      this.queue.push(cpu);
+      return;
+    }
     const [state, text] = this.data.frames[this.step].ahead[cpu];
     if (state === "moves" || state === "returns") this.question("move", { cpu, at: this.step });
     else this.say(`CPU ${cpu} cannot move: ${this.reason(state, text)}.`);
@@ -86,7 +95,15 @@ class RaceView extends View {
   }
 
   question(what, fields, told) {
+    if (what !== "move") this.queue = [];
     if (this.ask(what, fields, told)) this.player.pause();
+  }
+
+  // Go on with the moves that came in between, unless something went wrong.
+  answered({ error }) {
+    const cpu = error ? undefined : this.queue.shift();
+    if (error) this.queue = [];
+    if (cpu !== undefined) setTimeout(() => this.move(cpu));
   }
 
   // --- going -------------------------------------------------------------------------------------------------------
@@ -95,8 +112,7 @@ class RaceView extends View {
   /** @param {RaceData} data */
   load(data) {
     this.data = data;
-    this.pictures = new Pictures(data.pictures, this.id);
-    this.size = this.pictures.size();
+    this.box.load(data.pictures);
     this.rows = data.frames.slice(1).map(({ cpu, text }, i) => {
       const cells = data.cpus.map((_, at) => h("td", { class: at === cpu ? `thp-cpu-${cpu}` : null }, ...(at === cpu ? rich(text) : [])));
       return h("tr", { click: () => this.going(i + 1) }, h("th", { scope: "row" }, `${i + 1}`), ...cells);
@@ -106,7 +122,8 @@ class RaceView extends View {
     this.lanes.replaceChildren(h("table", {}, h("thead", {}, head), h("tbody", {}, ...(this.rows.length ? this.rows : [none]))));
     this.step = -1;
     this.go(this.model.get("step"));
-    this.layout();
+    this.laidOut = "";
+    this.wantDetail();
   }
 
   async follow() {
@@ -147,7 +164,7 @@ class RaceView extends View {
   show() {
     const { data, step } = this, frame = data.frames[step], last = data.frames.length - 1;
     const who = step ? `CPU ${frame.cpu}: ${frame.text}` : frame.text;
-    this.pictures.show(this.picture, frame.picture, `Step ${step} of ${last}, ${who}`,
+    this.box.show(step, `Step ${step} of ${last}, ${who}`,
       "Page tables and pages after this step. The state in words is below the picture.");
     this.drawCpus(frame);
     this.drawChecks(frame);
@@ -193,7 +210,7 @@ class RaceView extends View {
     for (const [name, problem] of Object.entries(frame.broken)) {
       parts.push(h("p", { class: "thp-error" }, h("b", {}, `✗ ${name.replaceAll("_", " ")}: `), problem));
     }
-    if (this.step === 0) parts.push(h("p", {}, "Prepared by ", h("code", {}, this.data.prepare), ". Now the CPUs run at the same time: you choose who makes the next step."));
+    if (this.step === 0) parts.splice(0, 1, h("p", {}, ...rich(this.data.about)), h("p", {}, "Prepared by ", h("code", {}, this.data.prepare), ". Now the CPUs run at the same time: you choose who makes the next step."));
     this.caption.replaceChildren(...parts);
   }
 
@@ -201,14 +218,14 @@ class RaceView extends View {
     if (this.details.open) this.words.replaceChildren(wordsTable(this.data.frames[this.step].words));
   }
 
-  // The picture is as wide as the page, but not much larger than it was drawn; what stands below it never moves.
+  // The picture gets what is left of what can be seen at once; what stands below it never moves.
   layout() {
-    const width = this.root.clientWidth, [w, hgt] = this.size;
-    if (!width) return;
-    const scale = Math.min((width - 2) / w, 1.2);
+    const width = this.root.clientWidth, room = this.room(), key = `${width} ${room} ${this.detail}`;
+    if (!width || this.step < 0 || key === this.laidOut) return;
+    this.laidOut = key;
     this.root.classList.toggle("thp-wide", width >= BESIDE);
-    this.set("picture-width", w * scale);
-    this.set("picture", hgt * scale);
+    const beside = [this.lanesOfCpus, this.bar, this.caption].reduce((sum, part) => sum + part.offsetHeight, 12);
+    this.set("picture", this.box.size[1] * this.box.fit(width - 4, room - beside));
   }
 
   destroy() {

@@ -11,7 +11,7 @@ interface RaceData {
   invariants: Invariant[];
   /** the race so far as a line that can be loaded */ line: string;
   frames: RaceFrame[];
-  pictures: string[];
+  /** one sheet, with a picture for each frame */ pictures: Sheets;
 }
 
 interface RaceFrame {
@@ -19,7 +19,6 @@ interface RaceFrame {
   text: string;
   why: string;
   routine: string;
-  picture: number;
   words: string;
   /** for each CPU what it would do next, and its step in words */ ahead: ["moves" | "waits" | "returns" | "ended" | "stopped", string][];
   /** what does not hold: invariant -> problem */ broken: Record<string, string>;

@@ -2,7 +2,7 @@
 // With a kernel the page has the operation that is shown; in a page without one it has all of them, to be looked at.
 
 const BESIDE = 700;  // pixels: in a wider page the panels below the picture stand side by side
-const LEAST = 260;  // pixels: the place of the picture, in which two processes fit; it grows where it has to
+const LEAST = 200;  // pixels: the place of the picture, in which two processes fit; it grows where it has to
 const EDGE = 30;  // pixels at the bottom of the window that a menu keeps clear of: JupyterLab has its status bar there
 const OTHER = "other…";
 
@@ -11,20 +11,33 @@ function pagesOf({ region, first, last }) {
   return (first === last ? `page ${first}` : `pages ${first}…${last}`) + (region === "R" ? "" : ` of region ${region}`);
 }
 
-/** @extends {View<SandboxAsks>} */
-class SandboxView extends View {
+/** @extends {PictureView<SandboxAsks>} */
+class SandboxView extends PictureView {
   /** @param {SandboxData} data @param {Model} model */
   constructor(data, model) {
     super(model, "sandbox", "Sandbox");
     this.hinted = 0;
+    this.box = new PictureBox(this, "Picture; the arrow keys go from row to row, Enter says what can be done there");
+    this.picture = this.box.element;
+    this.picture.addEventListener("click", event => this.clicked(event));
     this.tall = 0;
     this.data = data;
-    this.root.append(this.buildHead(), this.buildBar(), this.buildForm(), this.buildBody(), this.buildShare(), this.buildWords(), this.menu);
+    this.above = [this.buildHead(), this.buildBar(), this.buildForm()];
+    this.root.append(...this.above, this.buildBody(), this.buildShare(), this.buildWords(), this.menu);
     this.load(data);
   }
 
   get offline() {
     return "To do something, run this notebook: the simulator is in Python. What was done so far can be looked at with Undo and Redo.";
+  }
+
+  get boxes() {
+    return this.box ? [this.box] : [];
+  }
+
+  drawDetail() {
+    super.drawDetail();
+    this.drawSpots(this.frame());
   }
 
   // --- parts -------------------------------------------------------------------------------------------------------
@@ -73,8 +86,6 @@ class SandboxView extends View {
   }
 
   buildBody() {
-    this.picture = h("div", { class: "thp-picture", tabindex: 0, role: "group", click: event => this.clicked(event),
-      "aria-label": "Picture; the arrow keys go from row to row, Enter says what can be done there" });
     this.caption = h("div", { class: "thp-caption", role: "status" });
     this.moves = h("ol", { class: "thp-moves" });
     this.stepsButton = this.button("steps", "Show the steps of the operation", () => { this.open = !this.open; this.drawSteps(); }, "steps");
@@ -85,7 +96,7 @@ class SandboxView extends View {
     this.menu = h("div", { class: "thp-menu", role: "menu", hidden: true, focusout: event => { if (!this.menu.contains(event.relatedTarget)) this.closeMenu(false); } });
     this.list = h("section", { class: "thp-did", "aria-label": "What you did; with its steps open, the arrow keys left and right go through them", tabindex: 0 },
       h("h4", {}, h("span", {}, "What you did"), this.stepsButton), this.moves, this.steps);
-    return h("div", { class: "thp-body" }, this.picture, this.caption, this.list,
+    return h("div", { class: "thp-body" }, this.box.frame, this.caption, this.list,
       h("section", { class: "thp-must", "aria-label": "What must hold", tabindex: 0 }, this.verdict, this.checks), this.ledger);
   }
 
@@ -95,7 +106,7 @@ class SandboxView extends View {
     const submit = event => { event.preventDefault(); this.ask("load", { line: this.line.value }); };
     return h("form", { class: "thp-share", submit }, h("span", {}, "share"), this.line,
       this.copyButton("copy", "Copy all of this as a line", () => this.line.value), this.loadButton,
-      this.copyButton("copy as code", "Copy Python code that makes this very state again", () => this.frame().code));
+      this.buildDetail(), this.copyButton("copy as code", "Copy Python code that makes this very state again", () => this.frame().code));
   }
 
   // --- asking Python -----------------------------------------------------------------------------------------------
@@ -143,10 +154,10 @@ class SandboxView extends View {
     this.root.classList.toggle("thp-forward", data.done === before.done + 1);
     const frame = this.frame(), focused = document.activeElement?.closest?.(".thp-sandbox g.row")?.id;
     const inPicture = this.picture.contains(document.activeElement) || this.menu.contains(document.activeElement);
-    this.pictures = new Pictures([frame.picture], this.id);
-    this.size = this.pictures.size();
-    this.layout();
+    this.box.load(data.pictures);
     this.drawPicture(frame);
+    this.laidOut = "";
+    this.wantDetail();
     if (inPicture) focusOn(this.row(this.pending?.row ?? focused) ?? this.picture);
     this.drawHead();
     this.drawOps();
@@ -177,8 +188,13 @@ class SandboxView extends View {
 
   drawPicture(frame) {
     const last = this.data.ops[this.data.done - 1];
-    this.pictures.show(this.picture, 0, last ? `Page tables and pages after ${last.line}` : "Nothing has been done yet",
+    this.box.show(frame.picture, last ? `Page tables and pages after ${last.line}` : "Nothing has been done yet",
       "The state in words is below the picture.");
+    this.drawSpots(frame);
+  }
+
+  // The rows in the picture that stand for pages of processes can be chosen.
+  drawSpots(frame) {
     for (const [id, spots] of Object.entries(frame.places)) {
       const row = this.row(id), label = spots.map(spot => `${pagesOf(spot)} of ${spot.proc}`).join(", ");
       row?.classList.add("thp-spot");
@@ -348,7 +364,7 @@ class SandboxView extends View {
   key(event) {
     const on = event.target, writing = on.matches("input"), typing = writing || on.matches("select"), control = event.ctrlKey || event.metaKey;
     const back = control && event.key.toLowerCase() === "z" && !event.shiftKey, again = control && /^[yz]$/i.test(event.key) && !back;
-    const inMenu = this.menu.contains(on), row = on.closest(".thp-picture g.thp-spot"), inPicture = this.picture.contains(on);
+    const inMenu = this.menu.contains(on), row = on.closest(".thp-canvas g.thp-spot"), inPicture = this.picture.contains(on);
     const rows = inMenu ? this.menu.querySelectorAll("[role=menuitem]") : this.picture.querySelectorAll("g.thp-spot");
     const actions = {};
     if (!control && (inMenu || inPicture)) Object.assign(actions, { ArrowDown: () => this.wander(rows, 1), ArrowUp: () => this.wander(rows, -1) });
@@ -361,16 +377,16 @@ class SandboxView extends View {
     this.take(event, action, typing, on.matches("button, summary"));
   }
 
-  // The picture is as wide as the page, but not larger than it was drawn; its place only grows, so that what is below rarely moves.
+  // The picture gets what is left of what can be seen at once; its place only grows, so that what is below rarely moves.
   layout() {
-    const width = this.root.clientWidth, [w, hgt] = this.size;
-    if (!width) return;
-    const scale = Math.min((width - 2) / w, 1);
+    const width = this.root.clientWidth, key = `${width} ${this.detail}`;
+    if (!width || !this.box.last || key === this.laidOut) return;
+    this.laidOut = key;
     if (width !== this.width) this.tall = LEAST;
     this.width = width;
-    this.tall = Math.max(this.tall, hgt * scale);
     this.root.classList.toggle("thp-wide", width >= BESIDE);
-    this.set("picture-width", w * scale);
+    const above = this.above.reduce((sum, part) => sum + part.offsetHeight, this.caption.offsetHeight + 12);
+    this.tall = Math.max(this.tall, this.box.size[1] * this.box.fit(width - 4, this.room() - above));
     this.set("picture", this.tall);
   }
 }

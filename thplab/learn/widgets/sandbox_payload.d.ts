@@ -16,6 +16,7 @@ interface SandboxData {
   /** how many can be done */ reached: number;
   /** the number of the operation that could not be carried out, and why */ stopped: [number, string] | null;
   /** by the number of operations done; with Python only the one that is shown */ frames: Record<string, SandboxFrame>;
+  /** one sheet, with a picture for each frame */ pictures: Sheets;
   spot: Spot;
   /** what makes sense now: operation -> field -> text */ offers: Record<string, Record<string, string>>;
   /** the names that a field can have in this state, the likeliest first */ names: Record<string, string[]>;
@@ -39,7 +40,7 @@ interface Move {
 }
 
 interface SandboxFrame {
-  /** SVG */ picture: string;
+  /** its number in the sheet */ picture: number;
   /** rows of the picture that can be clicked, by id */ places: Record<string, Stretch[]>;
   words: string;
   ledger: LedgerGroup[];

@@ -103,6 +103,7 @@ class StepperView extends PictureView {
 
   start() {
     this.setMode(this.model.get("all_steps"), Math.min(this.model.get("step"), this.data.frames.length - 1));
+    this.wantDetail();
     return this.lab.read();
   }
 
@@ -148,15 +149,16 @@ class StepperView extends PictureView {
     this.score = h("span", { class: "thp-score" });
     this.asking = this.data.questions.length > 0;
     return h("div", { class: "thp-body" }, this.box.frame, this.caption, this.moved,
-      this.asking ? h("div", { class: "thp-ask" }, this.panel) : null);
+      this.asks = this.asking ? h("div", { class: "thp-ask" }, this.panel) : null);
   }
 
   // What one may look up: beside the picture where there is room, else below, folded where there is none.
   buildPanels() {
     this.tree = h("div", { class: "thp-tree", role: "region", "aria-label": "Kernel routines", tabindex: 0 });
     this.ledger = h("div", { class: "thp-ledger", role: "region", "aria-label": "Counters and who holds them", tabindex: 0 });
+    this.folded = false;  // by the reader: then no change of size opens them
     this.side = h("details", { class: "thp-side", toggle: () => this.drawPanels() },
-      h("summary", {}, "Kernel routines, and who holds what"),
+      h("summary", { click: () => { this.folded = true; } }, "Kernel routines, and who holds what"),
       h("div", { class: "thp-panels" }, h("h4", {}, "Kernel routines"), this.tree, h("h4", {}, "Who holds what"), this.ledger));
     return this.side;
   }
@@ -385,12 +387,12 @@ class StepperView extends PictureView {
     this.root.classList.toggle("thp-wide", wide);
     this.set("caption", this.captionHeight());
     if (this.asking) this.set("questions", greatestHeight(this.panel, this.largestQuestions()));
-    const beside = [this.bar, this.time, this.caption, this.moved, this.panel.parentNode].reduce((sum, part) => sum + (part?.offsetHeight ?? 0), 12);
+    const beside = [this.bar, this.time, this.caption, this.moved, this.asks].reduce((sum, part) => sum + (part?.offsetHeight ?? 0), 12);
     const scale = this.box.fit(width - 4 - (wide ? SIDE : 0), Math.max(0, room - beside), lecture);
     const picture = Math.ceil(this.box.size[1] * scale), rest = room - beside - picture - 70;
     this.set("picture", Math.max(picture, wide ? PANELS_BESIDE : 0));
     this.set("panels", Math.max(PANELS, rest));
-    if (this.side && !this.folded) this.side.open = wide || rest >= PANELS;
+    if (this.side && (wide || !this.folded)) this.side.open = wide || rest >= PANELS;
     for (const mark of this.marks) mark.classList.toggle("thp-short", mark.offsetWidth < 4 * parseFloat(getComputedStyle(mark).fontSize));
     this.set("side", SIDE);
     this.drawPanels();

@@ -11,6 +11,7 @@ from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 NS = "{http://www.w3.org/2000/svg}"
+LABEL_AT = 0.4
 HREF = "{http://www.w3.org/1999/xlink}href"
 
 
@@ -30,11 +31,13 @@ class Box(NamedTuple):
 
 
 class Course(NamedTuple):
-    """The course of an arrow: its curve, the points of its head ("" for none), and where its middle is."""
+    """The course of an arrow: its curve, the points of its head ("" for none), and where a label stands: nearer to the
+    tail, for arrows that meet at their heads.
+    """
 
     curve: str
     head: str
-    middle: tuple[float, float]
+    label: tuple[float, float]
 
 
 @dataclass
@@ -86,17 +89,17 @@ def _course(group: ET.Element, x: float, y: float) -> Course:
     assert path is not None, "an arrow has a curve"
     points = list(_points(path.get("d", ""), x, y))
     curve = f"M{_text(points[:1])}C{_text(points[1:])}"
-    return Course(curve, _text(_points(head.get("points", ""), x, y)) if head is not None else "", _middle(points))
+    return Course(curve, _text(_points(head.get("points", ""), x, y)) if head is not None else "", _part_way(points))
 
 
-def _middle(points: list[tuple[float, float]]) -> tuple[float, float]:
-    """The point of a curve half of its way along; a piece of it is a point and three more."""
+def _part_way(points: list[tuple[float, float]]) -> tuple[float, float]:
+    """The point of a curve a part of its way along; a piece of it is a point and three more."""
     way = [points[0]]
     for first in range(0, len(points) - 1, 3):
         way += [_on(points[first : first + 4], part / 16) for part in range(1, 17)]
     lengths = [math.dist(one, next) for one, next in pairwise(way)]
-    half, gone = sum(lengths) / 2, accumulate(lengths)
-    return next(point for point, so_far in zip(way[1:], gone, strict=True) if so_far >= half)
+    wanted, gone = LABEL_AT * sum(lengths), accumulate(lengths)
+    return next(point for point, so_far in zip(way[1:], gone, strict=True) if so_far >= wanted)
 
 
 def _on(piece: list[tuple[float, float]], part: float) -> tuple[float, float]:

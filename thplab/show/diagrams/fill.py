@@ -181,7 +181,7 @@ class _Writer:
         if course.head:
             out += f'<polygon points="{course.head}"{ground}/>'
         if label:
-            x, y = course.middle
+            x, y = course.label
             half = text_width([Span(label, bold=True)]) / 2 + 3
             under = _at(Box(x - half, y - 9, x + half, y + 9))
             font = f'text-anchor="middle" font-weight="bold" font-size="{SIZE:g}"'

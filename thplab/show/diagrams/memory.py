@@ -67,7 +67,9 @@ def _status(frames: Array) -> str:
 
 
 def _kept(view: View, block: Block, keep: dict[object, Node]) -> Node:
-    """The node of a block, made anew only if the frames are others, now or before."""
+    """The node of a block, made anew only if the frames are others, now or before.
+    In the simple picture one that is free, and was before, does not show.
+    """
     old = view.previous.blocks.get(block.number) if view.previous else None
     key = (block.id, id(view.state.blocks.get(block.number)), id(old), view.previous is None, view.mark)
     node = keep.get(key)
@@ -86,7 +88,8 @@ def _block(view: View, block: Block) -> Node:
     rows.append(_titles(view, block, frames))
     rows += [_row(view, block, run, frames, old) for run in block.rows]
     kind = _status(frames).split()[0] if block.whole else "small"
-    return Node(block.id, tuple(rows), "freed" if kind == "free" else "page", f"memory {kind}")
+    shown = view.full or _status(frames) != FREE or (old is not None and _status(old) != FREE)
+    return Node(block.id, tuple(rows), "freed" if kind == "free" else "page", f"memory {kind}", shown=shown)
 
 
 def _name(frames: Array) -> str:
