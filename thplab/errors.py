@@ -28,6 +28,10 @@ KILLED_BY_SIGBUS = -4103
 class ThplabError(Exception):
     """Base of everything that thplab raises on purpose."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: what is wrong, not where in thplab it was found."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class BadInput(ThplabError, ValueError):
     """An argument that makes no sense. Names the argument, what was wrong with it and what would be right.

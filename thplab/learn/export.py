@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import html
 import mimetypes
+import os
 import posixpath
 import re
 from pathlib import Path
@@ -24,6 +25,7 @@ from traitlets.config import Config
 
 from thplab.errors import BadInput, ThplabError
 from thplab.files import refuse_input, write_file
+from thplab.learn.widgets.widget import EXPORTING
 
 TIMEOUT = 600
 """Seconds that one cell may take."""
@@ -170,10 +172,13 @@ def _read(path: Path) -> nbformat.NotebookNode:
 def _run(notebook: nbformat.NotebookNode, path: Path) -> None:
     try:
         # A kernel on loopback warns that its line is not encrypted, once for each notebook.
+        os.environ[EXPORTING] = "1"  # which the notebook's kernel inherits
         runner = ExecutePreprocessor(timeout=TIMEOUT, extra_arguments=["--log-level=ERROR"])  # type: ignore[no-untyped-call]
         runner.preprocess(notebook, {"metadata": {"path": str(path.parent)}})
     except (CellExecutionError, CellTimeoutError, NoSuchKernel) as error:
         raise ExportFailed(f"{path}: {error}") from None
+    finally:
+        os.environ.pop(EXPORTING, None)
 
 
 def _page(notebook: nbformat.NotebookNode, path: Path) -> str:

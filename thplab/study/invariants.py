@@ -138,7 +138,11 @@ def a_huge_pmd_maps_a_compound_page(state: State) -> Iterator[str]:
 def _being_split(state: State, head: int) -> bool:
     """Is a page split under way that first makes pages of the tails and then tables of the PMDs? It holds the anon_vma lock."""
     anon_vma = state.anon_vmas.get(state.field("mapping", head))
-    return anon_vma is not None and not state.kernel.scheme.pmd_split_is_local and f"anon_vma_lock {anon_vma.root}" in state.held
+    return (
+        anon_vma is not None
+        and not state.kernel.scheme.pmd_split_is_local
+        and f"anon_vma_lock {anon_vma.root}" in state.held
+    )
 
 
 @_invariant(ALWAYS)
@@ -192,7 +196,9 @@ def _expected_refcount(state: State, number: int, column: dict[str, Array]) -> A
     part = slice(number * state.geometry.nr, (number + 1) * state.geometry.nr)
     if column["flags"][0] & PG_head:
         pmds = len(state.pmd_maps.get(part.start, ()))
-        refcount = state.kernel.scheme.expected(pmds, state.pte_maps[part], state.pinned[part], int(column["flags"][0])).refcount
+        refcount = state.kernel.scheme.expected(
+            pmds, state.pte_maps[part], state.pinned[part], int(column["flags"][0])
+        ).refcount
         refcount[0] += state.cached[part].sum()
         return refcount
     return state.pte_maps[part] + state.pinned[part] + state.cached[part]
@@ -207,7 +213,9 @@ def mapcounts_count_mappings(state: State) -> Iterator[str]:
         expected = state.pte_maps[part] - 1
         if column["flags"][0] & PG_head:
             pmds = len(state.pmd_maps.get(first, ()))
-            meant = state.kernel.scheme.expected(pmds, state.pte_maps[part], state.pinned[part], int(column["flags"][0]))
+            meant = state.kernel.scheme.expected(
+                pmds, state.pte_maps[part], state.pinned[part], int(column["flags"][0])
+            )
             expected = meant.mapcount
             for name, value in meant.head.items():
                 if column[name][0] != value:
@@ -244,7 +252,9 @@ def mm_slots_count_mappings(state: State) -> Iterator[str]:
         slots = [(state.field(who, head), state.field(count, head)) for who, count in MM_SLOTS]
         for mm_id, count in slots:
             holder = names.get(mm_id, "nobody")
-            if count > theirs[holder] or bool(mm_id) != bool(count):  # what was mapped while no slot was free is not counted
+            if count > theirs[holder] or bool(mm_id) != bool(
+                count
+            ):  # what was mapped while no slot was free is not counted
                 yield f"pfn {head:#x}: the slot of {holder} says {count} mappings, but it has {theirs[holder]}"
         if theirs and max(theirs.values()) < theirs.total() and not state.field("flags", head) & PG_maybe_shared:
             yield f"pfn {head:#x} is mapped by {', '.join(sorted(theirs))}, but not marked as maybe shared"
@@ -266,7 +276,11 @@ def nothing_is_lost(state: State) -> Iterator[str]:
         users[0] += len(state.pmd_maps.get(first, ()))
         if column["flags"][0] & PG_head:
             users = np.full(nr, users.sum())
-        lost = (column["flags"] & PG_used != 0) & ((column["flags"] & (PG_table | PG_reserved | PG_hwpoison)) == 0) & (users == 0)
+        lost = (
+            (column["flags"] & PG_used != 0)
+            & ((column["flags"] & (PG_table | PG_reserved | PG_hwpoison)) == 0)
+            & (users == 0)
+        )
         for i in np.flatnonzero(lost):
             yield f"pfn {first + int(i):#x} is allocated, but nobody maps or pins it"
 
@@ -372,7 +386,9 @@ def double_map_means_both_kinds(state: State) -> Iterator[str]:
     """PageDoubleMap is set only while a PMD maps the page, and always while PMDs and PTEs map it (where the scheme has it)."""
     scheme = state.kernel.scheme
     for head in state.compound_pages():
-        if "double_map" not in scheme.raw_fields({name: state.field(name, head) for name in COLUMNS}, head in state.deferred):
+        if "double_map" not in scheme.raw_fields(
+            {name: state.field(name, head) for name in COLUMNS}, head in state.deferred
+        ):
             return
         flag = bool(state.field("flags", head) & PG_double_map)
         by_pmd = bool(state.pmd_maps.get(head))
@@ -400,7 +416,20 @@ def no_lock_is_held(state: State) -> Iterator[str]:
 
 # --- between two states ---------------------------------------------------------------------------------------------------
 
-_OWN_TABLES = ("mmap", "write", "read", "fill", "mprotect", "munmap", "mlock", "munlock", "mremap", "exit", "pin", "split_pmd")
+_OWN_TABLES = (
+    "mmap",
+    "write",
+    "read",
+    "fill",
+    "mprotect",
+    "munmap",
+    "mlock",
+    "munlock",
+    "mremap",
+    "exit",
+    "pin",
+    "split_pmd",
+)
 
 
 @_invariant(BETWEEN)

@@ -112,5 +112,5 @@ class Lesson:
 
 def _named(argument: str, name: str, things: Mapping[str, Thing]) -> Thing:
     if name not in things:
-        raise BadInput(argument, f"{name!r} does not exist", "one of " + ", ".join(things))
+        raise BadInput(argument, f"{name!r} does not exist", "one of " + ", ".join(map(repr, things)))
     return things[name]

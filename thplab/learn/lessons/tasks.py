@@ -81,7 +81,8 @@ class Verdict:
         steps = len(self.trace) - 1
         if self.solved and isinstance(self.trace, RaceTrace):
             switches = len(self.trace.written.split()) - 1
-            return f"{self.task}: solved. Your schedule took {steps} steps and {switches} switches between the CPUs."
+            times = "1 switch" if switches == 1 else f"{switches} switches"
+            return f"{self.task}: solved. Your schedule took {steps} steps and {times} between the CPUs."
         if self.solved:
             return (
                 f"{self.task}: solved. Your scenario took {len(self.trace.scenario.ops)} operations and {steps} "

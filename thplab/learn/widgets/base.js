@@ -106,6 +106,24 @@ const store = {
   },
 };
 
+// Where a reader was in a widget, kept for the next time: `what` is all that tells the widget from others.
+class Bookmark {
+  constructor(what) {
+    let hash = 5381;
+    for (const letter of what) hash = (Math.imul(hash, 33) ^ letter.codePointAt(0)) >>> 0;
+    this.key = `at:${hash.toString(36)}`;
+  }
+
+  // Null if nobody was here yet.
+  get place() {
+    return store.get(this.key);
+  }
+
+  set place(place) {
+    store.set(this.key, place);
+  }
+}
+
 // Put a text on the clipboard. Answers whether that worked: over plain http, pages have only the old way.
 async function copy(text) {
   try {

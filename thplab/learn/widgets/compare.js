@@ -25,7 +25,7 @@ class CompareView extends PictureView {
     for (const side of this.sides) side.load(data.pictures);
     const open = this.more?.open ?? false, only = this.only?.checked ?? true;
     const kept = [this.source, this.submit].findIndex(each => each === document.activeElement);  // who asked goes on asking
-    this.root.replaceChildren(this.buildHead(), this.buildBar(), this.buildPictures(), this.buildBody(), this.buildForm(open));
+    this.root.replaceChildren(this.buildBar(), this.buildPictures(), this.buildBody(), this.buildFoot(), this.buildForm(open));
     this.only.checked = only;
     focusOn([this.source, this.submit][kept]);
     this.step = -1;
@@ -40,20 +40,21 @@ class CompareView extends PictureView {
 
   // --- parts -------------------------------------------------------------------------------------------------------
 
-  buildHead() {
-    const { data } = this;
-    return h("div", { class: "thp-head" },
-      h("span", { class: "thp-name" }, h("b", {}, data.name), data.about ? `  ${data.about}` : ""),
-      this.buildDetail(), h("span", { class: "thp-chip", title: data.geometry }, `geometry: ${data.geometry.split(":")[0]}`));
-  }
-
   buildBar() {
     const names = ["Next operation", "Back one operation", "Before the first operation", "Last operation"];
-    const buttons = this.buildSteps(names, () => this.go(this.step + 1), () => this.go(this.step - 1), () => this.go(0), () => this.go(Infinity));
+    const [step, back, first, last] = this.buildSteps(names, () => this.go(this.step + 1), () => this.go(this.step - 1), () => this.go(0), () => this.go(Infinity));
+    this.ends = [first, last];
     this.position = h("span", { class: "thp-position" });
     this.slider = h("input", { type: "range", min: 0, step: 1, "aria-label": "Operation", input: () => this.go(Number(this.slider.value)) });
     this.label = h("div", { class: "thp-op-label", role: "status" });
-    return h("div", {}, h("div", { class: "thp-bar", role: "toolbar", "aria-label": "Operations" }, ...buttons, this.position), h("div", { class: "thp-time" }, this.slider), this.label);
+    this.bar = h("div", {}, h("div", { class: "thp-bar", role: "toolbar", "aria-label": "Operations" }, step, back, this.slider, this.position), this.label);
+    return this.bar;
+  }
+
+  buildFoot() {
+    const { data } = this;
+    return h("div", { class: "thp-foot" }, ...this.ends, this.buildDetail(), h("span", { class: "thp-name", title: data.about }, h("b", {}, data.name), data.about ? `  ${data.about}` : ""),
+      h("span", { class: "thp-chip", title: data.geometry }, `geometry: ${data.geometry.split(":")[0]}`));
   }
 
   // Two kernels are in the pictures, or one. Which ones, the reader chooses.
@@ -188,7 +189,7 @@ class CompareView extends PictureView {
     this.laidOut = key;
     const shown = this.sides.filter((_, side) => this.pair[side] !== NONE), both = shown.length > 1 && shown.every(side => 2 * side.size[0] + 60 <= width);
     this.root.classList.toggle("thp-both", both);
-    const room = (this.room() - 150) / (both ? 1 : shown.length) - 40;
+    const room = (this.room() - this.bar.offsetHeight - 60) / (both ? 1 : shown.length) - 10;
     for (const side of shown) side.element.style.setProperty("--picture", `${Math.ceil(side.size[1] * side.fit((both ? width / 2 : width) - 36, room))}px`);
   }
 

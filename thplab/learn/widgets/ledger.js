@@ -167,11 +167,11 @@ class LedgerView extends PictureView {
 
   key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey && event.key !== "?") return;
-    const on = event.target, typing = on.matches("input"), runs = on.matches("button, summary"), at = this.cells.findIndex(entry => entry.field === on);
+    const on = event.target, typing = on.matches("input"), at = this.cells.findIndex(entry => entry.field === on);
     const to = by => () => { const next = this.cells[at + by]; if (next) this.enter(next); };
     const actions = at < 0 ? {} : { ArrowDown: to(1), ArrowUp: to(-1) };
     if (typing) Object.assign(actions, { Enter: () => this.commit(this.open.indexOf(this.cells[at])), "?": () => this.hint() });
-    this.take(event, actions[event.key], typing, runs);
+    this.take(event, actions[event.key]);
   }
 
   // Enter checks; once the cell is right, it goes on to the next one that is open.

@@ -70,5 +70,20 @@ def standalone(names: Sequence[str], state: Mapping[str, Any], picture: str, cap
     )
 
 
+_LATER = """
+.jp-OutputArea-child:has(.thp-widget) + .jp-OutputArea-child:has(.thp-later),
+.jp-OutputArea-child:has(.jupyter-widgets:not(:has(*))):has(+ .jp-OutputArea-child .thp-later) { display: none; }
+.thp-later { font-family: var(--jp-content-font-family, system-ui, sans-serif); }
+"""
+
+
+def later(picture: str, caption: str) -> str:
+    """What stands for a widget in a notebook that was saved and is opened again, until its cell is run: the picture
+    (SVG text) and caption. It hides while the widget is there, and the widget manager's message while it is not.
+    """
+    still = f"<figure>{picture}<figcaption>{html.escape(caption)}</figcaption></figure>"
+    return f'<div class="thp-later"><style>{_LATER}</style>{still}<p><b>Run this cell to go on.</b></p></div>'
+
+
 def _read(name: str) -> str:
     return files("thplab.learn.widgets").joinpath(name).read_text(encoding="utf-8")

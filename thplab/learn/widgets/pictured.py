@@ -50,4 +50,3 @@ class Pictured(Widget):
         packed = self.packed_now(details)
         self._details = details
         self.packed = packed
-

@@ -15,5 +15,5 @@ interface QuizQuestion extends Asked {
 }
 
 interface QuizAsks {
-  another: {};
+  another: { seed: number };
 }

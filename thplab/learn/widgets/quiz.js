@@ -9,6 +9,7 @@ class QuizView extends PictureView {
   constructor(data, model) {
     super(model, "quiz", "Check yourself");
     if (!this.live) this.quiet = this.offline;
+    this.bookmark = new Bookmark(`quiz ${data.questions.map(({ id }) => id).join()}`);
     this.box = new PictureBox(this, "Picture of the state; the arrow keys change the question");
     this.root.append(this.buildHead(), this.buildBar(), this.buildBody(), this.buildWords());
     this.load(data);
@@ -20,6 +21,14 @@ class QuizView extends PictureView {
 
   get boxes() {
     return this.box ? [this.box] : [];
+  }
+
+  // The set that one had the last time, Python makes again.
+  async start() {
+    await super.start();
+    const kept = Number(this.bookmark.place);
+    this.started = true;
+    if (kept > this.model.get("seed") && this.live) this.ask("another", { seed: kept });
   }
 
   // --- parts -------------------------------------------------------------------------------------------------------
@@ -36,7 +45,7 @@ class QuizView extends PictureView {
     const button = (name, run, ...content) => h("button", { type: "button", class: `thp-${name}`, click: run }, ...content);
     this.backButton = button("back", () => this.go(this.at - 1), icon(ICONS.back), "Previous");
     this.nextButton = button("next-question", () => this.go(this.at + 1), "Next", icon(ICONS.step));
-    this.anotherButton = button("another", () => this.ask("another", {}, "Making another set…"), "Another set");
+    this.anotherButton = button("another", () => this.ask("another", { seed: this.model.get("seed") + 1 }, "Making another set…"), "Another set");
     this.list = h("nav", { class: "thp-list", "aria-label": "Questions" });
     this.says.id = `${this.id}-says`;
     disable(!this.live, this.anotherButton);
@@ -131,6 +140,7 @@ class QuizView extends PictureView {
     disable(this.at === list.length - 1, this.nextButton);
     this.root.dataset.question = `${this.at}`;
     this.root.dataset.seed = this.model.get("seed");
+    if (this.started) this.bookmark.place = `${this.model.get("seed")}`;
   }
 
   operations(question) {

@@ -9,6 +9,7 @@ from typing import Any
 
 import traitlets
 
+from thplab.errors import BadInput
 from thplab.hardware import geometry as sizes
 from thplab.kernel.kernels import DEFAULT
 from thplab.kernel.policies import Kernel
@@ -53,9 +54,14 @@ class Quiz(Pictured, page="quiz"):
         super().__init__(packed=self.packed_now(), seed=seed)
 
     @asked("another")
-    def another(self) -> None:
-        """Show the set of the next seed. Raises BadInput, with the set unchanged, as make does."""
-        questions = make(self._families, self._setup, self._count, self.seed + 1)
+    def another(self, seed: int | None = None) -> None:
+        """Show the set of the next seed, or of another one.
+        Raises BadInput, with the set unchanged, as make does, and for a negative seed.
+        """
+        wanted = self.seed + 1 if seed is None else seed
+        if wanted < 0:
+            raise BadInput("seed", f"is {wanted}", "0 or more")
+        questions = make(self._families, self._setup, self._count, wanted)
         before, self.questions = self.questions, questions
         try:
             packed = self.packed_now()
@@ -63,7 +69,7 @@ class Quiz(Pictured, page="quiz"):
             self.questions = before
             raise
         with self.at_once():
-            self.packed, self.seed, self.results = packed, self.seed + 1, []
+            self.packed, self.seed, self.results = packed, wanted, []
 
     def data(self) -> dict[str, Any]:
         """What payload() makes of the questions."""

@@ -11,6 +11,7 @@ class RaceView extends PictureView {
     super(model, "race", `Race ${data.name}`);
     this.data = data;
     this.player = new Player("Replay this schedule", "Replay", () => this.replay(), () => PACE);
+    this.bookmark = new Bookmark(`race ${data.name} ${data.kernel} ${data.line}`);
     this.queue = [];  // CPUs that are to move as soon as Python has answered
     this.box = new PictureBox(this, "Picture; digits move a CPU, the arrow keys step");
     this.lanesOfCpus = this.buildCpus();
@@ -21,6 +22,14 @@ class RaceView extends PictureView {
 
   get offline() {
     return "To make another step, run this notebook: the race goes on in Python.";
+  }
+
+  // Where one was the last time, Python makes again.
+  async start() {
+    await super.start();
+    const kept = this.bookmark.place;
+    this.started = true;
+    if (kept && kept !== this.line.value && this.live) this.question("load", { line: kept });
   }
 
   // --- parts -------------------------------------------------------------------------------------------------------
@@ -179,6 +188,7 @@ class RaceView extends PictureView {
     if (!here) this.lanes.scrollTop = 0;
     else if (!isInSight(this.lanes, here)) center(this.lanes, here);
     this.line.value = `${data.name}: ${frame.line}`.trim();
+    if (this.started) this.bookmark.place = this.line.value;
     this.position.textContent = `step ${step} / ${last}`;
     this.drawSteps(step, last);
     disable(last === 0, this.player.button);

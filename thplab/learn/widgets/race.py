@@ -67,7 +67,8 @@ class RaceStepper(Pictured, Stepped, page="race"):
         switches = sum(a != b for a, b in itertools.pairwise(found))
         where = "from here on" if kept == at else "from the start, for from here on nothing more can go wrong"
         self._show(kept)
-        least = f"{len(found)} steps, {switches} switches between CPUs, the fewest there are"
+        times = "1 switch" if switches == 1 else f"{switches} switches"
+        least = f"{len(found)} steps, {times} between CPUs, the fewest there are"
         return f"Found, {where}: {least}. Go through it with → or Replay."
 
     @asked("any")

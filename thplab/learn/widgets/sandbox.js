@@ -17,6 +17,7 @@ class SandboxView extends PictureView {
   constructor(data, model) {
     super(model, "sandbox", "Sandbox");
     this.hinted = 0;
+    this.bookmark = new Bookmark(`sandbox ${data.frames[data.done].share} ${data.task?.question ?? ""}`);
     this.box = new PictureBox(this, "Picture; the arrow keys go from row to row, Enter says what can be done there");
     this.picture = this.box.element;
     this.picture.addEventListener("click", event => this.clicked(event));
@@ -33,6 +34,14 @@ class SandboxView extends PictureView {
 
   get boxes() {
     return this.box ? [this.box] : [];
+  }
+
+  // Where one was the last time, Python makes again.
+  async start() {
+    await super.start();
+    const kept = this.bookmark.place;
+    this.started = true;
+    if (kept && kept !== this.line.value && this.live) this.ask("load", { line: kept });
   }
 
   drawDetail() {
@@ -169,6 +178,7 @@ class SandboxView extends PictureView {
     this.drawCaption(frame);
     this.drawWords();
     this.line.value = frame.share;
+    if (this.started) this.bookmark.place = frame.share;
     this.root.dataset.done = `${data.done}`;
     this.root.dataset.step = `${frame.step ?? ""}`;
   }
@@ -374,7 +384,7 @@ class SandboxView extends PictureView {
     if (back) actions[event.key] = () => this.go(this.data.done - 1);
     if (again) actions[event.key] = () => this.go(this.data.done + 1);
     const action = writing || (typing && !control) ? null : actions[event.key];  // a field that is written in has an undo of its own
-    this.take(event, action, typing, on.matches("button, summary"));
+    if (action || !hasModifier(event)) this.take(event, action);
   }
 
   // The picture gets what is left of what can be seen at once; its place only grows, so that what is below rarely moves.

@@ -83,6 +83,7 @@ class StepperView extends PictureView {
     this.box.load(data.pictures);
     this.player = new Player(`Play to the end of the ${data.unit}`, "Play", () => this.play(), () => SPEEDS[this.speed?.value ?? "medium"]);
     this.root.classList.toggle("thp-lecture", model.get("lecture"));
+    this.bookmark = new Bookmark(`stepper ${data.kernel} ${data.geometry} ${data.scenario} ${model.get("step")}`);
     this.lab = new LivePanel(this, data.kernel);
     this.recorded = new RecordedPanel(model.get("lecture") ? [] : data.recorded, frame => this.jump(frame));
     this.bar = this.buildBar();
@@ -102,7 +103,8 @@ class StepperView extends PictureView {
   }
 
   start() {
-    this.setMode(this.model.get("all_steps"), Math.min(this.model.get("step"), this.data.frames.length - 1));
+    const kept = this.model.get("lecture") ? null : this.bookmark.place, step = Number(kept ?? this.model.get("step"));
+    this.setMode(this.model.get("all_steps"), Math.min(step, this.data.frames.length - 1));
     this.wantDetail();
     return this.lab.read();
   }
@@ -233,6 +235,10 @@ class StepperView extends PictureView {
     const actions = { ArrowRight: () => this.move(1), ArrowLeft: () => this.move(-1), Home: () => this.jump(0), End: () => this.jump(Infinity) };
     if (!scrolls) Object.assign(actions, { ArrowUp: () => this.move(up), ArrowDown: () => this.move(-up) });
     if (!runs) actions[" "] = () => this.player.toggle();
+    if (this.model.get("lecture")) {  // the keys of a presenter's remote
+      const blank = () => this.root.classList.toggle("thp-blank");
+      Object.assign(actions, { PageDown: () => this.move(1), PageUp: () => this.move(-1), ".": blank, b: blank });
+    }
     return actions;
   }
 
@@ -269,7 +275,10 @@ class StepperView extends PictureView {
   // What may wait until the picture is painted: the word to Python where the reader is.
   later() {
     clearTimeout(this.soon);
-    this.soon = setTimeout(() => this.tell("step", this.frame), 60);
+    this.soon = setTimeout(() => {
+      this.tell("step", this.frame);
+      this.bookmark.place = `${this.frame}`;
+    }, 60);
   }
 
   changes(frame) {
@@ -340,11 +349,13 @@ class StepperView extends PictureView {
     const results = given.filter(question => question.of === this.frame).map(question => questionResult(question, this.questions.yours(question)));
     const open = given.filter(question => question.at <= this.frame && this.frame < question.of).map(question => this.pending(question));
     const coming = list.find(question => question.at > this.frame && !given.includes(question));
-    const hint = coming ? [h("div", { class: "thp-waiting" }, `The next question comes before step ${this.course.place(coming.at)}.`)] : [];
+    const right = given.filter(question => this.questions.isRight(question)).length, told = `${given.length} of ${list.length} answered, ${right} right`;
+    this.score.textContent = told;
+    const next = coming ? `The next question comes before step ${this.course.place(coming.at)}.` : given.length === list.length ? `All questions are answered, ${right} of ${list.length} right.` : "No more questions from here on.";
+    const hint = [h("div", { class: "thp-waiting" }, next)];
     const said = [...results, ...(asked ? [questionForm(asked, text => this.commit(asked, text))] : open)];
     this.panel.replaceChildren(...(said.length ? said : hint));
     this.panel.classList.toggle("thp-asking", Boolean(asked));
-    this.score.textContent = `${given.length} of ${list.length} answered`;
     disable(given.length === 0, this.save, this.again);
   }
 
@@ -383,11 +394,9 @@ class StepperView extends PictureView {
     const key = `${width} ${room} ${this.course?.all} ${this.detail}`;
     if (!width || !this.course || key === this.laidOut) return;
     this.laidOut = key;
-    const [w] = this.box.size, wide = !lecture && width - SIDE >= w;
-    this.root.classList.toggle("thp-wide", wide);
-    this.set("caption", this.captionHeight());
-    if (this.asking) this.set("questions", greatestHeight(this.panel, this.largestQuestions()));
-    const beside = [this.bar, this.time, this.caption, this.moved, this.asks].reduce((sum, part) => sum + (part?.offsetHeight ?? 0), 12);
+    const [w, hgt] = this.box.size;
+    let wide = !lecture && width - SIDE >= w, beside = this.fixed(wide);
+    if (wide && beside + hgt > room) beside = this.fixed(wide = false);  // better all in one window than everything open
     const scale = this.box.fit(width - 4 - (wide ? SIDE : 0), Math.max(0, room - beside), lecture);
     const picture = Math.ceil(this.box.size[1] * scale), rest = room - beside - picture - 70;
     this.set("picture", Math.max(picture, wide ? PANELS_BESIDE : 0));
@@ -396,6 +405,14 @@ class StepperView extends PictureView {
     for (const mark of this.marks) mark.classList.toggle("thp-short", mark.offsetWidth < 4 * parseFloat(getComputedStyle(mark).fontSize));
     this.set("side", SIDE);
     this.drawPanels();
+  }
+
+  // Set what has a height of its own, with the panels beside the picture or not; answers the sum.
+  fixed(wide) {
+    this.root.classList.toggle("thp-wide", wide);
+    this.set("caption", this.captionHeight());
+    if (this.asking) this.set("questions", greatestHeight(this.panel, this.largestQuestions()));
+    return [this.bar, this.time, this.caption, this.moved, this.asks].reduce((sum, part) => sum + (part?.offsetHeight ?? 0), 12);
   }
 
   captionHeight() {

@@ -11,6 +11,16 @@ const ANSWER = 20000;  // milliseconds that an answer of Python may take
 // The number of the last question. Another view, and the same one in another page, begins elsewhere.
 let lastNumber = Math.floor(Math.random() * 2 ** 40);
 
+function hasModifier(event) {
+  return event.ctrlKey || event.metaKey || event.altKey || event.shiftKey;
+}
+
+// JupyterLab looks at keys before any widget, and leaves those alone that come from an element with this attribute.
+window.addEventListener("keydown", event => {
+  const widget = /** @type {Element} */ (event.target)?.closest?.(".thp-widget");
+  widget?.toggleAttribute("data-lm-suppress-shortcuts", !hasModifier(event) && !/^(Escape|F\d+)$/.test(event.key));
+}, true);
+
 /**
  * What the views of all widgets have. One is made from what Python packed, put into the page, and then told what changes: load() what
  * is shown, follow() the traits that mount() was given, hear() an answer, layout() the width.
@@ -126,19 +136,19 @@ class View {
   }
 
   key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
+    if (hasModifier(event)) return;
     const on = event.target, typing = on.matches("input[type=text], select"), runs = on.matches("button, summary, input[type=checkbox]");
-    this.take(event, typing ? null : this.keys(on, runs)[event.key], typing, runs);
+    this.take(event, typing ? null : this.keys(on, runs)[event.key]);
   }
 
-  // Carry out the action of a key, if it has one. JupyterLab would take keys and move to another cell, so those that mean something here
-  // do not leave the widget: where somebody types, where the space bar or the enter key `runs` something, and the arrows.
-  take(event, action, typing, runs) {
+  // Carry out the action of a key, if it has one. JupyterLab would cut the cell at an x and insert one at a b, so no key leaves the widget
+  // without a modifier, but for those that lead out of it.
+  take(event, action) {
     if (action) {
       action();
       event.preventDefault();
     }
-    if (action || typing || /^Arrow/.test(event.key) || (runs && (event.key === " " || event.key === "Enter"))) event.stopPropagation();
+    if (action || !/^(Tab|Escape|F\d+)$/.test(event.key)) event.stopPropagation();
   }
 
   // --- parts -------------------------------------------------------------------------------------------------------

@@ -4,15 +4,21 @@ their files, the data they show in one text, and the same as HTML for a page wit
 
 from __future__ import annotations
 
+import os
 from typing import Any, ClassVar
 
 import traitlets
+from IPython.display import display
 
 from thplab.errors import BadInput
 from thplab.learn.widgets.conversation import Conversation
-from thplab.learn.widgets.page import script, standalone, style
+from thplab.learn.widgets.page import later, script, standalone, style
 from thplab.machine.trace import Setup, Trace, record
 from thplab.scenario import Scenario, load
+
+
+EXPORTING = "THPLAB_EXPORTING"
+"""Environment variable: set while a notebook is run to be exported."""
 
 
 class Widget(Conversation):
@@ -51,13 +57,17 @@ class Widget(Conversation):
         state |= {"packed": self.packed_for_html(), "answer": self.answer | {"to": 0}}
         return standalone(self._page, state, *self.still())
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """The live widget, and for what cannot run it (an exported page) the same as HTML."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        if bundle is None:
-            return None
-        data, metadata = bundle
-        return data | {"text/html": self.html()}, metadata
+    def _ipython_display_(self) -> None:
+        """Show the live widget, and after it what a notebook shows that is opened again without running it: the still
+        picture. While a notebook is run to be exported (export.py), show the HTML in place of both.
+        """
+        if EXPORTING in os.environ:
+            display({"text/html": self.html(), "text/plain": repr(self)}, raw=True)
+            return
+        live = self._repr_mimebundle_()
+        if live is not None:
+            display(live[0], metadata=live[1], raw=True)
+            display({"text/html": later(*self.still())}, raw=True)
 
 
 def trace_of(scenario: Trace | Scenario | str, setup: Setup, usual: Setup | None = None) -> Trace:
