@@ -16,7 +16,6 @@ from thplab.learn.widgets.page import later, script, standalone, style
 from thplab.machine.trace import Setup, Trace, record
 from thplab.scenario import Scenario, load
 
-
 EXPORTING = "THPLAB_EXPORTING"
 """Environment variable: set while a notebook is run to be exported."""
 
@@ -62,12 +61,12 @@ class Widget(Conversation):
         picture. While a notebook is run to be exported (export.py), show the HTML in place of both.
         """
         if EXPORTING in os.environ:
-            display({"text/html": self.html(), "text/plain": repr(self)}, raw=True)
+            display({"text/html": self.html(), "text/plain": repr(self)}, raw=True)  # type: ignore[no-untyped-call]
             return
         live = self._repr_mimebundle_()
         if live is not None:
-            display(live[0], metadata=live[1], raw=True)
-            display({"text/html": later(*self.still())}, raw=True)
+            display(live[0], metadata=live[1], raw=True)  # type: ignore[no-untyped-call]
+            display({"text/html": later(*self.still())}, raw=True)  # type: ignore[no-untyped-call]
 
 
 def trace_of(scenario: Trace | Scenario | str, setup: Setup, usual: Setup | None = None) -> Trace:
