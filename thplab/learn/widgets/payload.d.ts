@@ -12,8 +12,8 @@ interface StepperData {
   operations: Operation[];
   frames: StepperFrame[];
   /** one sheet, with a picture for each frame */ pictures: Sheets;
-  /** a frame has the number of its ledger, as of its words */ ledgers: LedgerGroup[][];
-  words: string[];
+  /** a frame has the number of its ledger */ ledgers: LedgerGroup[][];
+  /** each state in words; missing until they are asked for */ words?: string[];
   questions: StepperQuestion[];
   /** what was asked of the kernel record on the way; none for a trace in which another CPU moves */ policies: Policy[];
   /** the operations that a real kernel was seen at, in their order */ recorded: RecordedOperation[];
@@ -45,7 +45,6 @@ interface Phase {
 
 interface StepperFrame {
   ledger: number;
-  words: number;
   /** the number of its operation; null before the first */ op: number | null;
   phase: number;
   /** the innermost routine; "" outside of all */ routine: string;
@@ -109,4 +108,5 @@ type Invariant = [string, string, string];
 /** The stepper can run its scenario on the kernel of the machine. */
 interface StepperAsks {
   run: {};
+  words: {};
 }

@@ -31,11 +31,12 @@ A text where a flag is among a counter's bits.
 
 
 def payload(trace: Trace, predictions: Sequence[Prediction] = ()) -> dict[str, Any]:
-    """All that a stepper shows of a trace but its pictures, as JSON can hold it. Raises BadInput as Prediction.on does.
+    """All that a stepper shows of a trace but its pictures and words, as JSON can hold it.
+    Raises BadInput as Prediction.on does.
 
-    Ledgers and texts that several frames share are stored once; a frame has their indexes.
+    Ledgers that several frames share are stored once; a frame has their indexes.
     """
-    ledgers, words = _Shelf(), _Shelf()
+    ledgers, known = _Shelf(), dict[object, int]()
     operations = _operations(trace)
     places = {frame: number for number, op in enumerate(operations) for frame in range(op["first"], op["last"] + 1)}
     questions = sorted((prediction.on(trace) for prediction in predictions), key=lambda question: int(question["at"]))
@@ -46,10 +47,11 @@ def payload(trace: Trace, predictions: Sequence[Prediction] = ()) -> dict[str, A
     frames = []
     for frame in trace:
         before = trace[frame.number - 1] if frame.number else None
+        key = _of_ledger(frame, before)
+        number = known[key] if key in known else known.setdefault(key, ledgers.put(ledger_groups(frame, before)))
         frames.append(
             {
-                "ledger": ledgers.put(ledger_groups(frame, before)),
-                "words": words.put(describe(frame.state, before.state if before else None)),
+                "ledger": number,
                 "op": places.get(frame.number),
                 "phase": frame.phase,
                 "routine": call_text(next(reversed(frame.stack), "")),
@@ -72,12 +74,37 @@ def payload(trace: Trace, predictions: Sequence[Prediction] = ()) -> dict[str, A
         "operations": operations,
         "frames": frames,
         "ledgers": ledgers.items,
-        "words": words.items,
         "questions": questions,
         "policies": [policy_row(kernel, name)._asdict() for name in names],
         "recorded": recorded_payload(trace),
         "code": code(trace),
     }
+
+
+def words(trace: Trace) -> list[str]:
+    """The state at each frame in words; what its step has changed is told."""
+    states = [frame.state for frame in trace]
+    return [describe(now, before) for before, now in zip([None, *states], states, strict=False)]
+
+
+def _of_ledger(frame: Frame, before: Frame | None) -> object:
+    """What the ledger of a frame depends on: arrays that states share, by identity, and the rest by value."""
+    return (*_counted(frame), *(_counted(before) if before else ()), frame.cpu, next(iter(frame.stack), ""))
+
+
+def _counted(frame: Frame) -> tuple[object, ...]:
+    state = frame.state
+    arrays = *map(id, state.blocks.values()), 0, *map(id, state.tables.values())
+    pins = tuple((name, pin.pages, pin.foll_pin) for name, pin in state.pins.items())
+    return (
+        arrays,
+        pins,
+        state.poisoned,
+        id(state.swap),
+        tuple(state.vmstat.values()),
+        state.in_progress,
+        state.processes,
+    )
 
 
 class _Shelf:
@@ -112,6 +139,10 @@ def is_plain(frame: Frame, before: Frame) -> bool:
     step = frame.step
     if step is None or step.kind not in (READ, LOCK, UNLOCK) or step.why or frame.result:
         return False
+    now, then = frame.state, before.state
+    same = len(now.blocks) == len(then.blocks) and now.vmstat == then.vmstat
+    if same and all(block is then.blocks.get(number) for number, block in now.blocks.items()):
+        return True
     return not any(counter.changed for counter in counters(frame.state, before.state))
 
 
@@ -237,8 +268,8 @@ def ledger_groups(frame: Frame, before: Frame | None) -> list[dict[str, Any]]:
     shown = [
         {"title": title, "rows": [_account(account) for account in accounts]} for title, accounts in groups if accounts
     ]
-    then = {event.name: event.old for event in counters(state, previous) if event.where == "vmstat"}
-    events: list[Line] = [(name, then.get(name, value), value, []) for name, value in state.vmstat.items() if value]
+    then = previous.vmstat if previous else {}
+    events: list[Line] = [(name, then.get(name, 0), value, []) for name, value in state.vmstat.items() if value]
     return shown + ([{"title": "events in vmstat", "rows": events}] if events else [])
 
 

@@ -98,8 +98,10 @@ class StepperView extends PictureView {
   }
 
   load(data) {
+    this.data.words = data.words;
     this.box.load(data.pictures);
     this.wantDetail();
+    this.drawWords();
   }
 
   start() {
@@ -328,7 +330,8 @@ class StepperView extends PictureView {
 
   drawWords() {
     if (!this.details?.open) return;
-    this.words.replaceChildren(wordsTable(this.data.words[this.data.frames[this.frame].words]));
+    if (!this.data.words) this.ask("words", {}, "Putting it into words…");
+    else this.words.replaceChildren(wordsTable(this.data.words[this.frame]));
   }
 
   drawWhy() {

@@ -15,7 +15,7 @@ from thplab.kernel.kernels import DEFAULT
 from thplab.kernel.policies import Kernel
 from thplab.learn.widgets.conversation import asked
 from thplab.learn.widgets.live_run import RUNNING, LiveWidget
-from thplab.learn.widgets.payload import payload
+from thplab.learn.widgets.payload import payload, words
 from thplab.learn.widgets.pictured import Pictured
 from thplab.learn.widgets.prediction import Prediction, find_frame
 from thplab.learn.widgets.widget import Stepped, trace_of
@@ -98,8 +98,23 @@ class Stepper(LiveWidget, Pictured, Stepped, page="comparison recorded stepper")
         return self.sheets(SIMPLE)[0].svg(self.step), f"Step {self.step}: {frame['text']}. {frame['why']}"
 
     def data(self) -> dict[str, Any]:
-        """What payload() makes of the trace."""
+        """What payload() makes of the trace, and words() once they were asked for."""
         return self._data
+
+    @asked("words")
+    def _tell_words(self) -> None:
+        """Bring the states in words into the page, too."""
+        before, self._data = self._data, self._data | {"words": words(self.trace)}
+        try:
+            self.packed = self.packed_now()
+        except Exception:
+            self._data = before
+            raise
+
+    def packed_for_html(self) -> str:
+        """With the words, for nobody can be asked there."""
+        self._data |= {"words": words(self.trace)}
+        return super().packed_for_html()
 
     def sheets(self, detail: str) -> list[Sheet]:
         """One, with a picture for each frame."""

@@ -10,7 +10,7 @@ import numpy as np
 from thplab.hardware import page_tables as pt
 from thplab.machine.state import State
 from thplab.show.diagrams.layout import HUGE_ZERO_PAGE, ZERO_PAGE, Layout, Table
-from thplab.show.diagrams.places import IN_HAND, LINKED, Place
+from thplab.show.diagrams.places import IN_HAND, LINKED, Place, Stood
 from thplab.show.diagrams.rows import images
 
 MORE_PAGES, MORE_PINS = "more-pages", "more-pins"
@@ -43,20 +43,25 @@ class Arrow(NamedTuple):
 Found = tuple[tuple[Ends, Arrow], ...]
 
 
-def arrows(state: State, layout: Layout, keep: dict[object, Found] | None = None) -> dict[Ends, Arrow]:
+def arrows(
+    state: State, layout: Layout, tables: Mapping[Place, Stood] | None = None, keep: dict[object, Found] | None = None
+) -> dict[Ends, Arrow]:
     """The arrows of one state, between the rows of a picture.
-    What shares both ends is one arrow with the sum of the pages. `keep` holds what was found before in this layout.
+    What shares both ends is one arrow with the sum of the pages. `tables` are those of the state that have a place, if
+    they are known; `keep` holds what was found before in this layout.
     """
+    there = layout.find(state) if tables is None else tables
     found: dict[Ends, Arrow] = {}
-    for ends, arrow in _all(state, layout, {} if keep is None else keep):
+    for ends, arrow in _all(state, layout, there, {} if keep is None else keep):
         pages = arrow.pages + (found[ends].pages if ends in found else 0)
         found[ends] = arrow._replace(pages=pages)
     return found
 
 
-def _all(state: State, layout: Layout, keep: dict[object, Found]) -> Iterator[tuple[Ends, Arrow]]:
+def _all(
+    state: State, layout: Layout, tables: Mapping[Place, Stood], keep: dict[object, Found]
+) -> Iterator[tuple[Ends, Arrow]]:
     """An entry leads where it leads whatever else happens, so the arrows of a table are found once for each content."""
-    tables = layout.find(state)
     for place, stood in tables.items():
         table, row = layout.tables[place], state.tables[stood.pfn]
         if stood.status != LINKED:

@@ -11,6 +11,7 @@ from thplab.show.diagrams.cells import Cell, CellRow, Span, spans
 from thplab.show.diagrams.cut import Cut
 from thplab.show.diagrams.memory import memory_of
 from thplab.show.diagrams.picture import Look, Node, Picture
+from thplab.show.diagrams.places import Place, Stood
 from thplab.show.diagrams.process import box_of
 from thplab.show.diagrams.roles import process_role
 from thplab.show.diagrams.view import DETAILS, FULL, SIMPLE, View
@@ -27,6 +28,7 @@ class Painter:
         self._states: list[State] = []  # so that their arrays, which the nodes are kept by, live as long
         self._nodes: dict[object, Node] = {}
         self._found: dict[object, Found] = {}
+        self._tables: dict[object, dict[Place, Stood]] = {}
         self._arrows: dict[int, dict[Ends, Arrow]] = {}
 
     def paint(self, state: State, previous: State | None = None) -> Picture:
@@ -35,15 +37,16 @@ class Painter:
         """
         if self.cut.geometry != state.geometry:
             raise BadInput("cut", f"is for geometry {self.cut.geometry.name}", f"one for {state.geometry.name}")
-        view = View(state, previous, self.cut, self.mark, self.full)
+        tables, before = self._find(state), self._find(previous) if previous else {}
+        view = View(state, previous, self.cut, self.mark, self.full, tables, before)
         boxes = tuple(box_of(view, name, self._nodes) for name in self.cut.processes)
         nodes = memory_of(view, self._nodes)
         if not self.cut.processes and not self.cut.blocks:
             cell = Cell("nothing-text", spans(Span("no process yet", "muted")))
             nodes = (Node("nothing", (CellRow("nothing", (cell,), "note"),)),)
         now = self._arrows_of(state)
-        before = self._arrows_of(previous) if previous else now
-        looks = {ends: self._look(arrow, before.get(ends)) for ends, arrow in now.items()}
+        then = self._arrows_of(previous) if previous else now
+        looks = {ends: self._look(arrow, then.get(ends)) for ends, arrow in now.items()}
         picture = Picture(boxes, nodes, looks)
         if self.mark:
             self._refuse_lost_marks(picture)
@@ -56,11 +59,19 @@ class Painter:
             known = "ids of rows and nodes, such as A-pmd0-r0 or page0"
             raise BadInput("mark", f"{id!r} is not in this picture", known)
 
+    def _find(self, state: State) -> dict[Place, Stood]:
+        """The tables of a state, looked for once for each set of tables."""
+        key = tuple(state.levels.items()), tuple(map(id, state.tables.values())), state.processes
+        if key not in self._tables:
+            self._states.append(state)
+            self._tables[key] = self.cut.find(state)
+        return self._tables[key]
+
     def _arrows_of(self, state: State) -> dict[Ends, Arrow]:
         """In the simple picture tables that wait are a number, so nothing leads to them."""
         if id(state) not in self._arrows:
             self._states.append(state)
-            found = arrows(state, self.cut, self._found)
+            found = arrows(state, self.cut, self._find(state), self._found)
             self._arrows[id(state)] = {e: a for e, a in found.items() if self.full or a.kind != SPARE}
         return self._arrows[id(state)]
 

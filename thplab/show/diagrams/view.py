@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 from thplab.machine.state import State
 from thplab.show.diagrams.cut import Cut
@@ -25,17 +25,12 @@ class View:
     cut: Cut
     mark: frozenset[str]
     full: bool
+    tables: Mapping[Place, Stood]
+    """The tables of the state that have a place."""
+    tables_before: Mapping[Place, Stood]
 
     def ground(self, id: str, changed: bool = False, plain: str = "paper") -> str:
         """The role of the ground of the row or cell with this id; a mark on a node is one on its header."""
         return (
             "pointed" if id in self.mark or id.removesuffix("-head") in self.mark else "changed" if changed else plain
         )
-
-    @cached_property
-    def tables(self) -> dict[Place, Stood]:
-        return self.cut.find(self.state)
-
-    @cached_property
-    def tables_before(self) -> dict[Place, Stood]:
-        return self.cut.find(self.previous) if self.previous else {}
