@@ -50,18 +50,18 @@ def button(widget: Locator, name: str) -> Locator:
 
 
 def test_step_back_slider_and_keys(comparison: Locator) -> None:
-    ways = {"Next operation": 1, "Last operation": 4, "Back one operation": 3, "Before the first operation": 0}
+    ways = {"Step to the next operation": 1, "Last operation": 4, "Back one operation": 3, "Before the first operation": 0}
     for name, step in ways.items():
         button(comparison, name).click()
         expect(comparison).to_have_attribute("data-step", str(step))
     comparison.get_by_role("slider", name="Operation").fill("3")
     expect(comparison).to_have_attribute("data-step", "3")
-    button(comparison, "Next operation").focus()
+    button(comparison, "Step to the next operation").focus()
     for key, step in (("ArrowRight", 4), ("ArrowLeft", 3), ("Home", 0), ("End", 4)):
         comparison.page.keyboard.press(key)
         expect(comparison).to_have_attribute("data-step", str(step))
     expect(comparison.get_by_role("status")).to_contain_text("4. mprotect(B, page 4, r)")
-    expect(button(comparison, "Next operation")).to_have_attribute("aria-disabled", "true")
+    expect(button(comparison, "Step to the next operation")).to_have_attribute("aria-disabled", "true")
 
 
 def test_differences_are_marked_in_a_table_and_all_of_it_can_be_seen(comparison: Locator) -> None:
@@ -88,7 +88,7 @@ def test_the_pictures_are_those_of_the_chosen_kernels(comparison: Locator) -> No
     assert [comparison.locator(".thp-picture").nth(side).bounding_box() for side in (0, 1)] == boxes, "pictures keep their places"
     comparison.get_by_label("Kernel of the right picture").select_option(label="no second picture")
     expect(comparison.locator(".thp-picture").nth(1)).to_be_hidden()
-    button(comparison, "Next operation").click()
+    button(comparison, "Step to the next operation").click()
     comparison.get_by_label("Kernel of the right picture").select_option(label="v6.18 (folio)")
     expect(comparison.locator(".thp-picture svg").nth(1)).to_have_accessible_name("v6.18: 4. mprotect(B, page 4, r)")
 

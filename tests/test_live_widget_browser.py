@@ -90,7 +90,7 @@ def test_ones_own_operations_are_typed_and_run_and_a_refusal_changes_nothing(liv
     line = live.locator(".thp-line-of")
     live.get_by_role("combobox").select_option("my own operations")
     expect(line).to_be_focused()
-    button(live, "Next operation").click()
+    button(live, "Step to the next operation").click()
     line.fill("mmap A; write A 0; swap_out A 0")
     line.press("Enter")
     expect(says(live)).to_contain_text("operation 3, swap_out(A, page 0): swap_out is done by the kernel alone")
@@ -114,11 +114,11 @@ def test_buttons_list_slider_and_keys_step_and_jupyterlab_does_not_get_them(pg: 
     labels = ["mmap(A, 1 THP)", "write(A, page 0)", "fork(A, B)", "write(B, page 256)", "write(A, page 256)", "exit(B)", "exit(A)"]
     seen = []
     for number in range(1, 7):
-        button(live, "Next operation").click()
+        button(live, "Step to the next operation").click()
         at(live, number, labels[number])
         seen.append(live.locator(".thp-picture").inner_html())
     assert len(set(seen)) == 6
-    expect(button(live, "Next operation")).to_be_disabled()
+    expect(button(live, "Step to the next operation")).to_be_disabled()
     for name, number in (("Back one operation", 5), ("First operation", 0), ("Last operation", 6)):
         button(live, name).click()
         at(live, number, labels[number])
@@ -147,7 +147,7 @@ def test_buttons_list_slider_and_keys_step_and_jupyterlab_does_not_get_them(pg: 
 def test_the_state_in_words_and_what_was_seen(live: Locator) -> None:
     choose(live, "cow")
     live.get_by_text("The simulator's state in words").click()
-    button(live, "Next operation").click()
+    button(live, "Step to the next operation").click()
     expect(live.locator(".thp-text table")).to_contain_text("refcount 1")
     live.get_by_text("What the run could see of the kernel").click()
     expect(live.locator(".thp-seen")).to_contain_text("return codes, events of /proc/vmstat, smaps")

@@ -114,7 +114,7 @@ def test_back_and_then_another_cpu(blind: Locator) -> None:
     button(blind, "Back one step").click()
     at(blind, 9, 11)
     assert blind.locator("tr.thp-later").count() == 2
-    button(blind, "Next step of this schedule").click()
+    button(blind, "Forward to the next step of this schedule").click()
     at(blind, 10, 11)
     button(blind, "Start").click()
     at(blind, 0, 11)
@@ -212,8 +212,8 @@ def test_a_pair_that_holds_says_so(seeing: Locator) -> None:
 def test_a_race_is_copied_and_loaded_as_a_line(pg: Page, blind: Locator) -> None:
     load(blind, "0x2 1x3")
     at(blind, 5, 5)
-    button(blind, "Copy the race so far as a line").click()
-    expect(button(blind, "Copy the race so far as a line")).to_have_text("copied")
+    button(blind, "copy: the race so far as a line").click()
+    expect(button(blind, "copy: the race so far as a line")).to_have_text("copied")
     line = pg.evaluate("() => navigator.clipboard.readText()")
     assert line == f"{BLIND}: 0x2 1x3"
     load(blind, "")
@@ -306,7 +306,7 @@ def test_without_a_kernel_the_race_so_far_can_be_stepped_through(pg: Page, tmp_p
     at(race, 11, 11)
     race.locator(".thp-picture").press("Home")
     at(race, 0, 11)
-    button(race, "Next step of this schedule").click()
+    button(race, "Forward to the next step of this schedule").click()
     at(race, 1, 11)
     expect(moves(race, 0)).to_have_attribute("aria-disabled", "true")
     moves(race, 0).click(force=True)

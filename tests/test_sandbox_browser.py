@@ -141,7 +141,7 @@ def test_more_fields_and_another_name(sandbox: Locator) -> None:
     region = sandbox.locator(".thp-fields label", has_text=re.compile("^region "))
     advise = sandbox.locator(".thp-fields label", has_text=re.compile("^advise "))
     expect(advise).to_be_hidden()
-    button(sandbox, "Show all fields").click()
+    button(sandbox, "more or fewer fields").click()
     expect(advise).to_be_visible()
     advise.locator("select").select_option("none")
     region.locator("select").select_option("other…")
@@ -149,7 +149,7 @@ def test_more_fields_and_another_name(sandbox: Locator) -> None:
     region.locator("input").press("Enter")
     at(sandbox, 5, 5)
     assert did(sandbox)[-1] == "5. mmap A advise=none region=heap → 0"
-    button(sandbox, "Show all fields").click()
+    button(sandbox, "more or fewer fields").click()
     expect(advise).to_be_hidden()
 
 
@@ -278,12 +278,12 @@ def test_another_kernel_and_geometry(sandbox: Locator) -> None:
 
 def test_a_line_and_code_are_copied_and_a_line_is_loaded(pg: Page, sandbox: Locator) -> None:
     read = "() => navigator.clipboard.readText()"
-    button(sandbox, "Copy all of this as a line").click()
-    expect(button(sandbox, "Copy all of this as a line")).to_have_text("copied")
+    button(sandbox, "copy: all of this as a line").click()
+    expect(button(sandbox, "copy: all of this as a line")).to_have_text("copied")
     line = pg.evaluate(read)
     assert line == f"rfc-2014 TOY: {SHARED}"
-    button(sandbox, "Copy Python code that makes this very state again").click()
-    expect(button(sandbox, "Copy Python code that makes this very state again")).to_have_text("copied")
+    button(sandbox, "copy as code: Python code that makes this very state again").click()
+    expect(button(sandbox, "copy as code: Python code that makes this very state again")).to_have_text("copied")
     found: dict[str, Any] = {}
     exec(pg.evaluate(read), found)
     assert found["state"].exact == record(SHARED)[-1].state.exact

@@ -127,7 +127,7 @@ def test_step_back_first_and_last(story: Locator, data: dict[str, Any], shown: l
 
 def test_every_phase_mark(story: Locator, data: dict[str, Any], shown: list[int]) -> None:
     for number, (phase, first) in enumerate(zip(data["phases"], begins(data, shown), strict=True), 1):
-        mark = story.get_by_role("button", name=f"Go to phase {number} of 7: {phase['title']}")
+        mark = story.get_by_role("button", name=f"{number} {phase['title']}: go to phase {number} of 7")
         mark.click()
         at(story, first)
         expect(mark).to_have_attribute("aria-current", "step")

@@ -41,7 +41,7 @@ class CompareView extends PictureView {
   // --- parts -------------------------------------------------------------------------------------------------------
 
   buildBar() {
-    const names = ["Next operation", "Back one operation", "Before the first operation", "Last operation"];
+    const names = ["Step to the next operation", "Back one operation", "Before the first operation", "Last operation"];
     const [step, back, first, last] = this.buildSteps(names, () => this.go(this.step + 1), () => this.go(this.step - 1), () => this.go(0), () => this.go(Infinity));
     this.ends = [first, last];
     this.position = h("span", { class: "thp-position" });

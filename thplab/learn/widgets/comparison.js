@@ -15,7 +15,7 @@ function comparisonTitle(data, live) {
 /** @param {Compared} data */
 function comparisonTable(data, number) {
   const { label, verdict, why, noisy, groups } = data.operations[number];
-  const head = ["", `Linux ${data.kernel}`, `simulator ${data.simulator}`, "both"].map(name => h("th", { scope: "col" }, name));
+  const head = ["field", `Linux ${data.kernel}`, `simulator ${data.simulator}`, "both"].map(name => h("th", { scope: "col" }, name));
   const bodies = groups.map(({ title, rows }) => h("tbody", {},
     h("tr", {}, h("th", { scope: "rowgroup", colspan: 4, class: "thp-group" }, ...rich(title))),
     ...rows.map(([name, kernel, simulator, agrees]) => h("tr", { class: agrees ? "thp-agrees" : "thp-differs" },

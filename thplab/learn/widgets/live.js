@@ -53,7 +53,7 @@ class LiveView extends PictureView {
   }
 
   buildBar() {
-    const names = ["Next operation", "Back one operation", "First operation", "Last operation"];
+    const names = ["Step to the next operation", "Back one operation", "First operation", "Last operation"];
     const buttons = this.buildSteps(names, () => this.go(this.step + 1), () => this.go(this.step - 1), () => this.go(0), () => this.go(Infinity));
     this.position = h("span", { class: "thp-position" });
     this.slider = h("input", { type: "range", min: 0, step: 1, "aria-label": "Operation", input: () => this.go(Number(this.slider.value)) });

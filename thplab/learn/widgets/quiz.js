@@ -179,7 +179,7 @@ class QuizView extends PictureView {
       const [symbol, word, long] = MARKS[state];
       mark.replaceChildren(h("b", {}, `${number + 1}`), ` ${symbol} ${word}`);
       mark.dataset.state = state;
-      mark.setAttribute("aria-label", `Question ${number + 1} of ${list.length}: ${long}`);
+      mark.setAttribute("aria-label", `${number + 1} ${symbol} ${word}: question ${number + 1} of ${list.length}, ${long}`);
       markHere(mark, number === this.at);
     });
     this.score.textContent = `right the first time: ${list.filter(question => this.questions.isRight(question)).length} of ${list.length}`;

@@ -56,7 +56,7 @@ class RaceView extends PictureView {
   buildBar() {
     const go = to => () => this.going(to()), look = what => () => this.question(what, { at: this.step }, "Looking at every interleaving…");
     this.backButton = this.button("back", "Back one step", go(() => this.step - 1), icon(ICONS.back), "Back");
-    this.stepButton = this.button("again", "Next step of this schedule", go(() => this.step + 1), "Forward", icon(ICONS.step));
+    this.stepButton = this.button("again", "Forward to the next step of this schedule", go(() => this.step + 1), "Forward", icon(ICONS.step));
     this.firstButton = this.button("first", "Start", go(() => 0), icon(ICONS.first));
     this.lastButton = this.button("last", "End of this schedule", go(() => Infinity), icon(ICONS.last));
     this.findButton = this.button("find", "Find me a schedule that breaks it", look("find"), "Find me a schedule that breaks it");
@@ -73,7 +73,7 @@ class RaceView extends PictureView {
     disable(!this.live, this.findButton, this.anyButton, this.loadButton);
     const submit = event => { event.preventDefault(); this.question("load", { line: this.line.value }); };
     return h("form", { class: "thp-share", submit }, h("span", {}, "share this race"), this.line,
-      this.copyButton("copy", "Copy the race so far as a line", () => this.line.value, () => this.line.select()), this.loadButton);
+      this.copyButton("copy", "the race so far as a line", () => this.line.value, () => this.line.select()), this.loadButton);
   }
 
   buildBody() {

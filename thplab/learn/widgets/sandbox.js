@@ -85,7 +85,7 @@ class SandboxView extends PictureView {
     this.op = this.select("op", "Operation", () => this.drawFields(false));
     this.fields = h("span", { class: "thp-fields" });
     this.doButton = h("button", { type: "submit", class: "thp-step thp-do" }, "Do it");
-    this.more = this.button("more", "Show all fields", () => { this.all = !this.all; this.drawFields(true); }, "more");
+    this.more = this.button("more", "more or fewer fields", () => { this.all = !this.all; this.drawFields(true); }, "more");
     this.help = h("p", { class: "thp-help" });
     const submit = event => {
       event.preventDefault();
@@ -114,8 +114,8 @@ class SandboxView extends PictureView {
     this.loadButton = h("button", { type: "submit", class: "thp-load" }, "load");
     const submit = event => { event.preventDefault(); this.ask("load", { line: this.line.value }); };
     return h("form", { class: "thp-share", submit }, h("span", {}, "share"), this.line,
-      this.copyButton("copy", "Copy all of this as a line", () => this.line.value), this.loadButton,
-      this.buildDetail(), this.copyButton("copy as code", "Copy Python code that makes this very state again", () => this.frame().code));
+      this.copyButton("copy", "all of this as a line", () => this.line.value), this.loadButton,
+      this.buildDetail(), this.copyButton("copy as code", "Python code that makes this very state again", () => this.frame().code));
   }
 
   // --- asking Python -----------------------------------------------------------------------------------------------
@@ -205,8 +205,10 @@ class SandboxView extends PictureView {
 
   // The rows in the picture that stand for pages of processes can be chosen.
   drawSpots(frame) {
+    this.box.sheet.svg.setAttribute("role", "group");  // not one image: its rows can be focused
     for (const [id, spots] of Object.entries(frame.places)) {
-      const row = this.row(id), label = spots.map(spot => `${pagesOf(spot)} of ${spot.proc}`).join(", ");
+      const row = this.row(id), says = [...row?.querySelectorAll("text") ?? []].map(text => text.textContent).join(" ").trim();
+      const label = `${says}: ${spots.map(spot => `${pagesOf(spot)} of ${spot.proc}`).join(", ")}`;
       row?.classList.add("thp-spot");
       for (const [name, value] of [["tabindex", -1], ["role", "button"], ["aria-label", label]]) row?.setAttribute(name, value);
     }

@@ -138,7 +138,7 @@ class StepperView extends PictureView {
   buildTime() {
     const { phases, unit } = this.data;
     this.marks = phases.map(({ title }, number) => h("button", {
-      type: "button", class: "thp-mark", title, "aria-label": `Go to ${unit} ${number + 1} of ${phases.length}: ${title}`,
+      type: "button", class: "thp-mark", title, "aria-label": `${number + 1} ${title}: go to ${unit} ${number + 1} of ${phases.length}`,
       click: () => this.jump(this.course.begins[number]),
     }, h("b", {}, `${number + 1}`), h("span", {}, ` ${title}`)));
     return phases.length > 1 ? h("nav", { class: "thp-marks", "aria-label": `By ${unit}` }, ...this.marks) : null;
@@ -174,7 +174,7 @@ class StepperView extends PictureView {
     return h("div", { class: "thp-foot", role: "group", "aria-label": "More" }, ...this.ends, this.player.button, this.speed,
       h("label", { class: "thp-switch", title: "Show plain reads and locks, too" }, this.all, "all steps"), this.buildDetail(),
       this.lab.button, this.recorded.button, ...(this.asking ? [this.score, this.save, this.again] : []),
-      this.copyButton("copy as code", "Copy Python code that makes this very state again", () => data.code.join(`${this.frame}`)),
+      this.copyButton("copy as code", "Python code that makes this very state again", () => data.code.join(`${this.frame}`)),
       h("span", { class: "thp-name", title: data.about }, h("b", {}, data.name || "scenario"), data.about ? `  ${data.about}` : ""), ...chips(data.kernel, data.geometry));
   }
 

@@ -175,7 +175,7 @@ class View {
   // A button that copies what text() answers, and says whether that worked.
   copyButton(label, title, text, otherwise = () => {}) {
     const said = h("span", {}, label);
-    return this.button("copy", title, async () => {
+    return this.button("copy", `${label}: ${title}`, async () => {
       const copied = await copy(text());
       said.textContent = copied ? "copied" : "not allowed here";
       if (!copied) otherwise();

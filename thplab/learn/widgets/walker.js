@@ -246,8 +246,8 @@ class WalkerView extends View {
   drawAddress() {
     this.fields.forEach(({ name, shift, bits, index }, number) => {
       const value = slice(this.address, shift + bits - 1, shift), { name: label, slider } = this.parts[number];
-      label.replaceChildren(h("b", {}, name), `${index ? value : hex(value)}`, h("small", {}, `${shift + bits - 1}–${shift}`));
-      label.setAttribute("aria-label", `${name}${index ? " index" : ""} ${index ? value : hex(value)}, bits ${shift + bits - 1} to ${shift}: show its entry`);
+      label.replaceChildren(h("b", {}, name), ` ${index ? value : hex(value)} `, h("small", {}, `${shift + bits - 1}–${shift}`));
+      label.setAttribute("aria-label", `${name} ${index ? value : hex(value)} ${shift + bits - 1}–${shift}: ${index ? "index" : "offset"} and bits, show its entry`);
       label.title = this.where(shift + bits - 1, shift);
       drawSlider(slider, Number(value), Number(slider.max), `${index ? value : hex(value)}`);
     });
@@ -264,8 +264,8 @@ class WalkerView extends View {
     this.rows.forEach(({ element, label, does, boxes }, number) => {
       const stop = this.stops[number], { name } = this.levels[number];
       element.classList.toggle("thp-unreached", !stop);
-      label.replaceChildren(h("b", {}, name), h("span", {}, stop ? `entry ${stop.index}` : ""), h("small", {}, stop ? `table ${hex(stop.table)}` : ""));
-      label.setAttribute("aria-label", stop ? `${name} entry ${stop.index} of the table at pfn ${hex(stop.table)}` : `${name} entry, not reached`);
+      label.replaceChildren(h("b", {}, name), " ", h("span", {}, stop ? `entry ${stop.index}` : ""), " ", h("small", {}, stop ? `table ${hex(stop.table)}` : ""));
+      label.setAttribute("aria-label", stop ? `${name} entry ${stop.index} table ${hex(stop.table)}` : `${name} entry, not reached`);
       if (stop) {
         does.title = stop.says;
         does.replaceChildren(h("code", { class: "thp-word" }, `0x${stop.entry.toString(16).padStart(ENTRY_BITS / 4, "0")}`), " ", ...rich(stop.says));
