@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from labserver import open_alone, page
+from labserver import page
 from playwright.sync_api import Page
 
 from thplab.learn.export import export
@@ -49,13 +49,21 @@ def pg(request: pytest.FixtureRequest) -> Iterator[Page]:
 def violations(pg: Page) -> dict[str, list[str]]:
     """What axe-core finds in the page: rule -> the elements."""
     pg.evaluate(AXE.read_text(encoding="utf-8"))
-    found: Any = pg.evaluate("axe.run().then(all => all.violations.map(v => [v.id, v.nodes.map(n => n.html.slice(0, 200))]))")
+    found: Any = pg.evaluate(
+        "axe.run().then(all => all.violations.map(v => [v.id, v.nodes.map(n => n.html.slice(0, 200))]))"
+    )
     return dict(found)
 
 
 @pytest.mark.parametrize("name", WIDGETS)
 def test_a_widget_has_no_violation(name: str, pg: Page, tmp_path: Path) -> None:
-    open_alone(pg, tmp_path, WIDGETS[name]())
+    file, dark = tmp_path / "page.html", pg.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+    look = 'class="thp-dark" style="background: #111"' if dark else ""
+    file.write_text(
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>x</title><body {look}>{WIDGETS[name]().html()}'
+    )
+    pg.goto(file.as_uri())
+    pg.locator(".thp-widget").first.wait_for()
     assert {rule: html for rule, html in violations(pg).items() if rule not in AROUND} == {}
 
 

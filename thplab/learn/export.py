@@ -25,6 +25,7 @@ from traitlets.config import Config
 
 from thplab.errors import BadInput, ThplabError
 from thplab.files import refuse_input, write_file
+from thplab.learn.widgets.page import once
 from thplab.learn.widgets.widget import EXPORTING
 
 TIMEOUT = 600
@@ -49,9 +50,16 @@ font-src data:; img-src data: blob:; media-src data:; script-src 'unsafe-inline'
 {%- block jupyter_widgets -%}{%- endblock -%}
 {%- block html_head_css -%}
 {{ resources.include_css("static/theme-dark.css") | replace('<style type="text/css">', '<style media="(prefers-color-scheme: dark)">') }}
+<style>
+.jp-InputPrompt, .jp-OutputPrompt { color: var(--jp-content-font-color2); opacity: 1; }
+.jp-RenderedHTMLCommon a { text-decoration: underline; }
+.thp-skip { position: absolute; left: -999em; padding: 8px; }
+.thp-skip:focus { left: 8px; top: 8px; z-index: 9; background: var(--jp-layout-color1); }
+</style>
 {%- endblock -%}
 {%- block body_header -%}
 <body class="jp-Notebook" data-jp-theme-light="true">
+<a class="thp-skip" href="#first-widget">Skip to the first widget</a>
 <script>
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const follow = () => { document.body.dataset.jpThemeLight = `${!dark.matches}`; };
@@ -128,7 +136,8 @@ def _whole(path: Path, execute: bool) -> str:
 
 def _complete(notebook: nbformat.NotebookNode, path: Path) -> str:
     """The page of a notebook that has been run. Raises ExportFailed if it would load anything."""
-    page = _with_pictures(_page(notebook, path), path.parent)
+    page = once(_with_pictures(_page(notebook, path), path.parent))
+    page = page.replace('<div id="thp-', '<div id="first-widget"></div><div id="thp-', 1)
     outside = sorted(set(_loads(page)))
     if outside:
         raise ExportFailed(f"{path}: the page would load {', '.join(outside)}; a picture must be a file that is there")

@@ -15,6 +15,7 @@ from typing import Any
 
 from thplab.show.diagrams.roles import ROLES, stylesheet
 
+_SHARED = re.compile(r'<(style|script)\b[^>]* data-thp="[^"]*"[^>]*>.*?</\1>', re.S)
 _EXPORT = re.compile(r"^export default (.*);$", re.M)
 
 
@@ -58,16 +59,31 @@ def standalone(names: Sequence[str], state: Mapping[str, Any], picture: str, cap
     `names` are its files as script() takes them. `state` holds the widget's traits; its "packed" names the element.
     """
     traits = json.dumps(dict(state)).replace("<", "\\u003c")  # no text of the state can end the script
+    kind = "-".join(names)
     code, number = _EXPORT.subn(
-        lambda export: f'alone({export[1]}, "{page_id(state["packed"])}", {traits});', script(*names)
+        lambda export: f'(globalThis.thplab ??= {{}})["{kind}"] = (id, state) => alone({export[1]}, id, state);',
+        script(*names),
     )
     assert number == 1, "a widget's own file ends with its export"
     still = f'<figure class="thp-still">{picture}<figcaption>{html.escape(caption)}</figcaption></figure>'
     return (
-        f"<style>{style(*names)}</style>\n"
+        f'<style data-thp="{kind}">{style(*names)}</style>\n'
         f'<div id="{page_id(state["packed"])}">{still}</div>\n'
-        f'<script type="module">{code}</script>'
+        f'<script type="module" data-thp="{kind}">{code}</script>\n'
+        f'<script type="module">thplab["{kind}"]("{page_id(state["packed"])}", {traits});</script>'
     )
+
+
+def once(page: str) -> str:
+    """A page with several widgets without the second and further copies of what those of one kind share."""
+    seen: set[str] = set()
+
+    def first(found: re.Match[str]) -> str:
+        known = found[0] in seen
+        seen.add(found[0])
+        return "" if known else found[0]
+
+    return _SHARED.sub(first, page)
 
 
 _LATER = """

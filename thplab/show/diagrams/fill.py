@@ -157,7 +157,9 @@ class _Writer:
         for row in rows:
             known = [cell for cell in row.cells if cell.id in self.drawn.cells]
             cells = [cell for cell in known if self.hidden or self.values.cells[cell.id] is not None]
-            inner = " ".join(self._cell(cell.id, cell.align) for cell in cells)  # read aloud, cells are words of their own
+            inner = " ".join(
+                self._cell(cell.id, cell.align) for cell in cells
+            )  # read aloud, cells are words of their own
             if row.line and cells:
                 around = Box.around(self.drawn.cells[cell.id] for cell in cells)
                 inner += f'<path d="M{around.left:g} {around.bottom:g}H{around.right:g}" stroke="{light("line")}"/>'
