@@ -71,8 +71,8 @@ def read_back(svg: str) -> Drawn:
             drawn.arrows[id] = _course(group, x, y)
             continue
         if kind == "cluster":
-            path = next(group.iter(f"{NS}path"))
-            drawn.boxes[id] = _bounds(_points(path.get("d", ""), x, y))
+            for path in group.findall(f"{NS}path"):  # none: the process is not there
+                drawn.boxes[id] = _bounds(_points(path.get("d", ""), x, y))
         else:
             drawn.nodes.append(id)
         for link in group.iter(f"{NS}a"):
