@@ -57,7 +57,7 @@ class Filler:
         """The value of every place."""
         cells: dict[str, CellValue | None] = {}
         shapes: dict[str, ShapeValue | None] = {}
-        for box in picture.boxes:
+        for box in (box for box in picture.boxes if box.id in self.plan.boxes):
             shapes[box.id] = ShapeValue(f"process {box.role}", light(box.role), "", "1.6") if box.shown else None
             cells |= _cells(self.plan.rows(box.id, self.plan.boxes[box.id].title), box.title)
         for node in picture.all_nodes():

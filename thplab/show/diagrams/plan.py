@@ -44,9 +44,8 @@ class Plan:
         arrows = dict(self.arrows)
         for picture in pictures:
             for box in picture.boxes:
-                if box.shown or box.id not in self.boxes:
-                    self.boxes[box.id] = box
                 if box.shown:
+                    self.boxes[box.id] = box
                     self._see(box.id, box.id, box.title)
             for node in picture.all_nodes():
                 if node.shown and id(node) not in seen:
@@ -54,6 +53,8 @@ class Plan:
                     self.nodes[node.id] = node
                     self._see(node.id, _alike(node), node.rows)
             arrows |= {ends: look for ends, look in picture.arrows.items() if ends not in arrows}
+        boxes = [box.id for picture in pictures[:1] for box in picture.boxes]
+        self.boxes = {id: self.boxes[id] for id in boxes if id in self.boxes}
         order = [node.id for picture in pictures[:1] for node in picture.all_nodes()]
         self.nodes = {id: self.nodes[id] for id in order if id in self.nodes}
         self.arrows = {e: arrows[e] for e in sorted(arrows) if e.tail in self.nodes and e.head in self.nodes}
