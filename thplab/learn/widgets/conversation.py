@@ -54,7 +54,8 @@ class Conversation(anywidget.AnyWidget):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         marked = [method for method in vars(cls).values() if "asked" in getattr(method, "__dict__", {})]
-        cls.asks = cls.asks | {vars(method)["asked"]: method for method in marked}
+        inherited = {what: each for base in reversed(cls.__mro__) for what, each in vars(base).get("asks", {}).items()}
+        cls.asks = inherited | {vars(method)["asked"]: method for method in marked}
         super().__init_subclass__(**kwargs)
 
     def __init__(self, **traits: Any) -> None:
