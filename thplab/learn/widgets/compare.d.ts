@@ -25,6 +25,6 @@ interface CompareFrame {
 /** A fact: label, texts by kernel, whether each differs from the first, and whether the operation has changed it. */
 type CompareRow = [string, string[], boolean[], boolean];
 
-interface CompareAsks {
+interface CompareAsks extends PictureAsks {
   compare: { scenario: string; kernels: string[]; geometry: string };
 }

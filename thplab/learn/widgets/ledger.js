@@ -68,7 +68,7 @@ class Entry {
   }
 }
 
-/** @extends {PictureView<{}>} */
+/** @extends {PictureView<PictureAsks>} */
 class LedgerView extends PictureView {
   /** @param {LedgerData} data @param {Model} model */
   constructor(data, model) {

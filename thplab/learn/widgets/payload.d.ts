@@ -105,8 +105,13 @@ type LedgerLine = [string, number | string | null, number | string, string[]];
 /** What must hold: name, when it is asked ("always", ...), in words. */
 type Invariant = [string, string, string];
 
-/** The stepper can run its scenario on the kernel of the machine. */
-interface StepperAsks {
+/** What every page with pictures can ask for: them in another detail, too. */
+interface PictureAsks {
+  detail: { detail: string };
+}
+
+interface StepperAsks extends PictureAsks {
+  /** its scenario, on the kernel of the machine */
   run: {};
   words: {};
 }

@@ -14,6 +14,6 @@ interface QuizQuestion extends Asked {
   words: string;
 }
 
-interface QuizAsks {
+interface QuizAsks extends PictureAsks {
   another: { seed: number };
 }

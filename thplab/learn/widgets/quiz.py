@@ -54,6 +54,10 @@ class Quiz(Pictured, page="quiz"):
         super().__init__(packed=self.packed_now(), seed=seed)
 
     @asked("another")
+    def _give_another(self, seed: int) -> None:
+        """Show the set of a seed."""
+        self.another(seed)
+
     def another(self, seed: int | None = None) -> None:
         """Show the set of the next seed, or of another one.
         Raises BadInput, with the set unchanged, as make does, and for a negative seed.

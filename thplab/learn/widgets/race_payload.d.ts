@@ -27,7 +27,7 @@ interface RaceFrame {
 }
 
 /** `at` is the number of steps that are kept of the schedule. */
-interface RaceAsks {
+interface RaceAsks extends PictureAsks {
   move: { cpu: number; at: number };
   load: { line: string };
   find: { at: number };

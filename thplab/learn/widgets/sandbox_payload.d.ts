@@ -86,7 +86,7 @@ interface FormField {
   /** what it can be, in words */ right: string;
 }
 
-interface SandboxAsks {
+interface SandboxAsks extends PictureAsks {
   op: { op: string; fields: Record<string, string> };
   go: { at: number };
   switch: { branch: number };
