@@ -51,7 +51,7 @@ class Compare(Pictured, Stepped, page="bars compare"):
             scenario if isinstance(scenario, str) else "",
         )
         self._data = payload(self.comparison, self._source, tuple(self._known))
-        super().__init__(packed=self.packed_now(), step=min(step, len(self._data["frames"]) - 1))
+        super().__init__(packed=self.packed_now(), step=step)
 
     @asked("compare")
     def _compare_anew(self, scenario: str, kernels: list[str], geometry: str) -> None:
