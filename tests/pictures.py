@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import xml.etree.ElementTree as ET
 from functools import cache
 
 from thplab.machine.trace import Setup, Trace, record
 from thplab.scenario import load
-from thplab.show.diagrams import render_trace
+from thplab.show.diagrams import FULL, Sheet
 from thplab.show.diagrams.roles import ROLES
 
 NS = "{http://www.w3.org/2000/svg}"
 GEOMETRIES = ("TOY", "X86_64")
 
 Box = tuple[float, float, float, float]
+
+_TEXTS = (f"{NS}tspan", f"{NS}text")
 
 
 class Picture:
@@ -27,11 +28,11 @@ class Picture:
 
     def says(self, id: str) -> str:
         """All text in a row, cell or node; "" if it is not drawn."""
-        return "".join(self.groups[id].itertext()).replace("\n", "").replace("\xa0", " ").strip() if id in self.groups else ""
+        return "".join(self.groups[id].itertext()).strip() if id in self.groups else ""
 
     def marked(self, id: str) -> bool:
         """The ground of a cell, or of any cell in a row, has the colour of change."""
-        return any(p.get("fill") == ROLES["changed"].light for p in self.groups[id].iter(f"{NS}polygon"))
+        return any(p.get("fill") == ROLES["changed"].light for p in self.groups[id].iter(f"{NS}rect"))
 
     @property
     def unchanged(self) -> bool:
@@ -39,35 +40,46 @@ class Picture:
         return f'"{ROLES["changed"].light}"' not in self.text
 
     def arrows(self, kind: str) -> list[str]:
-        """The ids of the arrows of a kind, those to the lane of a thick arrow left out."""
-        found = [id for id, g in self.groups.items() if g.get("class", "").split()[:2] == ["edge", kind]]
-        return sorted(id for id in found if not id.endswith("-size"))
+        """The ids of the arrows of a kind."""
+        return sorted(id for id, g in self.groups.items() if g.get("class", "").split()[:2] == ["edge", kind])
+
+    def cells(self) -> list[ET.Element]:
+        """All cells that show."""
+        return [group for group in self.groups.values() if group.get("class") == "cell"]
 
     def boxes(self) -> dict[str, Box]:
-        """The bounding box of the first shape of everything that has an id, arrows left out."""
-        return {id: box for id, g in self.groups.items() if g.get("class", "").split()[0] != "edge" and (box := box_of(g))}
+        """The ground of each cell, and the frame of each node and process."""
+        return {id: box for id, g in self.groups.items() if (box := box_of(g))}
+
+    def size(self) -> tuple[float, float]:
+        """Width and height."""
+        return float(self.root.get("width", "0")), float(self.root.get("height", "0"))
+
+    def letters(self) -> list[float]:
+        """The sizes of all pieces of text."""
+        return [float(e.get("font-size", "0")) for e in self.root.iter() if e.text and e.tag in _TEXTS]
 
 
 def box_of(group: ET.Element) -> Box | None:
-    shape = next((e for e in group.iter() if e.get("points") or e.get("d")), None)
-    if shape is None:
+    """Where the rectangle of a cell, or the frame of a node or process, is; None for rows and arrows."""
+    shapes = [e for e in group.findall(f"{NS}rect") if group.get("class") == "cell" or e.get("class") == "frame"]
+    if not shapes:
         return None
-    pairs = re.findall(r"(-?[\d.]+),(-?[\d.]+)", shape.get("points") or shape.get("d") or "")
-    xs, ys = [float(x) for x, _ in pairs], [float(y) for _, y in pairs]
-    return min(xs), min(ys), max(xs), max(ys)
+    x, y, width, height = (float(shapes[0].get(name, "0")) for name in ("x", "y", "width", "height"))
+    return x, y, x + width, y + height
 
 
 @cache
-def story(geometry: str) -> tuple[Trace, tuple[Picture, ...]]:
-    return pictures("story", geometry)
+def story(geometry: str, detail: str = FULL) -> tuple[Trace, tuple[Picture, ...]]:
+    return pictures("story", geometry, detail)
 
 
-def pictures(scenario: str, geometry: str) -> tuple[Trace, tuple[Picture, ...]]:
+def pictures(scenario: str, geometry: str, detail: str = FULL) -> tuple[Trace, tuple[Picture, ...]]:
+    """The trace of a scenario and the picture of each frame."""
     trace = record(load(scenario), Setup(geometry=geometry))
     assert not trace.problem
-    texts = render_trace(trace)
-    read = {text: Picture(text) for text in set(texts)}
-    return trace, tuple(read[text] for text in texts)
+    sheet = Sheet.of([frame.state for frame in trace], detail)
+    return trace, tuple(Picture(sheet.svg(frame.number)) for frame in trace)
 
 
 def after(trace: Trace, op: str, nth: int = 0) -> int:
@@ -85,7 +97,7 @@ def mid(geometry: str) -> int:
     return {"TOY": 4, "X86_64": 256}[geometry]
 
 
-def last_of(scenario: str, op: str, geometry: str = "TOY") -> Picture:
+def last_of(scenario: str, op: str, geometry: str = "TOY", detail: str = FULL) -> Picture:
     """The picture after the last operation of that name, under the cut of the whole trace."""
-    trace, drawn = pictures(scenario, geometry)
+    trace, drawn = pictures(scenario, geometry, detail)
     return drawn[after(trace, op, -1)]

@@ -66,9 +66,12 @@ def test_its_bars_add_up_to_the_totals() -> None:
 
 
 def test_each_kernel_has_the_picture_of_its_own_state() -> None:
-    data = unpacked(Compare(SCENARIO, kernels=("v3.16", "v6.18")).packed)
-    split = [data["pictures"][number] for number in data["frames"][4]["pictures"]]
-    assert "8 ordinary pages" in split[0] and "8 ordinary pages" not in split[1] and "_large_mapcount" in split[1]
+    widget = Compare(SCENARIO, kernels=("v3.16", "v6.18"))
+    old, new = (sheet.svg(4) for sheet in widget.sheets("simple"))
+    assert "8 ordinary pages" in old and "8 ordinary pages" not in new and "_large_mapcount" in new
+    data = unpacked(widget.packed)
+    counts = [len(sheet["changes"]) for sheet in data["pictures"]["simple"]]
+    assert counts == [len(data["frames"])] * 2
 
 
 def test_another_comparison_and_what_cannot_be_compared() -> None:

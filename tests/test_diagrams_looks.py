@@ -13,16 +13,21 @@ from pictures import GEOMETRIES, NS, Picture, after, box_of, last_of, story
 from thplab.errors import BadInput
 from thplab.machine.trace import record
 from thplab.scenario import Scenario, load
-from thplab.show.diagrams import Cut, page_table_diagram, render, render_trace, svg
-from thplab.show.diagrams.cells import PAD, Cell, Span, text_width
-from thplab.show.diagrams.engine import NoEngine, engine
-from thplab.show.diagrams.roles import ROLES, TEXT_ON_GROUND, contrast
+from thplab.show.diagrams import DETAILS, FULL, SIMPLE, Cut, Painter, Sheet, svg
+from thplab.show.diagrams.cells import PAD, Cell, CellRow, Span, text_width
+from thplab.show.diagrams.drawn import Drawn
+from thplab.show.diagrams.engine import NoEngine, engine, lay_out
+from thplab.show.diagrams.picture import Node
+from thplab.show.diagrams.picture import Picture as Said
+from thplab.show.diagrams.roles import CLEAR, ROLES, TEXT_ON_GROUND, contrast
 
 # --- looks --------------------------------------------------------------------------------------------------------------------
 
 
 def test_text_is_legible_in_light_and_in_dark() -> None:
-    assert contrast("#000000", "#ffffff") == pytest.approx(21) and contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
+    assert contrast("#000000", "#ffffff") == pytest.approx(21) and contrast("#777777", "#ffffff") == pytest.approx(
+        4.48, abs=0.01
+    )
     for ink, ground in TEXT_ON_GROUND:
         for theme in ("light", "dark"):
             ratio = contrast(getattr(ROLES[ink], theme), getattr(ROLES[ground], theme))
@@ -32,31 +37,37 @@ def test_text_is_legible_in_light_and_in_dark() -> None:
 def test_the_pictures_use_no_other_pairs_and_no_other_colours() -> None:
     role = {r.light: name for name, r in ROLES.items()}
     assert len(role) == len(ROLES)
-    drawn = [*story("TOY")[1], last_of("mmap A advise=none; read A 0 2; pin A 0 1 x", "pin"), _marked_picture()]
+    drawn = [picture for detail in DETAILS for picture in (*story("TOY", detail)[1], _marked_picture(detail))]
+    drawn += [last_of("mmap A advise=none; read A 0 2; pin A 0 1 x", "pin", detail=detail) for detail in DETAILS]
     for picture in drawn:
-        for cell in (g for g in picture.root.iter(f"{NS}g") if g.get("class") == "cell"):
-            ground = role[next(cell.iter(f"{NS}polygon")).get("fill", "")]
+        for cell in picture.cells():
+            fill = next(cell.iter(f"{NS}rect")).get("fill", "")
+            ground = "paper" if fill == CLEAR else role[fill]
             for piece in cell.iter(f"{NS}tspan"):
                 assert (role[piece.get("fill", "")], ground) in TEXT_ON_GROUND, cell.get("id")
         colours = {e.get(part) for e in picture.root.iter() for part in ("fill", "stroke")} - {None, "none"}
         assert colours <= role.keys()
 
 
-def _marked_picture() -> Picture:
-    trace, _ = story("TOY")
-    number = after(trace, "pin")
-    marks = ["A-pmd0", "page0", "page0-r1-count", "B-pte0-0-r4", "pin-dma", "process-A-title", "page0-flags"]
-    return Picture(render([page_table_diagram(trace[number].state, mark=marks).source])[0])
+MARKS = ["A-pmd0", "page0", "page0-count", "B-pte0-0-r4", "pin-dma", "process-A-title"]
 
 
-def test_a_mark_points_by_colour_and_by_sign() -> None:
-    picture = _marked_picture()
-    assert picture.says("A-pmd0-head").startswith("▸ PMD table") and picture.says("page0-head").startswith("▸ compound page")
-    assert picture.says("B-pte0-0-r4-index") == "▸ 4" and picture.says("page0-r1-count") == "▸ 0"
-    assert "▸" not in picture.says("A-pte0-0")
+def _marked_picture(detail: str, marks: Sequence[str] = MARKS) -> Picture:
     trace, _ = story("TOY")
-    with pytest.raises(BadInput, match="mark 'A-pmd7'"):
-        page_table_diagram(trace[-1].state, mark=["A-pmd7"])
+    state = trace[after(trace, "pin")].state
+    return Picture(Sheet([Painter(Cut.of([state]), detail, marks).paint(state)]).svg())
+
+
+@pytest.mark.parametrize("detail", DETAILS)
+def test_a_mark_points_by_colour_and_by_sign(detail: str) -> None:
+    picture = _marked_picture(detail)
+    assert picture.says("A-pmd0-head").startswith("▸ PMD table")
+    assert picture.says("page0-head").startswith("▸ compound page")
+    assert picture.says("B-pte0-0-r4-index") == "▸ 4" and picture.says("page0-count-name") == "▸ head _count"
+    assert "▸" not in picture.says("A-pmd0-r0") + picture.says("page0-r1")
+    for mark in ("A-pmd7", "page0-flags" if detail == SIMPLE else "page0-nonsense"):
+        with pytest.raises(BadInput, match=f"mark '{mark}'"):
+            _marked_picture(detail, [mark])
 
 
 def test_a_picture_follows_its_surroundings_and_stands_alone() -> None:
@@ -65,65 +76,78 @@ def test_a_picture_follows_its_surroundings_and_stands_alone() -> None:
     assert "[data-jp-theme-light='false']" in picture.text and ".thp-dark" in picture.text
     for colour in {e.get("fill") for e in picture.root.iter()} - {None, "none"}:
         assert f"[fill='{colour}']{{fill:var(--thp-" in picture.text
-    assert "<?xml" not in picture.text and "<!" not in picture.text and "<title" not in picture.text and "<a " not in picture.text
+    assert all(text not in picture.text for text in ("<?xml", "<!", "<title", "<a "))
 
 
-def test_all_text_fits_its_cell() -> None:
+@pytest.mark.parametrize("detail", DETAILS)
+def test_all_text_fits_its_cell(detail: str) -> None:
     for geometry in GEOMETRIES:
-        for picture in story(geometry)[1]:
-            for cell in (g for g in picture.root.iter(f"{NS}g") if g.get("class") == "cell"):
+        for picture in story(geometry, detail)[1]:
+            for cell in picture.cells():
                 box = box_of(cell)
-                pieces = [(t.text or "", t.get("font-weight") == "bold", float(t.get("font-size", "0"))) for t in cell.iter(f"{NS}tspan")]
+                pieces = [
+                    (t.text or "", t.get("font-weight") == "bold", float(t.get("font-size", "0")))
+                    for t in cell.iter(f"{NS}tspan")
+                ]
                 spans = [Span(text, bold=bold, size=size) for text, bold, size in pieces]
-                assert box is not None and text_width(spans) <= box[2] - box[0] - PAD, picture.says(cell.get("id", ""))
-                assert all(span.size >= 7.5 for span in spans), picture.says(cell.get("id", ""))
-    assert "POINT-SIZE=\"4" in Cell("x", [Span("a" * 40)], 120).html(line=False)
+                assert box is not None
+                assert text_width(spans) <= box[2] - box[0] - 2 * PAD + 1, picture.says(cell.get("id", ""))
 
 
 def test_text_is_escaped() -> None:
-    assert "&lt;b&gt;&amp;" in Cell("x", [Span("<b>&")], 120).html(line=False)
+    row = CellRow("x", (Cell("x-text", (Span("<b>&"),)),), "note")
+    sheet = Sheet([Said((), (Node("x", (row,)),), {})])
+    assert "&lt;b&gt;&amp;" in sheet.svg() and "&lt;b&gt;&amp;" in sheet.dot()
+    assert sheet.drawn.cells.keys() == {"x-text"} and Picture(sheet.svg()).says("x") == "<b>&"
 
 
 # --- engines ------------------------------------------------------------------------------------------------------------------
 
 
-def test_render_lays_equal_sources_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_plans_are_laid_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     module = sys.modules["thplab.show.diagrams.engine"]
     name = "_pygraphviz" if engine() == "pygraphviz" else "_dot"
-    real: Callable[[Sequence[str]], list[str]] = getattr(module, name)
+    real: Callable[[str], str] = getattr(module, name)
 
-    def watched(sources: Sequence[str]) -> list[str]:
-        seen.extend(sources)
-        return real(sources)
+    def watched(source: str) -> str:
+        seen.append(source)
+        return real(source)
 
     monkeypatch.setattr(module, name, watched)
-    one, other = "digraph { a }", "digraph { b }"
-    drawn = render([one, other, one])
-    assert seen == [one, other] and drawn[0] == drawn[2] != drawn[1]
-    assert render([]) == []
+    lay_out.cache_clear()
+    states = [frame.state for frame in record("mmap A; write A 0")]
+    sheet, again = Sheet.of(states), Sheet.of(states)
+    assert len(seen) == 1 and sheet.drawn is again.drawn
+    Sheet.of(states, FULL)
+    assert len(seen) == 2
 
 
-def test_rendering_is_deterministic() -> None:
-    assert render_trace(record(load("zero_page"))) == render_trace(record(load("zero_page")))
+@pytest.mark.parametrize("detail", DETAILS)
+def test_pictures_are_always_the_same(detail: str) -> None:
+    states = [frame.state for frame in record(load("zero_page"))]
+    one = Sheet.of(states, detail)
+    lay_out.cache_clear()
+    other = Sheet.of(states, detail)
+    assert one.page() == other.page() and one.svg() == other.svg() and one.dot() == other.dot()
 
 
-def test_both_engines_draw_the_same_ids_and_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_engines_have_the_same_places_and_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("pygraphviz", reason="pygraphviz is not installed")
     if shutil.which("dot") is None:
         pytest.skip("no dot on PATH")
     trace, _ = story("X86_64")
-    cut = Cut.of([f.state for f in trace])
-    numbers = (0, after(trace, "fork"), after(trace, "mprotect"), after(trace, "pin"), after(trace, "split"))
-    sources = [page_table_diagram(trace[n].state, trace[max(n - 1, 0)].state, cut).source for n in numbers]
-    drawn = {}
-    for name in ("pygraphviz", "dot"):
-        monkeypatch.setenv("THPLAB_ENGINE", name)
-        assert engine() == name
-        drawn[name] = [Picture(text) for text in render(sources)]
-    for one, other in zip(drawn["pygraphviz"], drawn["dot"], strict=True):
-        assert one.groups.keys() == other.groups.keys()
-        assert {id: one.says(id) for id in one.groups} == {id: other.says(id) for id in other.groups}
+    for detail in DETAILS:
+        sheet = Sheet.of([frame.state for frame in trace], detail)
+        drawn: dict[str, Drawn] = {}
+        for name in ("pygraphviz", "dot"):
+            monkeypatch.setenv("THPLAB_ENGINE", name)
+            assert engine() == name
+            lay_out.cache_clear()
+            drawn[name] = lay_out(sheet.dot(after(trace, "mprotect")))
+        one, other = drawn.values()
+        assert one.cells.keys() == other.cells.keys() and one.arrows.keys() == other.arrows.keys()
+        assert (one.texts, one.nodes) == (other.texts, other.nodes)
 
 
 def test_an_unknown_engine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,11 +158,12 @@ def test_an_unknown_engine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_missing_engine_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
     module = sys.modules["thplab.show.diagrams.engine"]
+    lay_out.cache_clear()
     monkeypatch.delenv("THPLAB_ENGINE", raising=False)
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(NoEngine) as error:
-        render(["digraph { a }"])
+        svg(record("mmap A")[-1].state)
     for way in ("pip install", "apt install", "brew install", "conda install", "choco install"):
         assert way in str(error.value)
     monkeypatch.setenv("THPLAB_ENGINE", "dot")
@@ -154,15 +179,21 @@ def test_a_source_that_cannot_be_read_is_refused(name: str, monkeypatch: pytest.
     except NoEngine:
         pytest.skip(f"{name} is not installed")
     with pytest.raises(BadInput, match="source cannot be drawn"):
-        render(["digraph { a -> "])
+        lay_out("digraph { a -> ")
 
 
 def test_graphviz_has_nothing_to_complain_about() -> None:
     """A cell that is too small for its text is reported on stderr, by C code."""
-    code = (
-        "from thplab.show.diagrams import render_trace\nfrom thplab.scenario import load\nfrom thplab.machine.trace import Setup, record\n"
-        "for name in ('story', 'pinned_munmap'):\n    render_trace(record(load(name), Setup(geometry='X86_64')))"
-    )
+    code = """
+from thplab import Setup, load, record
+from thplab.show.diagrams import DETAILS, Sheet
+from thplab.show.diagrams.engine import lay_out
+for name in ("story", "pinned_munmap"):
+    for detail in DETAILS:
+        sheet = Sheet.of([frame.state for frame in record(load(name), Setup(geometry="X86_64"))], detail)
+        for number in range(0, len(sheet.pictures), 20):
+            lay_out(sheet.dot(number))
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert [line for line in done.stderr.splitlines() if "ontconfig" not in line] == []
 
@@ -174,11 +205,11 @@ def test_a_scenario_without_processes_has_a_picture() -> None:
 def test_a_process_without_tables_has_its_box() -> None:
     picture = Picture(svg(record(load("mmap A"))[-1].state))
     assert picture.says("A-no-tables") == "no table below the PGD"
-    assert picture.says("process-A-vmas") == "0x50_0000 + 32 KiB"
+    assert picture.says("process-A-title") == "A rw"
 
 
 def test_drawing_says_nothing_about_the_systems_fonts() -> None:
     # The process's own stderr is what a notebook shows under the cell.
-    script = "from thplab.show.diagrams import render; render(['digraph { a [label=\"x\"] }'])"
+    script = "from thplab.show.diagrams.engine import lay_out; lay_out('digraph { a [label=\"x\"] }')"
     drawn = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert drawn.stderr == ""

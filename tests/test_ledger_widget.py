@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from pictures import Picture
 
 from thplab.errors import BadInput
 from thplab.kernel.kernels import KERNELS
@@ -15,11 +16,17 @@ from thplab.learn.widgets.ledger_payload import cells_of
 from thplab.learn.widgets.payload import ledger_groups
 from thplab.machine.state import State
 from thplab.machine.trace import Setup, record
+from thplab.show.diagrams import DETAILS
 from thplab.show.ledger import NOBODY, ledger, small_pages
 
 FORK = "mmap A; write A 0; fork A B; mprotect B 1/2thp 1 r; pin A 5 1 dma"
 PINNED = "mmap A; write A 0; fork A B; pin A 3 2 dma"
-SCENARIOS = [PINNED, FORK, FORK + "; munmap A 2 1; exit B", "mmap A; write A 0; munmap A 1 1; pin A 0 1 dma how=io_uring"]
+SCENARIOS = [
+    PINNED,
+    FORK,
+    FORK + "; munmap A 2 1; exit B",
+    "mmap A; write A 0; munmap A 1 1; pin A 0 1 dma how=io_uring",
+]
 
 
 def accounts(widget: Ledger) -> list[dict[str, Any]]:
@@ -76,7 +83,9 @@ def test_each_counter_says_whether_it_is_logical_and_how_the_raw_field_stands_to
         less = shown["stored"].endswith("holds 1 less")
         assert less or shown["stored"] == "stored as it is"
         assert state.field(account.column, account.first) == account.value - less
-        assert shown["stored"].startswith("pins, no mapcount") == (kernel == "v3.16" and account.name.startswith("tail") and less)
+        assert shown["stored"].startswith("pins, no mapcount") == (
+            kernel == "v3.16" and account.name.startswith("tail") and less
+        )
         assert shown["stored"].startswith("logical count") == (less and "pins" not in shown["stored"])
 
 
@@ -85,12 +94,14 @@ def test_each_counter_says_whether_it_is_logical_and_how_the_raw_field_stands_to
 def test_what_is_blank_can_be_seen_in_the_picture(kernel: str, geometry: str) -> None:
     widget = Ledger(FORK, kernel=kernel, geometry=geometry, gaps="all")
     blank = 0
+    pictures = [Picture(sheet.svg()) for detail in DETAILS for sheet in widget.sheets(detail)]
     for account in accounts(widget):
         assert account["total"]["blank"]
         for row in account["rows"]:
             cell = row["cell"]
             assert cell["blank"] == (row["by"] not in ("offset", "ENTIRELY_MAPPED")), row
-            assert bool(cell["marks"]) == cell["blank"] and all(f'id="{mark}"' in widget._data["picture"] for mark in cell["marks"])
+            assert bool(cell["marks"]) == cell["blank"]
+            assert all(picture.says(mark) for mark in cell["marks"] for picture in pictures), cell["marks"]
             assert not cell["blank"] or row["holder"] in cell["where"] or row["by"] == "subpages with a PTE"
             blank += cell["blank"]
     assert widget.cells == blank + len(accounts(widget))
@@ -102,7 +113,9 @@ def test_hints_name_the_rule_and_the_row() -> None:
     (count, head, tails) = accounts(widget)
     b = next(row["cell"] for row in count["rows"] if row["holder"] == "B")
     assert (b["actual"], b["where"], b["why"]) == ("8", "entries 0…7 of B's PTE table", "B: 8 PTEs, in head _count")
-    assert b["rule"].startswith("Each PTE holds one reference.") and {mark.split("-r")[0] for mark in b["marks"]} == {"B-pte0-0"}
+    assert b["rule"].startswith("Each PTE holds one reference.") and {mark.split("-r")[0] for mark in b["marks"]} == {
+        "B-pte0-0"
+    }
     assert [row["cell"]["where"] for row in head["rows"]] == ["entry 0 of A's PMD table", "entry 0 of B's PTE table"]
     assert "counts PMDs and the PTEs of page 0 together" in head["total"]["rule"]
     assert tails["rows"][0]["cell"]["where"] == "entries 1…7 of B's PTE table"
@@ -131,7 +144,11 @@ def test_what_the_page_shows_where_no_script_runs_does_not_tell_the_answers() ->
 def test_what_is_in_a_routines_hand_is_given() -> None:
     trace = record("mmap A; write A 0; fork A B; swap_out A 0", Setup("rfc-2014", "TOY"))
     hand = next(
-        step for frame in trace if frame.step for step in [frame.step.text] if step.startswith("reclaim takes the page off the LRU")
+        step
+        for frame in trace
+        if frame.step
+        for step in [frame.step.text]
+        if step.startswith("reclaim takes the page off the LRU")
     )
     widget = Ledger(trace, step=hand, gaps="all")
     last = accounts(widget)[0]["rows"][-1]
@@ -142,7 +159,10 @@ def test_what_is_in_a_routines_hand_is_given() -> None:
 def test_a_foll_pin_of_a_small_page_is_explained_in_full() -> None:
     state = end("mmap A advise=none; write A 0 3; pin A 1 1 dma how=io_uring; pin A 2 1 dmb how=vmsplice", "v5.10")
     texts = [account.text for account in small_pages(state)]
-    assert "page 0x6 _refcount 1025 = A: PTE + dma: 1 pin of 1024 each" in texts and "page 0x7 _refcount 2 = A: PTE + dmb: pin" in texts
+    assert (
+        "page 0x6 _refcount 1025 = A: PTE + dma: 1 pin of 1024 each" in texts
+        and "page 0x7 _refcount 2 = A: PTE + dmb: pin" in texts
+    )
 
 
 def test_a_counter_that_carries_a_flag_is_shown_in_hexadecimal() -> None:

@@ -60,7 +60,7 @@ def test_tasks_ask_and_hint(lesson: Lesson, capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize("name", FIGURES)
 def test_each_figure_is_drawn_from_what_it_shows_now(name: str) -> None:
     svg = (ROOT / "assets" / f"{name}.svg").read_text()
-    assert svg.startswith("<svg") and svg.rstrip().endswith(stamp(FIGURES[name].source())), "run make assets"
+    assert svg.startswith("<svg") and svg.rstrip().endswith(stamp(FIGURES[name].sheet().dot())), "run make assets"
 
 
 @every_lesson

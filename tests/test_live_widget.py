@@ -56,8 +56,8 @@ def test_a_recorded_run_is_shown_field_by_field(name: str) -> None:
         assert [row[3] for row in all_rows(shown)] == [row.agrees for row in rows(outcome)]
         assert all_rows(shown)[0][:2] == ["return code", str(recorded["after"][outcome.number]["ret"])]
         assert shown["verdict"] == "agrees" and shown["words"]
-        assert data["pictures"][shown["picture"]].startswith("<svg")
-    assert len(set(data["pictures"])) == len(data["pictures"])
+    (sheet,) = data["pictures"]["simple"]
+    assert sheet["svg"].startswith("<svg") and len(sheet["changes"]) == len(outcomes)
 
 
 def test_what_was_read_is_under_the_name_of_where_it_was_read() -> None:
@@ -198,13 +198,6 @@ def test_closing_the_widget_ends_the_run_and_leaves_no_process() -> None:
 # --- the stepper ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Steppers do without the layout engine."""
-    monkeypatch.setattr("thplab.learn.widgets.payload.render_trace", lambda trace: ["<svg></svg>"] * len(trace))
-
-
-@pytest.mark.usefixtures("undrawn")
 def test_the_stepper_says_whether_its_scenario_can_be_run_on_the_kernel() -> None:
     assert Stepper("cow").live == {"kernel": release(), "why": WHY}
     assert "swap_out is done by the kernel alone" in Stepper("story").live["why"]
@@ -215,7 +208,6 @@ def test_the_stepper_says_whether_its_scenario_can_be_run_on_the_kernel() -> Non
     assert Stepper(replay(pair_named("pmd-split-and-zap"), "0x1")).live == {}
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_the_stepper_runs_its_scenario_or_says_why_not() -> None:
     refused = Stepper("story")
     assert "swap_out is done by the kernel alone" in ask(refused, "run") and refused.compared == "" and not refused.running
@@ -231,5 +223,5 @@ def test_the_stepper_runs_its_scenario_or_says_why_not() -> None:
     assert (data["kind"], data["kernel"], data["simulator"]) == (LIVE, *(release(), nearest(release())[0]))
     own = [operation["label"].split("(")[0] for operation in unpacked(stepper.packed)["operations"]]
     assert [operation["label"].split("(")[0] for operation in data["operations"]] == own
-    assert data["pictures"] == [] and stepper.compared in stepper.html()
+    assert data["pictures"] == {} and stepper.compared in stepper.html()
     assert re.search(r'"live":', stepper.html()) is None  # what this machine allows is no matter of a page

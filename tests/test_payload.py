@@ -18,7 +18,18 @@ from thplab.learn import widgets
 from thplab.learn.lessons.questions import head_refcount, split_result
 from thplab.learn.lessons.series import LESSONS
 from thplab.learn.lessons.tasks import Task
-from thplab.learn.widgets import AddressWalker, Compare, FootprintLab, Ledger, LiveLab, Prediction, Quiz, RaceStepper, Sandbox, Stepper
+from thplab.learn.widgets import (
+    AddressWalker,
+    Compare,
+    FootprintLab,
+    Ledger,
+    LiveLab,
+    Prediction,
+    Quiz,
+    RaceStepper,
+    Sandbox,
+    Stepper,
+)
 from thplab.learn.widgets.widget import Widget
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "payload.md"
@@ -37,16 +48,31 @@ def sandbox(*lines: str, **more: Any) -> Sandbox:
 
 
 PAYLOADS: dict[str, tuple[str, Callable[[], list[str]]]] = {
-    "a story": ("StepperData", lambda: [Stepper("story").packed]),
-    "questions": ("StepperData", lambda: [Stepper("cow", predictions=[Prediction(9, "Who?", lambda _: "A", ["A", "B"])]).packed]),
-    "recorded steps": ("StepperData", lambda: [Stepper("mmap A; fill A 0 1thp; mprotect A 4 1 r", kernel="v6.12").packed]),
+    "a story": ("StepperData", lambda: [Stepper("story").packed, Stepper("cow").packed_for_html()]),
+    "questions": (
+        "StepperData",
+        lambda: [Stepper("cow", predictions=[Prediction(9, "Who?", lambda _: "A", ["A", "B"])]).packed],
+    ),
+    "recorded steps": (
+        "StepperData",
+        lambda: [Stepper("mmap A; fill A 0 1thp; mprotect A 4 1 r", kernel="v6.12").packed],
+    ),
     "a scenario that stops": ("StepperData", lambda: [Stepper("mmap A; mmap A").packed]),
-    "a race": ("RaceData", lambda: [RaceStepper(f"blind-pmd-split-and-zap{how}").packed for how in ("", ": 0x2 1x7 0x2")]),
+    "a race": (
+        "RaceData",
+        lambda: [RaceStepper(f"blind-pmd-split-and-zap{how}").packed for how in ("", ": 0x2 1x7 0x2")],
+    ),
     "a sandbox": ("SandboxData", lambda: [Sandbox(how).packed_for_html() for how in ("", FORK)]),
-    "a sandbox that stops": ("SandboxData", lambda: [sandbox(MUTANTS["deposits_nothing"].scenario, mutant="deposits_nothing").packed]),
+    "a sandbox that stops": (
+        "SandboxData",
+        lambda: [sandbox(MUTANTS["deposits_nothing"].scenario, mutant="deposits_nothing").packed],
+    ),
     "a sandbox with a task": ("SandboxData", lambda: [Sandbox(task=TASK).packed]),
     "a comparison": ("CompareData", lambda: [Compare(f"{FORK}; madvise A 0 1 cold", kernels=("v4.5", "v6.18")).packed]),
-    "the footprint lab": ("FootprintData", lambda: [FootprintLab(thps=10).packed, FootprintLab(thps=10).packed_for_html()]),
+    "the footprint lab": (
+        "FootprintData",
+        lambda: [FootprintLab(thps=10).packed, FootprintLab(thps=10).packed_for_html()],
+    ),
     "ledgers": ("LedgerData", lambda: [Ledger(FORK, gaps=gaps).packed for gaps in ("none", "all")]),
     "the live lab": ("LiveData", lambda: [LiveLab().packed]),
     "a recorded run": ("Compared", lambda: [LiveLab("cow", recorded=True).compared]),
@@ -70,7 +96,10 @@ def test_what_is_packed_is_what_the_typedef_says(name: str) -> None:
 def test_what_may_be_left_out_is_there_in_some_payload() -> None:
     for kind, typedef in KNOWN.items():
         for optional in typedef.optional if isinstance(typedef, Fields) else ():
-            if (kind, optional) not in {("Asked", "at"), ("LedgerResult", "actual")}:  # a stepper's always, and the learner's
+            if (kind, optional) not in {
+                ("Asked", "at"),
+                ("LedgerResult", "actual"),
+            }:  # a stepper's always, and the learner's
                 there = any(f'"{optional}"' in json.dumps(data) for name in PAYLOADS for data in shown(name))
                 assert there, (kind, optional)
 
@@ -79,17 +108,23 @@ def test_a_payload_that_is_not_so_is_found() -> None:
     (data,) = json.loads(json.dumps(shown("a quiz")))
     question = data["questions"][0]
     del question["why"]
-    question |= {"extra": 1, "picture": "first", "slips": {"8": 3}}
+    question |= {"extra": 1, "words": 1, "slips": {"8": 3}}
     question["operations"][0].append("more")
     told = [line.removeprefix("data.questions[0].") for line in wrong(data, "QuizData", KNOWN)]
-    assert sorted(line.split(" is ")[0] for line in told) == ["extra has no typedef", "operations[0]", "picture", "slips['8']", "why"]
+    assert sorted(line.split(" is ")[0] for line in told) == [
+        "extra has no typedef",
+        "operations[0]",
+        "slips['8']",
+        "why",
+        "words",
+    ]
 
 
 # --- questions and answers ----------------------------------------------------------------------------------------------------
 
 ASKS: dict[str, type[Widget]] = {
     "CompareAsks": Compare, "FootprintAsks": FootprintLab, "LiveAsks": LiveLab, "QuizAsks": Quiz, "RaceAsks": RaceStepper,
-    "SandboxAsks": Sandbox, "StepperAsks": Stepper,
+    "SandboxAsks": Sandbox, "StepperAsks": Stepper, "PictureAsks": Ledger,
 }  # fmt: skip
 IN_PYTHON: dict[Any, Any] = {
     int: "number", float: "number", str: "string", list[str]: ("list", "string"), dict[str, str]: ("record", "string"),
@@ -104,9 +139,10 @@ def fields_in_python(method: Callable[..., Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("name", ASKS)
 def test_the_questions_of_a_page_are_those_that_python_answers(name: str) -> None:
     asks = ASKS[name].asks
-    assert KNOWN[name].types.keys() == asks.keys()
+    types = fields_of(name, KNOWN).types
+    assert types.keys() == asks.keys()
     for what, method in asks.items():
-        kind = KNOWN[name].types[what]
+        kind = types[what]
         assert fields_in_python(method) == (fields_of(kind, KNOWN) if isinstance(kind, str) else kind).types
 
 
@@ -146,7 +182,11 @@ def is_part(written: Any, real: Any) -> bool:
 def test_the_document_names_every_question() -> None:
     rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| (.*?)\|", DOCUMENT.read_text(), re.M)
     told = {(widget, what): set(re.findall(r"`(\w+)`", fields)) for widget, what, fields in rows}
-    assert told == {(kind.__name__, what): set(fields_in_python(method)) for kind in ASKS.values() for what, method in kind.asks.items()}
+    assert told == {
+        (kind.__name__, what): set(fields_in_python(method))
+        for kind in ASKS.values()
+        for what, method in kind.asks.items()
+    }
 
 
 def test_the_document_names_every_widget_and_its_payload() -> None:

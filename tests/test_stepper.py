@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asking import unpacked
+from asking import ask, unpacked
 
 from thplab.errors import BadInput
 from thplab.kernel.kernels import KERNELS
@@ -41,28 +41,25 @@ def data(story: Trace) -> dict[str, Any]:
     return unpacked(Stepper(story))
 
 
-@pytest.fixture(autouse=True)
-def quick(data: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """All other steppers of this file do without the layout engine."""
-    monkeypatch.setattr("thplab.learn.widgets.payload.render_trace", lambda trace: [f"<svg>{i // 2}</svg>" for i in range(len(trace))])
-
-
 # --- frames ---------------------------------------------------------------------------------------------------------------
 
 
-def test_every_frame_is_in_the_page_and_equal_pictures_once(story: Trace, data: dict[str, Any]) -> None:
-    frames, pictures = data["frames"], data["pictures"]
-    assert len(frames) == len(story)
-    assert len(set(pictures)) == len(pictures) < len(frames)
-    assert {frame["picture"] for frame in frames} == set(range(len(pictures)))
-    assert all(picture.startswith("<svg") and "<style" not in picture for picture in pictures)
+def test_every_frame_is_in_the_page_and_has_a_picture(story: Trace, data: dict[str, Any]) -> None:
+    (sheet,) = data["pictures"]["simple"]
+    assert len(data["frames"]) == len(story) == len(sheet["changes"])
+    assert sheet["svg"].startswith("<svg") and "<style" not in sheet["svg"], "the page has the styles"
 
 
 def test_a_frame_says_what_its_step_did_and_why(story: Trace, data: dict[str, Any]) -> None:
+    widget = Stepper(story)
+    assert "words" not in unpacked(widget)
+    assert ask(widget, "words") == ""
+    words = unpacked(widget)["words"]
+    assert len(words) == len(story)
     for frame, shown in zip(story, data["frames"], strict=True):
         assert frame.step is None or (shown["text"], shown["why"]) == (frame.step.text, frame.step.why)
         before = story[frame.number - 1].state if frame.number else None
-        assert data["words"][shown["words"]] == describe(frame.state, before)
+        assert words[frame.number] == describe(frame.state, before)
 
 
 def test_the_ledger_of_a_frame_is_that_of_its_state(story: Trace, data: dict[str, Any]) -> None:
@@ -71,7 +68,9 @@ def test_the_ledger_of_a_frame_is_that_of_its_state(story: Trace, data: dict[str
         groups = {group["title"]: group["rows"] for group in data["ledgers"][shown["ledger"]]}
         for head in frame.state.compound_pages():
             accounts = ledger(frame.state, head, before, next(iter(frame.stack), ""))
-            assert groups[f"compound page {head:#x}"] == [[a.name, a.old, a.value, [row.text for row in a.rows]] for a in accounts]
+            assert groups[f"compound page {head:#x}"] == [
+                [a.name, a.old, a.value, [row.text for row in a.rows]] for a in accounts
+            ]
         moved = {c.name: c.new for c in counters(frame.state, before) if c.where == "vmstat"}
         events = {name: now for name, then, now, _ in groups.get("events in vmstat", []) if then != now}
         assert events == moved
@@ -112,7 +111,10 @@ def test_the_phases_begin_where_their_operations_do(story: Trace, data: dict[str
 
 def test_operations_stand_in_for_phases_where_there_are_none() -> None:
     short = payload(record("mmap A; write A 0"))
-    assert (short["unit"], [phase["title"] for phase in short["phases"]]) == ("operation", ["mmap(A, 1 THP)", "write(A, page 0)"])
+    assert (short["unit"], [phase["title"] for phase in short["phases"]]) == (
+        "operation",
+        ["mmap(A, 1 THP)", "write(A, page 0)"],
+    )
     assert [phase["first"] for phase in short["phases"]] == [op["first"] for op in short["operations"]]
 
 
@@ -195,7 +197,10 @@ def test_a_step_with_a_question_is_not_folded(story: Trace) -> None:
 
 
 def test_questions_have_the_same_id_whenever_they_are_asked_again(story: Trace) -> None:
-    ids = [payload(record(load("story")), [Prediction(SPLIT, text, head_count)])["questions"][0]["id"] for text in ("x?", "x?", "y?")]
+    ids = [
+        payload(record(load("story")), [Prediction(SPLIT, text, head_count)])["questions"][0]["id"]
+        for text in ("x?", "x?", "y?")
+    ]
     assert ids[0] == ids[1] != ids[2]
 
 
@@ -209,11 +214,17 @@ def test_questions_of_two_schedules_of_a_race_are_two() -> None:
 def test_a_question_on_a_kernel_of_the_readers_own() -> None:
     own = replace(KERNELS["v6.1"], name="mine")
     trace = record("mmap A; write A 0", Setup(own))
-    assert unpacked(Stepper(trace, predictions=[Prediction(3, "How many?", lambda frame: 1)]))["questions"][0]["actual"] == "1"
+    assert (
+        unpacked(Stepper(trace, predictions=[Prediction(3, "How many?", lambda frame: 1)]))["questions"][0]["actual"]
+        == "1"
+    )
 
 
 def test_a_lecture_asks_nothing(story: Trace) -> None:
-    assert unpacked(Stepper(story, lecture=True, predictions=[Prediction(SPLIT, "How many?", head_count)]))["questions"] == []
+    assert (
+        unpacked(Stepper(story, lecture=True, predictions=[Prediction(SPLIT, "How many?", head_count)]))["questions"]
+        == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -275,15 +286,12 @@ def test_the_page_is_the_same_each_time() -> None:
     assert one.html() != Stepper("cow", step=3).html()
 
 
-def test_the_bundle_has_the_live_widget_and_html_that_shows_the_frame_without_script(story: Trace) -> None:
+def test_the_page_shows_the_frame_without_script(story: Trace) -> None:
     stepper = Stepper(story, step=50)
-    bundle = stepper._repr_mimebundle_()
-    assert bundle is not None
-    assert {"application/vnd.jupyter.widget-view+json", "text/html", "text/plain"} <= bundle[0].keys()
-    page = bundle[0]["text/html"]
+    page = stepper.html()
     still = re.search(r"<figure.*?</figure>", page, re.DOTALL)
     data = unpacked(stepper)
-    assert still is not None and data["pictures"][data["frames"][50]["picture"]] in still.group()
+    assert still is not None and stepper.sheets("simple")[0].svg(50) in still.group()
     assert data["frames"][50]["text"] in still.group()
     assert page.count("<script") == 1 and "export default" not in page and "https:" not in page
     started = re.search(r'^alone\(mount\(.*\), "(thp-[0-9a-f]{12})", ', page, re.M)

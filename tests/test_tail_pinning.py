@@ -21,7 +21,7 @@ from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
 from thplab.machine.trace import Setup, record
 from thplab.scenario.text import read_operation
 from thplab.show.describe import describe, narrate
-from thplab.show.diagrams import page_table_diagram
+from thplab.show.diagrams import DETAILS, FULL, svg
 from thplab.show.ledger import ledger
 from thplab.study.explore import PAIRS
 from thplab.study.invariants import check_state
@@ -374,8 +374,10 @@ def test_texts_and_pictures_show_the_mark_and_call_pins_pins() -> None:
     at = next(f.number for f in trace if f.step and f.step.text == "PMD marked splitting")
     before, state = trace[at - 1].state, trace[at].state
     assert "P·RW·U·A·D·PSE·splitting, compound page 0x8" in describe(state)
-    picture = page_table_diagram(state, before).source
-    assert "+splitting" in picture and "0 pins" in picture and "1 pin<" in picture
+    for detail in DETAILS:
+        picture = svg(state, before, detail)
+        assert ("+splitting" in picture) == (detail == FULL)
+        assert "0 pins<" in picture and "1 pin<" in picture
     accounts = [account.text for account in ledger(state, 0x8)]
     assert accounts[1:] == ["head mapcount 1 = A: PMD", "tails 1–2 pins 0", "tail 3 pins 1 = dma: pin", "tails 4–7 pins 0"]
     assert "Before the RFC the field of a tail counts its pins." in " ".join(narrate(trace).split())

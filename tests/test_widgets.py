@@ -7,13 +7,14 @@ from inspect import Parameter, signature
 from typing import Any
 
 import pytest
-from asking import ask
+from asking import ask, unpacked
 
 from thplab.errors import BadInput
 from thplab.learn import widgets
 from thplab.learn.lessons.questions import mapped_by_pmd
 from thplab.learn.widgets import AddressWalker, Compare, FootprintLab, Ledger, LiveLab, Quiz, RaceStepper, Sandbox, Stepper
 from thplab.learn.widgets.conversation import fits
+from thplab.learn.widgets.pictured import Pictured
 from thplab.learn.widgets.widget import Widget
 from thplab.machine.trace import record
 from thplab.scenario import load
@@ -62,7 +63,7 @@ ASKED: dict[str, tuple[Callable[[], Widget], str, dict[str, Any]]] = {
     "compare": (compare, "compare", {"scenario": "mmap A", "kernels": ["v4.5", "v6.1"], "geometry": "MINI"}),
     "footprint": (lambda: FootprintLab(thps=20), "move", SLIDERS),
     "live": (lambda: LiveLab(recorded=True), "choose", {"source": "zero_page"}),
-    "quiz": (lambda: Quiz([mapped_by_pmd], count=1), "another", {}),
+    "quiz": (lambda: Quiz([mapped_by_pmd], count=1), "another", {"seed": 2}),
     "race": (lambda: RaceStepper("naive-split-and-pin"), "move", {"cpu": 1, "at": 0}),
     "race that is loaded": (lambda: RaceStepper("naive-split-and-pin: 0x3"), "load", {"line": "0x10 1x6"}),
     "sandbox": (lambda: Sandbox("mmap A"), "op", {"op": "write", "fields": {"proc": "A", "start": "0"}}),
@@ -89,8 +90,9 @@ def test_what_fails_inside_is_one_clear_line_and_everything_goes_on(
     def broken(_data: object) -> str:
         raise RuntimeError("the pack is torn\nin two")
 
+    packs = Pictured if isinstance(widget, Pictured) else type(widget)
     with monkeypatch.context() as patch:
-        patch.setattr(f"{type(widget).__module__}.pack", broken)
+        patch.setattr(f"{packs.__module__}.pack", broken)
         for _ in range(2):
             says = ask(widget, what, **fields)
             assert says == "Something failed inside (RuntimeError: the pack is torn). Nothing has changed; the log has the traceback."
@@ -127,8 +129,27 @@ def test_a_question_that_is_none_is_answered_with_what_is_wrong(name: str, caplo
 
 
 def test_a_widget_that_nobody_asks_answers_too() -> None:
-    for widget in (Ledger("mmap A; write A 0"), AddressWalker()):
-        assert ask(widget, "anything") == "do is 'anything'; expected no question at all"
+    assert ask(AddressWalker(), "anything") == "do is 'anything'; expected no question at all"
+
+
+PICTURED = [kind for kind in KINDS if issubclass(kind, Pictured)]
+
+
+@pytest.mark.parametrize("kind", PICTURED)
+def test_the_full_pictures_come_when_they_are_asked_for(kind: type[Pictured]) -> None:
+    widget = kind(
+        *([mapped_by_pmd],) if kind is Quiz else ("naive-split-and-pin",) if kind is RaceStepper else ("mmap A",)
+    )
+    before = unpacked(widget)
+    assert list(before["pictures"]) == ["simple"]
+    assert ask(widget, "detail", detail="long") == "detail is 'long'; expected simple or full"
+    assert unpacked(widget) == before
+    assert ask(widget, "detail", detail="full") == ""
+    after = unpacked(widget)
+    assert list(after["pictures"]) == ["simple", "full"]
+    assert after["pictures"]["simple"] == before["pictures"]["simple"] != after["pictures"]["full"]
+    assert len(after["pictures"]["full"]) == len(before["pictures"]["simple"])
+    assert unpacked(widget.packed_for_html())["pictures"].keys() == after["pictures"].keys()
 
 
 def test_an_interrupt_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,6 +68,9 @@ class _Reader:
         elif token == "Record":
             self.take("<")
             made = ("record", self.inside(">")[1])
+        elif token == "Partial":  # of a Record: no key has to be there
+            self.take("<")
+            (made,) = self.inside(">")
         else:
             made = token
         while self.tokens[:2] == ["[", "]"]:

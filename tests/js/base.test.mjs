@@ -24,11 +24,6 @@ test("a text stays a text, whatever it holds", () => {
   assert.deepEqual([element.attributes, element.childNodes], [{ title: "<b>", hidden: "" }, ["<script>", "x"]]);
 });
 
-test("all pictures fit into the greatest width and the greatest height of any", () => {
-  const svg = (width, height) => `<svg width="1pt" viewBox="0 0 ${width} ${height}"></svg>`;
-  assert.deepEqual(plain(new at.names.Pictures([svg("200.50", 10), svg(30, "99.00")], "id").size()), [200.5, 99]);
-});
-
 test("answers are kept in the browser, and where it keeps nothing, nobody stumbles", () => {
   const { store } = at.names;
   store.set("q1", "7");
