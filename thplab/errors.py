@@ -7,6 +7,7 @@ mistake raises, and it raises before anything has changed.
 from __future__ import annotations
 
 import errno
+import reprlib
 
 EAGAIN = errno.EAGAIN
 EBUSY = errno.EBUSY
@@ -23,6 +24,18 @@ ENXIO = errno.ENXIO
 
 KILLED_BY_SIGBUS = -4103
 """No errno (those end at 4095): the process touched poisoned memory, or was told of it, and is gone."""
+
+
+_SHOWN = reprlib.Repr()
+_SHOWN.maxstring, _SHOWN.maxother, _SHOWN.maxlong, _SHOWN.maxlevel = 200, 100, 100, 3
+
+
+def shown(value: object) -> str:
+    """A value from outside as an error message shows it: its repr, shortened where it is long or deep."""
+    try:
+        return _SHOWN.repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return "a huge number"
 
 
 class ThplabError(Exception):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate
 from textwrap import shorten
 from typing import Any
 
@@ -35,12 +38,12 @@ class Scenario:
             raise BadInput("phases", "begin with one that has neither title nor operations", "to leave it out")
 
     def __str__(self) -> str:
-        return self.name or shorten(self.line(), 80, placeholder=" ...")
+        return self.name or shorten(text.write_line(self.ops[:20]), 80, placeholder=" ...")
 
     def __repr__(self) -> str:
         return f"<Scenario {self}: {len(self.ops)} operations>"
 
-    @property
+    @cached_property
     def ops(self) -> tuple[Operation, ...]:
         """All operations in order."""
         return tuple(op for phase in self.phases for op in phase.ops)
@@ -49,18 +52,20 @@ class Scenario:
         """The index of the phase that operation number `index` belongs to.
         Raises BadInput if there is no such operation.
         """
-        end = 0
-        for number, phase in enumerate(self.phases):
-            end += len(phase.ops)
-            if 0 <= index < end:
-                return number
-        raise BadInput("index", f"is {index}", f"an operation's number, from 0 to below {end}")
+        if not 0 <= index < len(self.ops):
+            raise BadInput("index", f"is {index}", f"an operation's number, from 0 to below {len(self.ops)}")
+        return bisect_right(self._ends, index)
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        """For each phase the number of operations up to its end."""
+        return list(accumulate(len(phase.ops) for phase in self.phases))
 
     def first(self, count: int) -> Scenario:
         """The first `count` operations, in their phases."""
         kept: list[Phase] = []
-        for phase in self.phases:
-            left = count - sum(len(each.ops) for each in kept)
+        for phase, end in zip(self.phases, self._ends, strict=True):
+            left = count - end + len(phase.ops)
             if left > 0 or not kept:
                 kept.append(replace(phase, ops=phase.ops[:left]))
         return replace(self, phases=tuple(kept))
