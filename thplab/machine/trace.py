@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from thplab.errors import BadInput, Deadlock, ThplabError
+from thplab.foreign import NULL, AnyShape, EitherShape, ExactShape, IntShape, ListShape, ObjectShape, TextShape, parse
 from thplab.hardware.steps import WAIT, Routine, Step, read
 from thplab.hardware.swap_device import DEVICES
 from thplab.kernel import kernels
@@ -280,15 +281,25 @@ class Trace:
     @staticmethod
     def load(text: str) -> Trace:
         """The trace that save() wrote, recorded again. Raises BadInput for anything else."""
-        try:
-            data = json.loads(text)
-            inserts = tuple(Insert(int(i["frame"]), tuple(map(Operation.from_json, i["ops"]))) for i in data["inserts"])
-            setup, position, written = Setup(**data["setup"]), int(data["position"]), data["scenario"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise BadInput("text", f"is not a saved trace ({error})", "what Trace.save returned") from None
-        trace = record(Scenario.from_json(written), setup, inserts)
-        trace.seek(position)
+        data = parse(text, _SAVED, "text")
+        inserts = tuple(Insert(i["frame"], tuple(map(Operation.from_json, i["ops"]))) for i in data["inserts"])
+        trace = record(Scenario.from_json(data["scenario"]), Setup(**data["setup"]), inserts)
+        trace.seek(data["position"])
         return trace
+
+
+_NAME, _NUMBER = TextShape(100), IntShape(0, 1 << 31)
+_SETUP = {"kernel": _NAME, "geometry": _NAME, "memory": EitherShape((_NUMBER, NULL)), "mutant": _NAME, "swap": _NAME}
+_SAVED = ObjectShape(
+    {
+        "thplab": ExactShape((1,)),
+        "setup": ObjectShape(_SETUP),
+        "scenario": AnyShape(),
+        "inserts": ListShape(ObjectShape({"frame": _NUMBER, "ops": ListShape(AnyShape())})),
+        "position": _NUMBER,
+    }
+)
+"""What save() writes; Scenario and Operation look at what is theirs."""
 
 
 def _check_count(count: int) -> None:

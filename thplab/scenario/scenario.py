@@ -11,8 +11,17 @@ from textwrap import shorten
 from typing import Any
 
 from thplab.errors import BadInput
+from thplab.foreign import AnyShape, ListShape, ObjectShape, TextShape
 from thplab.scenario import text
 from thplab.scenario.operation import Operation, Phase
+
+_TEXT = TextShape(text.LONGEST)
+_OPS = ListShape(ObjectShape({"op": _TEXT}, others=AnyShape(), most=50))
+_HEADER = {"name": _TEXT, "about": _TEXT, "env": _TEXT}
+RECORD = ObjectShape({"ops": _OPS}, _HEADER, AnyShape())
+"""What a scenario is read from in a record of a recording."""
+_PHASE = ObjectShape({"ops": _OPS}, {"title": _TEXT, "why": _TEXT})
+_SHAPE = ObjectShape({"phases": ListShape(_PHASE)}, _HEADER)
 
 
 @dataclass(frozen=True)
@@ -98,14 +107,15 @@ class Scenario:
 
         Raises BadInput if the record does not fit.
         """
-        return cls(*_header(record), (Phase(ops=_ops(record)),), _text(record, "env"))
+        RECORD.check(record)
+        return cls(*_header(record), (Phase(ops=_ops(record)),), record.get("env", ""))
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Scenario:
         """The scenario that to_json() wrote. Raises BadInput if `data` does not fit."""
-        phases = _list(data, "phases")
-        made = tuple(Phase(_text(phase, "title"), _text(phase, "why"), _ops(phase)) for phase in phases)
-        return cls(*_header(data), made, _text(data, "env"))
+        _SHAPE.check(data)
+        made = (Phase(phase.get("title", ""), phase.get("why", ""), _ops(phase)) for phase in data["phases"])
+        return cls(*_header(data), tuple(made), data.get("env", ""))
 
     def to_json(self) -> dict[str, Any]:
         """The scenario as a dict that JSON can hold; operations as the recorder writes them."""
@@ -116,22 +126,8 @@ class Scenario:
 
 
 def _header(data: Mapping[str, Any]) -> tuple[str, str]:
-    return _text(data, "name"), _text(data, "about")
+    return data.get("name", ""), data.get("about", "")
 
 
 def _ops(data: Mapping[str, Any]) -> tuple[Operation, ...]:
-    return tuple(map(Operation.from_json, _list(data, "ops")))
-
-
-def _text(data: Mapping[str, Any], key: str) -> str:
-    value = data.get(key, "") if isinstance(data, Mapping) else None
-    if not isinstance(value, str):
-        raise BadInput(key, f"is {value!r}", "a text")
-    return value
-
-
-def _list(data: Mapping[str, Any], key: str) -> list[Any]:
-    value = data.get(key) if isinstance(data, Mapping) else None
-    if not isinstance(value, list):
-        raise BadInput(key, f"is {value!r}", "a list")
-    return value
+    return tuple(map(Operation.from_json, data["ops"]))
