@@ -30,8 +30,14 @@ def record(**changes: Any) -> dict[str, Any]:
         ({"noisy_ops": [True]}, "noisy_ops[0] is True; expected a whole number"),
         ({"noisy_ops": [-1]}, "noisy_ops[0] is -1"),
         ({"after": []}, "after has 0 entries; expected one for each of the 3 ops"),
-        ({"after": [{"ret": 0, "ev": {"thp_split": "1"}, "proc": {}, "frames": {}}] * 3}, "after[0].ev.thp_split is '1'"),
-        ({"after": [{"ret": 0, "ev": {}, "proc": {"A": {"R": {"runs": [[0]]}}}, "frames": {}}] * 3}, "after[0].proc.A.R.runs[0] is [0]"),
+        (
+            {"after": [{"ret": 0, "ev": {"thp_split": "1"}, "proc": {}, "frames": {}}] * 3},
+            "after[0].ev.thp_split is '1'",
+        ),
+        (
+            {"after": [{"ret": 0, "ev": {}, "proc": {"A": {"R": {"runs": [[0]]}}}, "frames": {}}] * 3},
+            "after[0].proc.A.R.runs[0] is [0]",
+        ),
         ({"ops": [{"op": "mmap", "proc": 5}] * 3}, "mmap proc is 5"),
         ({"name": "\ud800"}, "name is '\\ud800'"),
     ],
@@ -44,7 +50,9 @@ def test_a_record_names_the_field_that_is_wrong(changes: dict[str, Any], message
     assert f"mine.jsonl, line 2: {message}" in str(raised.value)
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, "9" * 5000, "NaN", '{"a": ' * 30 + "1" + "}" * 30, "\x00", '"\\ud800"'])
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "9" * 5000, "NaN", '{"a": ' * 30 + "1" + "}" * 30, "\x00", '"\\ud800"']
+)
 def test_what_is_no_foreign_json_is_bad_input(text: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.jsonl"
     path.write_text(text)

@@ -38,12 +38,17 @@ def shown(value: object) -> str:
         return "a huge number"
 
 
+def _cut(text: str) -> str:
+    """A part of a message without its middle, if it is long: what a caller gave may have any length."""
+    return text if len(text) <= 600 else f"{text[:400]} ... {text[-190:]}"
+
+
 class ThplabError(Exception):
     """Base of everything that thplab raises on purpose."""
 
 
 class BadInput(ThplabError, ValueError):
-    """An argument that makes no sense. Names the argument, what was wrong with it and what would be right.
+    """An argument that makes no sense. Names the argument, what was wrong with it and what would be right, in short.
 
     >>> raise BadInput("npages", "is -1", "a count of at least 1 page")
     Traceback (most recent call last):
@@ -52,10 +57,10 @@ class BadInput(ThplabError, ValueError):
     """
 
     def __init__(self, argument: str, wrong: str, right: str) -> None:
-        super().__init__(f"{argument} {wrong}; expected {right}")
-        self.argument = argument
-        self.wrong = wrong
+        self.argument = _cut(argument)
+        self.wrong = _cut(wrong)
         self.right = right
+        super().__init__(f"{self.argument} {self.wrong}; expected {right}")
 
 
 class Deadlock(ThplabError):

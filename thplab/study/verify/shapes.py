@@ -80,7 +80,7 @@ RECORD = ObjectShape(
 """A record of a truth file."""
 
 _VALUE = EitherShape((_COUNT, _TEXT))
-_TIMES = IntShape(1, 10**6)
+_TIMES = IntShape(1, 100_000)
 _STEP = RowShape((_TEXT, _TEXT, _TEXT, _VALUE, _VALUE, _TIMES))
 _LOOP = RowShape((ExactShape(("loop",)), _TIMES, ListShape(_STEP, 10_000)))
 RECORDING = ObjectShape(
@@ -90,7 +90,7 @@ RECORDING = ObjectShape(
         "setup": _OPS,
         "op": ObjectShape({"op": _TEXT}, others=AnyShape(), most=50),
         "rets": ListShape(EitherShape((_COUNT, _TEXT, ObjectShape(others=AnyShape()))), 10_000),
-        "steps": ListShape(EitherShape((_LOOP, _STEP))),
+        "steps": ListShape(EitherShape((_LOOP, _STEP)), 10_000),
     },
     {"frames": ListShape(_TEXT, 10_000)},
     others=AnyShape(),

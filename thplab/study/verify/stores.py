@@ -179,7 +179,7 @@ def hides_dirty(kernel: str) -> bool:
 _RANGE = re.compile(r"(.*)\[(\d+)\.\.(\d+)\]$")
 
 
-_MOST = 1_000_000
+_MOST = 100_000
 """Steps that a recording unfolds to."""
 
 
