@@ -16,6 +16,7 @@ from thplab.files import refuse_input, write_file
 from thplab.hardware.frames import MOST_FRAMES
 from thplab.learn.export import export
 from thplab.machine.machine import Machine
+from thplab.machine.trace import record
 from thplab.scenario import Phase, Scenario
 from thplab.scenario import text as text_form
 from thplab.scenario.builtin import source_file
@@ -135,3 +136,10 @@ def test_a_message_stays_short(line: str) -> None:
     with pytest.raises(BadInput) as raised:
         Scenario.parse(line.format("9" * 5000))
     assert len(str(raised.value)) < 1500
+
+
+def test_a_trace_has_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thplab.machine.trace.MOST_SEEN", 100_000)
+    trace = record("mmap A; " + "write A 0; " * 100)
+    assert trace.problem.endswith("scenario takes more than 49 steps; expected less work, or a smaller machine")
+    assert not record("mmap A; write A 0").problem

@@ -346,13 +346,22 @@ class _Current:
     cpu: int = 0
 
 
+MOST_SEEN = 150_000_000
+"""Page frames in use that a trace may look at in all, one for each step, and some for the step itself."""
+_FOR_A_STEP = 2000
+
+
 class _Recorder:
-    """Adds to the frames of `trace` what `machine`, which stands where they end, does next."""
+    """Adds to the frames of `trace` what `machine`, which stands where they end, does next.
+
+    It stops with a BadInput where the trace gets longer than can be kept and shown.
+    """
 
     def __init__(self, trace: Trace, machine: Machine) -> None:
         self.trace = trace
         self.machine = machine
         self.inserts = {i.frame: i.ops for i in trace.inserts}
+        self.seen = 0
 
     def run(self, first: int = 0) -> Trace:
         """Record everything from operation number `first` on; returns the trace, whose position stays."""
@@ -411,6 +420,9 @@ class _Recorder:
             frames[-1] = replace(frames[-1], state=state, result=end.value)
             return False
         state = capture(self.machine.system, frames[-1].state, in_progress=True)
+        self.seen += _FOR_A_STEP + len(state.blocks) * state.geometry.nr
+        if self.seen > MOST_SEEN:
+            raise BadInput("scenario", f"takes more than {len(frames) - 1:,} steps", "less work, or a smaller machine")
         stack = stack_of(current.routine, self.machine.system)
         frames.append(Frame(len(frames), step, state, current.op, current.index, current.phase, stack, current.cpu))
         return True
