@@ -8,6 +8,7 @@ changed. Exit status 0: nothing was.
 from __future__ import annotations
 
 import collections
+import contextlib
 import os
 import random
 import signal
@@ -26,8 +27,10 @@ CHANGING = (
     "/sys/kernel/mm/transparent_hugepage/khugepaged/full_scans",
     "/sys/kernel/mm/transparent_hugepage/khugepaged/pages_collapsed",
 )
+LONGEST = 120.0
+"""Seconds that a command may go on after it has lost a process."""
 PATIENCE = 15.0
-"""Seconds in which everything has to be gone."""
+"""Seconds after the command's end in which everything has to be gone."""
 MARK = "THPLAB_KILLED_RUN"
 
 
@@ -95,9 +98,10 @@ def kill_one(rng: random.Random, mark: str, counted: collections.Counter[str]) -
             os.kill(victim, how)
         except ProcessLookupError:
             counted["had ended already"] += 1
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            run.wait(LONGEST)  # who lost a process of its scenario goes on to the end
         deadline = time.monotonic() + PATIENCE
         while (left := marked(mark)) and time.monotonic() < deadline:
-            run.poll()
             time.sleep(0.02)
         wrong = [f"process {pid} is left" for pid in left]
         wrong += [f"{name} is left in the temporary folder" for name in os.listdir(folder)]
