@@ -2,18 +2,20 @@
 # make check  installs what the tests need, then lints, type checks and runs the graded tests: the few that find most faults
 # make test   the same with all tests
 # make mutants breaks the kernel in some places, and tells how much of it the graded tests find
+# make fuzz   feeds everything that takes input with wrong and right input, for HOURS=1
 # make assets draws the figures of the notebooks
 # make docs   writes the API reference to build/reference
 # make clean  removes .venv and all caches
 #
 # PYTHON=python3.12         the Python that .venv is made from (3.11 or newer)
-# ARGS="--no-browser"       more arguments for JupyterLab (make lab), pytest (make check, make test) or benchmarks/mutants.py (make mutants)
+# ARGS="--no-browser"       more arguments for JupyterLab (make lab), pytest (make check, make test), benchmarks/mutants.py (make mutants) or the fuzzer (make fuzz)
 # WORKERS=2                 how many tests run at the same time (make check, make test)
 # CHROMIUM=/path/to/chrome  the browser of the tests, where none is on PATH
 
 PYTHON ?= python3
 ARGS ?=
 WORKERS ?= 2
+HOURS ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
@@ -29,7 +31,7 @@ NOT_SLOW := -m 'not slow'
 
 PYTEST = $(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 
-.PHONY: help lab test check lint mutants docs chromium assets clean
+.PHONY: help lab test check lint mutants fuzz docs chromium assets clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -50,6 +52,9 @@ lint: $(VENV)/.has-tests
 
 mutants: $(VENV)/.has-tests
 	$(BIN)/python benchmarks/mutants.py $(ARGS) -- $(NOT_SLOW) $(GRADED)
+
+fuzz: $(VENV)/.has-tests
+	PYTHONPATH=tests $(BIN)/python -m fuzz --hours $(HOURS) $(ARGS)
 
 docs: $(VENV)/.has-tests
 	$(BIN)/python .ci/reference.py build/reference

@@ -83,12 +83,12 @@ def test_load_says_what_there_is(tmp_path: Path) -> None:
         load("x\0")
     with pytest.raises(BadInput, match=r"'l_pin_tale' is not in .*; expected .*l_pin_tail"):
         load(f"{TRUTH[0]}:l_pin_tale")
-    with pytest.raises(BadInput, match=r"file .*none.jsonl' cannot be read .*; expected a text file"):
+    with pytest.raises(BadInput, match=r"file .*none.jsonl' cannot be read .*; expected a truth file"):
         load(f"{tmp_path}/none.jsonl:x")
     bad = tmp_path / "bad.jsonl"
-    bad.write_text('[]\n\n{"name": "y", "ops": []}\nnot json\n')
+    bad.write_text('{"ops": []}\n\n{"name": "y", "ops": []}\nnot json\n')
     assert load(f"{bad}:y") == Scenario("y")
-    with pytest.raises(BadInput, match="line 4 is not JSON; expected one record a line"):
+    with pytest.raises(BadInput, match=r"line 4 is not JSON .*; expected an object"):
         load(f"{bad}:x")
     bad.write_bytes(b"\xff\xfe mmap")
     with pytest.raises(BadInput, match="cannot be read"):

@@ -6,7 +6,7 @@ import pytest
 
 import thplab
 from thplab.errors import BadInput
-from thplab.hardware.steps import Routine, change
+from thplab.hardware.steps import Routine, change, wait
 from thplab.kernel.address_space import Vma
 from thplab.kernel.memory import Memory
 from thplab.kernel.schemes import DoubleMap, Rfc
@@ -44,6 +44,31 @@ class WithoutAFreeze(DoubleMap):
 
     name = "without a freeze"
     page_split = "compound_lock"
+
+
+class Waits(Rfc):
+    name = "waits"
+
+    def get_pages(self, system: Memory, pages: slice) -> Routine[None]:
+        while True:
+            yield wait("until somebody comes")
+
+
+class NeverEnds(Rfc):
+    name = "never ends"
+
+    def get_pages(self, system: Memory, pages: slice) -> Routine[None]:
+        while True:
+            yield change("the same again")
+
+
+class Spins(Rfc):
+    name = "spins"
+
+    def get_pages(self, system: Memory, pages: slice) -> Routine[None]:
+        while pages:
+            pass
+        yield change("never")
 
 
 class Empty:
@@ -102,3 +127,15 @@ def test_a_kernel_that_does_not_exist_is_refused() -> None:
 def test_a_bound_that_is_hit_is_reported() -> None:
     report = thplab.check(DoubleMap(), limit=30)
     assert report.ok and sum("stopped at the bound" in line for line in report.looked_at) == 8
+
+
+def test_a_lone_wait_is_a_deadlock() -> None:
+    report = thplab.check(Waits())
+    assert report.problem == "deadlock: fork until somebody comes: nobody else is running, so this never ends"
+    assert report.trace is not None and report.trace.scenario.ops[-1].op == "fork"
+
+
+def test_a_method_that_never_ends_is_stopped() -> None:
+    assert "makes more than 1,000 steps: the same again" in thplab.check(NeverEnds()).problem
+    spins = thplab.check(Spins(), seconds=1.0)
+    assert spins.problem.startswith("it was stopped after 1 s in get_pages(), line ")

@@ -168,6 +168,19 @@ def test_a_page_that_would_load_something_is_not_written(tmp_path: Path, text: s
     assert not (tmp_path / "far.html").exists()
 
 
+@pytest.mark.parametrize("name", ["../secret.png", "{}/secret.png", "link.png", "..%2Fsecret.png", "secret.txt", "x%00.png"])
+def test_a_page_takes_along_no_file_from_outside_its_folder(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    (folder / "secret.txt").write_text("secret")
+    (folder / "link.png").symlink_to(tmp_path / "secret.png")
+    cell = new_markdown_cell(f"<img src='{name.format(tmp_path)}'>")
+    with pytest.raises(ExportFailed, match=r"would load .*; a picture must be a file in the notebook's folder"):
+        export(write_notebook(folder / "far.ipynb", cell), execute=False)
+    assert not (folder / "far.html").exists()
+
+
 def test_links_to_other_pages_are_fine(tmp_path: Path) -> None:
     cell = new_markdown_cell("[the mail](https://lore.kernel.org/x) and `url(https://example.org)` in code")
     assert "https://lore.kernel.org/x" in export(write_notebook(tmp_path / "link.ipynb", cell), execute=False).read_text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -15,6 +16,9 @@ from thplab.files import refuse_input, write_file
 from thplab.hardware.frames import MOST_FRAMES
 from thplab.learn.export import export
 from thplab.machine.machine import Machine
+from thplab.machine.trace import record
+from thplab.scenario import Phase, Scenario
+from thplab.scenario import text as text_form
 from thplab.scenario.builtin import source_file
 from thplab.study.explore import parse_schedule
 from thplab.study.live.command import record_all
@@ -106,3 +110,36 @@ def test_a_recording_is_not_written_over_the_scenario_it_is_made_from(tmp_path: 
             record_all([source], output, print)
         assert output.read_bytes() == before
     assert source_file("cow") is None and source_file("mmap A; " + "write A 0; " * 500) is None
+
+
+def test_a_text_is_read_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A phase is made once, however many operations and lines of its why it has."""
+    made: list[Phase] = []
+
+    def phase(*given: Any) -> Phase:
+        made.append(Phase(*given))
+        return made[-1]
+
+    monkeypatch.setattr(text_form, "Phase", phase)
+    parsed = Scenario.parse("phase P\n" + "why because\n" * 300 + "mmap A; " + "write A 0; " * 5000)
+    assert len(parsed.ops) == 5001 and parsed.phases[0].why.count("because") == 300
+    assert len(made) <= 2
+
+
+def test_a_text_has_bounds() -> None:
+    with pytest.raises(BadInput, match="has 10,000,001 characters"):
+        Scenario.parse("#" * (text_form.LONGEST + 1))
+
+
+@pytest.mark.parametrize("line", ["mmap A {}thp", "write A {}", "write A 0 value={}", "clear_refs A {}", "unpin {}", "{}"])
+def test_a_message_stays_short(line: str) -> None:
+    with pytest.raises(BadInput) as raised:
+        Scenario.parse(line.format("9" * 5000))
+    assert len(str(raised.value)) < 1500
+
+
+def test_a_trace_has_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thplab.machine.trace.MOST_SEEN", 100_000)
+    trace = record("mmap A; " + "write A 0; " * 100)
+    assert trace.problem.endswith("scenario takes more than 49 steps; expected less work, or a smaller machine")
+    assert not record("mmap A; write A 0").problem

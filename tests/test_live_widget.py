@@ -21,6 +21,7 @@ from thplab.machine.trace import Insert, Setup, record
 from thplab.scenario import Operation, load
 from thplab.study.explore import replay
 from thplab.study.explore.pairs import pair_named
+from thplab.study.live.limits import room
 from thplab.study.live import nearest, portable_builtins, shipped, unable
 from thplab.study.live.support import release
 from thplab.study.live.text import ShownField, rows
@@ -171,7 +172,8 @@ def test_a_run_that_fails_inside_is_answered_and_ends(monkeypatch: pytest.Monkey
         thread.join()
     failed = "Something failed inside (RuntimeError: no such thing). Nothing has changed; the log has the traceback."
     told = [(answer["says"], answer["error"], answer["running"]) for answer in heard]
-    assert told == [("Running on this kernel…", False, True), (failed, True, False)]
+    begun = f"Running on this kernel… It takes at most 38 MiB of memory ({room() >> 20:,} MiB are allowed)."
+    assert told == [(begun, False, True), (failed, True, False)]
     assert len({answer["to"] for answer in heard}) == 1 and lab.compared == shown and len(caplog.records) == 1
     assert ask(lab, "choose", source="zero_page").startswith("Recorded on Linux")
 
@@ -181,7 +183,7 @@ def test_closing_the_widget_ends_the_run_and_leaves_no_process() -> None:
     lab = LiveLab("cow")
     shown = lab.compared
     thread = lab.start(load(LONG))
-    assert lab.running and lab.says == "Running on this kernel…"
+    assert lab.running and lab.says.startswith("Running on this kernel… It takes at most")
     for refused in (lab.run, lambda: lab.choose("story"), lambda: lab.start(load("cow"))):
         with pytest.raises(BadInput, match="comes while a run is under way"):
             refused()

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "thplab"
 
 # Lower floors never import higher ones. A folder of the package is a floor; so is what lies beside the folders.
-FLOORS = ("errors", "files", "hardware", "scenario", "kernel", "machine", "study", "show", "learn", "cli __main__")
+FLOORS = ("errors", "files foreign", "hardware", "scenario", "kernel", "machine", "study", "show", "learn", "cli __main__")
 FLOOR = {module: floor for floor, modules in enumerate(FLOORS) for module in modules.split()}
 HIGHEST_WITHOUT_VIEWS = FLOOR["study"]
 # `import thplab` itself offers the widgets, too, and loads them late.

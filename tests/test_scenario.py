@@ -347,18 +347,18 @@ def test_an_operation_refuses_what_does_not_fit(op: str, fields: dict[str, Any],
 def test_json_that_is_no_operation_is_refused(data: Any) -> None:
     with pytest.raises(BadInput, match=r"operation is .*expected an object"):
         Operation.from_json(data)
-    with pytest.raises(BadInput, match="operation is"):
+    with pytest.raises(BadInput, match=r"ops\[0\].* expected "):
         Scenario.from_record({"ops": [data]})
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({}, "phases is None; expected a list"),
-        ([], "phases is None; expected a list"),
-        ({"phases": [5]}, "title is None; expected a text"),
-        ({"phases": [{"title": "x"}]}, "ops is None; expected a list"),
-        ({"name": 5, "phases": []}, "name is 5; expected a text"),
+        ({}, "lacks phases; expected an object"),
+        ([], "is []; expected an object"),
+        ({"phases": [5]}, "phases[0] is 5; expected an object"),
+        ({"phases": [{"title": "x"}]}, "phases[0] lacks ops"),
+        ({"name": 5, "phases": []}, "name is 5; expected a text of at most"),
         ({"name": "a b", "phases": []}, "name is 'a b'; expected letters"),
         ({"env": "disk", "phases": []}, "env is 'disk'; expected one of noswap, swap, zram"),
     ],

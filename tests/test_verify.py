@@ -408,8 +408,8 @@ def test_the_exit_status_is_0_only_if_nothing_disagrees(tmp_path: Path, capsys: 
     ("text", "message"),
     [
         ("", "holds no record"),
-        ("{}\n", "line 1 is not a record"),
-        ("\nnot json\n", "line 2 is not a record"),
+        ("{}\n", "line 1: the value lacks after, kernel, noisy_ops, ops"),
+        ("\nnot json\n", "line 2 is not JSON"),
         (json.dumps(rfc_record(1) | {"kernel": "0.0.1"}), "'v0.0' is unknown"),
         (json.dumps(rfc_record(1) | {"kernel": "new"}), "kernel is 'new'"),
         (json.dumps(rfc_record(1) | {"ops": [{"op": "fly"}]}), "fly"),

@@ -259,7 +259,7 @@ def test_the_command_tells_the_counts_and_its_status(tmp_path: Path, capsys: pyt
 
 @pytest.mark.parametrize(
     ("text", "error"),
-    [("", "holds no recording"), ('{"kernel": "6.1", "name": "x"}', "line 1 is not a recording of steps"), ("{", "line 1")],
+    [("", "holds no recording"), ('{"kernel": "6.1", "name": "x"}', "line 1: the value lacks op, rets, setup, steps"), ("{", "line 1")],
 )
 def test_a_file_that_makes_no_sense_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, error: str) -> None:
     path = tmp_path / "steps.jsonl"

@@ -7,6 +7,7 @@ mistake raises, and it raises before anything has changed.
 from __future__ import annotations
 
 import errno
+import reprlib
 
 EAGAIN = errno.EAGAIN
 EBUSY = errno.EBUSY
@@ -25,6 +26,23 @@ KILLED_BY_SIGBUS = -4103
 """No errno (those end at 4095): the process touched poisoned memory, or was told of it, and is gone."""
 
 
+_SHOWN = reprlib.Repr()
+_SHOWN.maxstring, _SHOWN.maxother, _SHOWN.maxlong, _SHOWN.maxlevel = 200, 100, 100, 3
+
+
+def shown(value: object) -> str:
+    """A value from outside as an error message shows it: its repr, shortened where it is long or deep."""
+    try:
+        return _SHOWN.repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return "a huge number"
+
+
+def _cut(text: str) -> str:
+    """A part of a message without its middle, if it is long: what a caller gave may have any length."""
+    return text if len(text) <= 600 else f"{text[:400]} ... {text[-190:]}"
+
+
 class ThplabError(Exception):
     """Base of everything that thplab raises on purpose."""
 
@@ -34,7 +52,7 @@ class ThplabError(Exception):
 
 
 class BadInput(ThplabError, ValueError):
-    """An argument that makes no sense. Names the argument, what was wrong with it and what would be right.
+    """An argument that makes no sense. Names the argument, what was wrong with it and what would be right, in short.
 
     >>> raise BadInput("npages", "is -1", "a count of at least 1 page")
     Traceback (most recent call last):
@@ -43,10 +61,10 @@ class BadInput(ThplabError, ValueError):
     """
 
     def __init__(self, argument: str, wrong: str, right: str) -> None:
-        super().__init__(f"{argument} {wrong}; expected {right}")
-        self.argument = argument
-        self.wrong = wrong
+        self.argument = _cut(argument)
+        self.wrong = _cut(wrong)
         self.right = right
+        super().__init__(f"{self.argument} {self.wrong}; expected {right}")
 
 
 class Deadlock(ThplabError):

@@ -73,8 +73,8 @@ FLAG_NAMES = {
 }
 """The flags that pictures name, the most telling ones first: what does not fit is left out from the end."""
 
-MOST_FRAMES = 1 << 25
-"""128 GiB: a frame takes 120 bytes here."""
+MOST_FRAMES = 1 << 22
+"""16 GiB of x86-64: a frame takes 120 bytes here, and each step looks at all of them."""
 
 JUNK = -0x5A5A
 """Content of a free frame, and links of a freed one: a stale user of it shows."""

@@ -140,7 +140,10 @@ def _complete(notebook: nbformat.NotebookNode, path: Path) -> str:
     page = page.replace('<div id="thp-', '<div id="first-widget"></div><div id="thp-', 1)
     outside = sorted(set(_loads(page)))
     if outside:
-        raise ExportFailed(f"{path}: the page would load {', '.join(outside)}; a picture must be a file that is there")
+        raise ExportFailed(
+            f"{path}: the page would load {', '.join(outside)}; a picture must be a file "
+            "in the notebook's folder or in the assets beside it"
+        )
     return page
 
 
@@ -199,16 +202,21 @@ def _page(notebook: nbformat.NotebookNode, path: Path) -> str:
 
 
 def _with_pictures(page: str, folder: Path) -> str:
-    """The page with the picture files that it names put into it.
-    (nbconvert would leave out those outside the notebook's folder.)
+    """The page with the picture files that it names put into it, from the notebook's folder and the `assets` beside it:
+    a page is passed on, and must not take along what else its writer could read. Links are followed first.
     """
+
+    rooms = [folder.resolve(), folder.resolve().parent / "assets"]
 
     def put(tag: re.Match[str]) -> str:
         source = tag[2] or tag[3] or ""
-        file = folder / unquote(html.unescape(source))
-        if source.startswith("data:") or not file.is_file():
+        name = unquote(html.unescape(source))
+        if source.startswith("data:") or "\0" in name:
+            return tag[0]
+        file = (folder / name).resolve()
+        kind = mimetypes.guess_type(file.name)[0] or ""
+        if not any(map(file.is_relative_to, rooms)) or not kind.startswith("image/") or not file.is_file():
             return tag[0]  # what is still to be loaded is reported later
-        kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
         return f'{tag[1]}"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"'
 
     return _PICTURE.sub(put, page)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from thplab.errors import BadInput, Deadlock, ThplabError
+from thplab.foreign import NULL, AnyShape, EitherShape, ExactShape, IntShape, ListShape, ObjectShape, TextShape, parse
 from thplab.hardware.steps import WAIT, Routine, Step, read
 from thplab.hardware.swap_device import DEVICES
 from thplab.kernel import kernels
@@ -280,15 +281,25 @@ class Trace:
     @staticmethod
     def load(text: str) -> Trace:
         """The trace that save() wrote, recorded again. Raises BadInput for anything else."""
-        try:
-            data = json.loads(text)
-            inserts = tuple(Insert(int(i["frame"]), tuple(map(Operation.from_json, i["ops"]))) for i in data["inserts"])
-            setup, position, written = Setup(**data["setup"]), int(data["position"]), data["scenario"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise BadInput("text", f"is not a saved trace ({error})", "what Trace.save returned") from None
-        trace = record(Scenario.from_json(written), setup, inserts)
-        trace.seek(position)
+        data = parse(text, _SAVED, "text")
+        inserts = tuple(Insert(i["frame"], tuple(map(Operation.from_json, i["ops"]))) for i in data["inserts"])
+        trace = record(Scenario.from_json(data["scenario"]), Setup(**data["setup"]), inserts)
+        trace.seek(data["position"])
         return trace
+
+
+_NAME, _NUMBER = TextShape(100), IntShape(0, 1 << 31)
+_SETUP = {"kernel": _NAME, "geometry": _NAME, "memory": EitherShape((_NUMBER, NULL)), "mutant": _NAME, "swap": _NAME}
+_SAVED = ObjectShape(
+    {
+        "thplab": ExactShape((1,)),
+        "setup": ObjectShape(_SETUP),
+        "scenario": AnyShape(),
+        "inserts": ListShape(ObjectShape({"frame": _NUMBER, "ops": ListShape(AnyShape())})),
+        "position": _NUMBER,
+    }
+)
+"""What save() writes; Scenario and Operation look at what is theirs."""
 
 
 def _check_count(count: int) -> None:
@@ -335,13 +346,22 @@ class _Current:
     cpu: int = 0
 
 
+MOST_SEEN = 150_000_000
+"""Page frames in use that a trace may look at in all, one for each step, and some for the step itself."""
+_FOR_A_STEP = 2000
+
+
 class _Recorder:
-    """Adds to the frames of `trace` what `machine`, which stands where they end, does next."""
+    """Adds to the frames of `trace` what `machine`, which stands where they end, does next.
+
+    It stops with a BadInput where the trace gets longer than can be kept and shown.
+    """
 
     def __init__(self, trace: Trace, machine: Machine) -> None:
         self.trace = trace
         self.machine = machine
         self.inserts = {i.frame: i.ops for i in trace.inserts}
+        self.seen = 0
 
     def run(self, first: int = 0) -> Trace:
         """Record everything from operation number `first` on; returns the trace, whose position stays."""
@@ -400,6 +420,9 @@ class _Recorder:
             frames[-1] = replace(frames[-1], state=state, result=end.value)
             return False
         state = capture(self.machine.system, frames[-1].state, in_progress=True)
+        self.seen += _FOR_A_STEP + len(state.blocks) * state.geometry.nr
+        if self.seen > MOST_SEEN:
+            raise BadInput("scenario", f"takes more than {len(frames) - 1:,} steps", "less work, or a smaller machine")
         stack = stack_of(current.routine, self.machine.system)
         frames.append(Frame(len(frames), step, state, current.op, current.index, current.phase, stack, current.cpu))
         return True

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
-from thplab.errors import BadInput
-from thplab.scenario.scenario import Scenario
+from thplab.errors import BadInput, shown
+from thplab.foreign import read_lines, read_text
+from thplab.scenario.scenario import RECORD, Scenario
 from thplab.scenario.vocabulary import near
 
 # The story follows the RFC's cover letter (9 June 2014) phase by phase.
@@ -124,12 +124,12 @@ def load(source: str) -> Scenario:
         return Scenario.parse(_TEXTS[source])
     path, name = _file_and_name(source)
     if path is not None:
-        return _load_record(path, name) if name else Scenario.parse(_read(path))
+        return _load_record(path, name) if name else Scenario.parse(read_text(path, "a text file in UTF-8"))
     if re.search(r"\s|;", source):
         return Scenario.parse(source)
     raise BadInput(
         "scenario",
-        f"{source!r} is neither built in nor a file nor operations",
+        f"{shown(source)} is neither built in nor a file nor operations",
         f"{near(source, _TEXTS)}, a file or operations",
     )
 
@@ -155,24 +155,14 @@ def _is_file(source: str) -> bool:
         return False
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise BadInput("file", f"{str(path)!r} cannot be read ({error})", "a text file in UTF-8") from None
-
-
 def _load_record(path: Path, name: str) -> Scenario:
     names: list[str] = []
-    for number, line in enumerate(_read(path).split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except ValueError:
-            raise BadInput(f"{path}, line {number}", "is not JSON", "one record a line") from None
-        found = record.get("name") if isinstance(record, dict) else None
+    for where, record in read_lines(path, RECORD, "a truth file"):
+        found = record.get("name")
         if found == name:
-            return Scenario.from_record(record)
+            try:
+                return Scenario.from_record(record)
+            except BadInput as wrong:
+                raise BadInput(f"{where}: {wrong.argument}", wrong.wrong, wrong.right) from None
         names.append(str(found))
     raise BadInput("scenario", f"{name!r} is not in {path}", near(name, names))

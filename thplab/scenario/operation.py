@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from thplab.errors import BadInput
+from thplab.errors import BadInput, shown
 from thplab.scenario.kinds import HugePages, PageNumber, Plain, Value
 from thplab.scenario.pages import Pages
 from thplab.scenario.vocabulary import spec_of, usage
@@ -63,7 +63,7 @@ class Operation:
             raw = self.fields.get(field.name, field.default)
             value = field.kind.accept(raw)
             if value is None and (raw is not None or field.required or field.default is not None):
-                raise BadInput(f"{self.op} {field.name}", f"is {raw!r}", field.kind.right())
+                raise BadInput(f"{self.op} {field.name}", f"is {shown(raw)}", field.kind.right())
             items.append((field.name, value))
         object.__setattr__(self, "fields", Fields(tuple(items)))
         given = [name for name in spec.one_of if self.fields[name] is not None]
@@ -75,7 +75,7 @@ class Operation:
     def from_json(cls, data: Mapping[str, object]) -> Operation:
         """The operation that the recorder writes as `data`. Raises BadInput as the constructor does."""
         if not isinstance(data, Mapping) or not isinstance(data.get("op"), str):
-            raise BadInput("operation", f"is {data!r}", 'an object with "op" and the operation\'s fields')
+            raise BadInput("operation", f"is {shown(data)}", 'an object with "op" and the operation\'s fields')
         fields = {name: cast(Value, value) for name, value in data.items() if name != "op"}
         return cls(str(data["op"]), fields)
 
@@ -146,7 +146,7 @@ class Phase:
         one_line("why", self.why)
         if ";" in self.title:
             raise BadInput(
-                "title", f"{self.title!r} holds a ';'", "a title without ';', which ends it in the text form"
+                "title", f"{shown(self.title)} holds a ';'", "a title without ';', which ends it in the text form"
             )
         if self.why and not self.title:
             raise BadInput("why", "is given for a phase without a title", "a title as well")
@@ -156,4 +156,4 @@ class Phase:
 def one_line(name: str, text: str) -> None:
     """Raises BadInput if `text`, given as `name`, is not a single line without outer spaces."""
     if not isinstance(text, str) or "\n" in text or "\r" in text or text != text.strip():
-        raise BadInput(name, f"is {text!r}", "a single line without spaces before or after it")
+        raise BadInput(name, f"is {shown(text)}", "a single line without spaces before or after it")

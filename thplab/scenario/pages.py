@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from thplab.errors import BadInput
+from thplab.errors import BadInput, shown
 
 _LIMIT = 10**9
 _FORM = re.compile(r"(?:([0-9]{1,9})(?:/([0-9]{1,9}))?thp)?([+-]?[0-9]{1,9})?")
@@ -41,13 +41,13 @@ class Pages:
         """The value that `text` writes. Inverse of str(). Raises BadInput if `text` writes none."""
         found = _FORM.fullmatch(text)
         if found is None or not text:
-            raise BadInput("page number", f"{text!r} cannot be read", _RIGHT)
+            raise BadInput("page number", f"{shown(text)} cannot be read", _RIGHT)
         over, under, rest = found.groups()
         # A sign joins the small pages to the THP part: "1thp5" and "+5" mean nothing.
         if rest is not None and (over is None) == (rest[0] in "+-"):
-            raise BadInput("page number", f"{text!r} cannot be read", _RIGHT)
+            raise BadInput("page number", f"{shown(text)} cannot be read", _RIGHT)
         if under is not None and int(under) == 0:
-            raise BadInput("page number", f"{text!r} divides by zero", _RIGHT)
+            raise BadInput("page number", f"{shown(text)} divides by zero", _RIGHT)
         return cls(Fraction(int(over or 0), int(under or 1)), int(rest or 0))
 
     @classmethod

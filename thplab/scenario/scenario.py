@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate
 from textwrap import shorten
 from typing import Any
 
 from thplab.errors import BadInput
+from thplab.foreign import AnyShape, ListShape, ObjectShape, TextShape
 from thplab.scenario import text
 from thplab.scenario.operation import Operation, Phase
+
+_TEXT = TextShape(text.LONGEST)
+_OPS = ListShape(ObjectShape({"op": _TEXT}, others=AnyShape(), most=50))
+_HEADER = {"name": _TEXT, "about": _TEXT, "env": _TEXT}
+RECORD = ObjectShape({"ops": _OPS}, _HEADER, AnyShape())
+"""What a scenario is read from in a record of a recording."""
+_PHASE = ObjectShape({"ops": _OPS}, {"title": _TEXT, "why": _TEXT})
+_SHAPE = ObjectShape({"phases": ListShape(_PHASE)}, _HEADER)
 
 
 @dataclass(frozen=True)
@@ -35,12 +47,12 @@ class Scenario:
             raise BadInput("phases", "begin with one that has neither title nor operations", "to leave it out")
 
     def __str__(self) -> str:
-        return self.name or shorten(self.line(), 80, placeholder=" ...")
+        return self.name or shorten(text.write_line(self.ops[:20]), 80, placeholder=" ...")
 
     def __repr__(self) -> str:
         return f"<Scenario {self}: {len(self.ops)} operations>"
 
-    @property
+    @cached_property
     def ops(self) -> tuple[Operation, ...]:
         """All operations in order."""
         return tuple(op for phase in self.phases for op in phase.ops)
@@ -49,18 +61,20 @@ class Scenario:
         """The index of the phase that operation number `index` belongs to.
         Raises BadInput if there is no such operation.
         """
-        end = 0
-        for number, phase in enumerate(self.phases):
-            end += len(phase.ops)
-            if 0 <= index < end:
-                return number
-        raise BadInput("index", f"is {index}", f"an operation's number, from 0 to below {end}")
+        if not 0 <= index < len(self.ops):
+            raise BadInput("index", f"is {index}", f"an operation's number, from 0 to below {len(self.ops)}")
+        return bisect_right(self._ends, index)
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        """For each phase the number of operations up to its end."""
+        return list(accumulate(len(phase.ops) for phase in self.phases))
 
     def first(self, count: int) -> Scenario:
         """The first `count` operations, in their phases."""
         kept: list[Phase] = []
-        for phase in self.phases:
-            left = count - sum(len(each.ops) for each in kept)
+        for phase, end in zip(self.phases, self._ends, strict=True):
+            left = count - end + len(phase.ops)
             if left > 0 or not kept:
                 kept.append(replace(phase, ops=phase.ops[:left]))
         return replace(self, phases=tuple(kept))
@@ -93,14 +107,15 @@ class Scenario:
 
         Raises BadInput if the record does not fit.
         """
-        return cls(*_header(record), (Phase(ops=_ops(record)),), _text(record, "env"))
+        RECORD.check(record)
+        return cls(*_header(record), (Phase(ops=_ops(record)),), record.get("env", ""))
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Scenario:
         """The scenario that to_json() wrote. Raises BadInput if `data` does not fit."""
-        phases = _list(data, "phases")
-        made = tuple(Phase(_text(phase, "title"), _text(phase, "why"), _ops(phase)) for phase in phases)
-        return cls(*_header(data), made, _text(data, "env"))
+        _SHAPE.check(data)
+        made = (Phase(phase.get("title", ""), phase.get("why", ""), _ops(phase)) for phase in data["phases"])
+        return cls(*_header(data), tuple(made), data.get("env", ""))
 
     def to_json(self) -> dict[str, Any]:
         """The scenario as a dict that JSON can hold; operations as the recorder writes them."""
@@ -111,22 +126,8 @@ class Scenario:
 
 
 def _header(data: Mapping[str, Any]) -> tuple[str, str]:
-    return _text(data, "name"), _text(data, "about")
+    return data.get("name", ""), data.get("about", "")
 
 
 def _ops(data: Mapping[str, Any]) -> tuple[Operation, ...]:
-    return tuple(map(Operation.from_json, _list(data, "ops")))
-
-
-def _text(data: Mapping[str, Any], key: str) -> str:
-    value = data.get(key, "") if isinstance(data, Mapping) else None
-    if not isinstance(value, str):
-        raise BadInput(key, f"is {value!r}", "a text")
-    return value
-
-
-def _list(data: Mapping[str, Any], key: str) -> list[Any]:
-    value = data.get(key) if isinstance(data, Mapping) else None
-    if not isinstance(value, list):
-        raise BadInput(key, f"is {value!r}", "a list")
-    return value
+    return tuple(map(Operation.from_json, data["ops"]))

@@ -19,13 +19,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from thplab.errors import BadInput
+from thplab.errors import BadInput, shown
 from thplab.scenario.kinds import Value
 from thplab.scenario.operation import Operation, Phase, one_line
 from thplab.scenario.vocabulary import VOCABULARY, near, spec_of, usage
 
 ENVS = ("", "noswap", "swap", "zram")
 """What a recording says about swap (tests/truth/README.md); "" where it says nothing."""
+
+LONGEST = 10_000_000
+"""Characters of a scenario's text."""
 
 _WHOLE_LINES = ("scenario", "env", "why")
 
@@ -61,11 +64,11 @@ def read_operation(text: str) -> Operation:
             keyed = True
             target = spec.field(op, key)
         elif keyed:
-            raise BadInput(op, f"has {word!r} after a key=value", f"{usage(op)}, arguments by position first")
+            raise BadInput(op, f"has {shown(word)} after a key=value", f"{usage(op)}, arguments by position first")
         else:
             found = next(positions, None)
             if found is None:
-                raise BadInput(op, f"has too many arguments, from {word!r} on", usage(op))
+                raise BadInput(op, f"has too many arguments, from {shown(word)} on", usage(op))
             target, rest = found, word
         if target.name in given:
             raise BadInput(f"{op} {target.name}", "is given twice", "it once")
@@ -83,7 +86,7 @@ def read_fields(op: str, given: Mapping[str, str]) -> Operation:
         kind = spec.field(op, name).kind
         value = kind.read(text)
         if value is None:
-            raise BadInput(f"{op} {name}", f"is {text!r}", kind.right())
+            raise BadInput(f"{op} {name}", f"is {shown(text)}", kind.right())
         values[name] = value
     return Operation(op, values)
 
@@ -127,8 +130,9 @@ def read(text: str) -> Parts:
     """What `text` holds. Raises BadInput that names the line, the text,
     what is wrong with it and what would be right.
     """
-    parts = Parts()
-    seen: set[str] = set()
+    if len(text) > LONGEST:
+        raise BadInput("scenario", f"has {len(text):,} characters", f"a text of at most {LONGEST:,}")
+    reader = _Gathered()
     for number, line in enumerate(text.split("\n"), 1):
         line = line.strip()
         if line.startswith("#"):
@@ -136,49 +140,67 @@ def read(text: str) -> Parts:
         whole = _first_word(line) in _WHOLE_LINES
         for piece in filter(None, map(str.strip, [line] if whole else line.split(";"))):
             try:
-                _take(parts, piece, seen, whole)
+                reader.take(piece, whole)
             except BadInput as error:
-                raise BadInput(f"line {number}, {piece!r}: {error.argument}", error.wrong, error.right) from None
-    return parts
+                where = f"line {number}, {shown(piece)}: {error.argument}"
+                raise BadInput(where, error.wrong, error.right) from None
+    return reader.parts()
 
 
-def _take(parts: Parts, piece: str, seen: set[str], whole: bool) -> None:
-    """Add one line, or one piece of a line, to `parts`; `seen` holds the first words of the pieces before it."""
-    word = _first_word(piece)
-    rest = piece[len(word) :].strip()
-    before = set(seen)
-    seen.add(word)
-    if word in _WHOLE_LINES and not whole:
-        raise BadInput(word, "follows a ';'", f"{word} at the beginning of a line")
-    if word == "scenario":
-        if before:
-            raise BadInput("scenario", "is not the first line", "it once, before everything else")
-        name, _, about = rest.partition(":")
-        parts.name, parts.about = name.strip(), about.strip()
-        check_header(parts.name, parts.about, "")
-    elif word == "env":
-        if before - {"scenario"}:
-            raise BadInput("env", "comes too late", "it once, below the scenario line and before phases and operations")
-        parts.env = rest
-        check_header("", "", rest)
-    elif word == "phase":
-        if not rest:
-            raise BadInput("phase", "has no title", "phase TITLE")
-        parts.phases.append(Phase(rest))
-    elif word == "why":
-        if not rest or not parts.phases or not parts.phases[-1].title or parts.phases[-1].ops:
-            raise BadInput(
-                "why", "has no text" if not rest else "is out of place", "why TEXT, right below a phase line"
-            )
-        last = parts.phases[-1]
-        parts.phases[-1] = replace(last, why=f"{last.why} {rest}".strip())
-    elif word not in VOCABULARY:
-        raise BadInput("operation", f"{word!r} is unknown", near(word, (*VOCABULARY, *_WHOLE_LINES, "phase")))
-    else:
-        operation = read_operation(piece)
-        if not parts.phases:
-            parts.phases.append(Phase())
-        parts.phases[-1] = replace(parts.phases[-1], ops=(*parts.phases[-1].ops, operation))
+class _Gathered:
+    """What was read so far: a phase's lines and operations are gathered in lists until the next one begins."""
+
+    def __init__(self) -> None:
+        self.header = Parts()
+        self.seen: set[str] = set()
+        self.phases: list[tuple[str, list[str], list[Operation]]] = []
+
+    def parts(self) -> Parts:
+        """All that was read."""
+        phases = [Phase(title, " ".join(why), tuple(ops)) for title, why, ops in self.phases]
+        return replace(self.header, phases=phases)
+
+    def take(self, piece: str, whole: bool) -> None:
+        """Add one line, or one piece of a line. Raises BadInput."""
+        word = _first_word(piece)
+        rest = piece[len(word) :].strip()
+        if word in _WHOLE_LINES and not whole:
+            raise BadInput(word, "follows a ';'", f"{word} at the beginning of a line")
+        if word in ("scenario", "env"):
+            self._head(word, rest)
+        elif word == "phase":
+            if not rest:
+                raise BadInput("phase", "has no title", "phase TITLE")
+            self.phases.append((Phase(rest).title, [], []))
+        elif word == "why":
+            wrong = "is out of place" if not self.phases or not self.phases[-1][0] or self.phases[-1][2] else ""
+            wrong = wrong if rest else "has no text"
+            if wrong:
+                raise BadInput("why", wrong, "why TEXT, right below a phase line")
+            one_line("why", rest)
+            self.phases[-1][1].append(rest)
+        elif word not in VOCABULARY:
+            known = (*VOCABULARY, *_WHOLE_LINES, "phase")
+            raise BadInput("operation", f"{shown(word)} is unknown", near(word, known))
+        else:
+            operation = read_operation(piece)
+            if not self.phases:
+                self.phases.append(("", [], []))
+            self.phases[-1][2].append(operation)
+        self.seen.add(word)
+
+    def _head(self, word: str, rest: str) -> None:
+        if word == "scenario":
+            if self.seen:
+                raise BadInput("scenario", "is not the first line", "it once, before everything else")
+            name, _, about = rest.partition(":")
+            self.header.name, self.header.about = name.strip(), about.strip()
+        else:
+            if self.seen - {"scenario"}:
+                right = "it once, below the scenario line and before phases and operations"
+                raise BadInput("env", "comes too late", right)
+            self.header.env = rest
+        check_header(self.header.name, self.header.about, self.header.env)
 
 
 def _first_word(text: str) -> str:
@@ -188,7 +210,7 @@ def _first_word(text: str) -> str:
 def check_header(name: str, about: str, env: str) -> None:
     """Raises BadInput if one of them could not stand in the lines above the phases."""
     if not re.fullmatch("[A-Za-z0-9_.+-]*", name):
-        raise BadInput("name", f"is {name!r}", "letters, digits and _ . + -")
+        raise BadInput("name", f"is {shown(name)}", "letters, digits and _ . + -")
     one_line("about", about)
     if env not in ENVS:
-        raise BadInput("env", f"is {env!r}", "one of " + ", ".join(filter(None, ENVS)))
+        raise BadInput("env", f"is {shown(env)}", "one of " + ", ".join(filter(None, ENVS)))

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from thplab.errors import BadInput
+from thplab.errors import BadInput, shown
 from thplab.scenario.kinds import Choice, Flag, HugePages, Kind, Number, PageNumber, Value, Word
 
 NAME = Word("[A-Za-z_][A-Za-z0-9_]*", "a name of letters, digits and _", 64)
@@ -112,14 +112,14 @@ class OpSpec:
             if each.name == name:
                 return each
         raise BadInput(
-            op, f"has no field {name!r}", near(name, [each.name for each in self.fields]) if self.fields else op
+            op, f"has no field {shown(name)}", near(name, [each.name for each in self.fields]) if self.fields else op
         )
 
 
 def spec_of(op: str) -> OpSpec:
     """The table's entry for operation `op`. Raises BadInput, naming near operations, if there is none."""
     if op not in VOCABULARY:
-        raise BadInput("operation", f"{op!r} is unknown", near(op, VOCABULARY))
+        raise BadInput("operation", f"{shown(op)} is unknown", near(op, VOCABULARY))
     return VOCABULARY[op]
 
 
@@ -133,7 +133,7 @@ def near(word: str, words: Iterable[str]) -> str:
     the most similar of `words`, or all of them if none is similar.
     """
     every = sorted(words)
-    close = difflib.get_close_matches(word, every, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(word[:100], every, n=3, cutoff=0.5)
     return " or ".join(close) if close else "one of " + ", ".join(every)
 
 

@@ -34,7 +34,7 @@ from math import floor
 import numpy as np
 import numpy.typing as npt
 
-from thplab.errors import BadInput
+from thplab.errors import BadInput, shown
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import COLUMNS, PG_reserved, PG_table, PG_used
 from thplab.hardware.geometry import X86_64, Geometry
@@ -164,12 +164,13 @@ def population(
 
 def _check_whole(name: str, value: int, low: int, high: int | None = None) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < low or (high is not None and value > high):
-        raise BadInput(name, f"is {value!r}", f"a whole number from {low} " + ("on" if high is None else f"to {high}"))
+        right = f"a whole number from {low} " + ("on" if high is None else f"to {high}")
+        raise BadInput(name, f"is {shown(value)}", right)
 
 
 def _check_share(name: str, value: float) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise BadInput(name, f"is {value!r}", "a share from 0 to 1")
+        raise BadInput(name, f"is {shown(value)}", "a share from 0 to 1")
 
 
 def _part(share: float, count: int) -> int:

@@ -9,7 +9,7 @@ import traitlets
 from thplab.errors import BadInput
 from thplab.learn.widgets.conversation import asked
 from thplab.learn.widgets.live_payload import RECORDED, live_payload
-from thplab.learn.widgets.live_run import RUNNING, LiveWidget
+from thplab.learn.widgets.live_run import LiveWidget
 from thplab.learn.widgets.page import pack
 from thplab.scenario import Scenario, load
 from thplab.study.live import nearest, portable_builtins, shipped, unable
@@ -83,7 +83,7 @@ class LiveLab(LiveWidget, page="comparison live"):
     def _run_here(self, source: str) -> str:
         """Perform a scenario, and do not wait for the end."""
         self._begin(source)
-        return RUNNING
+        return self.says
 
     def _begin(self, source: str) -> threading.Thread:
         self.refuse_while_running("run")

@@ -18,6 +18,7 @@ from thplab.learn.widgets.page import pack
 from thplab.learn.widgets.widget import Widget
 from thplab.scenario import Scenario
 from thplab.study.live import Agent, LiveError, check_live, nearest
+from thplab.study.live.limits import beforehand
 from thplab.study.live.request import refuse_unless_portable
 from thplab.study.live.support import release
 
@@ -51,7 +52,7 @@ class LiveWidget(Widget):
         """
         with self.at_once():
             self.refuse_while_running("run")
-            self.tell(RUNNING, running=True)
+            self.tell(f"{RUNNING} It {beforehand(scenario.ops)}.", running=True)
             thread = threading.Thread(target=self._run, args=(scenario, then, self._to), daemon=True)
             thread.start()
         return thread

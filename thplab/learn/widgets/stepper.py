@@ -14,7 +14,7 @@ from thplab.errors import BadInput
 from thplab.kernel.kernels import DEFAULT
 from thplab.kernel.policies import Kernel
 from thplab.learn.widgets.conversation import asked
-from thplab.learn.widgets.live_run import RUNNING, LiveWidget
+from thplab.learn.widgets.live_run import LiveWidget
 from thplab.learn.widgets.payload import payload, words
 from thplab.learn.widgets.pictured import Pictured
 from thplab.learn.widgets.prediction import Prediction, find_frame
@@ -90,7 +90,7 @@ class Stepper(LiveWidget, Pictured, Stepped, page="comparison recorded stepper")
             raise BadInput("run", f"is not possible: {why}", "a portable scenario on Linux")
         refuse_unless_sensible(self._on_the_kernel(), nearest(release())[0])
         self.start(self._on_the_kernel())
-        return RUNNING
+        return self.says
 
     def still(self) -> tuple[str, str]:
         """The picture of the frame that is shown, and its step."""

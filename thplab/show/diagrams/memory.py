@@ -36,10 +36,10 @@ def memory_of(view: View, keep: dict[object, Node]) -> tuple[Node, ...]:
 def _zero_page(view: View, name: str) -> Node:
     huge = name == HUGE_ZERO_PAGE
     size = view.state.geometry.size_text(view.state.geometry.nr if huge else 1)
-    ground = view.ground(name, plain="zero")
+    ground, told = view.ground(name, plain="zero"), f"{size} of zeroes" if view.full else size
     cells = (
         Cell(f"{name}-text", spans(Span("huge zero page" if huge else "zero page", bold=True)), ground),
-        Cell(f"{name}-size", spans(Span(f"{size} of zeroes" if view.full else size, "ink", size=SMALL)), ground, "end"),
+        Cell(f"{name}-size", spans(Span(told, "ink", size=view.small)), ground, "end"),
     )
     shown = not huge or bool(view.state.huge_zero_page)
     return Node(name, (CellRow(name, cells, "zero"),), "line", "zero", shown=shown)
@@ -116,7 +116,7 @@ def _header(view: View, block: Block, frames: Array, old: Array | None) -> CellR
         Cell(f"{id}-title", spans(Span(title, ink, bold=True)), view.ground(id, changed, ground)),
         Cell(
             f"{id}-where",
-            spans(Span(where if view.full else size, ink, size=SMALL)),
+            spans(Span(where if view.full else size, ink, size=view.small)),
             view.ground(id, changed, ground),
             "end",
         ),
@@ -199,7 +199,7 @@ def _titles(view: View, block: Block, frames: Array) -> CellRow:
     own = view.full or not block.whole or _status(frames) == ORDINARY
     texts = ("subpage" if block.whole else "pfn", view.state.kernel.refcount_name if own else "", "mapcount")
     cells = tuple(
-        Cell(f"{block.id}-title{i}", spans(Span(text, "muted", size=SMALL)), align="end" if i else "start")
+        Cell(f"{block.id}-title{i}", spans(Span(text, "muted", size=view.small)), align="end" if i else "start")
         for i, text in enumerate(texts)
     )
     return CellRow("", cells, "rows", line=True)

@@ -74,7 +74,7 @@ def _header(view: View, place: Place, table: Table, stood: Stood | None, before:
     changed = stood is not None and view.previous is not None and (before is None or before.status != stood.status)
     ground, ink = (role, "on-process") if live else ("paper", role)
     title = Span(f"{LEVEL_NAMES[place.level]} table", ink, bold=True)
-    status = Span(_status(view, place, stood, before) if stood else "", ink, changed, SMALL)
+    status = Span(_status(view, place, stood, before) if stood else "", ink, changed, view.small)
     cells = (
         Cell(f"{id}-title", spans(title), view.ground(id, changed and not view.full, ground)),
         Cell(f"{id}-status", spans(status), view.ground(id, changed, ground), "end"),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from thplab.machine.state import State
+from thplab.show.diagrams.cells import SIZE, SMALL
 from thplab.show.diagrams.cut import Cut
 from thplab.show.diagrams.places import Place, Stood
 
@@ -28,6 +29,11 @@ class View:
     tables: Mapping[Place, Stood]
     """The tables of the state that have a place."""
     tables_before: Mapping[Place, Stood]
+
+    @property
+    def small(self) -> float:
+        """The size of what matters less. The simple picture has one size, to be read from the last row."""
+        return SMALL if self.full else SIZE
 
     def ground(self, id: str, changed: bool = False, plain: str = "paper") -> str:
         """The role of the ground of the row or cell with this id; a mark on a node is one on its header."""

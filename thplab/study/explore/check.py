@@ -4,11 +4,15 @@ in all states and in all interleavings that matter.
 
 from __future__ import annotations
 
+import ctypes
 import inspect
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
+from thplab.hardware.steps import WAIT
 from thplab.kernel import kernels
 from thplab.kernel.early_kernels import RFC_2014
 from thplab.kernel.policies import Kernel
@@ -48,6 +52,9 @@ SCENARIOS = (
     "A; exit B",
 )
 """What calls every method of a scheme, the simplest first."""
+
+MOST_STEPS = 1000
+"""Steps of one operation, on a machine of MINI geometry. No right one makes a fifth of them."""
 
 _DATA = {"name": str, "page_split": str, "head_counters": tuple, "pmd_split_is_local": bool, "split_counts_ptes": str}
 
@@ -100,27 +107,66 @@ class Report:
             yield f"    which ends in: {self.trace.frame.step.text}"
 
 
-def check(scheme: Scheme, kernel: str = "", limit: int = 20_000) -> Report:
+class TooLong(BaseException):
+    """The time of a check is up. No Exception: a scheme's own code must not take it for one of its mistakes."""
+
+
+def check(scheme: Scheme, kernel: str = "", limit: int = 20_000, seconds: float = 600.0) -> Report:
     """Hold a scheme against its contract (thplab.kernel.schemes.base), in every state that a set of operations reaches,
     and in every interleaving of the pairs that matter. Ends at the first thing that is wrong, with the shortest
     counterexample.
 
     The policies in which kernels differ are those of `kernel`; left out, of a kernel with the same page split. `limit`
     bounds the states of each search; a bound that is hit is reported, and `ok` then means only that nothing was found.
-    Raises BadInput for a kernel that does not exist.
+    A method that never ends is wrong: one that makes more than MOST_STEPS steps, waits for somebody although it is
+    alone, or is still at work when `seconds` are over. Raises BadInput for a kernel that does not exist.
     """
     if kernel:
         kernels.kernel(kernel)
     report = Report(str(getattr(scheme, "name", type(scheme).__name__)))
-    for look in (_shape, _contract, _states, _races):
-        try:
-            look(report, scheme, kernel, limit)
-        except Exception as error:  # what a learner's code may raise is not ours to know
-            where = inspect.trace()[-1]
-            report.problem = f"{type(error).__name__} in {where.function}(), line {where.lineno}: {error}"
-        if report.problem:
-            return report
+    try:
+        with _time_limit(seconds):
+            for look in (_shape, _contract, _states, _races):
+                _look(report, look, scheme, kernel, limit)
+                if report.problem:
+                    break
+    except TooLong:
+        where = inspect.trace()[-1]
+        at = f"{where.function}(), line {where.lineno}"
+        report.problem = report.problem or f"it was stopped after {seconds:g} s in {at}: does a loop never end there?"
     return report
+
+
+Look = Callable[[Report, Scheme, str, int], None]
+
+
+def _look(report: Report, look: Look, scheme: Scheme, kernel: str, limit: int) -> None:
+    try:
+        look(report, scheme, kernel, limit)
+    except Exception as error:  # what a learner's code may raise is not ours to know
+        where = inspect.trace()[-1]
+        report.problem = f"{type(error).__name__} in {where.function}(), line {where.lineno}: {error}"
+
+
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Raises TooLong within, wherever Python code is at work then, once the time is up."""
+    thread, lock, over = threading.get_ident(), threading.Lock(), False
+
+    def stop() -> None:
+        with lock:
+            if not over:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(TooLong))
+
+    timer = threading.Timer(seconds, stop)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        with lock:
+            over = True
+        timer.cancel()
 
 
 def _record(scheme: Scheme, name: str) -> Kernel:
@@ -148,7 +194,7 @@ def _contract(report: Report, scheme: Scheme, kernel: str, limit: int) -> None:
     for line in SCENARIOS:
         setup = Setup(record_, "MINI", 32)
         try:
-            broken = _protocol(setup, line)
+            broken = _protocol(report, setup, line)
             trace = record(line, setup)
         except Exception as error:
             error.add_note(line)
@@ -166,14 +212,21 @@ def _contract(report: Report, scheme: Scheme, kernel: str, limit: int) -> None:
     report.looked_at.append(f"contract: {len(SCENARIOS)} scenarios, every step of them")
 
 
-def _protocol(setup: Setup, line: str) -> str:
+def _protocol(report: Report, setup: Setup, line: str) -> str:
     machine = setup.machine()
     machine.system.whole = False
-    for op in Scenario.parse(line).ops:
+    ops = Scenario.parse(line).ops
+    for number, op in enumerate(ops, 1):
         routine = machine.begin(op)
         try:
-            for _ in routine:
+            for steps, step in enumerate(routine, 1):
                 position(routine)
+                if step.kind == WAIT:
+                    report.trace = record(Scenario(phases=(Phase(ops=ops[:number]),)), setup)
+                    report.trace.seek(len(report.trace) - 1)
+                    return f"deadlock: {op.op} {step.text}: nobody else is running, so this never ends"
+                if steps > MOST_STEPS:
+                    return f"{op.label(machine.system.geometry.nr)} makes more than {MOST_STEPS:,} steps: {step.text}"
         except ProtocolError as error:
             return f"the step protocol is broken: {error}"
     return ""

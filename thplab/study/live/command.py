@@ -18,6 +18,7 @@ from thplab.scenario.builtin import source_file
 from thplab.study.live.check import check_live, portable_builtins, shortest, survey
 from thplab.study.live.driver import Agent
 from thplab.study.live.generate import Generator
+from thplab.study.live.limits import beforehand
 from thplab.study.live.portable import portable_part
 from thplab.study.live.recording import record_live, shipped
 from thplab.study.live.request import refuse_unless_portable, refuse_unless_sensible
@@ -48,6 +49,7 @@ def live(source: str | None, recorded: bool, tell: Tell) -> int:
             raise refused
         part = Scenario(scenario.name, scenario.about, (Phase(ops=ops),), scenario.env)
         refuse_unless_sensible(part, kernel)
+        tell(f"the scenario {beforehand(ops)}\n")
         checked = check_live(agent, part, kernel)
         hidden = "".join(f"\nnot seen here: {name}: {reason}" for name, reason in agent.unseen.items())
     runs = f"{checked.runs} run{'s' if checked.runs > 1 else ''}"
@@ -116,6 +118,7 @@ def record_all(sources: Sequence[str], path: Path, tell: Tell) -> int:
             refuse_unless_sensible(scenario, nearest(release())[0])
         lines = []
         for scenario in scenarios:
+            tell(f"{scenario.name or scenario.line()} {beforehand(scenario.ops)}\n")
             made = record_live(agent, scenario)
             lines.append(json.dumps(made, separators=(",", ":")) + "\n")
             tell(

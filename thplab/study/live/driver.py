@@ -17,6 +17,7 @@ from typing import Any
 from thplab.errors import ThplabError
 from thplab.hardware.geometry import X86_64
 from thplab.scenario import Operation
+from thplab.study.live.limits import explained, met, refuse_too_large
 
 STEP_LIMIT = 10.0
 """Seconds that one operation may take."""
@@ -70,8 +71,10 @@ class Agent:
         """Perform operations in processes of their own, which end with the last one;
         what is there after each, in the truth format.
 
-        The caller has seen to it that they can be performed (thplab.study.live.portable). Raises LiveError.
+        The caller has seen to it that they can be performed (thplab.study.live.portable). Raises BadInput for more than
+        a live run may take of this machine (thplab.study.live.limits), and LiveError.
         """
+        refuse_too_large(ops)
         plain = [{"op": op.op, **op.resolve(X86_64.nr)} for op in ops]
         answer = self._ask(
             {"ask": "perform", "ops": plain, "limit": self.step_limit}, self.step_limit * (1 + len(ops)) + _SLACK
@@ -83,6 +86,10 @@ class Agent:
             )
         after = answer["after"]
         assert isinstance(after, list)
+        for number, (op, seen) in enumerate(zip(ops, after, strict=True)):
+            if limit := met(op, seen["ret"]):
+                where = f"operation {number}, {op.label(X86_64.nr)}, met a limit"
+                raise LiveError(f"{where}, {limit}: its {seen['ret']} says nothing of the kernel")
         return after
 
     def close(self) -> None:
@@ -132,4 +139,4 @@ class Agent:
         if self._process.stderr.closed:
             return ""
         lines = self._process.stderr.read().decode(errors="replace").strip().splitlines()
-        return f": {lines[-1]}" if lines else ""
+        return f": {explained(lines[-1])}" if lines else ""

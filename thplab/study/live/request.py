@@ -7,6 +7,7 @@ from thplab.hardware.geometry import X86_64
 from thplab.hardware.steps import drain
 from thplab.scenario import Scenario
 from thplab.study.live.generate import machine_for
+from thplab.study.live.limits import refuse_too_large
 from thplab.study.live.portable import portable_part
 
 
@@ -25,13 +26,14 @@ def refuse_unless_portable(scenario: Scenario, io_uring: str = "") -> None:
 
 
 def refuse_unless_sensible(scenario: Scenario, kernel: str) -> None:
-    """Raise BadInput for the first operation that makes no sense where it comes:
-    of a process or region that is not there.
+    """Raise BadInput for a scenario that could take too much of this machine, and for the first operation that makes no
+    sense where it comes: of a process or region that is not there.
 
     What the simulated kernel has not built may make sense, and what it stops at is for the comparison to tell.
     """
     if not scenario.ops:
         raise BadInput("scenario", "has no operations", "operations such as: mmap A; write A 0")
+    refuse_too_large(scenario.ops)
     machine = machine_for(kernel)
     for number, op in enumerate(scenario.ops, 1):
         try:

@@ -6,7 +6,6 @@ The record formats are those of tests/truth/README.md, parts A and C (raw counte
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -15,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from thplab.errors import BadInput
+from thplab.foreign import read_lines
+from thplab.scenario import Scenario
 from thplab.study.verify.columns import NOTHING, Column, Columns, PagePlace, aligned
+from thplab.study.verify.shapes import RECORD
 
 LEFT_OUT = {
     "frames.flags": "LRU and other page flags, in sub as well: the simulator has no LRU lists; x (anon_exclusive) "
@@ -101,16 +103,8 @@ def read_records(path: str | Path) -> list[dict[str, Any]]:
     The first recorder of raw counters did not look at cow_ksm:
     no record of such a file names it, and to each it is unseen.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
-    except (OSError, ValueError) as error:
-        raise BadInput(
-            "file", f"{str(path)!r} cannot be read ({error})", "a truth file such as tests/truth/linux-4.5.jsonl"
-        ) from None
-    records = []
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            records.append(_record(line, number))
+    right = "a truth file such as tests/truth/linux-4.5.jsonl"
+    records = [_record(record, where) for where, record in read_lines(Path(path), RECORD, right)]
     if not records:
         raise BadInput("file", f"{str(path)!r} holds no record", "one record a line (tests/truth/README.md)")
     if not any("cow_ksm" in after["ev"] for record in records for after in record["after"]):
@@ -119,24 +113,15 @@ def read_records(path: str | Path) -> list[dict[str, Any]]:
     return records
 
 
-def _record(line: str, number: int) -> dict[str, Any]:
-    try:
-        record = json.loads(line)
-        fits = (
-            len(record["ops"]) == len(record["after"])
-            and isinstance(record["noisy_ops"], list)
-            and isinstance(record["kernel"], str)
-        )
-        fits = fits and all({"ret", "ev", "proc", "frames"} <= after.keys() for after in record["after"])
-    except (ValueError, KeyError, TypeError, AttributeError):
-        fits = False
-    if not fits:
+def _record(record: dict[str, Any], where: str) -> dict[str, Any]:
+    if len(record["ops"]) != len(record["after"]):
         raise BadInput(
-            f"line {number}",
-            "is not a record",
-            "an object with kernel, ops, after and noisy_ops (tests/truth/README.md)",
+            f"{where}: after", f"has {len(record['after'])} entries", f"one for each of the {len(record['ops'])} ops"
         )
-    assert isinstance(record, dict)
+    try:
+        Scenario.from_record(record)
+    except BadInput as wrong:
+        raise BadInput(f"{where}: {wrong.argument}", wrong.wrong, wrong.right) from None
     return record
 
 

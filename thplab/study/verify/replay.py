@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from thplab.errors import EFAULT, BadInput, Deadlock, KernelBug
+from thplab.hardware.frames import MOST_FRAMES
 from thplab.hardware.geometry import X86_64
 from thplab.hardware.steps import drain
 from thplab.kernel.kernels import kernel
@@ -36,6 +37,9 @@ from thplab.study.verify.unseen import blurred
 
 DEVICES = {"": "", "noswap": "", "swap": "swap", "zram": "zram"}
 """Environment of a scenario -> the kind of swap device that the machine has."""
+
+_LARGEST = MOST_FRAMES // 2
+"""Page frames of the machine of a scenario."""
 
 COMPACTION = "/proc/sys/vm/compact_memory"
 """Which small pages it moves depends on what else is in the zone:
@@ -181,8 +185,10 @@ class _Replay:
     def __init__(self, record: Mapping[str, Any], on: Kernel, wrong: Mutant) -> None:
         self.scenario = Scenario.from_record(record)
         self.record = record
+        wanted = _memory(self.scenario)
+        self.too_large = wanted > _LARGEST
         self.machine = Machine(
-            wrong.of(on), X86_64, _memory(self.scenario), wrong.variants, _device(self.scenario.env, record)
+            wrong.of(on), X86_64, min(wanted, _LARGEST), wrong.variants, _device(self.scenario.env, record)
         )
         self.state = self.machine.state
         self.shown = Shown(self.machine, self.state, live="reps" in record)
@@ -218,6 +224,8 @@ class _Replay:
         One that was recorded twice with different outcomes agrees with either.
         """
         after, noisy = self.record["after"][index], index in self.record["noisy_ops"]
+        if self.too_large:
+            raise _Unmodelled("the simulated machine's memory could run out in so large a scenario")
         if self.scenario.env not in DEVICES:
             raise _Unmodelled(f"env {self.scenario.env} is not built")
         if after["ret"] in DEAD:

@@ -4,7 +4,6 @@ in the words in which a machine is compared.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -12,8 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from thplab.errors import BadInput
+from thplab.foreign import read_lines
 from thplab.kernel.schemes.folio import ENTIRELY_MAPPED
 from thplab.study.verify.records import kernel_name
+from thplab.study.verify.shapes import RECORDING
 
 Value = int | str
 
@@ -178,39 +179,25 @@ def hides_dirty(kernel: str) -> bool:
 _RANGE = re.compile(r"(.*)\[(\d+)\.\.(\d+)\]$")
 
 
+_MOST = 100_000
+"""Steps that a recording unfolds to."""
+
+
 def read_recordings(path: str | Path) -> list[dict[str, Any]]:
     """The recordings of a file of tests/truth/steps.
     Raises BadInput that names the line if one is none, or the file cannot be read.
     """
-    right = "an object with kernel, name, setup, op, rets and steps (tests/truth/steps/README.md)"
-    try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
-    except (OSError, ValueError) as error:
-        raise BadInput(
-            "steps", f"{str(path)!r} cannot be read ({error})", "a file such as tests/truth/steps/steps-6.12.jsonl"
-        ) from None
     records = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    for where, record in read_lines(Path(path), RECORDING, "a file such as tests/truth/steps/steps-6.12.jsonl"):
+        if sum(step[1] * len(step[2]) if len(step) == 3 else step[5] for step in record["steps"]) > _MOST:
+            raise BadInput(f"{where}: steps", "stand for too many", f"{_MOST:,} at most")
         try:
-            record = json.loads(line)
-            for name, kind in (
-                ("kernel", str),
-                ("name", str),
-                ("setup", list),
-                ("op", dict),
-                ("rets", list),
-                ("steps", list),
-            ):
-                if not isinstance(record[name], kind):
-                    raise TypeError(name)
             list(unfold(record["steps"]))
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-            raise BadInput(f"line {number}", "is not a recording of steps", right) from None
+        except ValueError as error:
+            raise BadInput(f"{where}: steps", f"cannot be read ({error})", "E+n for ENTIRELY_MAPPED + n") from None
         records.append(record)
     if not records:
-        raise BadInput("steps", f"{str(path)!r} holds no recording", right)
+        raise BadInput("steps", f"{str(path)!r} holds no recording", "an object a line (tests/truth/steps/README.md)")
     return records
 
 
@@ -222,7 +209,7 @@ def unfold(steps: list[list[Any]]) -> Iterator[Raw]:
     loops and repeats as often as they were done, each with the values that it had then.
     """
     for number, step in enumerate(steps, 1):
-        if step[0] == "loop" and isinstance(step[1], int):
+        if len(step) == 3:
             yield from _repeated(step[2], step[1], number)
         else:
             yield from _repeated([step], step[5], number)
