@@ -84,9 +84,8 @@ def _swap(device: SwapDevice | None, previous: SwapState | None) -> SwapState | 
 def _process(mm: AddressSpace) -> ProcessState:
     vmas = tuple(VmaState(v.start, v.end, v.prot, v.flags, v.pgoff, tuple(a.number for a in v.chain)) for v in mm.vmas)
     deposited = tuple((table, tuple(waiting)) for table, waiting in sorted(mm.deposited.items()))
-    return ProcessState(
-        mm.name, mm.pgd, mm.mm_id, mm.has_pinned, mm.write_protect_seq, vmas, deposited, tuple(mm.regions.items())
-    )
+    counts = (mm.write_protect_seq, mm.mm_users, mm.alive)
+    return ProcessState(mm.name, mm.pgd, mm.mm_id, mm.has_pinned, *counts, vmas, deposited, tuple(mm.regions.items()))
 
 
 def refill(system: System, state: State) -> None:

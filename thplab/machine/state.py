@@ -42,14 +42,16 @@ class VmaState(NamedTuple):
 
 
 class ProcessState(NamedTuple):
-    """A process: its top page table, its mm id, whether it ever took FOLL_PIN pins, its VMAs in address order, the
-    tables that it has deposited, its named regions."""
+    """A process: its top page table, its mm id, whether it ever took FOLL_PIN pins, the system calls under way in a
+    race, whether it lives, its VMAs in address order, the tables that it has deposited, its named regions."""
 
     name: str
     pgd: int
     mm_id: int
     has_pinned: bool
     write_protect_seq: int
+    mm_users: int
+    alive: bool
     vmas: tuple[VmaState, ...]
     deposited: tuple[tuple[int, tuple[int, ...]], ...]
     regions: tuple[tuple[str, Region], ...]

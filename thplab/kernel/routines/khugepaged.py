@@ -237,7 +237,7 @@ def collapse_huge_page(
     result = yield from __collapse_huge_page_swapin(system, mm, address, by_khugepaged)
     yield from system.cpus.lock(mm.mmap_sem, why="Nobody may fault anything in while the range changes.")
     vma = hugepage_vma(system, mm, address, by_khugepaged)
-    found = pmd_at(system, mm, address)
+    found = pmd_at(system, mm, address) if vma is not None else None
     yield read("look at the VMA and the PMD again")
     if vma is None or found is None:
         result = VMA_CHECK

@@ -5,6 +5,7 @@ from __future__ import annotations
 from thplab.errors import ENOMEM, BadInput
 from thplab.hardware import page_tables as pt
 from thplab.hardware.steps import Routine, change
+from thplab.hardware.steps import read as step_read
 from thplab.kernel.address_space import VM_HUGEPAGE, Region, Vma
 from thplab.kernel.routines.exit import do_exit
 from thplab.kernel.routines.fork import dup_mmap, mm_alloc
@@ -46,15 +47,14 @@ def mmap(system: System, proc: str, thps: int, advise: str, region: str) -> Rout
     The region's name must be new in it.
     """
     geometry, pages = system.geometry, thps * system.geometry.nr
-    regions = system.mms[proc].regions if proc in system.mms else {}
+    regions = check_process(system, proc).regions if proc in system.mms else {}
     if region in regions:
         raise BadInput("region", f"{region!r} exists already in {proc}", "a new name")
-    start = _free_address(system, proc)
-    if start + pages * geometry.page_size > geometry.address_limit:
+    if _free_address(system, proc) + pages * geometry.page_size > geometry.address_limit:
         raise BadInput(
             "thps", f"is {thps}: the address space of {geometry.name} is too small", "fewer huge pages or regions"
         )
-    mapping = _do_mmap(system, proc, region, Region(start, pages), ADVICE[advise])
+    mapping = _do_mmap(system, proc, region, pages, ADVICE[advise])
     return mapping if proc in system.mms else _new_process(system, proc, mapping)
 
 
@@ -70,18 +70,23 @@ def _free_address(system: System, proc: str) -> int:
     return (max(ends) + 2 * geometry.huge_size - 1) & -geometry.huge_size
 
 
-def _do_mmap(system: System, proc: str, name: str, region: Region, flags: frozenset[str]) -> Routine[int]:
+def _do_mmap(system: System, proc: str, name: str, pages: int, flags: frozenset[str]) -> Routine[int]:
     mm, size = system.mms[proc], system.geometry.page_size
     yield from system.cpus.lock(mm.mmap_sem)
-    mm.regions[name] = region
-    end = region.start + region.pages * size
-    mm.insert(Vma(mm, region.start, end, pt.PROTECTIONS["rw"], flags, region.start // size))
-    yield change(
-        f"{proc} gets a VMA of {system.geometry.size_text(region.pages)}",
-        "Only a promise so far: no page is mapped before it is touched.",
-    )
+    start = _free_address(system, proc)
+    end, error = start + pages * size, 0
+    if name in mm.regions or end > system.geometry.address_limit:
+        yield step_read("another thread was quicker: the name is taken, or the room")
+        error = -ENOMEM
+    else:
+        mm.regions[name] = Region(start, pages)
+        mm.insert(Vma(mm, start, end, pt.PROTECTIONS["rw"], flags, start // size))
+        yield change(
+            f"{proc} gets a VMA of {system.geometry.size_text(pages)}",
+            "Only a promise so far: no page is mapped before it is touched.",
+        )
     yield from system.cpus.unlock(mm.mmap_sem)
-    return 0
+    return error
 
 
 def write(system: System, proc: str, start: int, npages: int, value: int, region: str) -> Routine[int]:
