@@ -177,6 +177,7 @@ def _parser() -> argparse.ArgumentParser:
     races.add_argument("--cpu", metavar="OPS", action="append", default=[], help="what one CPU does; given two or three times")
     races.add_argument("--kernel", metavar="K", default=kernels.DEFAULT, help="with --cpu: which kernel (default: %(default)s)")
     races.add_argument("--geometry", metavar="G", default=TINY.name, help="with --cpu: which machine (default: %(default)s)")
+    races.add_argument("--swap", metavar="D", default="", help=f"with --cpu: a swap device: {', '.join(DEVICES)} (default: none)")
 
     _add_footprint(
         commands.add_parser(
@@ -286,7 +287,8 @@ def _steps(options: argparse.Namespace) -> int:
 
 def _races(options: argparse.Namespace) -> int:
     if options.cpu or options.name is not None:
-        own = own_pair(options.name or "", options.cpu, options.kernel, geometry(options.geometry)) if options.cpu else None
+        shape = geometry(options.geometry)
+        own = own_pair(options.name or "", options.cpu, options.kernel, shape, options.swap) if options.cpu else None
         found = explore(own or pair_named(options.name))
         _print(story(found))
         return 0 if found.as_expected else 1

@@ -104,7 +104,8 @@ V3_16 = Kernel.of(
         "advice.populate_stops": (None, Moot("there is no MADV_POPULATE_WRITE")),
         "advice.takes_large_folios": (False, Moot("there is no MADV_FREE, MADV_COLD or MADV_PAGEOUT")),
         "advice.pageout_clears_young": (False, Moot("there is no MADV_PAGEOUT")),
-        "advice.free_locks": (False, Unrecorded("no recording of steps")),
+        "advice.free_locks": (False, Moot("there is no MADV_FREE")),
+        "advice.free_empties_pmd": (False, Moot("there is no MADV_FREE")),
         "advice.cold_invalidates": (False, Moot("there is no MADV_COLD")),
         "advice.cold_trylocks": (False, Moot("there is no MADV_COLD or MADV_PAGEOUT")),
         "advice.clears_to_age": (False, Unrecorded("no recording of steps")),
@@ -222,6 +223,8 @@ V4_5 = V3_16.later(
         ),
         "advice.free_needs_swap": (True, Recorded("linux-4.5.jsonl", "free_part_shared")),
         "advice.free_stops_at_split": (True, Recorded("linux-4.5.jsonl", "x_swapfree_part_pinned")),
+        "advice.free_locks": (True, Recalled("madvise_free_huge_pmd has locked the page from the first")),
+        "advice.free_empties_pmd": (True, Documented("docs/KERNEL.md 6.14: until 4.10")),
         "advice.takes_large_folios": (False, Recalled("no source was noted")),
         "proc.events": (
             EVENTS,

@@ -215,6 +215,9 @@ class Advice(Policies):
     free_locks: bool
     """MADV_FREE locks a page that it marks as clean, or that it splits, which it leaves alone if somebody else has the lock; and changes
     an entry by way of an empty one, or of a PMD that is not present. Else none of that."""
+    free_empties_pmd: bool
+    """MADV_FREE changes a huge PMD by way of an empty one, in which others see that nothing is mapped; else, where it does not store at
+    once, of one that is not present but still huge."""
     cold_invalidates: bool
     """A huge PMD loses its accessed bit by way of one that is not present; else the bit alone is cleared."""
     cold_trylocks: bool

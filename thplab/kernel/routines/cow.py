@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from thplab.hardware import page_tables as pt
-from thplab.hardware.frames import PG_anon_exclusive, PG_ksm, PG_swapcache, single
+from thplab.hardware.frames import PG_anon_exclusive, PG_double_map, PG_ksm, PG_swapcache, single
 from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import Vma
 from thplab.kernel.pages import deferred_split_huge_page
@@ -332,8 +332,7 @@ def may_reuse_huge_page(system: System, page: int) -> Routine[bool]:
         )
         return True
     if system.kernel.cow.huge_asks_mapcount:
-        pages = frames.compound(page) if system.scheme.tail_mapcount == "mappings" else single(page)
-        most = max(system.scheme.page_mapcount(frames, i) for i in range(pages.start, pages.stop))
+        most = yield from page_trans_huge_mapcount(system, page)
         yield read(f"is it mapped once? {'yes' if most == 1 else 'no'}", "Pins are not looked at.")
         return most == 1
     reuse = frames.page_count(page) == 1
@@ -345,6 +344,26 @@ def may_reuse_huge_page(system: System, page: int) -> Routine[bool]:
         frames.flags[page] |= PG_anon_exclusive
         yield change("PG_anon_exclusive: the page is this process's own")
     return reuse
+
+
+@routine
+def page_trans_huge_mapcount(system: System, page: int) -> Routine[int]:
+    """How often that part of a huge page is mapped that is mapped most. It is read word by word: a PMD split on another
+    CPU, which moves a mapping from the head to all parts, may pass by in between.
+    """
+    frames = system.frames
+    if system.scheme.tail_mapcount == "pins":
+        return system.scheme.page_mapcount(frames, page)
+    most = 0
+    parts = system.each(frames.compound(page))
+    for part in parts:
+        most = max(most, int(frames.mapcount[part].max()) + 1)
+        yield read(f"{system.pages_text(part)} _mapcount: at most {most} mappings")
+    most -= bool(frames.flags[page] & PG_double_map)
+    yield read(f"PageDoubleMap: {'set' if frames.flags[page] & PG_double_map else 'not set'}")
+    pmds = int(frames.compound_mapcount[page]) + 1
+    yield read(f"compound_mapcount: {pmds} PMDs")
+    return most + pmds
 
 
 @routine

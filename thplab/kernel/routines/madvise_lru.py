@@ -112,7 +112,10 @@ def advise_huge_pmd(
         cleaned, invalidates = True, policy.cold_invalidates
         new = pt.mkold(pmd) if advice == COLD or policy.pageout_clears_young else pmd
     if cleaned and new != pmd:
-        if invalidates:
+        if advice == FREE and policy.free_empties_pmd:
+            tables.set(pmd_table, index, 0)
+            yield change("PMD cleared", "It is changed by way of an empty one.")
+        elif invalidates:
             yield from pmdp_invalidate(system, vma.mm, pmd_table, index)
         tables.set(pmd_table, index, new)
         yield change("PMD clean and old: if nobody writes to it, its contents may go" if advice == FREE else "PMD old")
