@@ -156,6 +156,7 @@ V3_16 = Kernel.of(
         "hwpoison.counts_users": (False, Recalled("no source was noted")),
         "hwpoison.shakes_slab": (True, Recalled("until 5.11")),
         "hwpoison.soft_offline_keeps": (False, Recorded("linux-3.16.jsonl", "l_soft_offline_pinned_other")),
+        "hwpoison.checks_new": (None, Moot("no huge page with a bad part is ever freed whole")),
         "hwpoison.soft_offline_failed": (-EIO, Recorded("linux-3.16.jsonl", "l_soft_offline_pinned_same")),
     },
     name="v3.16",

@@ -80,6 +80,7 @@ V5_10 = V4_5.later(
         "hwpoison.keeps_known": (True, Recorded("fresh/linux-5.10.jsonl", "p_hp_pinned_twice")),
         "hwpoison.shakes_slab": (True, Recorded("fresh/linux-5.10.jsonl", "h_so_shake_small")),
         "hwpoison.counts_users": (True, Recalled("no source was noted")),
+        "hwpoison.checks_new": (True, Documented("docs/KERNEL.md 3.6: check_new_pages of mm/page_alloc.c, 5.19")),
         "hwpoison.soft_offline_keeps": (True, Recorded("linux-5.10.jsonl", "x_soft_offline_pinned")),
     },
     name="v5.10",
@@ -192,6 +193,7 @@ V6_12 = V6_1.later(
         "ksm.scan_walks": (None, Moot("its trees find the same pages as the scan")),
         "ksm.unshares": (True, Recalled("since 6.2")),
         "hwpoison.unmaps_ksm": (True, Recorded("fresh/linux-6.12.jsonl", "hp_ksm_fork")),
+        "hwpoison.checks_new": (False, Documented("docs/KERNEL.md 4.6: check_pages_enabled, since 6.3")),
         "hwpoison.answer": ("kills", Recorded("linux-6.12.jsonl", "x_hwpoison_shared")),
         "hwpoison.soft_offline_keeps": (True, Recorded("linux-6.12.jsonl", "x_soft_offline_pinned")),
     },
@@ -219,10 +221,6 @@ V6_18 = V6_12.later(
         "queue.drop_caches_rounds": (3, Recorded("linux-6.18.jsonl", "drop_caches_deferred_pinned")),
         "reclaim.discards_at_once": (True, Recorded("linux-6.18.jsonl", "free_whole_reclaim")),
         "reclaim.keeps_lazyfree": (True, Recorded("live/linux-6.18.jsonl", "pinned_lazyfree")),
-        "advice.known": (
-            V6_12.advice.known - {"soft_offline", "hwpoison"},
-            Documented('tests/truth/README.md part B, "soft_offline, hwpoison": built without CONFIG_MEMORY_FAILURE'),
-        ),
         "advice.dontneed_frees_tables": (True, Recorded("live/linux-6.18.jsonl", "dontneed_table")),
         "proc.clear_refs_splits": (False, Recorded("live/linux-6.18.jsonl", "clear_refs")),
         "khugepaged.asks_writable": (

@@ -299,6 +299,9 @@ class Hwpoison(Policies):
     """The page that was soft offlined is kept with one reference; else it is freed, never to be used again."""
     shakes_slab: bool
     """Soft offline runs the shrinkers before it gives up a page that is on no LRU, and says -EBUSY of the huge zero page; else -EIO."""
+    checks_new: bool | None
+    """The allocator looks at what it hands out: a block with a bad frame, freed with its huge page, is left out. Else
+    it is handed out, bad as it is. (A bad page that is freed by itself stays out for ever.)"""
     soft_offline_failed: int
     """What a soft offline returns whose migration fails."""
 

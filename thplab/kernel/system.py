@@ -69,6 +69,7 @@ class System(Memory):
         )
         self.kernel = kernel
         self.scheme = kernel.scheme
+        self.frames.checks_new = bool(kernel.hwpoison.checks_new)
         self.tables = PageTables(geometry, self.frames)
         self.mms: dict[str, AddressSpace] = {}
         self.anon_vmas: dict[int, AnonVma] = {}

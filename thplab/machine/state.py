@@ -100,7 +100,7 @@ class State:
     """One state of a machine. All arrays are read-only; frames are grouped in blocks of a huge page's size.
 
     `blocks` holds the blocks in which any frame is allocated: block number -> array [len(COLUMNS), nr] (int64).
-    Of a free frame only the reference count is kept.
+    Of a free frame only the reference count is kept, and that it is bad.
     `in_progress` is False when no routine is under way.
     """
 

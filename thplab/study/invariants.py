@@ -21,6 +21,7 @@ from thplab.hardware.frames import (
     PG_head,
     PG_hwpoison,
     PG_ksm,
+    PG_lost,
     PG_maybe_shared,
     PG_reserved,
     PG_swapcache,
@@ -252,7 +253,8 @@ def mm_slots_count_mappings(state: State) -> Iterator[str]:
 
 @_invariant(AT_REST)
 def nothing_is_lost(state: State) -> Iterator[str]:
-    """Every allocated frame is a page table in use, or bad, or it or a part of its compound page is mapped, pinned or in the swap cache."""
+    """Every allocated frame is a page table in use, or bad, or lost for a bad one, or it or a part of its compound page is
+    mapped, pinned or in the swap cache."""
     reachable = {t for p in state.processes for t in (p.pgd, *(t for _, waiting in p.deposited for t in waiting))}
     for process in state.processes:
         reachable |= set(_tables_of(state, process.pgd, state.geometry.levels - 1))
@@ -266,7 +268,8 @@ def nothing_is_lost(state: State) -> Iterator[str]:
         users[0] += len(state.pmd_maps.get(first, ()))
         if column["flags"][0] & PG_head:
             users = np.full(nr, users.sum())
-        lost = (column["flags"] & PG_used != 0) & ((column["flags"] & (PG_table | PG_reserved | PG_hwpoison)) == 0) & (users == 0)
+        ours = (column["flags"] & (PG_used | PG_table | PG_reserved | PG_hwpoison | PG_lost)) == PG_used
+        lost = ours & (users == 0)
         for i in np.flatnonzero(lost):
             yield f"pfn {first + int(i):#x} is allocated, but nobody maps or pins it"
 
