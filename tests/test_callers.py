@@ -298,6 +298,28 @@ def test_a_pinned_huge_page_does_not_move(kernel: Kernel, whole: bool) -> None:
     assert same(machine, before)
 
 
+@pytest.mark.parametrize("kernel", ["v5.10", "v6.1", "v6.12", "v6.18"])
+def test_migration_of_huge_pages_is_counted(kernel: str) -> None:
+    names = ("thp_migration_success", "thp_migration_fail", "thp_migration_split")
+    machine = with_thps(kernel)
+    machine["A"].migrate(5)
+    assert events(machine, *names) == (1, 0, 0)
+    machine["A"].pin(2, 1, "dma")
+    machine["A"].migrate(5)
+    assert events(machine, *names) == (1, 1, 0)
+    machine.unpin("dma")
+    machine.spawn("B").mmap(machine.system.frames.buddy.nr_free // NR - 1)
+    page = 0
+    while machine.system.frames.buddy.nr_free >= NR:
+        machine["B"].write(page)
+        page += NR
+    machine["A"].migrate(5)
+    splits_fail = KERNELS[kernel].migration.split_fails
+    assert events(machine, *names) == (1, 2 if splits_fail else 1, 1), "no other huge page is free"
+    machine["A"].migrate(5)
+    assert events(machine, *names) == (1, 2 if splits_fail else 1, 1), "a small page counts for nothing"
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_small_pages_move_and_pinned_ones_stay(kernel: str) -> None:
     machine = with_thps(kernel)

@@ -42,6 +42,7 @@ V3_16 = Kernel.of(
         "split.debugfs": ("", Recorded("linux-3.16.jsonl", "x_split_debugfs_unpinned")),
         "split.debugfs_holds_all": (None, Moot("there is no such file")),
         "migration.whole": (False, Documented("docs/KERNEL.md 1.5")),
+        "migration.split_fails": (None, Moot("no huge page migrates, and nothing counts it")),
         "migration.counts_before_entry": (None, Moot("no page is frozen")),
         "migration.keeps_young": (None, Moot("no page is frozen")),
         "gup.foll_pin": (False, Recorded("linux-3.16.jsonl", "x_uring_1_munmap")),

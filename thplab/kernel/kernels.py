@@ -26,6 +26,7 @@ V5_10 = V4_5.later(
         "split.drops_pmd_whole": (False, Recorded("linux-5.10.jsonl", "x_split_unpinned")),
         "split.marks_dirty": (False, Recorded("linux-5.10.jsonl", "x_split_unpinned")),
         "migration.whole": (True, Documented("docs/KERNEL.md 3.6: since 4.14")),
+        "migration.split_fails": (False, Documented("docs/KERNEL.md 4.6: migrate_pages of 5.10")),
         "gup.foll_pin": (True, Recorded("linux-5.10.jsonl", "pin_dma_whole")),
         "gup.coalesces": (False, Recorded("linux-5.10.jsonl", "pin_dma_whole")),
         "gup.follows_protnone": (True, Recorded("fresh/linux-5.10.jsonl", "g_ksm_none_all")),
@@ -60,11 +61,16 @@ V5_10 = V4_5.later(
         "advice.free_stops_at_split": (False, Recorded("linux-5.10.jsonl", "x_swapfree_part_pinned")),
         "advice.pageout_clears_young": (True, Recorded("linux-5.10.jsonl", "pageout_whole_pinned")),
         "proc.events": (
-            (*EVENTS, "thp_deferred_split_page", "thp_swpout", "thp_swpout_fallback", "pglazyfree", "pglazyfreed"),
+            (
+                *EVENTS,
+                *("thp_deferred_split_page", "thp_swpout", "thp_swpout_fallback", "pglazyfree", "pglazyfreed"),
+                *("thp_migration_success", "thp_migration_fail", "thp_migration_split"),
+            ),
             Recorded("linux-5.10.jsonl", "mprotect_1_r"),
             Recorded("linux-5.10.jsonl", "pageout_whole"),
             Recorded("linux-5.10.jsonl", "swap_pageout_whole"),
             Recorded("linux-5.10.jsonl", "free_whole_reclaim"),
+            Documented("docs/KERNEL.md 4.6: thp_migration_*, since 5.9"),
         ),
         "proc.hwpoison_in_rss": (False, Recorded("linux-5.10.jsonl", "x_hwpoison_shared")),
         "khugepaged.preallocates": (False, Recorded("linux-5.10.jsonl", "x_khp_after_split")),
@@ -97,6 +103,7 @@ V6_1 = V5_10.later(
             Documented('tests/truth/README.md part A, "debugfs, pinned"; the file takes a range since 5.13'),
         ),
         "migration.keeps_young": (True, Recorded("linux-6.1.jsonl", "x_split_unpinned")),
+        "migration.split_fails": (True, Documented("docs/KERNEL.md 4.6: migrate_pages of 6.2")),
         "gup.follows_protnone": (
             False,
             Recorded("linux-6.1.jsonl", "mprotect_whole"),

@@ -64,6 +64,8 @@ class Migration(Policies):
     """A huge page migrates as one; else it must be split first."""
     counts_before_entry: bool | None
     """A page that is mapped again counts the mapping before its PTE is there; else after."""
+    split_fails: bool | None
+    """A huge page that is split because it cannot move as one counts as failed, too; else only if the split is refused."""
     keeps_young: bool | None
     """A migration entry remembers the accessed and the dirty bit of the PTE that it stands for."""
 

@@ -87,8 +87,12 @@ def migrate_pages(system: System, page: int) -> Routine[int]:
             yield from put_page(system, single(new))
             yield from put_page(system, single(page))
             return error
-        system.count_vm_event("thp_migration_split")
+    huge = frames.is_compound(page)
     error = yield from split_for(system, page)
+    if huge and not error:
+        system.count_vm_event("thp_migration_split")
+    if huge and (error or system.kernel.migration.split_fails):
+        system.count_vm_event("thp_migration_fail")
     if not error:
         error = yield from unmap_and_move(system, page)
     yield from put_page(system, single(page))
