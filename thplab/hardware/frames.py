@@ -39,6 +39,8 @@ PG_hwpoison = 1 << 20  # the memory behind it is bad: nobody gets it any more
 PG_has_hwpoisoned = 1 << 21  # on a head: a subpage has PG_hwpoison (v6.1 on)
 PG_ksm = 1 << 22  # one page of KSM's for all who had the same contents; nobody writes to it
 PG_lost = 1 << 24  # of a block in which the allocator found a bad frame: nobody gets it (v5.10, v6.1)
+PG_ORDER_SHIFT = 32
+PG_order = 0xFF << PG_ORDER_SHIFT  # on a head: its order (_flags_1 of a folio), 0 for that of a huge page
 PG_referenced = 1 << 23  # a driver was given the page: khugepaged takes it for one that is in use
 
 PG_OF_HEAD = (
@@ -50,6 +52,7 @@ PG_OF_HEAD = (
     | PG_maybe_shared
     | PG_hwpoison
     | PG_has_hwpoisoned
+    | PG_order
 )
 """Flags of a head that say something of it alone, or of the compound page:
 a page split does not hand them to the tails.
@@ -184,6 +187,7 @@ class PageFrames:
         self.refcount[pfn] = 1
         if order:
             self.flags[pfn] ^= PG_tail | PG_head
+            self.flags[pfn] |= self.order_flag(order)
         self.in_use[pfn >> self.geometry.order] += 1 << order
         return pfn
 
@@ -258,11 +262,24 @@ class PageFrames:
 
     def compound(self, head: int) -> slice:
         """All pages of the compound page with this head; one page if it is not compound."""
-        return slice(head, head + self.geometry.nr) if self.flags[head] & PG_head else single(head)
+        return slice(head, head + (1 << self.order(head)))
+
+    def order(self, head: int) -> int:
+        """compound_order: how large a page is, named by its head; 0 for a small page."""
+        flags = int(self.flags[head])
+        return (flags & PG_order) >> PG_ORDER_SHIFT or self.geometry.order if flags & PG_head else 0
+
+    def order_flag(self, order: int) -> int:
+        """The bits of PG_order on the head of a compound page of that order."""
+        return order << PG_ORDER_SHIFT if order != self.geometry.order else 0
+
+    def is_huge(self, head: int) -> bool:
+        """Is it a compound page that a PMD can map (folio_test_pmd_mappable)?"""
+        return bool(self.flags[head] & (PG_head | PG_order) == PG_head)
 
     def tails(self, head: int) -> slice:
-        """The tail pages of the huge page with this head."""
-        return slice(head + 1, head + self.geometry.nr)
+        """The tail pages of the compound page with this head."""
+        return slice(head + 1, self.compound(head).stop)
 
     def page_count(self, page: int) -> int:
         """The reference count that counts for `page`: its head's."""

@@ -32,24 +32,23 @@ def split(
 
     The caller's own reference is on the head, or, where tails know theirs, on the page that is named.
     """
-    if order and system.scheme.splits_to_order:
-        raise BadInput("order", f"{order} is not built", "0, single pages")
+    order = (order or 0) if system.scheme.splits_to_order else 0
     if how == "direct" and pin is not None:
-        return vmscan.split_page_direct(system, check_pinned_page(system, pin))
+        return vmscan.split_page_direct(system, check_pinned_page(system, pin), order)
     if how == "direct":
         assert start is not None, "one of the two is given"
         if _was_split_with_its_pmd(system, proc, start, region):
             return refuse(ENXIO, "the page is no huge page any more")
         page = check_huge_page(system, proc, start, region)
         return vmscan.split_page_direct(
-            system, page if system.scheme.tail_mapcount == "pins" else system.frames.compound_head(page)
+            system, page if system.scheme.tail_mapcount == "pins" else system.frames.compound_head(page), order
         )
     mm, low, high = check_range(system, proc, start or 0, npages, region)
     match system.kernel.split.debugfs:
         case "all":
             return split_huge_pages_set(system)
         case "range":
-            return split_huge_pages_pid(system, mm, low, high)
+            return split_huge_pages_pid(system, mm, low, high, order)
     return refuse(ENOENT, "debugfs has no file split_huge_pages")
 
 
