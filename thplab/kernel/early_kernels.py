@@ -130,6 +130,8 @@ V3_16 = Kernel.of(
         ),
         "proc.hwpoison_in_rss": (False, Recorded("linux-3.16.jsonl", "x_hwpoison_shared")),
         "proc.clear_refs_splits": (True, Recorded("linux-3.16.jsonl", "l_clear_refs")),
+        "proc.clear_refs_flushes": (True, Recalled("flush_tlb_mm at the end of clear_refs_write, until 5.10")),
+        "proc.soft_dirty_spares_pins": (None, Moot("there are no FOLL_PIN pins")),
         "khugepaged.preallocates": (
             True,
             Recorded("linux-3.16.jsonl", "l_khp_after_mprotect"),
@@ -232,7 +234,7 @@ V4_5 = V3_16.later(
         ),
         "proc.huge_zero_in_rss": (False, Recorded("linux-4.5.jsonl", "fault_read_hugezero")),
         "proc.hwpoison_in_rss": (False, Recorded("linux-4.5.jsonl", "x_hwpoison_shared")),
-        "proc.clear_refs_splits": (None, Unrecorded("no recording asks")),
+        "proc.clear_refs_splits": (False, Documented("docs/KERNEL.md 1.6, number 9: 4.4 does not split there")),
         "khugepaged.preallocates": (True, Recorded("linux-4.5.jsonl", "x_khp_after_split")),
         "khugepaged.asks_writable": ("one", Documented("docs/KERNEL.md 1.6, number 6: so since 4.4")),
         "ksm.splits_after": (False, Documented("tests/truth/README.md part A, surprise 13")),

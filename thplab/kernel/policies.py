@@ -239,8 +239,12 @@ class Proc(Policies):
     """smaps counts a PMD over the huge zero page as resident memory."""
     hwpoison_in_rss: bool
     """smaps counts a hwpoison entry as resident memory."""
-    clear_refs_splits: bool | None
-    """Writing to /proc/PID/clear_refs splits every huge PMD of the process, and flushes the TLB; else neither."""
+    clear_refs_splits: bool
+    """Writing to /proc/PID/clear_refs splits every huge PMD of the process; else it changes the PMD."""
+    clear_refs_flushes: bool
+    """Writing to /proc/PID/clear_refs flushes the TLB at the end, whatever is written; else only for soft-dirty bits."""
+    soft_dirty_spares_pins: bool | None
+    """Clearing the soft-dirty bits leaves PTEs writable over what may have FOLL_PIN pins; else it protects all."""
 
 
 @dataclass(frozen=True)

@@ -142,16 +142,10 @@ SYS_FILES: dict[str, Callable[[System, str], Routine[int]]] = {
 
 
 def clear_refs(system: System, proc: str, value: int) -> Routine[int]:
-    """1: all pages; 2: anonymous ones, which is the same here; 3: those of files; 4:
-    soft-dirty bits, which there are none of here.
-    """
+    """1: all pages; 2: anonymous ones, which is the same here; 3: those of files; 4: soft-dirty bits."""
     mm = check_process(system, proc)
-    if system.kernel.proc.clear_refs_splits is None:
-        raise BadInput("operation", "'clear_refs' is not built for this kernel", "another kernel")
     if not 1 <= value <= 4:
         return refuse(EINVAL, "clear_refs: not one of 1 to 4")
     if value == 3:
         return refuse(0, "clear_refs: no memory of a file here")
-    if value == 4:
-        raise BadInput("value", "4 is not built: there are no soft-dirty bits", "1, 2 or 3")
-    return clear_refs_write(system, mm)
+    return clear_refs_write(system, mm, soft_dirty=value == 4)
