@@ -276,6 +276,8 @@ class KsmPolicies(Policies):
     """The scan finds its pages by itself, those mapped without any right, too; the trees look them up. None: both find the same."""
     max_sharing: int
     """How many addresses share one page of KSM's before it makes another; 0: any number."""
+    uses_zero_pages: bool
+    """There is a file use_zero_pages: with 1 in it KSM maps the shared zero page in the place of zero-filled ones."""
     unshares: bool
     """Breaking a KSM page up gives the process a read-only copy; else it is done by a write fault."""
 
