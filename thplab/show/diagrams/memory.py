@@ -127,7 +127,9 @@ def _counters(view: View, block: Block, frames: Array, old: Array | None) -> Cel
     flags_id = f"{block.id}-flags"
     width = WIDTH - COUNT_WIDTH - 30
     if _status(frames) != COMPOUND:
-        text = "each page has its own count" if _status(frames) == ORDINARY else "nobody holds any of it"
+        heads = (_column(frames, "flags") & PG_head).any()
+        text = "each head has the count of its pages" if heads else "each page has its own count"
+        text = text if _status(frames) == ORDINARY else "nobody holds any of it"
         empty = Cell(id, [], COUNT_WIDTH + 30, view.ground(id, plain="page-row"))
         return CellRow(
             "",
