@@ -109,7 +109,7 @@ class System(Memory):
     @property
     def queues_new_now(self) -> bool:
         """Does a new huge page go on the deferred split queue, as the kernel and its setting have it?"""
-        return self.queues_new and bool(self.settings["shrink_underused"])
+        return bool(self.kernel.queue.takes_new and self.settings["shrink_underused"])
 
     def wants_huge(self, flags: frozenset[str]) -> bool:
         """May a VMA with these flags have huge pages, as the setting `enabled` has it?"""
