@@ -42,7 +42,7 @@ def propose(rng: random.Random, pages: int, serial: int) -> Operation:
         "munmap": where,
         "pin": {**where, "pin": f"p{serial}", "how": rng.choice(("vmsplice", "io_uring", "gupw"))},
         "unpin": {"pin": f"p{rng.randrange(serial + 1)}"},
-        "split": {"proc": proc, "start": start},
+        "split": {"proc": proc, "start": start, "order": rng.choice((0, 0, 2))},
         "split_pmd": {"proc": proc, "start": start},
         "swap_out": {"proc": proc, "start": start},
         "madvise": {**where, "advice": rng.choice(ADVICES)},

@@ -231,7 +231,7 @@ def test_the_table_is_sound(spec: OpSpec) -> None:
     assert list(spec.fields[: len(positional)]) == positional
     assert sorted(positional, key=lambda field: not field.required) == positional
     for field in spec.fields:
-        assert set(field.not_live) <= set(field.kind.words if isinstance(field.kind, Choice) else ())
+        assert all(field.kind.accept(value) == value for value in field.not_live)
         assert field.default is None or field.kind.accept(field.default) == field.default
         assert not (field.required and (field.keyed or field.default is not None))
 

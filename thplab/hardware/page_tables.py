@@ -336,10 +336,11 @@ class PageTables:
         found: npt.NDArray[np.bool_] = (self.table[pfn][entries] & np.uint64(bit)) != 0
         return found
 
-    def in_sequence(self, pfn: int, first: int) -> bool:
-        """Do all entries of the table equal `first`, each with the next pfn or slot?"""
-        expected = np.uint64(first) + (np.arange(self.geometry.nr, dtype=np.uint64) << np.uint64(12))
-        return bool((self.table[pfn] == expected).all())
+    def in_sequence(self, pfn: int, entries: slice, first: int) -> bool:
+        """Do all these entries equal `first`, each with the next pfn or slot?"""
+        count = entries.stop - entries.start
+        expected = np.uint64(first) + (np.arange(count, dtype=np.uint64) << np.uint64(12))
+        return bool((self.table[pfn][entries] == expected).all())
 
     def link(self, parent: int, index: int, child: int) -> None:
         """Point an entry of an upper table to a lower table."""

@@ -46,6 +46,7 @@ ORDERS: Mapping[str, Told] = {
         "advice.clears_to_age": (True, Derived("v6.1 still does it")),
         "advice.flushes": (True, _steps("5.10", "x_cold_all")),
         "proc.clear_refs_splits": (False, _steps("5.10", "x_clear_refs")),
+        "proc.clear_refs_flushes": (False, _steps("5.10", "x_clear_refs")),
     },
     "v6.1": {
         "split.locks_page": (False, _steps("6.1", "split_pmd_sole")),

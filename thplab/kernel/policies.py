@@ -64,6 +64,8 @@ class Migration(Policies):
     """A huge page migrates as one; else it must be split first."""
     counts_before_entry: bool | None
     """A page that is mapped again counts the mapping before its PTE is there; else after."""
+    split_fails: bool | None
+    """A huge page that is split because it cannot move as one counts as failed, too; else only if the split is refused."""
     keeps_young: bool | None
     """A migration entry remembers the accessed and the dirty bit of the PTE that it stands for."""
 
@@ -240,8 +242,12 @@ class Proc(Policies):
     """smaps counts a PMD over the huge zero page as resident memory."""
     hwpoison_in_rss: bool
     """smaps counts a hwpoison entry as resident memory."""
-    clear_refs_splits: bool | None
-    """Writing to /proc/PID/clear_refs splits every huge PMD of the process, and flushes the TLB; else neither."""
+    clear_refs_splits: bool
+    """Writing to /proc/PID/clear_refs splits every huge PMD of the process; else it changes the PMD."""
+    clear_refs_flushes: bool
+    """Writing to /proc/PID/clear_refs flushes the TLB at the end, whatever is written; else only for soft-dirty bits."""
+    soft_dirty_spares_pins: bool | None
+    """Clearing the soft-dirty bits leaves PTEs writable over what may have FOLL_PIN pins; else it protects all."""
 
 
 @dataclass(frozen=True)
@@ -273,6 +279,8 @@ class KsmPolicies(Policies):
     """The scan finds its pages by itself, those mapped without any right, too; the trees look them up. None: both find the same."""
     max_sharing: int
     """How many addresses share one page of KSM's before it makes another; 0: any number."""
+    uses_zero_pages: bool
+    """There is a file use_zero_pages: with 1 in it KSM maps the shared zero page in the place of zero-filled ones."""
     unshares: bool
     """Breaking a KSM page up gives the process a read-only copy; else it is done by a write fault."""
 
@@ -302,6 +310,9 @@ class Hwpoison(Policies):
     """The page that was soft offlined is kept with one reference; else it is freed, never to be used again."""
     shakes_slab: bool
     """Soft offline runs the shrinkers before it gives up a page that is on no LRU, and says -EBUSY of the huge zero page; else -EIO."""
+    checks_new: bool | None
+    """The allocator looks at what it hands out: a block with a bad frame, freed with its huge page, is left out. Else
+    it is handed out, bad as it is. (A bad page that is freed by itself stays out for ever.)"""
     soft_offline_failed: int
     """What a soft offline returns whose migration fails."""
 

@@ -276,8 +276,8 @@ class Process:
         return self._call("migrate", start=start, region=region)
 
     def clear_refs(self, value: int) -> int:
-        """Write to the process's file clear_refs. 1: all pages; 2: anonymous ones, all there are here; 3:
-        those of files.
+        """Write to the process's file clear_refs. 1: all pages; 2: anonymous ones, all there are here; 3: those of
+        files, none; 4: write-protect all, so that the next write shows (soft-dirty).
         """
         return self._call("clear_refs", value=value)
 

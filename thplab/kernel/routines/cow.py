@@ -279,7 +279,7 @@ def do_huge_pmd_wp_page(system: System, vma: Vma, address: int, pmd_table: int, 
         yield from folio_add_new_anon_rmap(system, vma, address & -geometry.huge_size, new)
         tables.set(pmd_table, index, pt.mkdirty(pt.mkyoung(pt.mkwrite(pt.mk_huge_pmd(new, pt.pgprot(vma.prot))))))
         yield change("PMD = the new huge page, writable")
-        if system.kernel.queue.takes_new:
+        if system.queues_new_now:
             yield from deferred_split_huge_page(system, new, partially_mapped=False)
         if not zero:
             yield from folio_remove_rmap_pmd(system, vma, page)

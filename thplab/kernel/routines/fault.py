@@ -141,14 +141,14 @@ def __pte_alloc(system: System, mm: AddressSpace, pmd_table: int, index: int) ->
 
 @routine
 def do_huge_pmd_anonymous_page(system: System, vma: Vma, address: int, pmd_table: int, write: bool) -> Routine[int]:
-    """Map a huge page at an empty PMD: a new one for a write, the huge zero page for a read.
+    """Map a huge page at an empty PMD: a new one for a write, the huge zero page, if it is to be used, for a read.
 
     Called under mmap_sem (shared). Returns 0, VM_FAULT_FALLBACK (no huge page is free: use small ones) or VM_FAULT_OOM.
     On failure nothing stays but the event.
     """
     frames, tables, geometry = system.frames, system.tables, system.geometry
     yield from anon_vma_prepare(system, vma)
-    if not write:
+    if not write and system.settings["use_zero_page"]:
         return (yield from set_huge_zero_page(system, vma, address, pmd_table))
     page = frames.alloc_pages(geometry.order)
     if page is None:
@@ -190,7 +190,7 @@ def do_huge_pmd_anonymous_page(system: System, vma: Vma, address: int, pmd_table
     pmd = pt.mkyoung(pt.mk_huge_pmd(page, pt.pgprot(vma.prot)))
     tables.set(pmd_table, index, pt.mkdirty(pt.mkwrite(pmd)) if vma.prot & pt.PROT_WRITE else pmd)
     yield change("PMD = the huge page, writable", "One entry of the page table now maps all of it.")
-    if system.kernel.queue.takes_new:
+    if system.queues_new_now:
         yield from deferred_split_huge_page(system, page, partially_mapped=False)
     system.count_vm_event("thp_fault_alloc")
     yield from system.cpus.unlock(lock, event="thp_fault_alloc")

@@ -118,12 +118,12 @@ def one_of_each_folio(system: System, pages: tuple[int, ...]) -> tuple[int, ...]
     """The first of `pages` in each large folio, if they go through large folios without a gap;
     else nothing (io_coalesce_buffer).
     """
-    frames, nr = system.frames, system.geometry.nr
+    frames = system.frames
     kept = [pages[0]]
     for before, page in pairwise(pages):
         if page == before + 1 and frames.compound_head(page) == frames.compound_head(before):
             continue
-        if (before + 1) % nr or page % nr:
+        if before + 1 != frames.compound(frames.compound_head(before)).stop or page != frames.compound_head(page):
             return ()
         kept.append(page)
     return tuple(kept) if all(frames.is_compound(page) for page in kept) else ()

@@ -203,7 +203,9 @@ def advise_ptes(
         if system.frames.is_compound(head):
             shared = _maybe_shared(system, run.pfn, advice)
             yield read("may others map the page? " + ("yes: leave it alone" if shared else "no"))
-            whole = system.kernel.advice.takes_large_folios and width(run.entries) == system.geometry.nr
+            whole = system.kernel.advice.takes_large_folios and width(run.entries) == width(
+                system.frames.compound(head)
+            )
             if not whole and not shared:
                 split = yield from split_for_part(system, run.pfn, lock)
                 yield from system.cpus.lock(lock)

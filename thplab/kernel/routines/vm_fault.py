@@ -9,7 +9,7 @@ import numpy as np
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_anon_exclusive, single
 from thplab.hardware.steps import Routine, change, phrase
-from thplab.kernel.address_space import VM_HUGEPAGE, Vma
+from thplab.kernel.address_space import Vma
 from thplab.kernel.routines.rmap import folio_add_new_anon_rmap, set_anon_rmap
 from thplab.kernel.system import System
 
@@ -19,12 +19,10 @@ VM_FAULT_FALLBACK = 0x0800
 
 
 def transparent_hugepage_enabled(system: System, vma: Vma, address: int) -> bool:
-    """May a huge page be mapped at `address`:
-    advised (THP mode `madvise`), and the whole huge page fits into the VMA.
-    """
+    """May a huge page be mapped at `address`: the VMA may have some, and the whole huge page fits into it."""
     haddr = address & -system.geometry.huge_size
     fits = vma.start <= haddr and haddr + system.geometry.huge_size <= vma.end
-    return fits and VM_HUGEPAGE in vma.flags
+    return fits and system.wants_huge(vma.flags)
 
 
 @phrase("map the fresh page")

@@ -31,7 +31,7 @@ def describe(state: State, previous: State | None = None) -> str:
         lines += [line for name in sorted(ended) for line in ("", f"Process {name} has ended.")]
     for head in state.compound_pages():
         new = "" if previous is None or head in previous.compound_pages() else ", new"
-        lines += ["", f"Compound page {head:#x}, {state.geometry.nr} pages{new}"]
+        lines += ["", f"Compound page {head:#x}, {state.compound(head).stop - head} pages{new}"]
         lines += [f"  {account.text}" for account in ledger(state, head, previous)]
     small = small_pages(state, previous)
     if small:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import graphviz
 import numpy as np
 
-from thplab.hardware.frames import COLUMNS, FLAG_NAMES, PG_head, PG_table, PG_tail, PG_used
+from thplab.hardware.frames import COLUMNS, FLAG_NAMES, PG_head, PG_order, PG_table, PG_tail, PG_used
 from thplab.kernel.schemes.base import HeadCounter
 from thplab.kernel.system import Pin
 from thplab.machine.state import Array, State
@@ -71,7 +71,7 @@ def _column(frames: Array, name: str) -> Array:
 
 def _status(frames: Array) -> str:
     flags = _column(frames, "flags")
-    if flags[0] & PG_head:
+    if flags[0] & (PG_head | PG_order) == PG_head:
         return COMPOUND
     return ORDINARY if (flags & PG_used).any() else FREE
 
@@ -91,7 +91,10 @@ def _add_block(graph: graphviz.Digraph, view: View, block: Block) -> None:
 def _name(frames: Array) -> str:
     status = _status(frames)
     flags = _column(frames, "flags")
-    return f"{np.count_nonzero((flags & (PG_used | PG_table)) == PG_used)} {status}" if status == ORDINARY else status
+    if status != ORDINARY:
+        return status
+    used, heads = np.count_nonzero((flags & (PG_used | PG_table)) == PG_used), np.count_nonzero(flags & PG_head)
+    return f"{used} pages, {heads} smaller compound page{'s' if heads > 1 else ''}" if heads else f"{used} {status}"
 
 
 def _header(view: View, block: Block, frames: Array, old: Array | None) -> CellRow:
@@ -124,7 +127,9 @@ def _counters(view: View, block: Block, frames: Array, old: Array | None) -> Cel
     flags_id = f"{block.id}-flags"
     width = WIDTH - COUNT_WIDTH - 30
     if _status(frames) != COMPOUND:
-        text = "each page has its own count" if _status(frames) == ORDINARY else "nobody holds any of it"
+        heads = (_column(frames, "flags") & PG_head).any()
+        text = "each head has the count of its pages" if heads else "each page has its own count"
+        text = text if _status(frames) == ORDINARY else "nobody holds any of it"
         empty = Cell(id, [], COUNT_WIDTH + 30, view.ground(id, plain="page-row"))
         return CellRow(
             "",
@@ -241,7 +246,7 @@ def _count(frames: Array, run: Rows) -> str:
     flags = _column(frames, "flags")[run.part]
     if not (flags & PG_used).any():
         return "free"
-    if run.start == 0 and flags[0] & PG_head:
+    if run.start == 0 and flags[0] & (PG_head | PG_order) == PG_head:
         return ABOVE
     return _range(_column(frames, "refcount")[run.part])
 
@@ -317,7 +322,8 @@ def _counted(state: State, pin: Pin) -> str:
     if not compound:
         return "(counted on the page itself)"
     pfn = max(compound)
-    nr, index = state.geometry.nr, pfn - state.head(pfn)
+    head = state.head(pfn)
+    nr, index = state.compound(head).stop - head, pfn - head
     nobody, one = np.zeros(nr, np.int64), np.zeros(nr, np.int64)
     one[index] = 1
     scheme = state.kernel.scheme
