@@ -163,6 +163,12 @@ class AddressSpace:
         self.insert(upper)
         return upper
 
+    def grow(self, vma: Vma, end: int) -> None:
+        """Let `vma` go on to `end`, where no other is. Page tables are not looked at."""
+        vma.end = end
+        for anon_vma in vma.chain:
+            anon_vma.link(vma)
+
     def mergeable(self, vma: Vma, into_unfaulted: bool) -> tuple[Vma, ...]:
         """The neighbours before and after `vma`, which may be off the list yet,
         that it could be one VMA with (vma_merge).

@@ -19,7 +19,7 @@ EVENTS = (
     "thp_zero_page_alloc",
 )
 ADVICES = frozenset(
-    {"dontneed", "hugepage", "nohugepage", "mergeable", "unmergeable", "dontfork", "soft_offline", "hwpoison"}
+    {"dontneed", "hugepage", "nohugepage", "mergeable", "unmergeable", "dontfork", "dofork", "soft_offline", "hwpoison"}
 )
 
 V3_16 = Kernel.of(
@@ -80,6 +80,10 @@ V3_16 = Kernel.of(
         "mm.merges_into_unfaulted": (None, Unrecorded("no recording asks")),
         "mm.mremap_looks_first": (False, Recalled("it does since 5.16")),
         "mm.mremap_moves_vmas": (None, Unrecorded("no recording asks")),
+        "mm.mremap_growth_merges": (False, Recalled("since 5.18")),
+        "gup.unshares": (None, Moot("there is no FOLL_PIN")),
+        "gup.force": ("drops FOLL_WRITE", Recalled("CVE-2016-5195: so until 19be0eaffa3a in 4.9")),
+        "mm.dontunmap": ("", Recalled("MREMAP_DONTUNMAP came with 5.7")),
         "queue.takes_new": (None, Moot("there is no deferred split queue")),
         "queue.takes_unmapped": (None, Moot("there is no deferred split queue")),
         "queue.shrinker_keeps_tail": (None, Moot("there is no deferred split queue")),

@@ -38,6 +38,10 @@ V5_10 = V4_5.later(
         "cow.reuses_large": (False, Recorded("linux-5.10.jsonl", "cow_parent_write")),
         "cow.anon_exclusive": (False, Recorded("linux-5.10.jsonl", "fault_write_mid")),
         "mm.fork_keeps_zero_young": (False, Recorded("linux-5.10.jsonl", "fault_read_hugezero_fork_write")),
+        "gup.unshares": (False, Recalled("it needs PG_anon_exclusive, so 5.19")),
+        "gup.force": ("FOLL_COW", Recalled("19be0eaffa3a, in 4.9; from what it replaced only a race tells it")),
+        "mm.mremap_growth_merges": (False, Recorded("fresh/linux-5.10.jsonl", "m_grow_to_next")),
+        "mm.dontunmap": ("keeps", Recorded("fresh/linux-5.10.jsonl", "m_dontunmap_whole")),
         "mm.mremap_looks_first": (
             False,
             Recorded("fresh/linux-5.10.jsonl", "d_mremap_self_hole"),
@@ -113,6 +117,10 @@ V6_1 = V5_10.later(
         ),
         "cow.huge_asks_mapcount": (False, Recorded("linux-6.1.jsonl", "pin_blocks_pmd_reuse")),
         "cow.anon_exclusive": (True, Recorded("linux-6.1.jsonl", "swap_pageout_part")),
+        "gup.unshares": (True, Recorded("fresh/linux-6.1.jsonl", "pup_shared")),
+        "gup.force": ("exclusive", Recorded("fresh/linux-6.1.jsonl", "force_clean")),
+        "mm.dontunmap": ("unlinks", Recorded("fresh/linux-6.1.jsonl", "m_dontunmap_whole")),
+        "mm.mremap_growth_merges": (True, Recorded("fresh/linux-6.1.jsonl", "m_grow_to_next")),
         "mm.mprotect_makes_writable": (
             "dirty PTEs",
             Recorded("linux-6.1.jsonl", "mprotect_whole"),
@@ -231,6 +239,10 @@ V6_18 = V6_12.later(
         "queue.drop_caches_rounds": (3, Recorded("linux-6.18.jsonl", "drop_caches_deferred_pinned")),
         "reclaim.discards_at_once": (True, Recorded("linux-6.18.jsonl", "free_whole_reclaim")),
         "reclaim.keeps_lazyfree": (True, Recorded("live/linux-6.18.jsonl", "pinned_lazyfree")),
+        "advice.known": (
+            V6_12.advice.known | {"guard_install", "guard_remove"},
+            Recorded("live/linux-6.18.jsonl", "guard"),
+        ),
         "advice.dontneed_frees_tables": (True, Recorded("live/linux-6.18.jsonl", "dontneed_table")),
         "proc.clear_refs_splits": (False, Recorded("live/linux-6.18.jsonl", "clear_refs")),
         "khugepaged.asks_writable": (

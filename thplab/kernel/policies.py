@@ -87,6 +87,12 @@ class Gup(Policies):
     without any right."""
     touch_dirties: bool
     """The slow way to a page under a huge PMD marks the PMD dirty also for who wants to read only."""
+    unshares: bool | None
+    """A FOLL_PIN pin that only reads first makes a page that may be shared the process's own, by a copy that stays read-only.
+    Only where PG_anon_exclusive tells."""
+    force: Literal["drops FOLL_WRITE", "FOLL_COW", "exclusive"]
+    """How a forced write (FOLL_FORCE) gets a page whose entry is read-only: when a write fault has dealt with it, it asks for a page to
+    read ("drops FOLL_WRITE", CVE-2016-5195), or for a dirty entry ("FOLL_COW"); or it takes a page that is PG_anon_exclusive."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +160,11 @@ class Mm(Policies):
     deposits the child's table."""
     mremap_moves_vmas: bool | None
     """mremap to a fixed place moves all VMAs in a range; else the range must lie in one."""
+    mremap_growth_merges: bool | None
+    """A VMA that grows becomes one with the next, if they do not differ; else they stay two."""
+    dontunmap: Literal["", "keeps", "unlinks"]
+    """What MREMAP_DONTUNMAP does to a VMA that it leaves empty as a whole: it "keeps" its reverse map, or "unlinks" from it.
+    Empty: there is no such flag."""
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ class Mapped:
     entry: int
     pages: range
     """The pfns that are named: one after the other;
-    just one for a run of entries over the small zero page, none for swap slots.
+    just one for a run of entries over the small zero page, none for swap slots and guards.
     """
 
 
@@ -254,19 +254,18 @@ class State:
         bits = row & np.uint64(~pt.PTE_PFN_MASK & (1 << 64) - 1)
         pfns = (row & np.uint64(pt.PTE_PFN_MASK)).astype(np.int64) >> 12
         heads = np.where(pt.pte_kinds(row) == pt.PTE_KINDS.index("swap"), pfns, self._heads(pfns))  # a slot is no page
-        special = (row & np.uint64(pt._PAGE_SPECIAL)) != 0
         together = (bits[1:] == bits[:-1]) & ((row[1:] == 0) == (row[:-1] == 0))
         neighbours = (pfns[1:] == pfns[:-1] + 1) & (
             (heads[1:] == heads[:-1]) | ((heads[1:] == pfns[1:]) & (heads[:-1] == pfns[:-1]))
         )
-        together &= (row[1:] == 0) | special[1:] | neighbours
+        together &= pt.nameless(row[1:]) | neighbours
         borders = [0, *(np.flatnonzero(~together) + 1).tolist(), len(row)]
         for low, high in itertools.pairwise(borders):
             entry = int(row[low])
             if entry:
                 kind = pt.pte_kind(entry)
                 pfn, count = int(pfns[low]), high - low
-                pages = range(pfn, pfn + {"zero": 1, "swap": 0}.get(kind, count))
+                pages = range(pfn, pfn + {"zero": 1, "swap": 0, "guard": 0}.get(kind, count))
                 yield Mapped(process, base + low * size, 0, table, low, count, pfn, kind, entry, pages)
 
     def _heads(self, pfns: Array) -> Array:

@@ -31,12 +31,13 @@ ORDER = Number(0, 20)
 ADVISE = Choice(("hugepage", "none"), null="none")
 PROT = Choice(("none", "r", "rw"))
 PATTERN = Choice(("unique", "same", "zero"))
-PIN_HOW = Choice(("vmsplice", "io_uring", "raw", "gup", "gupw", "fsplit"))
+PIN_HOW = Choice(("vmsplice", "io_uring", "raw", "gup", "gupw", "fsplit", "pup"))
 SPLIT_HOW = Choice(("direct", "debugfs"))
 ADVICE = Choice(
     (
         "dontneed", "free", "cold", "pageout", "collapse", "hugepage", "nohugepage", "mergeable", "unmergeable",
-        "populate_write", "dontfork", "wipeonfork", "soft_offline", "hwpoison",
+        "populate_write", "dontfork", "dofork", "wipeonfork", "soft_offline", "hwpoison",
+        "guard_install", "guard_remove",
     )
 )  # fmt: skip
 
@@ -176,10 +177,12 @@ VOCABULARY: dict[str, OpSpec] = {
     "mmap": OpSpec(
         "memory",
         "map a private anonymous region of whole huge pages, 2 MiB aligned, and advise it; nothing is faulted in",
-        (_PROC, _may("thps", THPS, 1), _may("advise", ADVISE, "hugepage"), _REGION),
+        (_PROC, _may("thps", THPS, 1), _may("advise", ADVISE, "hugepage"), _key("prot", PROT, "rw"), _REGION),
     ),
     "write": OpSpec(
-        "memory", "write one byte into each page", (_PROC, _START, _ONE_PAGE, _key("value", BYTE, 0x55), _REGION)
+        "memory",
+        "write one byte into each page; by force through the process's file mem, whatever its protection is",
+        (_PROC, _START, _ONE_PAGE, _key("value", BYTE, 0x55), _key("force", FLAG, False), _REGION),
     ),
     "read": OpSpec("memory", "read one byte of each page", (_PROC, _START, _ONE_PAGE, _REGION)),
     "fill": OpSpec(
@@ -199,7 +202,9 @@ VOCABULARY: dict[str, OpSpec] = {
         (*_RANGE, _must("advice", ADVICE, dict.fromkeys(("soft_offline", "hwpoison"), _OFFLINE)), _REGION),
     ),
     "mremap": OpSpec(
-        "memory", "move pages to page `at` of region `to`", (*_RANGE, _must("to", NAME), _must("at", PAGE), _REGION)
+        "memory",
+        "move pages to page `at` of region `to`, or leave them where they are; they are `size` pages from then on",
+        (*_RANGE, _may("to", NAME), _may("at", PAGE, 0), _key("size", COUNT), _key("dontunmap", FLAG, False), _REGION),
     ),
     "pin": OpSpec(
         "pins",

@@ -339,7 +339,7 @@ def mappings_lie_in_vmas(state: State) -> Iterator[str]:
             covered = sum(min(v.end, m.address + length) - max(v.start, m.address) for v in together)
             if covered != length or (m.level == 1 and not inside):
                 yield f"{process.name} maps {length} bytes at {m.address:#x} outside of its VMAs"
-            elif m.kind == "swap":
+            elif m.kind in ("swap", "guard"):
                 continue
             elif pt.pte_write(m.entry) and not all(v.prot & pt.PROT_WRITE for v in together):
                 yield f"{process.name} can write at {m.address:#x}, which its VMA forbids"
@@ -394,6 +394,15 @@ def double_map_means_both_kinds(state: State) -> Iterator[str]:
         by_pte = bool(state.pte_maps[state.compound(head)].any())
         if (flag and not by_pmd) or (by_pmd and by_pte and not flag):
             yield f"pfn {head:#x}: PageDoubleMap is {flag}, mapped by PMD: {by_pmd}, by PTE: {by_pte}"
+
+
+@_invariant(AT_REST)
+def zero_pages_hold_zeroes(state: State) -> Iterator[str]:
+    """The zero pages, which every process reads where it has not written yet, hold nothing but zeroes."""
+    nr = state.geometry.nr if state.huge_zero_page else 0
+    for pfn in (state.zero_page, *range(state.huge_zero_page, state.huge_zero_page + nr)):
+        if state.field("content", pfn):
+            yield f"pfn {pfn:#x} of {'the huge zero page' if pfn != state.zero_page else 'the zero page'} holds {state.field('content', pfn):#x}"
 
 
 @_invariant(AT_REST)

@@ -14,7 +14,7 @@ from thplab.kernel.address_space import VM_MERGEABLE, AddressSpace, Vma
 from thplab.kernel.pages import get_page_unless_zero
 from thplab.kernel.rmap_items import Place, RmapItem
 from thplab.kernel.routines.fault import handle_mm_fault
-from thplab.kernel.routines.gup import follow_page
+from thplab.kernel.routines.follow_page import follow_page
 from thplab.kernel.routines.mm import get_page, put_page
 from thplab.kernel.routines.rmap import folio_add_anon_rmap_ptes, folio_remove_rmap_ptes
 from thplab.kernel.routines.split_huge_page import lock_of_kept, split_huge_page
@@ -369,7 +369,9 @@ def break_cow(system: System, place: Place) -> Routine[None]:
 
 @routine
 def break_ksm(system: System, vma: Vma, address: int) -> Routine[None]:
-    """If a page of KSM's is mapped at `address`, let a write fault replace it by a copy. Called under mmap_sem."""
+    """If a page of KSM's is mapped at `address`, let a fault replace it by a copy, writable or not.
+    Called under mmap_sem.
+    """
     while True:
         page = yield from follow_page(system, vma, address)
         if page is None:
@@ -378,25 +380,11 @@ def break_ksm(system: System, vma: Vma, address: int) -> Routine[None]:
         yield from put_page(system, single(page))
         if not ksm:
             return
-        fault = yield from handle_mm_fault(system, vma, address, True)
+        unshare = system.kernel.ksm.unshares
+        fault = yield from handle_mm_fault(system, vma, address, not unshare, unshare)
         if fault & VM_FAULT_OOM:
             return
-        if system.kernel.ksm.unshares:
-            yield from unshared_copy(system, vma, address)
 
-
-@phrase("nobody has written to the copy")
-def unshared_copy(system: System, vma: Vma, address: int) -> Routine[None]:
-    """Make the PTE of a fresh copy read-only and clean: nobody has written to it (FAULT_FLAG_UNSHARE)."""
-    pte_table = system.tables.walk(vma.mm.pgd, address, 0)
-    if pte_table is None:
-        return
-    index, lock = system.geometry.index(address, 0), system.ptl(pte_table)
-    yield from system.cpus.lock(lock)
-    system.tables.change(pte_table, slice(index, index + 1), clear=pt._PAGE_RW | pt._PAGE_DIRTY)
-    yield change("PTE read-only and clean")
-    yield from system.cpus.flush_tlb(f"one page of {vma.mm.name}")
-    yield from system.cpus.unlock(lock)
 
 
 @routine

@@ -21,7 +21,8 @@ from thplab.hardware.frames import (
 )
 from thplab.hardware.steps import Routine, change, read, routine
 from thplab.kernel.address_space import AddressSpace, Vma
-from thplab.kernel.routines.gup import __get_user_pages, get_user_pages_fast, mark_referenced
+from thplab.kernel.routines.follow_page import __get_user_pages
+from thplab.kernel.routines.gup import get_user_pages_fast, mark_referenced
 from thplab.kernel.routines.lru import isolate_lru_page
 from thplab.kernel.routines.migrate import split_for, unmap_and_move
 from thplab.kernel.routines.mm import put_page

@@ -30,7 +30,7 @@ from thplab.hardware.frames import (
 )
 from thplab.hardware.steps import Routine, change, read, routine
 from thplab.kernel.address_space import AddressSpace, Vma
-from thplab.kernel.routines.gup import follow_page
+from thplab.kernel.routines.follow_page import follow_page
 from thplab.kernel.routines.migration import freeze_ptes
 from thplab.kernel.routines.mm import get_page, put_page
 from thplab.kernel.routines.rmap import (

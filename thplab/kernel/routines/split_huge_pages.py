@@ -12,7 +12,7 @@ from thplab.hardware.frames import PG_anon, PG_head, PG_lru, single, width
 from thplab.hardware.steps import Routine, change, read, routine
 from thplab.kernel.address_space import AddressSpace, Vma
 from thplab.kernel.pages import get_page_unless_zero
-from thplab.kernel.routines.gup import follow_page
+from thplab.kernel.routines.follow_page import follow_page
 from thplab.kernel.routines.mm import get_page, put_page
 from thplab.kernel.routines.vmscan import split_locked
 from thplab.kernel.routines.walk import pmd_at

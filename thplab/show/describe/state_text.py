@@ -173,6 +173,8 @@ def entry_text(state: State, table: int, low: int, high: int) -> str:
     pfn = pt.pte_pfn(entry)
     if pt.is_swap_entry(entry):
         return f"{pt.entry_text(entry)}, {slots_text(low=pfn, high=pfn + high - low)}"
+    if pt.is_guard_entry(entry):
+        return pt.entry_text(entry)
     if state.levels[table] and not pt.pmd_trans_huge(entry):
         return f"PTE table {pfn:#x}"
     if pfn in (state.huge_zero_page, state.zero_page):

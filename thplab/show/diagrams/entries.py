@@ -63,7 +63,7 @@ def _bits(before: int, new: int, level: int) -> list[Span]:
     if new == 0:
         return []
     was, now = (pt.entry_text(entry).split("·") for entry in (before, new))
-    if now[0] in ("migration", "swap"):
+    if now[0] in ("migration", "swap", "guard"):
         return [Span(" " + bit) for bit in now[1:]]
     spans: list[Span] = []
     for slot in _SLOTS:

@@ -267,8 +267,8 @@ class Shown:
                 for offset, alike in self._alike(m.pfn, count):
                     self._add_alike(columns, page + offset, alike, m.pfn + offset, how)
                 continue
-            if m.kind == "swap":
-                columns["runs"].add(page, count, PagePlace("swap", None, None, how))
+            if m.kind in ("swap", "guard"):
+                columns["runs"].add(page, count, PagePlace(m.kind, None, None, how))
                 columns["excl"].add(page, count, 0)
                 continue
             kind = m.kind if m.kind != "zero" else "hugezero" if m.level else "zero"
