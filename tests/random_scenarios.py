@@ -19,9 +19,9 @@ OFTEN += ["madvise", "mremap"] * 2 + ["pin", "mlock", "munlock", "sys", "ksm_sca
 """What is proposed, as often as it stands here."""
 
 ADVICES = ["dontneed"] * 3 + ["nohugepage", "hugepage", "dontfork", "wipeonfork", "mergeable", "unmergeable", "populate_write"]
-ADVICES += ["mergeable", "collapse", "soft_offline", "hwpoison"]
+ADVICES += ["dofork", "guard_install", "guard_remove", "mergeable", "collapse", "soft_offline", "hwpoison"]
 
-EFAULT, ENOMEM, EINVAL = -14, -12, -22
+EFAULT, ENOMEM, EINVAL, EIO = -14, -12, -22, -5
 
 
 def propose(rng: random.Random, pages: int, serial: int) -> Operation:
@@ -33,20 +33,20 @@ def propose(rng: random.Random, pages: int, serial: int) -> Operation:
     where: dict[str, Any] = {"proc": proc, "start": start, "npages": npages}
     op = rng.choice(OFTEN)
     fields: dict[str, Any] = {
-        "write": {**where, "value": rng.randrange(1, 200)},
+        "write": {**where, "value": rng.randrange(1, 200), "force": rng.random() < 0.15},
         "read": where,
         "fill": {**where, "pattern": rng.choice(("unique", "same", "zero"))},
         "fork": {"proc": proc, "child": rng.choice(PROCESSES)},
         "exit": {"proc": proc},
         "mprotect": {**where, "prot": rng.choice(("none", "r", "rw"))},
         "munmap": where,
-        "pin": {**where, "pin": f"p{serial}", "how": rng.choice(("vmsplice", "io_uring", "gupw"))},
+        "pin": {**where, "pin": f"p{serial}", "how": rng.choice(("vmsplice", "io_uring", "gupw", "pup"))},
         "unpin": {"pin": f"p{rng.randrange(serial + 1)}"},
-        "split": {"proc": proc, "start": start},
+        "split": {"proc": proc, "start": start, "order": rng.choice((0, 0, 2))},
         "split_pmd": {"proc": proc, "start": start},
         "swap_out": {"proc": proc, "start": start},
         "madvise": {**where, "advice": rng.choice(ADVICES)},
-        "mremap": {**where, "to": "R", "at": rng.randrange(max(pages - npages, 0) + beyond + 1)},
+        "mremap": {**where, "to": "R", "at": rng.randrange(max(pages - npages, 0) + beyond + 1), "dontunmap": rng.random() < 0.2},
         "mlock": where,
         "munlock": where,
         "sys": {"path": rng.choice(("/proc/sys/vm/drop_caches", "/proc/sys/vm/compact_memory")), "value": "2"},
@@ -83,12 +83,16 @@ class Model:
     """What each process reads and may do, kept without pages, tables or counters."""
 
     def __init__(self, kernel: str) -> None:
+        self.knows_guards = "guard_install" in kernels.kernel(kernel).advice.known
         self.moves_vmas = bool(kernels.kernel(kernel).mm.mremap_moves_vmas)
         self.looks_first = kernels.kernel(kernel).mm.mremap_looks_first
+        self.dontunmap = bool(kernels.kernel(kernel).mm.dontunmap)
         self.contents: dict[str, dict[int, Content]] = {}
         self.prot: dict[str, dict[int, str]] = {}
         self.flags: dict[str, dict[int, set[str]]] = {}
         """What each page remembers of madvise and mlock, as far as it matters: dontfork, wipeonfork, locked."""
+        self.guards: dict[str, set[int]] = {}
+        """Where guard markers stand."""
 
     def apply(self, op: Operation, nr: int, result: int) -> None:
         """Follow one operation that returned `result`."""
@@ -97,11 +101,12 @@ class Model:
         first, npages = int(f.get("start") or 0), int(f.get("npages") or 1)
         pages = range(first, first + npages)
         if result == KILLED_BY_SIGBUS or op.op == "exit":
-            del self.prot[proc], self.contents[proc], self.flags[proc]
+            del self.prot[proc], self.contents[proc], self.flags[proc], self.guards[proc]
         elif op.op == "mmap":
             self.prot[proc] = dict.fromkeys(range(int(f["thps"] or 0) * nr), "rw")
             self.contents[proc] = dict.fromkeys(self.prot[proc], ZERO)
             self.flags[proc] = {page: set() for page in self.prot[proc]}
+            self.guards[proc] = set()
         elif op.op == "fork" and result == 0:
             self._fork(proc, str(f["child"]))
         elif op.op == "mprotect":
@@ -115,13 +120,15 @@ class Model:
         elif op.op in ("mlock", "munlock"):
             self._mlock(proc, pages, op.op == "mlock", result)
         elif op.op == "mremap":
-            self._mremap(proc, pages, range(int(f["at"] or 0), int(f["at"] or 0) + npages), result)
+            at = int(f["at"] or 0)
+            self._mremap(proc, pages, range(at, at + npages), bool(f["dontunmap"]), result)
         elif op.op == "munmap":
             self._unmap(proc, pages)
         elif op.op in ("write", "fill"):
+            force = bool(f.get("force"))
             for page in pages:
-                if self.prot[proc].get(page) != "rw":
-                    assert result == EFAULT, f"{op} ignores a protection"
+                if page not in self.prot[proc] or page in self.guards[proc] or (self.prot[proc][page] != "rw" and not force):
+                    assert result == (EIO if force else EFAULT), f"{op} ignores a protection"
                     break
                 self.contents[proc][page] = self._stored(op, f, self.contents[proc][page])
 
@@ -144,19 +151,30 @@ class Model:
         for page in pages:
             for kept in (self.prot, self.contents, self.flags):
                 kept[proc].pop(page, None)
+            self.guards[proc].discard(page)
 
     def _fork(self, proc: str, child: str) -> None:
         copied = [page for page in self.prot[proc] if "dontfork" not in self.flags[proc][page]]
         self.prot[child] = {page: self.prot[proc][page] for page in copied}
+        self.guards[child] = {page for page in copied if page in self.guards[proc] and "wipeonfork" not in self.flags[proc][page]}
         self.flags[child] = {page: self.flags[proc][page] - {"locked"} for page in copied}
         self.contents[child] = {page: ZERO if "wipeonfork" in self.flags[proc][page] else self.contents[proc][page] for page in copied}
 
     def _madvise(self, proc: str, pages: range, advice: str, result: int) -> None:
         mapped = [page for page in pages if page in self.prot[proc]]
-        if advice in ("dontfork", "wipeonfork") and result != EINVAL:
+        if advice in ("dontfork", "dofork", "wipeonfork") and result != EINVAL:
             assert result == (0 if len(mapped) == len(pages) else ENOMEM), "a hole is told of"
             for page in mapped:
-                self.flags[proc][page].add(advice)
+                self.flags[proc][page] = self.flags[proc][page] - {"dontfork"} if advice == "dofork" else self.flags[proc][page] | {advice}
+        elif advice == "guard_install" and self.knows_guards:
+            for page in mapped:
+                if "locked" in self.flags[proc][page]:
+                    assert result == EINVAL, "locked memory is thrown away"
+                    break
+                self.contents[proc][page] = ZERO
+                self.guards[proc].add(page)
+        elif advice == "guard_remove" and self.knows_guards:
+            self.guards[proc] -= set(mapped)
         elif advice == "dontneed":
             for page in mapped:
                 if "locked" in self.flags[proc][page]:
@@ -171,9 +189,10 @@ class Model:
                 break
             self.flags[proc][page] = self.flags[proc][page] - {"locked"} | ({"locked"} if locks else set())
 
-    def _mremap(self, proc: str, pages: range, to: range, result: int) -> None:
-        nothing = self.looks_first and pages.start not in self.prot[proc]
-        if nothing or set(pages) & set(to):
+    def _mremap(self, proc: str, pages: range, to: range, dontunmap: bool, result: int) -> None:
+        unknown = dontunmap and not self.dontunmap
+        nothing = not unknown and self.looks_first and pages.start not in self.prot[proc]
+        if nothing or unknown or set(pages) & set(to):
             assert result == (EFAULT if nothing else EINVAL)
             return
         if self.moves_vmas and result == EFAULT:
@@ -186,7 +205,15 @@ class Model:
             self.prot[proc][new] = self.prot[proc][old]
             self.contents[proc][new] = self.contents[proc][old]
             self.flags[proc][new] = self.flags[proc][old]
-        self._unmap(proc, [old for old, _ in pairs])
+            if old in self.guards[proc]:
+                self.guards[proc].add(new)
+        if not dontunmap:
+            self._unmap(proc, [old for old, _ in pairs])
+            return
+        for old, _ in pairs:
+            self.contents[proc][old] = ZERO
+            self.flags[proc][old] = self.flags[proc][old] - {"locked"}
+            self.guards[proc].discard(old)
 
     @staticmethod
     def _stored(op: Operation, f: Mapping[str, object], before: Content) -> Content:

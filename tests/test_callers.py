@@ -7,6 +7,7 @@ from filled_machine import NR, SPLIT_FAILS, at_rest, events, madvise, mapped_to,
 
 from thplab import Machine
 from thplab.errors import EAGAIN, EINVAL, ENOENT
+from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_double_map, PG_ksm, PG_referenced
 from thplab.kernel.kernels import KERNELS
 from thplab.kernel.policies import Kernel
@@ -298,6 +299,28 @@ def test_a_pinned_huge_page_does_not_move(kernel: Kernel, whole: bool) -> None:
     assert same(machine, before)
 
 
+@pytest.mark.parametrize("kernel", ["v5.10", "v6.1", "v6.12", "v6.18"])
+def test_migration_of_huge_pages_is_counted(kernel: str) -> None:
+    names = ("thp_migration_success", "thp_migration_fail", "thp_migration_split")
+    machine = with_thps(kernel)
+    machine["A"].migrate(5)
+    assert events(machine, *names) == (1, 0, 0)
+    machine["A"].pin(2, 1, "dma")
+    machine["A"].migrate(5)
+    assert events(machine, *names) == (1, 1, 0)
+    machine.unpin("dma")
+    machine.spawn("B").mmap(machine.system.frames.buddy.nr_free // NR - 1)
+    page = 0
+    while machine.system.frames.buddy.nr_free >= NR:
+        machine["B"].write(page)
+        page += NR
+    machine["A"].migrate(5)
+    splits_fail = KERNELS[kernel].migration.split_fails
+    assert events(machine, *names) == (1, 2 if splits_fail else 1, 1), "no other huge page is free"
+    machine["A"].migrate(5)
+    assert events(machine, *names) == (1, 2 if splits_fail else 1, 1), "a small page counts for nothing"
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_small_pages_move_and_pinned_ones_stay(kernel: str) -> None:
     machine = with_thps(kernel)
@@ -347,3 +370,46 @@ def test_clear_refs_forgets_that_a_driver_was_given_the_page_and_splits_nothing_
     assert not any(state.field("flags", head) & PG_referenced for head in heads)
     assert [(m.level, m.pfn) for m in state.mapped] == [(m.level, m.pfn) for m in before.mapped]
     assert not any(m.entry & 0x20 for m in state.mapped) and machine.costs["flushes"] == flushes
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_smaps_tells_what_was_used_since_clear_refs(kernel: str) -> None:
+    machine = with_thps(kernel)
+    assert smaps(machine.state, "A")["Referenced"] == 4 * NR
+    assert machine["A"].clear_refs(1) == 0
+    splits = KERNELS[kernel].proc.clear_refs_splits
+    state = at_rest(machine)
+    assert (smaps(state, "A")["Referenced"], bool(state.pmd_maps)) == (0, not splits)
+    machine["A"].read(3)
+    assert smaps(at_rest(machine), "A")["Referenced"] == (4 if splits else 4 * NR)
+
+
+@pytest.mark.parametrize("mapped", ["PMD", "PTEs"])
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_clearing_soft_dirty_bits_makes_the_next_write_fault(kernel: str, mapped: str) -> None:
+    machine = with_thps(kernel)
+    if mapped == "PTEs":
+        machine["A"].mprotect(0, 1, "r")
+        machine["A"].mprotect(0, 1, "rw")
+    before, flushes = at_rest(machine), machine.costs["flushes"]
+    assert machine["A"].clear_refs(4) == 0
+    state = at_rest(machine)
+    assert not any(pt.pte_write(m.entry) for m in state.mapped) and state.contents("A") == before.contents("A")
+    assert all(m.entry & pt._PAGE_ACCESSED for m in state.mapped) and machine.costs["flushes"] > flushes
+    machine["A"].write(5, value=9)
+    now = at_rest(machine).contents("A")
+    assert [page for page in range(NR) if now[page] != state.contents("A")[page]] == [5]
+
+
+@pytest.mark.parametrize("kernel", ["v5.10", "v6.1", "v6.12", "v6.18"])
+def test_what_a_device_writes_to_stays_writable_since_5_11(kernel: str) -> None:
+    machine = with_thps(kernel)
+    machine["A"].split(0)
+    machine["A"].pin(5, 1, "dma", "io_uring")
+    machine["A"].clear_refs(4)
+    state = at_rest(machine)
+    writable = [bool(pt.pte_write(m.entry)) for m in state.mapped for _ in range(m.count)]
+    spares = KERNELS[kernel].proc.soft_dirty_spares_pins
+    assert writable == [page == 5 and spares for page in range(NR)]
+    machine["A"].write(5, value=9)
+    assert (mapped_to(at_rest(machine), 5) == mapped_to(state, 5)) is spares, "else the device is left on the old page"

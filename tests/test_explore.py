@@ -15,12 +15,14 @@ from thplab.errors import BadInput
 from thplab.hardware.frames import single
 from thplab.hardware.geometry import TINY
 from thplab.hardware.steps import Routine, change, read
+from thplab.kernel import kernels
 from thplab.kernel.kernels import KERNELS
 from thplab.kernel.routines.split_huge_pmd import trusts_the_first_look
 from thplab.machine.machine import Machine
 from thplab.scenario import Operation, builtin, load
 from thplab.scenario.text import read_operation
 from thplab.study.explore import PAIRS, Exploration, Pair, RaceRun, explore, format_schedule, parse_schedule, replay
+from thplab.study.explore.pair import own_pair
 from thplab.study.explore.position import ProtocolError, position
 from thplab.study.explore.run import forgotten
 from thplab.study.invariants import check_state
@@ -316,3 +318,23 @@ def test_the_page_about_races_tells_what_was_found() -> None:
         if found.failure:
             assert row[-1].strip("`") == found.failure.text(), name
         assert f"`{name}`" in text.split("## The stories")[1], name
+
+
+@pytest.mark.parametrize(("policies", "loses"), [({}, False), ({"cow.huge_asks_mapcount": True}, True)])
+def test_a_kernel_that_asks_the_map_count_without_a_lock_is_fooled(policies: dict[str, object], loses: bool) -> None:
+    """v4.5 asks the reference count, which is one word; 4.6 asked the map count."""
+    found = explore(replace(PAIRS["mapcount-and-pmd-split"], kernel=kernels.kernel("v4.5").but(policies)))
+    assert found.complete and (found.failure is not None) is loses
+
+
+def test_v4_5_with_the_later_order_of_madv_free_loses_nothing() -> None:
+    late = kernels.kernel("v4.5").but({"advice.free_empties_pmd": False})
+    found = explore(replace(PAIRS["emptied-free-and-dontneed"], kernel=late))
+    assert found.complete and found.failure is None
+
+
+def test_a_pair_of_ones_own_may_have_swap() -> None:
+    both = ["madvise A 0 1thp free", "madvise A 0 1thp dontneed"]
+    swapped, bare = (own_pair("mmap A; write A 0", both, "v4.5", swap=device) for device in ("swap", ""))
+    assert "PMD cleared" in {f.step.text for f in replay(swapped, "0x8") if f.step}
+    assert swapped.start.swap is not None and bare.start.swap is None

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from filled_machine import NR, SPLIT_FAILS, at_rest, events, madvise, mapped_to, same, with_thps
 
-from thplab.errors import EBUSY, EHWPOISON, EINVAL, KILLED_BY_SIGBUS
+from thplab.errors import EBUSY, EHWPOISON, KILLED_BY_SIGBUS
 from thplab.hardware.frames import PG_has_hwpoisoned, PG_hwpoison
 from thplab.kernel.kernels import KERNELS
 from thplab.kernel.policies import Kernel
@@ -129,6 +129,50 @@ def test_poison_on_v4_5_takes_page_after_page() -> None:
     assert at_rest(machine).mapped == ()
 
 
-def test_v6_18_was_built_without_memory_failure() -> None:
+def test_v6_18_kills_who_reports_it_and_moves_what_still_works() -> None:
+    """As every distribution builds it; the machine of the recordings lacks CONFIG_MEMORY_FAILURE."""
     machine = with_thps("v6.18")
-    assert [madvise(machine, advice, 0) for advice in ("soft_offline", "hwpoison")] == [-EINVAL, -EINVAL]
+    assert madvise(machine, "soft_offline", 3) == 0
+    assert madvise(machine, "hwpoison", 5) == KILLED_BY_SIGBUS
+
+
+def freed_with_a_bad_page(kernel: str) -> tuple[Machine, int]:
+    """A huge page with a bad part was never split and is free again. Returns its head, too."""
+    machine = with_thps(kernel)
+    machine["A"].pin(2, 1, "dma", "raw")
+    head = at_rest(machine).compound_pages()[0]
+    if madvise(machine, "hwpoison", 5) != KILLED_BY_SIGBUS:
+        machine["A"].exit()
+    machine.unpin("dma")
+    state = at_rest(machine)
+    assert state.is_free(head + 5) and state.field("flags", head + 5) == PG_hwpoison
+    assert at_rest(Machine.restored(state)).exact == state.exact
+    return machine, head
+
+
+@pytest.mark.parametrize("kernel", ["v5.10", "v6.1"])
+def test_a_block_with_a_bad_frame_is_lost(kernel: str) -> None:
+    machine, head = freed_with_a_bad_page(kernel)
+    free = machine.system.frames.buddy.nr_free
+    machine.spawn("B").mmap(2)
+    machine["B"].fill(0, 2 * NR)
+    state = at_rest(machine)
+    assert len(state.compound_pages()) == 2 and head not in state.compound_pages()
+    machine["B"].exit()
+    assert machine.system.frames.buddy.nr_free == free - NR
+    assert at_rest(Machine.restored(machine.state)).exact == machine.state.exact
+
+
+@pytest.mark.parametrize("kernel", ["v6.12", "v6.18"])
+def test_a_bad_frame_is_handed_out_again_and_stays_bad(kernel: str) -> None:
+    machine, head = freed_with_a_bad_page(kernel)
+    machine.spawn("B").mmap(2)
+    machine["B"].fill(0, 2 * NR)
+    state = at_rest(machine)
+    assert head in state.compound_pages() and state.field("flags", head + 5) & PG_hwpoison
+    for start in (0, NR):
+        machine["B"].split(start)
+    machine["B"].exit()
+    state = at_rest(machine)
+    assert machine.system.frames.buddy.nr_free == state.nframes - 2, "all but the zero page and the bad one"
+    assert not state.is_free(head + 5) and state.field("flags", head + 5) & PG_hwpoison

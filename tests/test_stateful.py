@@ -77,7 +77,9 @@ class Scene:
         if isinstance(kind, PageNumber):
             most = self.pages - 1 + kind.least
             usual = st.sampled_from([n for n in (0, 1, 2, nr // 2, nr - 1, nr, nr + 1, 2 * nr) if kind.least <= n <= most])
-            return usual if field.required else st.just(kind.least)
+            if field.name == "size":
+                return st.none() | usual
+            return usual if field.required or field.name == "at" else st.just(kind.least)
         if isinstance(kind, Choice):
             return st.sampled_from(kind.words)
         if isinstance(kind, Flag):

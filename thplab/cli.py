@@ -20,16 +20,7 @@ from thplab.kernel import kernels
 from thplab.kernel.mutants import MUTANTS, mutant
 from thplab.machine.trace import Setup, record
 from thplab.scenario import builtin, load
-from thplab.show.describe import (
-    footprint_table,
-    kernel_text,
-    kernels_text,
-    narrate,
-    policy_text,
-    side_by_side,
-    story,
-    summary,
-)
+from thplab.show.describe import footprint_table, kernel_text, kernels_text, narrate, policy_text, side_by_side, story, summary
 from thplab.study.compare import compare
 from thplab.study.explore import PAIRS, explore
 from thplab.study.explore.pair import own_pair
@@ -85,42 +76,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="thplab", description="Learn how Linux counts references to transparent huge pages."
-    )
+    parser = argparse.ArgumentParser(prog="thplab", description="Learn how Linux counts references to transparent huge pages.")
     parser.add_argument("--version", action="version", version=f"thplab {version('thplab')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    run = commands.add_parser(
-        "run", help="tell a scenario step by step", description="Carry out a scenario and tell what the kernel does."
-    )
+    run = commands.add_parser("run", help="tell a scenario step by step", description="Carry out a scenario and tell what the kernel does.")
     source = run.add_mutually_exclusive_group(required=True)
     source.add_argument(
-        "scenario",
-        nargs="?",
-        metavar="SCENARIO",
-        help="a built-in name, a file, FILE.jsonl:NAME or operations ('mmap A; write A 0')",
+        "scenario", nargs="?", metavar="SCENARIO", help="a built-in name, a file, FILE.jsonl:NAME or operations ('mmap A; write A 0')"
     )
     source.add_argument("--list", action="store_true", help="name the built-in scenarios")
     run.add_argument(
-        "--kernel",
-        metavar="K",
-        default="",
-        help=f"{', '.join(kernels.KERNELS)} (default: the mutant's own, else {kernels.DEFAULT})",
+        "--kernel", metavar="K", default="", help=f"{', '.join(kernels.KERNELS)} (default: the mutant's own, else {kernels.DEFAULT})"
     )
-    run.add_argument(
-        "--geometry", metavar="G", default=TOY.name, help=f"{', '.join(GEOMETRIES)} (default: %(default)s)"
-    )
+    run.add_argument("--geometry", metavar="G", default=TOY.name, help=f"{', '.join(GEOMETRIES)} (default: %(default)s)")
     run.add_argument("--memory", metavar="N", type=int, help="number of page frames (default: 32 huge pages' worth)")
-    run.add_argument(
-        "--swap", metavar="D", default="", help=f"a swap device: {', '.join(DEVICES)} (default: the scenario's env)"
-    )
-    run.add_argument(
-        "--mutant", metavar="M", default="", help=f"a kernel that is wrong in one way: {', '.join(MUTANTS)}"
-    )
-    run.add_argument(
-        "--all", action="store_true", help="show every step, also plain reads, locks and what was explained before"
-    )
+    run.add_argument("--swap", metavar="D", default="", help=f"a swap device: {', '.join(DEVICES)} (default: the scenario's env)")
+    run.add_argument("--mutant", metavar="M", default="", help=f"a kernel that is wrong in one way: {', '.join(MUTANTS)}")
+    run.add_argument("--all", action="store_true", help="show every step, also plain reads, locks and what was explained before")
 
     sides = commands.add_parser(
         "compare",
@@ -130,9 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     sides.add_argument("scenario", metavar="SCENARIO", help="as for run")
     sides.add_argument("--kernels", metavar="K,K,...", default="", help="two or more (default: all of them)")
-    sides.add_argument(
-        "--geometry", metavar="G", default=TOY.name, help=f"{', '.join(GEOMETRIES)} (default: %(default)s)"
-    )
+    sides.add_argument("--geometry", metavar="G", default=TOY.name, help=f"{', '.join(GEOMETRIES)} (default: %(default)s)")
 
     records = commands.add_parser(
         "kernels",
@@ -140,9 +111,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Name the kernels; or tell all policies of one, each with its meaning and its evidence; or one policy in full.",
     )
     records.add_argument("name", nargs="?", metavar="K", default="", help="a kernel (default: name them all)")
-    records.add_argument(
-        "policy", nargs="?", metavar="POLICY", default="", help="one policy, such as cow.splits_pmd (default: all)"
-    )
+    records.add_argument("policy", nargs="?", metavar="POLICY", default="", help="one policy, such as cow.splits_pmd (default: all)")
 
     replay = commands.add_parser(
         "verify",
@@ -152,29 +121,13 @@ def _parser() -> argparse.ArgumentParser:
     what = replay.add_mutually_exclusive_group(required=True)
     what.add_argument("file", nargs="?", metavar="FILE.jsonl", help="a truth file, such as tests/truth/linux-4.5.jsonl")
     what.add_argument(
-        "--steps",
-        metavar="FILE.jsonl",
-        help="a recording of what is stored inside operations, such as tests/truth/steps/steps-6.12.jsonl",
+        "--steps", metavar="FILE.jsonl", help="a recording of what is stored inside operations, such as tests/truth/steps/steps-6.12.jsonl"
     )
-    what.add_argument(
-        "--live", action="store_true", help="perform the portable built-in scenarios on the running kernel"
-    )
-    replay.add_argument(
-        "--kernel", metavar="K", default="", help="replay on this kernel (default: the one that each record names)"
-    )
-    replay.add_argument(
-        "--mutant", metavar="M", default="", help="replay on a kernel that is wrong in one way, as for thplab run"
-    )
-    replay.add_argument(
-        "--random",
-        metavar="N",
-        type=int,
-        default=0,
-        help="with --live: random scenarios of N operations in all as well",
-    )
-    replay.add_argument(
-        "--seed", metavar="S", type=int, default=1, help="which random scenarios (default: %(default)s)"
-    )
+    what.add_argument("--live", action="store_true", help="perform the portable built-in scenarios on the running kernel")
+    replay.add_argument("--kernel", metavar="K", default="", help="replay on this kernel (default: the one that each record names)")
+    replay.add_argument("--mutant", metavar="M", default="", help="replay on a kernel that is wrong in one way, as for thplab run")
+    replay.add_argument("--random", metavar="N", type=int, default=0, help="with --live: random scenarios of N operations in all as well")
+    replay.add_argument("--seed", metavar="S", type=int, default=1, help="which random scenarios (default: %(default)s)")
 
     inside = commands.add_parser(
         "steps",
@@ -190,9 +143,7 @@ def _parser() -> argparse.ArgumentParser:
         help="an operation (mprotect), a recording (split_pmd_sole), or a scenario that does what was recorded"
         " (default: list what was recorded)",
     )
-    inside.add_argument(
-        "--kernel", metavar="K", default="v6.18", help="a kernel whose steps were recorded (default: %(default)s)"
-    )
+    inside.add_argument("--kernel", metavar="K", default="v6.18", help="a kernel whose steps were recorded (default: %(default)s)")
 
     live = commands.add_parser(
         "live",
@@ -200,9 +151,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Perform a scenario on this machine's memory and show, step by step, what the kernel and the simulator say. No system"
         " setting is changed. Where that is not possible, a recorded run is shown. Exit status 0: they agree; 1: they do not.",
     )
-    live.add_argument(
-        "scenario", nargs="?", metavar="SCENARIO", help="as for run (default: only say what this machine allows)"
-    )
+    live.add_argument("scenario", nargs="?", metavar="SCENARIO", help="as for run (default: only say what this machine allows)")
     live.add_argument("--recorded", action="store_true", help="show the recorded run even where a live one is possible")
 
     recorder = commands.add_parser(
@@ -225,15 +174,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="tell the simplest failing schedule of this pair (default: a line for each); with --cpu the scenario that prepares yours",
     )
-    races.add_argument(
-        "--cpu", metavar="OPS", action="append", default=[], help="what one CPU does; given two or three times"
-    )
-    races.add_argument(
-        "--kernel", metavar="K", default=kernels.DEFAULT, help="with --cpu: which kernel (default: %(default)s)"
-    )
-    races.add_argument(
-        "--geometry", metavar="G", default=TINY.name, help="with --cpu: which machine (default: %(default)s)"
-    )
+    races.add_argument("--cpu", metavar="OPS", action="append", default=[], help="what one CPU does; given two or three times")
+    races.add_argument("--kernel", metavar="K", default=kernels.DEFAULT, help="with --cpu: which kernel (default: %(default)s)")
+    races.add_argument("--geometry", metavar="G", default=TINY.name, help="with --cpu: which machine (default: %(default)s)")
+    races.add_argument("--swap", metavar="D", default="", help=f"with --cpu: a swap device: {', '.join(DEVICES)} (default: none)")
 
     _add_footprint(
         commands.add_parser(
@@ -249,18 +193,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Run a notebook and write it as one HTML page that steps without a kernel and without a network. For a folder, write "
         "all its notebooks as such pages, and an index page over them.",
     )
+    page.add_argument("notebook", nargs="?", metavar="NOTEBOOK", type=Path, help="a notebook or a folder of them (default: the series)")
     page.add_argument(
-        "notebook",
-        nargs="?",
-        metavar="NOTEBOOK",
-        type=Path,
-        help="a notebook or a folder of them (default: the series)",
-    )
-    page.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        help="a file (default: beside the notebook, ending in .html), or a folder (default: thplab-series)",
+        "-o", "--output", type=Path, help="a file (default: beside the notebook, ending in .html), or a folder (default: thplab-series)"
     )
 
     commands.add_parser(
@@ -311,9 +246,7 @@ def _close_stdout() -> None:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    comparison = compare(
-        load(options.scenario), options.kernels.split(",") if options.kernels else (), options.geometry
-    )
+    comparison = compare(load(options.scenario), options.kernels.split(",") if options.kernels else (), options.geometry)
     _print(side_by_side(comparison, shutil.get_terminal_size((120, 24)).columns))
     return 1 if comparison.problem else 0
 
@@ -324,13 +257,7 @@ def _compare(options: argparse.Namespace) -> int:
 def _kernels(name: str, policy: str) -> int:
     width = shutil.get_terminal_size((120, 24)).columns
     record = kernels.kernel(name) if name else None
-    _print(
-        kernels_text()
-        if record is None
-        else policy_text(record, policy, width)
-        if policy
-        else kernel_text(record, width)
-    )
+    _print(kernels_text() if record is None else policy_text(record, policy, width) if policy else kernel_text(record, width))
     return 0
 
 
@@ -360,11 +287,8 @@ def _steps(options: argparse.Namespace) -> int:
 
 def _races(options: argparse.Namespace) -> int:
     if options.cpu or options.name is not None:
-        own = (
-            own_pair(options.name or "", options.cpu, options.kernel, geometry(options.geometry))
-            if options.cpu
-            else None
-        )
+        shape = geometry(options.geometry)
+        own = own_pair(options.name or "", options.cpu, options.kernel, shape, options.swap) if options.cpu else None
         found = explore(own or pair_named(options.name))
         _print(story(found))
         return 0 if found.as_expected else 1
@@ -375,9 +299,7 @@ def _races(options: argparse.Namespace) -> int:
         _print(summary(found) + "\n")
     losing = sum(bool(pair.loses) for pair in PAIRS.values())
     verdict = f"not as they should be: {', '.join(wrong)}" if wrong else "all as they should be"
-    _print(
-        f"{len(PAIRS)} pairs, {losing} that lose and {len(PAIRS) - losing} that hold: {verdict}. More about one: thplab races NAME\n"
-    )
+    _print(f"{len(PAIRS)} pairs, {losing} that lose and {len(PAIRS) - losing} that hold: {verdict}. More about one: thplab races NAME\n")
     return 1 if wrong else 0
 
 
@@ -386,57 +308,23 @@ def _races(options: argparse.Namespace) -> int:
 
 def _add_footprint(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--kernels",
-        metavar="K",
-        nargs="+",
-        default=list(kernels.KERNELS),
-        help=f"{', '.join(kernels.KERNELS)} (default: all)",
+        "--kernels", metavar="K", nargs="+", default=list(kernels.KERNELS), help=f"{', '.join(kernels.KERNELS)} (default: all)"
     )
+    parser.add_argument("--thps", metavar="N", type=int, default=1000, help="number of huge pages (default: %(default)s)")
+    parser.add_argument("--unmapped", metavar="SHARE", type=float, default=0.5, help="share of the memory (default: %(default)s)")
+    parser.add_argument("--pattern", metavar="P", default="random", help=f"what is unmapped: {', '.join(PATTERNS)} (default: %(default)s)")
     parser.add_argument(
-        "--thps", metavar="N", type=int, default=1000, help="number of huge pages (default: %(default)s)"
+        "--pressure", metavar="SHARE", type=float, default=1.0, help="share of the queue to which the shrinker gets (default: 1)"
     )
-    parser.add_argument(
-        "--unmapped", metavar="SHARE", type=float, default=0.5, help="share of the memory (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--pattern",
-        metavar="P",
-        default="random",
-        help=f"what is unmapped: {', '.join(PATTERNS)} (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--pressure",
-        metavar="SHARE",
-        type=float,
-        default=1.0,
-        help="share of the queue to which the shrinker gets (default: 1)",
-    )
-    parser.add_argument(
-        "--sharing", metavar="N", type=int, default=1, help="processes that map each huge page (default: %(default)s)"
-    )
+    parser.add_argument("--sharing", metavar="N", type=int, default=1, help="processes that map each huge page (default: %(default)s)")
     parser.add_argument("--unmapping", metavar="N", type=int, help="how many of them unmap (default: all)")
+    parser.add_argument("--zero-filled", metavar="SHARE", type=float, default=0.0, help="share of zero-filled pages (default: %(default)s)")
+    parser.add_argument("--pinned", metavar="SHARE", type=float, default=0.0, help="share of pinned huge pages (default: %(default)s)")
     parser.add_argument(
-        "--zero-filled",
-        metavar="SHARE",
-        type=float,
-        default=0.0,
-        help="share of zero-filled pages (default: %(default)s)",
+        "--max-ptes-none", metavar="N", type=int, help="split huge pages with more zero-filled pages, where the kernel does"
     )
-    parser.add_argument(
-        "--pinned", metavar="SHARE", type=float, default=0.0, help="share of pinned huge pages (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--max-ptes-none",
-        metavar="N",
-        type=int,
-        help="split huge pages with more zero-filled pages, where the kernel does",
-    )
-    parser.add_argument(
-        "--geometry", metavar="G", default=X86_64.name, help=f"{', '.join(GEOMETRIES)} (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--seed", metavar="N", type=int, default=0, help="of what is drawn at random (default: %(default)s)"
-    )
+    parser.add_argument("--geometry", metavar="G", default=X86_64.name, help=f"{', '.join(GEOMETRIES)} (default: %(default)s)")
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="of what is drawn at random (default: %(default)s)")
 
 
 def _footprint(options: argparse.Namespace) -> int:
@@ -451,10 +339,7 @@ def _footprint(options: argparse.Namespace) -> int:
         pinned=options.pinned,
         seed=options.seed,
     )
-    answers = [
-        (project(name, question), project(name, question, options.pressure, options.max_ptes_none))
-        for name in options.kernels
-    ]
+    answers = [(project(name, question), project(name, question, options.pressure, options.max_ptes_none)) for name in options.kernels]
     _print(footprint_table(question, answers, options.pressure))
     return 0
 
@@ -468,11 +353,7 @@ def _export(options: argparse.Namespace) -> int:
 
     source = options.notebook or notebook_folder()
     try:
-        print(
-            export_series(source, options.output or "thplab-series")
-            if source.is_dir()
-            else export(source, options.output)
-        )
+        print(export_series(source, options.output or "thplab-series") if source.is_dir() else export(source, options.output))
     except ExportFailed as error:
         print(f"thplab: {error}", file=sys.stderr)
         return 1
@@ -498,9 +379,7 @@ def notebook_folder() -> Path:
     for folder in (_PACKAGE / "notebooks", _PACKAGE.parent / "notebooks"):
         if folder.is_dir():
             return folder
-    raise BadInput(
-        "notebooks", f"are neither in {_PACKAGE} nor beside it", "thplab as installed from its wheel or from a checkout"
-    )
+    raise BadInput("notebooks", f"are neither in {_PACKAGE} nor beside it", "thplab as installed from its wheel or from a checkout")
 
 
 def lab_command(folder: Path, extra: Sequence[str]) -> list[str]:

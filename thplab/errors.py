@@ -16,6 +16,7 @@ EHWPOISON = 133
 """Not in every Python's errno."""
 EINVAL = errno.EINVAL
 EIO = errno.EIO
+EMLINK = errno.EMLINK
 ENOENT = errno.ENOENT
 ENOMEM = errno.ENOMEM
 ENOSPC = errno.ENOSPC

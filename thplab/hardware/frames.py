@@ -38,6 +38,9 @@ PG_lazyfree_batch = 1 << 15  # waits in a CPU's batch to lose PG_swapbacked
 PG_hwpoison = 1 << 20  # the memory behind it is bad: nobody gets it any more
 PG_has_hwpoisoned = 1 << 21  # on a head: a subpage has PG_hwpoison (v6.1 on)
 PG_ksm = 1 << 22  # one page of KSM's for all who had the same contents; nobody writes to it
+PG_lost = 1 << 24  # of a block in which the allocator found a bad frame: nobody gets it (v5.10, v6.1)
+PG_ORDER_SHIFT = 32
+PG_order = 0xFF << PG_ORDER_SHIFT  # on a head: its order (_flags_1 of a folio), 0 for that of a huge page
 PG_referenced = 1 << 23  # a driver was given the page: khugepaged takes it for one that is in use
 
 PG_OF_HEAD = (
@@ -49,6 +52,7 @@ PG_OF_HEAD = (
     | PG_maybe_shared
     | PG_hwpoison
     | PG_has_hwpoisoned
+    | PG_order
 )
 """Flags of a head that say something of it alone, or of the compound page:
 a page split does not hand them to the tails.
@@ -147,6 +151,8 @@ class PageFrames:
         self.buddy = Buddy(nframes, geometry.order)
         self.in_use: Array = np.zeros(nframes // geometry.nr, np.int64)
         """Allocated frames in each aligned block of a huge page's size."""
+        self.checks_new = False
+        """The allocator looks for bad frames in a block before it hands it out."""
         self.zero_page = self._reserve()
 
     def _reserve(self) -> int:
@@ -161,9 +167,10 @@ class PageFrames:
     def alloc_pages(self, order: int) -> int | None:
         """`1 << order` frames with a refcount of 1 on the first; a compound page if order > 0. None when out of memory.
 
-        Contents are what was there before: whoever maps the page clears or copies it first.
+        Contents are what was there before: whoever maps the page clears or copies it first. A block with a bad frame is
+        handed out as it is, or, where new pages are checked, is lost.
         """
-        pfn = self.buddy.alloc(order)
+        pfn = self._alloc_checked(order)
         if pfn is None:
             return None
         part = slice(pfn, pfn + (1 << order))
@@ -172,32 +179,48 @@ class PageFrames:
         self.compound_mapcount[part] = self.large_mapcount[part] = -1
         self.nr_pages_mapped[pfn] = self.pincount[pfn] = 0
         self.mm_id_0[pfn] = self.mm_id_mapcount_0[pfn] = self.mm_id_1[pfn] = self.mm_id_mapcount_1[pfn] = 0
-        self.flags[part] = PG_used | PG_tail if order else PG_used
+        self.flags[part] &= PG_hwpoison
+        self.flags[part] |= PG_used | PG_tail if order else PG_used
         self.first_page[part] = pfn
         self.mapping[part] = 0
         self.index[part] = 0
         self.refcount[pfn] = 1
         if order:
-            self.flags[pfn] = PG_used | PG_head
+            self.flags[pfn] ^= PG_tail | PG_head
+            self.flags[pfn] |= self.order_flag(order)
         self.in_use[pfn >> self.geometry.order] += 1 << order
         return pfn
+
+    def _alloc_checked(self, order: int) -> int | None:
+        while (pfn := self.buddy.alloc(order)) is not None:
+            part = slice(pfn, pfn + (1 << order))
+            if not self.checks_new or not np.count_nonzero(self.flags[part]):
+                return pfn
+            self.flags[part] |= PG_used | PG_lost
+            self.mapcount[part] = -1
+            self.in_use[pfn >> self.geometry.order] += 1 << order
+        return None
 
     def free_pages(self, pfn: int, order: int) -> None:
         """Give back what alloc_pages returned, or one page of a compound page that was split. Fills it with junk.
 
-        KernelBug if somebody still has a reference ("bad page").
+        A bad page stays out for ever; bad frames of a larger block come back with it, and stay marked. KernelBug if
+        somebody still has a reference ("bad page").
         """
         part = slice(pfn, pfn + (1 << order))
         if np.count_nonzero(self.refcount[part]):
             raise KernelBug(f"pfn {pfn:#x} is freed with reference count {self.refcount[pfn]}")
-        self.flags[part] = 0
+        if not order and self.flags[pfn] & PG_hwpoison:
+            self.flags[pfn] = PG_used | PG_hwpoison
+            return
+        self.flags[part] &= PG_hwpoison
         self.mapping[part] = JUNK
         self.content[part] = JUNK
         self.in_use[pfn >> self.geometry.order] -= 1 << order
         self.buddy.free(pfn, order)
 
     def marked(self, flag: int) -> tuple[int, ...]:
-        """The frames that have a flag which no free frame has, in address order."""
+        """The frames that have a flag, in address order. No free frame may have it."""
         end = int(self.in_use.nonzero()[0][-1] + 1) << self.geometry.order  # the lowest free ones are taken first
         return tuple((self.flags[:end] & flag).nonzero()[0].tolist())
 
@@ -213,6 +236,10 @@ class PageFrames:
         part = slice(first, first + count)
         if np.count_nonzero(self.refcount[part]) or np.count_nonzero(self.flags[part] & PG_used) < count:
             raise KernelBug(f"a page from pfn {first:#x} on is freed with a reference, or twice")
+        if np.count_nonzero(self.flags[part] & PG_hwpoison):
+            for pfn in range(first, first + count):
+                self.free_pages(pfn, 0)
+            return
         self.flags[part] = 0
         self.mapping[part] = JUNK
         self.content[part] = JUNK
@@ -235,11 +262,24 @@ class PageFrames:
 
     def compound(self, head: int) -> slice:
         """All pages of the compound page with this head; one page if it is not compound."""
-        return slice(head, head + self.geometry.nr) if self.flags[head] & PG_head else single(head)
+        return slice(head, head + (1 << self.order(head)))
+
+    def order(self, head: int) -> int:
+        """compound_order: how large a page is, named by its head; 0 for a small page."""
+        flags = int(self.flags[head])
+        return (flags & PG_order) >> PG_ORDER_SHIFT or self.geometry.order if flags & PG_head else 0
+
+    def order_flag(self, order: int) -> int:
+        """The bits of PG_order on the head of a compound page of that order."""
+        return order << PG_ORDER_SHIFT if order != self.geometry.order else 0
+
+    def is_huge(self, head: int) -> bool:
+        """Is it a compound page that a PMD can map (folio_test_pmd_mappable)?"""
+        return bool(self.flags[head] & (PG_head | PG_order) == PG_head)
 
     def tails(self, head: int) -> slice:
-        """The tail pages of the huge page with this head."""
-        return slice(head + 1, head + self.geometry.nr)
+        """The tail pages of the compound page with this head."""
+        return slice(head + 1, self.compound(head).stop)
 
     def page_count(self, page: int) -> int:
         """The reference count that counts for `page`: its head's."""

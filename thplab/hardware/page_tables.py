@@ -38,6 +38,7 @@ _SWP_MIGRATION_READ = 1 << 1
 _SWP_MIGRATION_WRITE = 2 << 1
 _SWP_DEVICE = 3 << 1
 _SWP_HWPOISON = 4 << 1
+_SWP_GUARD = 6 << 1  # a marker: whoever touches the page gets SIGSEGV (6.13 on)
 _SWP_TYPE = 7 << 1
 _SWP_EXCLUSIVE = 1 << 4  # the page was PG_anon_exclusive (v6.1 on)
 
@@ -142,8 +143,13 @@ def mk_hwpoison(pfn: int) -> int:
     return mk_pte(pfn, _SWP_HWPOISON)
 
 
-PTE_KINDS = ("", "zero", "page", "migration", "swap", "hwpoison")
-"""What a PTE is: empty, the zero page's, or what it names. Runs and mappings of a state carry these names."""
+def is_guard_entry(entry: int) -> bool:
+    """Nobody may touch the page: a guard region begins or goes on here."""
+    return swp_type(entry) == _SWP_GUARD
+
+
+PTE_KINDS = ("", "zero", "guard", "page", "migration", "swap", "hwpoison")
+"""What a PTE is: empty, the zero page's, a guard, or what it names. Runs and mappings of a state carry these names."""
 
 
 def pte_kind(entry: int) -> str:
@@ -152,7 +158,9 @@ def pte_kind(entry: int) -> str:
         return ""
     if pte_present(entry):
         return "zero" if pte_special(entry) else "page"
-    return "migration" if is_migration_entry(entry) else "swap" if is_swap_entry(entry) else "hwpoison"
+    if is_migration_entry(entry):
+        return "migration"
+    return "swap" if is_swap_entry(entry) else "guard" if is_guard_entry(entry) else "hwpoison"
 
 
 def pte_kinds(row: Entries) -> npt.NDArray[np.intp]:
@@ -165,6 +173,14 @@ _KINDS = np.array([PTE_KINDS.index(pte_kind(low)) for low in range(2 * _PAGE_SPE
 """The kind for all values of the bits below the pfn on which it depends."""
 _OWNERS = np.array([PG_head | PG_tail if kind in ("page", "migration", "hwpoison") else 0 for kind in PTE_KINDS])
 """Kind -> the flags of the page that is named which say whether it is part of a compound page. A slot is no page."""
+
+
+def nameless(row: Entries) -> npt.NDArray[np.bool_]:
+    """Which of these PTEs name no page of their own, so that equal ones are alike:
+    empty ones, the zero page's, guards.
+    """
+    found: npt.NDArray[np.bool_] = (row == 0) | (row & np.uint64(_PAGE_SPECIAL) != 0) | (row == np.uint64(_SWP_GUARD))
+    return found
 
 
 def migration_write(entry: int) -> bool:
@@ -218,7 +234,7 @@ def entry_text(entry: int) -> str:
 def _bits_text(entry: int) -> str:
     if is_migration_entry(entry):
         return "migration·" + ("RW" if migration_write(entry) else "R")
-    if is_swap_entry(entry) or is_hwpoison_entry(entry):
+    if swp_type(entry):
         return pte_kind(entry) + ("·exclusive" if entry & _SWP_EXCLUSIVE else "")
     first = "P" if entry & _PAGE_PRESENT else ("none" if entry & _PAGE_PROTNONE else "not present")
     letters = [name for bit, name in BIT_LETTERS if entry & bit and bit != _PAGE_NX]
@@ -245,7 +261,7 @@ class PteRun(NamedTuple):
 
     def cut(self, start: int, stop: int) -> PteRun:
         """The same run, restricted to the entries [start, stop), which lie inside it."""
-        step = start - self.start if self.kind != "zero" else 0
+        step = start - self.start if self.kind not in ("zero", "guard") else 0
         return PteRun(start, stop, self.pfn + step, self.kind)
 
 
@@ -336,10 +352,11 @@ class PageTables:
         found: npt.NDArray[np.bool_] = (self.table[pfn][entries] & np.uint64(bit)) != 0
         return found
 
-    def in_sequence(self, pfn: int, first: int) -> bool:
-        """Do all entries of the table equal `first`, each with the next pfn or slot?"""
-        expected = np.uint64(first) + (np.arange(self.geometry.nr, dtype=np.uint64) << np.uint64(12))
-        return bool((self.table[pfn] == expected).all())
+    def in_sequence(self, pfn: int, entries: slice, first: int) -> bool:
+        """Do all these entries equal `first`, each with the next pfn or slot?"""
+        count = entries.stop - entries.start
+        expected = np.uint64(first) + (np.arange(count, dtype=np.uint64) << np.uint64(12))
+        return bool((self.table[pfn][entries] == expected).all())
 
     def link(self, parent: int, index: int, child: int) -> None:
         """Point an entry of an upper table to a lower table."""
@@ -379,7 +396,7 @@ class PageTables:
         owner = self.frames.flags.take(pfns, mode="clip") & _OWNERS[kind]
         part = owner != 0
         apart = (pfns[1:] - pfns[:-1] != 1) | (owner[1:] == PG_head) | (part[1:] != part[:-1])
-        border = (kind[1:] != kind[:-1]) | (apart & (kind[1:] > PTE_KINDS.index("zero")))
+        border = (kind[1:] != kind[:-1]) | (apart & (kind[1:] > PTE_KINDS.index("guard")))
         borders = [0, *(border.nonzero()[0] + 1).tolist(), len(row)]
         for low, high in itertools.pairwise(borders):
             if kind[low]:

@@ -92,8 +92,9 @@ class AddressSpace:
 
     `mm_id` is a small number of its own, by which a folio remembers it; `mmap_sem` names the lock over the list of
     VMAs. `has_pinned`: it has taken FOLL_PIN pins at some time. `write_protect_seq` is odd while a fork makes its
-    entries read-only. `deposited` maps a PMD table to the spare PTE tables that lie under it, oldest first. `regions`
-    are names for ranges.
+    entries read-only. `mm_users`: system calls under way in it, which are counted where there may be several, in a
+    race. `alive`: its process has come to be, and has not ended; the last user takes down what is left. `deposited`
+    maps a PMD table to the spare PTE tables that lie under it, oldest first. `regions` are names for ranges.
     """
 
     name: str
@@ -103,6 +104,8 @@ class AddressSpace:
     mmap_sem: str
     has_pinned: bool = False
     write_protect_seq: int = 0
+    mm_users: int = 0
+    alive: bool = True
     vmas: list[Vma] = field(default_factory=list)
     deposited: dict[int, deque[int]] = field(default_factory=dict)
     regions: dict[str, Region] = field(default_factory=dict)
@@ -159,6 +162,12 @@ class AddressSpace:
             anon_vma.link(vma)
         self.insert(upper)
         return upper
+
+    def grow(self, vma: Vma, end: int) -> None:
+        """Let `vma` go on to `end`, where no other is. Page tables are not looked at."""
+        vma.end = end
+        for anon_vma in vma.chain:
+            anon_vma.link(vma)
 
     def mergeable(self, vma: Vma, into_unfaulted: bool) -> tuple[Vma, ...]:
         """The neighbours before and after `vma`, which may be off the list yet,

@@ -19,7 +19,7 @@ EVENTS = (
     "thp_zero_page_alloc",
 )
 ADVICES = frozenset(
-    {"dontneed", "hugepage", "nohugepage", "mergeable", "unmergeable", "dontfork", "soft_offline", "hwpoison"}
+    {"dontneed", "hugepage", "nohugepage", "mergeable", "unmergeable", "dontfork", "dofork", "soft_offline", "hwpoison"}
 )
 
 V3_16 = Kernel.of(
@@ -42,6 +42,7 @@ V3_16 = Kernel.of(
         "split.debugfs": ("", Recorded("linux-3.16.jsonl", "x_split_debugfs_unpinned")),
         "split.debugfs_holds_all": (None, Moot("there is no such file")),
         "migration.whole": (False, Documented("docs/KERNEL.md 1.5")),
+        "migration.split_fails": (None, Moot("no huge page migrates, and nothing counts it")),
         "migration.counts_before_entry": (None, Moot("no page is frozen")),
         "migration.keeps_young": (None, Moot("no page is frozen")),
         "gup.foll_pin": (False, Recorded("linux-3.16.jsonl", "x_uring_1_munmap")),
@@ -79,6 +80,10 @@ V3_16 = Kernel.of(
         "mm.merges_into_unfaulted": (None, Unrecorded("no recording asks")),
         "mm.mremap_looks_first": (False, Recalled("it does since 5.16")),
         "mm.mremap_moves_vmas": (None, Unrecorded("no recording asks")),
+        "mm.mremap_growth_merges": (False, Recalled("since 5.18")),
+        "gup.unshares": (None, Moot("there is no FOLL_PIN")),
+        "gup.force": ("drops FOLL_WRITE", Recalled("CVE-2016-5195: so until 19be0eaffa3a in 4.9")),
+        "mm.dontunmap": ("", Recalled("MREMAP_DONTUNMAP came with 5.7")),
         "queue.takes_new": (None, Moot("there is no deferred split queue")),
         "queue.takes_unmapped": (None, Moot("there is no deferred split queue")),
         "queue.shrinker_keeps_tail": (None, Moot("there is no deferred split queue")),
@@ -104,7 +109,8 @@ V3_16 = Kernel.of(
         "advice.populate_stops": (None, Moot("there is no MADV_POPULATE_WRITE")),
         "advice.takes_large_folios": (False, Moot("there is no MADV_FREE, MADV_COLD or MADV_PAGEOUT")),
         "advice.pageout_clears_young": (False, Moot("there is no MADV_PAGEOUT")),
-        "advice.free_locks": (False, Unrecorded("no recording of steps")),
+        "advice.free_locks": (False, Moot("there is no MADV_FREE")),
+        "advice.free_empties_pmd": (False, Moot("there is no MADV_FREE")),
         "advice.cold_invalidates": (False, Moot("there is no MADV_COLD")),
         "advice.cold_trylocks": (False, Moot("there is no MADV_COLD or MADV_PAGEOUT")),
         "advice.clears_to_age": (False, Unrecorded("no recording of steps")),
@@ -129,6 +135,8 @@ V3_16 = Kernel.of(
         ),
         "proc.hwpoison_in_rss": (False, Recorded("linux-3.16.jsonl", "x_hwpoison_shared")),
         "proc.clear_refs_splits": (True, Recorded("linux-3.16.jsonl", "l_clear_refs")),
+        "proc.clear_refs_flushes": (True, Recalled("flush_tlb_mm at the end of clear_refs_write, until 5.10")),
+        "proc.soft_dirty_spares_pins": (None, Moot("there are no FOLL_PIN pins")),
         "khugepaged.preallocates": (
             True,
             Recorded("linux-3.16.jsonl", "l_khp_after_mprotect"),
@@ -142,6 +150,7 @@ V3_16 = Kernel.of(
         "ksm.splits_after": (False, Documented('docs/KERNEL.md 1.5, "KSM page_trans_compound_anon_split"')),
         "ksm.scan_walks": (None, Moot("its trees find the same pages as the scan")),
         "ksm.max_sharing": (0, Recalled("there is no max_page_sharing yet")),
+        "ksm.uses_zero_pages": (False, Recalled("since 4.12")),
         "ksm.unshares": (False, Recorded("linux-3.16.jsonl", "l_ksm_pin_same")),
         "hwpoison.size_first": (False, Recalled("the loop of madvise over pages; no source was noted")),
         "hwpoison.answer": ("ignored", Documented('tests/truth/README.md part C, "hwpoison page 5"')),
@@ -156,6 +165,7 @@ V3_16 = Kernel.of(
         "hwpoison.counts_users": (False, Recalled("no source was noted")),
         "hwpoison.shakes_slab": (True, Recalled("until 5.11")),
         "hwpoison.soft_offline_keeps": (False, Recorded("linux-3.16.jsonl", "l_soft_offline_pinned_other")),
+        "hwpoison.checks_new": (None, Moot("no huge page with a bad part is ever freed whole")),
         "hwpoison.soft_offline_failed": (-EIO, Recorded("linux-3.16.jsonl", "l_soft_offline_pinned_same")),
     },
     name="v3.16",
@@ -222,6 +232,8 @@ V4_5 = V3_16.later(
         ),
         "advice.free_needs_swap": (True, Recorded("linux-4.5.jsonl", "free_part_shared")),
         "advice.free_stops_at_split": (True, Recorded("linux-4.5.jsonl", "x_swapfree_part_pinned")),
+        "advice.free_locks": (True, Recalled("madvise_free_huge_pmd has locked the page from the first")),
+        "advice.free_empties_pmd": (True, Documented("docs/KERNEL.md 6.14: until 4.10")),
         "advice.takes_large_folios": (False, Recalled("no source was noted")),
         "proc.events": (
             EVENTS,
@@ -230,7 +242,7 @@ V4_5 = V3_16.later(
         ),
         "proc.huge_zero_in_rss": (False, Recorded("linux-4.5.jsonl", "fault_read_hugezero")),
         "proc.hwpoison_in_rss": (False, Recorded("linux-4.5.jsonl", "x_hwpoison_shared")),
-        "proc.clear_refs_splits": (None, Unrecorded("no recording asks")),
+        "proc.clear_refs_splits": (False, Documented("docs/KERNEL.md 1.6, number 9: 4.4 does not split there")),
         "khugepaged.preallocates": (True, Recorded("linux-4.5.jsonl", "x_khp_after_split")),
         "khugepaged.asks_writable": ("one", Documented("docs/KERNEL.md 1.6, number 6: so since 4.4")),
         "ksm.splits_after": (False, Documented("tests/truth/README.md part A, surprise 13")),

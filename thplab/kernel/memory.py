@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from thplab.hardware.frames import PageFrames, PG_locked, PG_tail, single, width
+from thplab.hardware.frames import PageFrames, PG_locked, PG_order, PG_tail, single, width
 from thplab.hardware.geometry import Geometry
 from thplab.hardware.steps import Costs, Cpus
 
@@ -94,6 +94,8 @@ class Memory:
             return f"pfn {part.start:#x}" if width(part) == 1 else f"{width(part)} small pages:"
         head = frames.compound_head(part.stop - 1)
         low, high = part.start - head, part.stop - 1 - head
+        if frames.flags[head] & PG_order:
+            return f"pfn {part.start:#x}" + (f"-{part.stop - 1:#x}:" if low != high else "")
         if low == high:
             return f"tail {low}" if low else "head"
         if high == self.geometry.nr - 1 and low <= 1:

@@ -77,6 +77,7 @@ SINCE: Mapping[str, Mapping[str, str]] = {
         "v6.12": "split_huge_page_to_list_to_order",
         "v6.18": "__folio_split",
     },
+    "split_huge_page_to_order": {"v6.12": "split_huge_page_to_list_to_order", "v6.18": "__folio_split"},
     "split_refcount": {"rfc-2014": "__split_huge_page_refcount"},
     "can_split_huge_page": {
         "v4.5": "could the page be split?",

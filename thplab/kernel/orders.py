@@ -41,10 +41,12 @@ ORDERS: Mapping[str, Told] = {
         "mm.mlocks": ("found", _steps("5.10", "x_mlock_all")),
         "reclaim.puts_back_last": (True, _steps("5.10", "x_pageout_part")),
         "advice.free_locks": (True, _steps("5.10", "x_free_part"), _steps("5.10", "x_free_all")),
+        "advice.free_empties_pmd": (False, _steps("5.10", "x_free_all")),
         "advice.cold_invalidates": (True, _steps("5.10", "x_cold_all")),
         "advice.clears_to_age": (True, Derived("v6.1 still does it")),
         "advice.flushes": (True, _steps("5.10", "x_cold_all")),
         "proc.clear_refs_splits": (False, _steps("5.10", "x_clear_refs")),
+        "proc.clear_refs_flushes": (False, _steps("5.10", "x_clear_refs")),
     },
     "v6.1": {
         "split.locks_page": (False, _steps("6.1", "split_pmd_sole")),

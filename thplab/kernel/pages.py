@@ -5,7 +5,7 @@ a reference on one that may be freed already, freeing, the deferred split queue.
 from __future__ import annotations
 
 from thplab.errors import KernelBug
-from thplab.hardware.frames import PG_head, PG_partially_mapped, PG_swapcache, PG_tail, single
+from thplab.hardware.frames import PG_partially_mapped, PG_swapcache, PG_tail, single
 from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.memory import Memory
 
@@ -46,18 +46,18 @@ def free_page(memory: Memory, page: int) -> Routine[None]:
     frames = memory.frames
     if frames.flags[page] & PG_tail:
         raise KernelBug(f"free of a tail, {memory.page_name(page)}")
-    huge = bool(frames.flags[page] & PG_head)
+    order = frames.order(page)
     if page in memory.deferred:
         yield from memory.cpus.lock("split_queue_lock")
         yield from clear_partially_mapped(memory, page)
         memory.deferred.pop(page, None)
         yield change("off the deferred split queue")
         yield from memory.cpus.unlock("split_queue_lock")
-    frames.free_pages(page, memory.geometry.order if huge else 0)
+    frames.free_pages(page, order)
     yield change(
-        f"free the compound page, {memory.geometry.nr} frames" if huge else f"free {memory.page_name(page)}",
+        f"free the compound page, {1 << order} frames" if order else f"free {memory.page_name(page)}",
         "The last reference is gone."
-        if not huge
+        if not order
         else "A compound page is freed as one: only when nobody holds any part of it.",
     )
 
@@ -87,7 +87,8 @@ def deferred_split_huge_page(memory: Memory, head: int, partially_mapped: bool =
     marks = memory.queues_new  # else being on the queue says it
     if marks and partially_mapped and not memory.frames.flags[head] & PG_partially_mapped:
         memory.frames.flags[head] |= PG_partially_mapped
-        memory.count_vm_event("thp_deferred_split_page")
+        if memory.frames.is_huge(head):
+            memory.count_vm_event("thp_deferred_split_page")
         yield change("mark the page partially mapped", "A part of it is of no use to anybody: reclaim may split it.")
     if head not in memory.deferred:
         memory.deferred[head] = None

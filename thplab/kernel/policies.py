@@ -64,6 +64,8 @@ class Migration(Policies):
     """A huge page migrates as one; else it must be split first."""
     counts_before_entry: bool | None
     """A page that is mapped again counts the mapping before its PTE is there; else after."""
+    split_fails: bool | None
+    """A huge page that is split because it cannot move as one counts as failed, too; else only if the split is refused."""
     keeps_young: bool | None
     """A migration entry remembers the accessed and the dirty bit of the PTE that it stands for."""
 
@@ -85,6 +87,12 @@ class Gup(Policies):
     without any right."""
     touch_dirties: bool
     """The slow way to a page under a huge PMD marks the PMD dirty also for who wants to read only."""
+    unshares: bool | None
+    """A FOLL_PIN pin that only reads first makes a page that may be shared the process's own, by a copy that stays read-only.
+    Only where PG_anon_exclusive tells."""
+    force: Literal["drops FOLL_WRITE", "FOLL_COW", "exclusive"]
+    """How a forced write (FOLL_FORCE) gets a page whose entry is read-only: when a write fault has dealt with it, it asks for a page to
+    read ("drops FOLL_WRITE", CVE-2016-5195), or for a dirty entry ("FOLL_COW"); or it takes a page that is PG_anon_exclusive."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +160,11 @@ class Mm(Policies):
     deposits the child's table."""
     mremap_moves_vmas: bool | None
     """mremap to a fixed place moves all VMAs in a range; else the range must lie in one."""
+    mremap_growth_merges: bool | None
+    """A VMA that grows becomes one with the next, if they do not differ; else they stay two."""
+    dontunmap: Literal["", "keeps", "unlinks"]
+    """What MREMAP_DONTUNMAP does to a VMA that it leaves empty as a whole: it "keeps" its reverse map, or "unlinks" from it.
+    Empty: there is no such flag."""
 
 
 @dataclass(frozen=True)
@@ -215,6 +228,9 @@ class Advice(Policies):
     free_locks: bool
     """MADV_FREE locks a page that it marks as clean, or that it splits, which it leaves alone if somebody else has the lock; and changes
     an entry by way of an empty one, or of a PMD that is not present. Else none of that."""
+    free_empties_pmd: bool
+    """MADV_FREE changes a huge PMD by way of an empty one, in which others see that nothing is mapped; else, where it does not store at
+    once, of one that is not present but still huge."""
     cold_invalidates: bool
     """A huge PMD loses its accessed bit by way of one that is not present; else the bit alone is cleared."""
     cold_trylocks: bool
@@ -237,8 +253,12 @@ class Proc(Policies):
     """smaps counts a PMD over the huge zero page as resident memory."""
     hwpoison_in_rss: bool
     """smaps counts a hwpoison entry as resident memory."""
-    clear_refs_splits: bool | None
-    """Writing to /proc/PID/clear_refs splits every huge PMD of the process, and flushes the TLB; else neither."""
+    clear_refs_splits: bool
+    """Writing to /proc/PID/clear_refs splits every huge PMD of the process; else it changes the PMD."""
+    clear_refs_flushes: bool
+    """Writing to /proc/PID/clear_refs flushes the TLB at the end, whatever is written; else only for soft-dirty bits."""
+    soft_dirty_spares_pins: bool | None
+    """Clearing the soft-dirty bits leaves PTEs writable over what may have FOLL_PIN pins; else it protects all."""
 
 
 @dataclass(frozen=True)
@@ -270,6 +290,8 @@ class KsmPolicies(Policies):
     """The scan finds its pages by itself, those mapped without any right, too; the trees look them up. None: both find the same."""
     max_sharing: int
     """How many addresses share one page of KSM's before it makes another; 0: any number."""
+    uses_zero_pages: bool
+    """There is a file use_zero_pages: with 1 in it KSM maps the shared zero page in the place of zero-filled ones."""
     unshares: bool
     """Breaking a KSM page up gives the process a read-only copy; else it is done by a write fault."""
 
@@ -299,6 +321,9 @@ class Hwpoison(Policies):
     """The page that was soft offlined is kept with one reference; else it is freed, never to be used again."""
     shakes_slab: bool
     """Soft offline runs the shrinkers before it gives up a page that is on no LRU, and says -EBUSY of the huge zero page; else -EIO."""
+    checks_new: bool | None
+    """The allocator looks at what it hands out: a block with a bad frame, freed with its huge page, is left out. Else
+    it is handed out, bad as it is. (A bad page that is freed by itself stays out for ever.)"""
     soft_offline_failed: int
     """What a soft offline returns whose migration fails."""
 

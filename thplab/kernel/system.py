@@ -14,13 +14,17 @@ from thplab.hardware.geometry import Geometry
 from thplab.hardware.page_tables import PageTables
 from thplab.hardware.steps import ROUTINES
 from thplab.hardware.swap_device import SwapDevice
-from thplab.kernel.address_space import AddressSpace, AnonVma
+from thplab.kernel.address_space import VM_HUGEPAGE, VM_NOHUGEPAGE, AddressSpace, AnonVma
 from thplab.kernel.memory import Memory
 from thplab.kernel.policies import Kernel
 from thplab.kernel.rmap_items import Ksm
 
 _SWAP_THPS = 32
 """Room on the swap device, in huge pages: 64 MiB on x86-64, as in the recordings."""
+
+
+THP_MODES = ("never", "madvise", "always")
+"""What /sys/kernel/mm/transparent_hugepage/enabled may say: who gets huge pages."""
 
 
 @dataclass(frozen=True)
@@ -69,15 +73,24 @@ class System(Memory):
         )
         self.kernel = kernel
         self.scheme = kernel.scheme
+        self.frames.checks_new = bool(kernel.hwpoison.checks_new)
         self.tables = PageTables(geometry, self.frames)
         self.mms: dict[str, AddressSpace] = {}
         self.anon_vmas: dict[int, AnonVma] = {}
         self.pins: dict[str, Pin] = {}
         self.huge_zero_page = 0
         """pfn of the huge zero page; 0 before its first use."""
-        self.settings = {"max_ptes_none": geometry.nr - 1}
-        """What files of /sys hold. max_ptes_none:
-        so many pages of a huge page may be missing or hold nothing but zeroes.
+        self.settings = {
+            "enabled": THP_MODES.index("madvise"),
+            "use_zero_page": 1,
+            "shrink_underused": 1,
+            "max_ptes_none": geometry.nr - 1,
+            "max_ptes_swap": geometry.nr // 8,
+            "max_ptes_shared": geometry.nr // 2,
+            "ksm_use_zero_pages": 0,
+        }
+        """What files of /sys hold. max_ptes_none, _swap, _shared: for khugepaged, so many pages of a huge page may be
+        missing or hold nothing but zeroes, be swapped out, or be shared. shrink_underused: new huge pages are queued.
         """
         self.swap = SwapDevice(swap, _SWAP_THPS * geometry.nr) if swap else None
         self.poisoned: list[int] = []
@@ -92,6 +105,16 @@ class System(Memory):
     def __str__(self) -> str:
         living = ", ".join(self.mms) or "no process"
         return f"{self.kernel.name}, {self.geometry.name}, {len(self.frames.refcount)} frames: {living}"
+
+    @property
+    def queues_new_now(self) -> bool:
+        """Does a new huge page go on the deferred split queue, as the kernel and its setting have it?"""
+        return bool(self.kernel.queue.takes_new and self.settings["shrink_underused"])
+
+    def wants_huge(self, flags: frozenset[str]) -> bool:
+        """May a VMA with these flags have huge pages, as the setting `enabled` has it?"""
+        mode = THP_MODES[self.settings["enabled"]]
+        return VM_NOHUGEPAGE not in flags and (mode == "always" or (mode == "madvise" and VM_HUGEPAGE in flags))
 
     def ptl(self, table: int) -> str:
         """Name of the page table lock of a PMD or PTE table."""

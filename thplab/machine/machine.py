@@ -27,6 +27,9 @@ from thplab.scenario import VOCABULARY, Operation, Pages
 from thplab.scenario.kinds import Value
 from thplab.scenario.pages import AnyPages
 
+_SAY_SO = ("madvise", "mlock", "mprotect", "munlock", "mremap")
+"""The operations that answer -ENOMEM to a hole, or where there is no room to grow."""
+
 
 class OutOfMemory(ThplabError):
     """A plain call found no free memory. What the call had done before that page stays done."""
@@ -87,7 +90,7 @@ class Machine:
 
     def _drained(self, op: str, routine: Routine[int]) -> int:
         result = drain(routine)
-        if result == -ENOMEM and op not in ("madvise", "mlock", "mprotect", "munlock"):  # which say so of a hole
+        if result == -ENOMEM and op not in _SAY_SO:
             buddy = self.system.frames.buddy
             raise OutOfMemory(
                 f"{op}: no memory left ({buddy.nr_free} of {len(self.system.frames.refcount)} frames are free)"
@@ -177,15 +180,22 @@ class Process:
 
     # --- memory -------------------------------------------------------------------------------------------------------
 
-    def mmap(self, thps: int | str = 1, advise: str = "hugepage", *, region: str = "R") -> int:
+    def mmap(
+        self, thps: int | str = 1, advise: str = "hugepage", *, prot: str = "rw", region: str = "R"
+    ) -> int:
         """Map private anonymous memory for `thps` huge pages (2 or "2thp") and advise on it: "hugepage" or "none".
-        No fault yet.
+        No fault yet. `prot` is what may be done with it: "none", "r" or "rw".
         """
-        return self._call("mmap", thps=thps, advise=advise, region=region)
+        return self._call("mmap", thps=thps, advise=advise, prot=prot, region=region)
 
-    def write(self, start: AnyPages, npages: AnyPages = 1, *, value: int = 0x55, region: str = "R") -> int:
-        """Store the byte `value` in each page. -EFAULT where that is not allowed."""
-        return self._call("write", start=start, npages=npages, value=value, region=region)
+    def write(
+        self, start: AnyPages, npages: AnyPages = 1, *, value: int = 0x55, force: bool = False, region: str = "R"
+    ) -> int:
+        """Store the byte `value` in each page. -EFAULT where that is not allowed.
+
+        `force`: through /proc/PID/mem, whatever the protection is (FOLL_FORCE); -EIO where no memory is to be had.
+        """
+        return self._call("write", start=start, npages=npages, value=value, force=force, region=region)
 
     def read(self, start: AnyPages, npages: AnyPages = 1, *, region: str = "R") -> int:
         """Load a byte from each page, which may fault it in. -EFAULT where that is not allowed.
@@ -220,9 +230,24 @@ class Process:
         """
         return self._call("madvise", start=start, npages=npages, advice=advice, region=region)
 
-    def mremap(self, start: AnyPages, npages: AnyPages, to: str, at: AnyPages, *, region: str = "R") -> int:
-        """Move pages to page `at` of region `to`, in place of what is mapped there."""
-        return self._call("mremap", start=start, npages=npages, to=to, at=at, region=region)
+    def mremap(
+        self,
+        start: AnyPages,
+        npages: AnyPages,
+        to: str | None = None,
+        at: AnyPages = 0,
+        *,
+        size: AnyPages | None = None,
+        dontunmap: bool = False,
+        region: str = "R",
+    ) -> int:
+        """Move pages to page `at` of region `to`, in place of what is mapped there; without `to` they stay where they
+        are. They are `size` pages from then on, as many as they were unless it is given. `dontunmap`: the old pages
+        stay mapped, but empty.
+        """
+        return self._call(
+            "mremap", start=start, npages=npages, to=to, at=at, size=size, dontunmap=dontunmap, region=region
+        )
 
     # --- processes and pins -------------------------------------------------------------------------------------------
 
@@ -241,7 +266,7 @@ class Process:
         """A driver takes a reference on each page and calls them `pin`, until Machine.unpin. -EFAULT where it may not.
 
         `how`: "vmsplice", "io_uring" (FOLL_PIN), "raw" (get_page), "gup" and "gupw" (to read and to write),
-        "fsplit" (FOLL_SPLIT).
+        "fsplit" (FOLL_SPLIT), "pup" (FOLL_PIN, to read only).
         """
         return self._call("pin", start=start, npages=npages, pin=pin, how=how, region=region)
 
@@ -276,8 +301,8 @@ class Process:
         return self._call("migrate", start=start, region=region)
 
     def clear_refs(self, value: int) -> int:
-        """Write to the process's file clear_refs. 1: all pages; 2: anonymous ones, all there are here; 3:
-        those of files.
+        """Write to the process's file clear_refs. 1: all pages; 2: anonymous ones, all there are here; 3: those of
+        files, none; 4: write-protect all, so that the next write shows (soft-dirty).
         """
         return self._call("clear_refs", value=value)
 

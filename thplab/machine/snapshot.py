@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from thplab.errors import BadInput
 from thplab.hardware.buddy import Buddy
-from thplab.hardware.frames import COLUMNS, JUNK, PG_used
+from thplab.hardware.frames import COLUMNS, JUNK, PG_hwpoison, PG_used
 from thplab.hardware.steps import Costs
 from thplab.hardware.swap_device import NO_PAGE, SwapDevice
 from thplab.kernel.address_space import AddressSpace, AnonVma, Vma
@@ -23,10 +23,13 @@ from thplab.machine.state import AnonVmaState, ProcessState, State, SwapState, V
 def capture(system: System, previous: State | None = None, in_progress: bool = False) -> State:
     """The state of `system` now. Arrays that are equal to those of `previous` are shared with it."""
     nr = system.geometry.nr
-    # A free frame shows nothing but its count, which a stale user may still drop below 0.
-    shown = np.flatnonzero((system.frames.in_use > 0) | system.frames.refcount.reshape(-1, nr).any(axis=1)).tolist()
+    # A free frame shows nothing but its count, which a stale user may still drop below 0, and whether it is bad.
+    free = system.frames.refcount | (system.frames.flags & PG_hwpoison)
+    shown = np.flatnonzero((system.frames.in_use > 0) | free.reshape(-1, nr).any(axis=1)).tolist()
     now = system.frames.fields.reshape(len(COLUMNS), -1, nr)[:, shown].swapaxes(0, 1)
-    now[:, 1:] *= (now[:, COLUMNS.index("flags"), np.newaxis] & PG_used) != 0
+    flags = now[:, COLUMNS.index("flags")].copy()
+    now[:, 1:] *= (flags[:, np.newaxis] & PG_used) != 0
+    now[:, COLUMNS.index("flags")] |= flags & PG_hwpoison
     old_blocks, old_tables = (previous.blocks, previous.tables) if previous else ({}, {})
     blocks = {number: _share(block, old_blocks.get(number)) for number, block in zip(shown, now, strict=True)}
     tables = {pfn: _share(row, old_tables.get(pfn)) for pfn, row in system.tables.table.items()}
@@ -84,9 +87,8 @@ def _swap(device: SwapDevice | None, previous: SwapState | None) -> SwapState | 
 def _process(mm: AddressSpace) -> ProcessState:
     vmas = tuple(VmaState(v.start, v.end, v.prot, v.flags, v.pgoff, tuple(a.number for a in v.chain)) for v in mm.vmas)
     deposited = tuple((table, tuple(waiting)) for table, waiting in sorted(mm.deposited.items()))
-    return ProcessState(
-        mm.name, mm.pgd, mm.mm_id, mm.has_pinned, mm.write_protect_seq, vmas, deposited, tuple(mm.regions.items())
-    )
+    counts = (mm.write_protect_seq, mm.mm_users, mm.alive)
+    return ProcessState(mm.name, mm.pgd, mm.mm_id, mm.has_pinned, *counts, vmas, deposited, tuple(mm.regions.items()))
 
 
 def refill(system: System, state: State) -> None:

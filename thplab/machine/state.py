@@ -16,7 +16,16 @@ import numpy.typing as npt
 
 from thplab.errors import BadInput
 from thplab.hardware import page_tables as pt
-from thplab.hardware.frames import COLUMNS, GUP_PIN_COUNTING_BIAS, PG_head, PG_reserved, PG_tail, PG_used
+from thplab.hardware.frames import (
+    COLUMNS,
+    GUP_PIN_COUNTING_BIAS,
+    PG_ORDER_SHIFT,
+    PG_head,
+    PG_order,
+    PG_reserved,
+    PG_tail,
+    PG_used,
+)
 from thplab.hardware.geometry import Geometry
 from thplab.hardware.steps import Translation
 from thplab.hardware.swap_device import NO_PAGE
@@ -42,14 +51,16 @@ class VmaState(NamedTuple):
 
 
 class ProcessState(NamedTuple):
-    """A process: its top page table, its mm id, whether it ever took FOLL_PIN pins, its VMAs in address order, the
-    tables that it has deposited, its named regions."""
+    """A process: its top page table, its mm id, whether it ever took FOLL_PIN pins, the system calls under way in a
+    race, whether it lives, its VMAs in address order, the tables that it has deposited, its named regions."""
 
     name: str
     pgd: int
     mm_id: int
     has_pinned: bool
     write_protect_seq: int
+    mm_users: int
+    alive: bool
     vmas: tuple[VmaState, ...]
     deposited: tuple[tuple[int, tuple[int, ...]], ...]
     regions: tuple[tuple[str, Region], ...]
@@ -80,7 +91,7 @@ class Mapped:
     entry: int
     pages: range
     """The pfns that are named: one after the other;
-    just one for a run of entries over the small zero page, none for swap slots.
+    just one for a run of entries over the small zero page, none for swap slots and guards.
     """
 
 
@@ -100,7 +111,7 @@ class State:
     """One state of a machine. All arrays are read-only; frames are grouped in blocks of a huge page's size.
 
     `blocks` holds the blocks in which any frame is allocated: block number -> array [len(COLUMNS), nr] (int64).
-    Of a free frame only the reference count is kept.
+    Of a free frame only the reference count is kept, and that it is bad.
     `in_progress` is False when no routine is under way.
     """
 
@@ -162,11 +173,23 @@ class State:
         """The head of the compound page that `pfn` is part of; `pfn` itself if it is in none."""
         return self.field("first_page", pfn) if self.field("flags", pfn) & PG_tail else pfn
 
+    def compound(self, head: int) -> slice:
+        """All pages of the compound page with this head."""
+        order = (self.field("flags", head) & PG_order) >> PG_ORDER_SHIFT or self.geometry.order
+        return slice(head, head + (1 << order))
+
     def compound_pages(self) -> tuple[int, ...]:
         """The heads of all compound pages, in address order, without the huge zero page."""
-        nr = self.geometry.nr
-        flags = {block * nr: self.field("flags", block * nr) for block in self.blocks}
-        return tuple(pfn for pfn, f in sorted(flags.items()) if f & PG_head and not f & PG_reserved)
+        found: list[int] = []
+        for number in sorted(self.blocks):
+            flags = self.blocks[number][COLUMNS.index("flags")]
+            heads = np.flatnonzero(flags & (PG_head | PG_reserved) == PG_head) + number * self.geometry.nr
+            found += heads.tolist()
+        return tuple(found)
+
+    def huge_pages(self) -> tuple[int, ...]:
+        """Those among them that a PMD can map."""
+        return tuple(head for head in self.compound_pages() if not self.field("flags", head) & PG_order)
 
     def process(self, name: str) -> ProcessState:
         """The process of that name. Raises BadInput if it does not live in this state."""
@@ -231,22 +254,22 @@ class State:
         bits = row & np.uint64(~pt.PTE_PFN_MASK & (1 << 64) - 1)
         pfns = (row & np.uint64(pt.PTE_PFN_MASK)).astype(np.int64) >> 12
         heads = np.where(pt.pte_kinds(row) == pt.PTE_KINDS.index("swap"), pfns, self._heads(pfns))  # a slot is no page
-        special = (row & np.uint64(pt._PAGE_SPECIAL)) != 0
         together = (bits[1:] == bits[:-1]) & ((row[1:] == 0) == (row[:-1] == 0))
         neighbours = (pfns[1:] == pfns[:-1] + 1) & (
             (heads[1:] == heads[:-1]) | ((heads[1:] == pfns[1:]) & (heads[:-1] == pfns[:-1]))
         )
-        together &= (row[1:] == 0) | special[1:] | neighbours
+        together &= pt.nameless(row[1:]) | neighbours
         borders = [0, *(np.flatnonzero(~together) + 1).tolist(), len(row)]
         for low, high in itertools.pairwise(borders):
             entry = int(row[low])
             if entry:
                 kind = pt.pte_kind(entry)
                 pfn, count = int(pfns[low]), high - low
-                pages = range(pfn, pfn + {"zero": 1, "swap": 0}.get(kind, count))
+                pages = range(pfn, pfn + {"zero": 1, "swap": 0, "guard": 0}.get(kind, count))
                 yield Mapped(process, base + low * size, 0, table, low, count, pfn, kind, entry, pages)
 
     def _heads(self, pfns: Array) -> Array:
+        """For a part of a compound page its head, below 0; for another page itself."""
         heads = pfns.copy()
         order = self.geometry.order
         for number in np.unique(pfns >> order):
@@ -254,8 +277,9 @@ class State:
             if block is not None:
                 inside = np.flatnonzero(pfns >> order == number)
                 rows = pfns[inside] & (self.geometry.nr - 1)
-                tail = (block[COLUMNS.index("flags"), rows] & PG_tail) != 0
-                heads[inside] = np.where(tail, block[COLUMNS.index("first_page"), rows], pfns[inside])
+                flags = block[COLUMNS.index("flags"), rows]
+                tails = np.where(flags & PG_tail, -block[COLUMNS.index("first_page"), rows], pfns[inside])
+                heads[inside] = np.where(flags & PG_head, -pfns[inside], tails)
         return heads
 
     @cached_property

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from thplab.errors import BadInput, shown
 from thplab.scenario.kinds import Choice, Flag, HugePages, Kind, Number, PageNumber, Value, Word
@@ -31,12 +31,13 @@ ORDER = Number(0, 20)
 ADVISE = Choice(("hugepage", "none"), null="none")
 PROT = Choice(("none", "r", "rw"))
 PATTERN = Choice(("unique", "same", "zero"))
-PIN_HOW = Choice(("vmsplice", "io_uring", "raw", "gup", "gupw", "fsplit"))
+PIN_HOW = Choice(("vmsplice", "io_uring", "raw", "gup", "gupw", "fsplit", "pup"))
 SPLIT_HOW = Choice(("direct", "debugfs"))
 ADVICE = Choice(
     (
         "dontneed", "free", "cold", "pageout", "collapse", "hugepage", "nohugepage", "mergeable", "unmergeable",
-        "populate_write", "dontfork", "wipeonfork", "soft_offline", "hwpoison",
+        "populate_write", "dontfork", "dofork", "wipeonfork", "soft_offline", "hwpoison",
+        "guard_install", "guard_remove",
     )
 )  # fmt: skip
 
@@ -64,7 +65,7 @@ class FieldSpec:
     """Who understands the field, if not everybody does."""
     simulated: bool = True
     """A machine is told of it; else only the recorder of real kernels understands it."""
-    not_live: Mapping[str, Refusal] = field(default_factory=dict, hash=False)
+    not_live: Mapping[Any, Refusal] = field(default_factory=dict, hash=False)
     """Values with which a live run does not perform the operation."""
 
     def usage(self) -> str:
@@ -137,12 +138,12 @@ def near(word: str, words: Iterable[str]) -> str:
     return " or ".join(close) if close else "one of " + ", ".join(every)
 
 
-def _must(name: str, kind: Kind, not_live: Mapping[str, Refusal] | None = None) -> FieldSpec:
+def _must(name: str, kind: Kind, not_live: Mapping[Any, Refusal] | None = None) -> FieldSpec:
     return FieldSpec(name, kind, not_live=not_live or {})
 
 
 def _may(
-    name: str, kind: Kind, default: Value = None, keyed: bool = False, not_live: Mapping[str, Refusal] | None = None
+    name: str, kind: Kind, default: Value = None, keyed: bool = False, not_live: Mapping[Any, Refusal] | None = None
 ) -> FieldSpec:
     return FieldSpec(name, kind, required=False, default=kind.accept(default), keyed=keyed, not_live=not_live or {})
 
@@ -160,6 +161,7 @@ _KERNEL_ALONE = "is done by the kernel alone: no system call asks for it"
 _MODULE = "needs a module in the kernel"
 _DEVICE = Refusal("needs a device that a live run does not have", "read by the process")
 _OFFLINE = Refusal("takes a page frame away from the whole system", "the simulator (thplab run)")
+_SOFT_DIRTY = Refusal("does what the kernel is configured to do (CONFIG_MEM_SOFT_DIRTY)", "clear_refs ... 1")
 _PAGEOUT = Refusal(SETTING, "madvise ... pageout")
 
 _PROC, _START, _NPAGES, _ONE_PAGE = (
@@ -175,10 +177,12 @@ VOCABULARY: dict[str, OpSpec] = {
     "mmap": OpSpec(
         "memory",
         "map a private anonymous region of whole huge pages, 2 MiB aligned, and advise it; nothing is faulted in",
-        (_PROC, _may("thps", THPS, 1), _may("advise", ADVISE, "hugepage"), _REGION),
+        (_PROC, _may("thps", THPS, 1), _may("advise", ADVISE, "hugepage"), _key("prot", PROT, "rw"), _REGION),
     ),
     "write": OpSpec(
-        "memory", "write one byte into each page", (_PROC, _START, _ONE_PAGE, _key("value", BYTE, 0x55), _REGION)
+        "memory",
+        "write one byte into each page; by force through the process's file mem, whatever its protection is",
+        (_PROC, _START, _ONE_PAGE, _key("value", BYTE, 0x55), _key("force", FLAG, False), _REGION),
     ),
     "read": OpSpec("memory", "read one byte of each page", (_PROC, _START, _ONE_PAGE, _REGION)),
     "fill": OpSpec(
@@ -198,7 +202,9 @@ VOCABULARY: dict[str, OpSpec] = {
         (*_RANGE, _must("advice", ADVICE, dict.fromkeys(("soft_offline", "hwpoison"), _OFFLINE)), _REGION),
     ),
     "mremap": OpSpec(
-        "memory", "move pages to page `at` of region `to`", (*_RANGE, _must("to", NAME), _must("at", PAGE), _REGION)
+        "memory",
+        "move pages to page `at` of region `to`, or leave them where they are; they are `size` pages from then on",
+        (*_RANGE, _may("to", NAME), _may("at", PAGE, 0), _key("size", COUNT), _key("dontunmap", FLAG, False), _REGION),
     ),
     "pin": OpSpec(
         "pins",
@@ -278,7 +284,11 @@ VOCABULARY: dict[str, OpSpec] = {
         (_may("scans", SCANS, 3), _recorder(_may("timeout", SECONDS, 5), "waits for ksmd")),
         not_live=Refusal(SETTING, "madvise ... mergeable, and the simulator for the scan (thplab run)"),
     ),
-    "clear_refs": OpSpec("callers", "write to the process's clear_refs file", (_PROC, _must("value", CLEAR_REFS))),
+    "clear_refs": OpSpec(
+        "callers",
+        "write to the process's clear_refs file: 1 or 2 forgets what was used, 4 what was written (soft-dirty)",
+        (_PROC, _must("value", CLEAR_REFS, {4: _SOFT_DIRTY})),
+    ),
     "sys": OpSpec(
         "callers",
         "write a system setting; it is put back at the end unless restore=no",

@@ -111,7 +111,8 @@ def ledger(state: State, page: int, previous: State | None = None, routine: str 
             "page", f"is {page:#x}, a tail, a page table or free", "the head of a compound page or a small page"
         )
     compound = bool(flags & PG_head)
-    return tuple(_PageRange(state, previous, page, state.geometry.nr if compound else 1, compound, routine).accounts())
+    count = state.compound(page).stop - page if compound else 1
+    return tuple(_PageRange(state, previous, page, count, compound, routine).accounts())
 
 
 def small_pages(state: State, previous: State | None = None, routine: str = "") -> tuple[Account, ...]:
@@ -315,7 +316,8 @@ def _pin_text(pins: Array) -> str:
 
 
 def _block_counters(state: State, previous: State | None, block: int) -> Iterator[Counter]:
-    yield from _head_counters(state, previous, block * state.geometry.nr)
+    for number in _heads(state, block) | _heads(previous, block):
+        yield from _head_counters(state, previous, number)
     first, nr = block * state.geometry.nr, state.geometry.nr
     now, then = _kinds(state, first, nr), _kinds(previous, first, nr)
     kinds = np.where(now == _NONE, then, now)
@@ -327,10 +329,20 @@ def _block_counters(state: State, previous: State | None, block: int) -> Iterato
             kind, there, before, still, after = table[:, low].tolist()
             if kind == _NONE or (kind == _TAIL and column == "refcount" and not before and not after):
                 continue
-            head = None if kind == _SMALL else first
+            known_in = state if now[low] != _NONE or previous is None else previous
+            head = None if kind == _SMALL else known_in.head(first + low)
             pages, counter = _pages_name(first + low, first + high, head), _counter_name(state, column, kind == _TAIL)
-            name, where = (counter, pages) if head is None else (f"{pages} {counter}", f"compound page {first:#x}")
+            name, where = (counter, pages) if head is None else (f"{pages} {counter}", f"compound page {head:#x}")
             yield Counter(name, where, before if there else None, after if still else None)
+
+
+def _heads(state: State | None, block: int) -> dict[int, None]:
+    """The heads of the compound pages in a block, in order; none where there is no state."""
+    if state is None:
+        return {}
+    first, nr = block * state.geometry.nr, state.geometry.nr
+    heads = np.flatnonzero(state.column("flags", first, nr) & PG_head) + first
+    return dict.fromkeys(heads.tolist())
 
 
 def _head_counters(state: State, previous: State | None, head: int) -> Iterator[Counter]:

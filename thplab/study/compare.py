@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thplab.errors import BadInput, Deadlock, KernelBug, errname
-from thplab.hardware.frames import COLUMNS, PG_head, PG_reserved, PG_table, PG_tail, PG_used
+from thplab.hardware.frames import COLUMNS, PG_head, PG_order, PG_reserved, PG_table, PG_tail, PG_used
 from thplab.hardware.geometry import Geometry
 from thplab.hardware.steps import Routine, Step, drain
 from thplab.hardware.swap_device import DEVICES
@@ -281,13 +281,13 @@ class _OnKernel:
         state, nr = self.state, self.state.geometry.nr
         for head, page in list(self.pages.items()):
             flags = state.column("flags", head, nr)
-            compound = bool(flags[0] & PG_head)
+            compound = bool(flags[0] & (PG_head | PG_order) == PG_head)
             page.ours &= (flags & PG_used) != 0
             if not page.ours.any() or (compound and not page.compound):
                 self.past[PAGES, page.label, "is"] = GONE
                 del self.pages[head]
             page.compound = compound
-        for head in state.compound_pages():
+        for head in state.huge_pages():
             if head not in self.pages:
                 label = f"F{len(self.pages) + len(self.past)}"
                 self.pages[head] = _HugePage(label, True, np.ones(nr, np.bool_))
@@ -296,7 +296,9 @@ class _OnKernel:
         state, nr = self.state, self.state.geometry.nr
         for head, page in self.pages.items():
             left = int(page.ours.sum())
-            kind = "compound" if page.compound else f"{left} small page{'s' if left > 1 else ''}"
+            heads = np.count_nonzero(state.column("flags", head, nr)[page.ours] & PG_head)
+            parts = f"{left} pages, {heads} compound" if heads else f"{left} small page{'s' if left > 1 else ''}"
+            kind = "compound" if page.compound else parts
             yield (PAGES, page.label, "is"), kind
             refs, maps = state.column("refcount", head, nr), state.column("mapcount", head, nr) + 1
             text = str(int(refs[0])) if page.compound else _pages(_known(refs, page.ours))

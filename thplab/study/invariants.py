@@ -21,6 +21,7 @@ from thplab.hardware.frames import (
     PG_head,
     PG_hwpoison,
     PG_ksm,
+    PG_lost,
     PG_maybe_shared,
     PG_reserved,
     PG_swapcache,
@@ -28,6 +29,7 @@ from thplab.hardware.frames import (
     PG_used,
 )
 from thplab.hardware.swap_device import NO_PAGE
+from thplab.kernel.schemes.base import Expected
 from thplab.kernel.schemes.folio import MM_SLOTS, Folio
 from thplab.machine.state import Array, State
 from thplab.machine.trace import Frame
@@ -138,11 +140,7 @@ def a_huge_pmd_maps_a_compound_page(state: State) -> Iterator[str]:
 def _being_split(state: State, head: int) -> bool:
     """Is a page split under way that first makes pages of the tails and then tables of the PMDs? It holds the anon_vma lock."""
     anon_vma = state.anon_vmas.get(state.field("mapping", head))
-    return (
-        anon_vma is not None
-        and not state.kernel.scheme.pmd_split_is_local
-        and f"anon_vma_lock {anon_vma.root}" in state.held
-    )
+    return anon_vma is not None and not state.kernel.scheme.pmd_split_is_local and f"anon_vma_lock {anon_vma.root}" in state.held
 
 
 @_invariant(ALWAYS)
@@ -151,19 +149,18 @@ def ptes_map_parts_of_huge_pages_only_where_they_may(state: State) -> Iterator[s
     if state.kernel.scheme.pmd_split_is_local:
         return
     for head in state.compound_pages():
-        if state.pte_maps[head : head + state.geometry.nr].any():
+        if state.pte_maps[state.compound(head)].any():
             yield f"PTEs map parts of the compound page at pfn {head:#x}"
 
 
 @_invariant(ALWAYS)
 def a_compound_page_is_whole(state: State) -> Iterator[str]:
     """As long as a head is a head, all pages after it are allocated."""
-    nr = state.geometry.nr
-    for number, block in state.blocks.items():
-        flags = block[COLUMNS.index("flags")]
-        if flags[0] & PG_head and not (flags & PG_used).all():
-            free = int(np.flatnonzero((flags & PG_used) == 0)[0])
-            yield f"subpage {free} of the compound page at pfn {number * nr:#x} is free"
+    for head in state.compound_pages():
+        pages = state.compound(head)
+        free = np.flatnonzero(state.column("flags", head, pages.stop - head) & PG_used == 0)
+        if len(free):
+            yield f"subpage {free[0]} of the compound page at pfn {head:#x} is free"
 
 
 @_invariant(ALWAYS)
@@ -193,15 +190,25 @@ def references_are_mappings_and_pins(state: State) -> Iterator[str]:
 
 
 def _expected_refcount(state: State, number: int, column: dict[str, Array]) -> Array:
-    part = slice(number * state.geometry.nr, (number + 1) * state.geometry.nr)
-    if column["flags"][0] & PG_head:
-        pmds = len(state.pmd_maps.get(part.start, ()))
-        refcount = state.kernel.scheme.expected(
-            pmds, state.pte_maps[part], state.pinned[part], int(column["flags"][0])
-        ).refcount
-        refcount[0] += state.cached[part].sum()
-        return refcount
-    return state.pte_maps[part] + state.pinned[part] + state.cached[part]
+    block = slice(number * state.geometry.nr, (number + 1) * state.geometry.nr)
+    refcount = state.pte_maps[block] + state.pinned[block] + state.cached[block]
+    for part in _compounds(state, number, column):
+        expected = _meant(state, part).refcount
+        expected[0] += state.cached[part].sum()
+        refcount[part.start - block.start : part.stop - block.start] = expected
+    return refcount
+
+
+def _compounds(state: State, number: int, column: dict[str, Array]) -> list[slice]:
+    """The compound pages of a block."""
+    heads = np.flatnonzero(column["flags"] & PG_head) + number * state.geometry.nr
+    return [state.compound(head) for head in heads.tolist()]
+
+
+def _meant(state: State, part: slice) -> Expected:
+    """What the counters of a compound page are to be."""
+    pmds, flags = len(state.pmd_maps.get(part.start, ())), state.field("flags", part.start)
+    return state.kernel.scheme.expected(pmds, state.pte_maps[part], state.pinned[part], flags)
 
 
 @_invariant(AT_REST)
@@ -211,15 +218,12 @@ def mapcounts_count_mappings(state: State) -> Iterator[str]:
         column, first = _columns(state, number), number * state.geometry.nr
         part = slice(first, first + state.geometry.nr)
         expected = state.pte_maps[part] - 1
-        if column["flags"][0] & PG_head:
-            pmds = len(state.pmd_maps.get(first, ()))
-            meant = state.kernel.scheme.expected(
-                pmds, state.pte_maps[part], state.pinned[part], int(column["flags"][0])
-            )
-            expected = meant.mapcount
+        for pages in _compounds(state, number, column):
+            meant, head = _meant(state, pages), pages.start
+            expected[head - first : pages.stop - first] = meant.mapcount
             for name, value in meant.head.items():
-                if column[name][0] != value:
-                    yield f"pfn {first:#x}: raw {name} {column[name][0]}, but its mappings make it {value}"
+                if column[name][head - first] != value:
+                    yield f"pfn {head:#x}: raw {name} {column[name][head - first]}, but its mappings make it {value}"
         counted = (column["flags"] & PG_used != 0) & ((column["flags"] & (PG_table | PG_reserved)) == 0)
         for i in np.flatnonzero((column["mapcount"] != expected) & counted):
             yield f"pfn {first + int(i):#x}: raw _mapcount {column['mapcount'][i]}, but its mappings make it {expected[i]}"
@@ -252,9 +256,7 @@ def mm_slots_count_mappings(state: State) -> Iterator[str]:
         slots = [(state.field(who, head), state.field(count, head)) for who, count in MM_SLOTS]
         for mm_id, count in slots:
             holder = names.get(mm_id, "nobody")
-            if count > theirs[holder] or bool(mm_id) != bool(
-                count
-            ):  # what was mapped while no slot was free is not counted
+            if count > theirs[holder] or bool(mm_id) != bool(count):  # what was mapped while no slot was free is not counted
                 yield f"pfn {head:#x}: the slot of {holder} says {count} mappings, but it has {theirs[holder]}"
         if theirs and max(theirs.values()) < theirs.total() and not state.field("flags", head) & PG_maybe_shared:
             yield f"pfn {head:#x} is mapped by {', '.join(sorted(theirs))}, but not marked as maybe shared"
@@ -262,7 +264,8 @@ def mm_slots_count_mappings(state: State) -> Iterator[str]:
 
 @_invariant(AT_REST)
 def nothing_is_lost(state: State) -> Iterator[str]:
-    """Every allocated frame is a page table in use, or bad, or it or a part of its compound page is mapped, pinned or in the swap cache."""
+    """Every allocated frame is a page table in use, or bad, or lost for a bad one, or it or a part of its compound page is
+    mapped, pinned or in the swap cache."""
     reachable = {t for p in state.processes for t in (p.pgd, *(t for _, waiting in p.deposited for t in waiting))}
     for process in state.processes:
         reachable |= set(_tables_of(state, process.pgd, state.geometry.levels - 1))
@@ -274,13 +277,11 @@ def nothing_is_lost(state: State) -> Iterator[str]:
         column, first = _columns(state, number), number * nr
         users = state.pte_maps[first : first + nr] + state.pinned[first : first + nr] + state.cached[first : first + nr]
         users[0] += len(state.pmd_maps.get(first, ()))
-        if column["flags"][0] & PG_head:
-            users = np.full(nr, users.sum())
-        lost = (
-            (column["flags"] & PG_used != 0)
-            & ((column["flags"] & (PG_table | PG_reserved | PG_hwpoison)) == 0)
-            & (users == 0)
-        )
+        for pages in _compounds(state, number, column):
+            inside = slice(pages.start - first, pages.stop - first)
+            users[inside] = users[inside].sum()
+        ours = (column["flags"] & (PG_used | PG_table | PG_reserved | PG_hwpoison | PG_lost)) == PG_used
+        lost = ours & (users == 0)
         for i in np.flatnonzero(lost):
             yield f"pfn {first + int(i):#x} is allocated, but nobody maps or pins it"
 
@@ -338,7 +339,7 @@ def mappings_lie_in_vmas(state: State) -> Iterator[str]:
             covered = sum(min(v.end, m.address + length) - max(v.start, m.address) for v in together)
             if covered != length or (m.level == 1 and not inside):
                 yield f"{process.name} maps {length} bytes at {m.address:#x} outside of its VMAs"
-            elif m.kind == "swap":
+            elif m.kind in ("swap", "guard"):
                 continue
             elif pt.pte_write(m.entry) and not all(v.prot & pt.PROT_WRITE for v in together):
                 yield f"{process.name} can write at {m.address:#x}, which its VMA forbids"
@@ -375,8 +376,8 @@ def slots_count_swap_entries(state: State) -> Iterator[str]:
         column, first = _columns(state, number), number * state.geometry.nr
         cached = state.cached[first : first + state.geometry.nr]
         marked = (column["flags"] & PG_swapcache != 0).astype(np.int64)
-        if column["flags"][0] & PG_head:
-            marked = np.full(len(marked), marked[0])
+        for pages in _compounds(state, number, column):
+            marked[pages.start - first : pages.stop - first] = marked[pages.start - first]
         for i in np.flatnonzero(marked != cached):
             yield f"pfn {first + int(i):#x}: {'in' if cached[i] else 'not in'} the swap cache, but PG_swapcache says otherwise"
 
@@ -386,15 +387,22 @@ def double_map_means_both_kinds(state: State) -> Iterator[str]:
     """PageDoubleMap is set only while a PMD maps the page, and always while PMDs and PTEs map it (where the scheme has it)."""
     scheme = state.kernel.scheme
     for head in state.compound_pages():
-        if "double_map" not in scheme.raw_fields(
-            {name: state.field(name, head) for name in COLUMNS}, head in state.deferred
-        ):
+        if "double_map" not in scheme.raw_fields({name: state.field(name, head) for name in COLUMNS}, head in state.deferred):
             return
         flag = bool(state.field("flags", head) & PG_double_map)
         by_pmd = bool(state.pmd_maps.get(head))
-        by_pte = bool(state.pte_maps[head : head + state.geometry.nr].any())
+        by_pte = bool(state.pte_maps[state.compound(head)].any())
         if (flag and not by_pmd) or (by_pmd and by_pte and not flag):
             yield f"pfn {head:#x}: PageDoubleMap is {flag}, mapped by PMD: {by_pmd}, by PTE: {by_pte}"
+
+
+@_invariant(AT_REST)
+def zero_pages_hold_zeroes(state: State) -> Iterator[str]:
+    """The zero pages, which every process reads where it has not written yet, hold nothing but zeroes."""
+    nr = state.geometry.nr if state.huge_zero_page else 0
+    for pfn in (state.zero_page, *range(state.huge_zero_page, state.huge_zero_page + nr)):
+        if state.field("content", pfn):
+            yield f"pfn {pfn:#x} of {'the huge zero page' if pfn != state.zero_page else 'the zero page'} holds {state.field('content', pfn):#x}"
 
 
 @_invariant(AT_REST)
@@ -416,20 +424,7 @@ def no_lock_is_held(state: State) -> Iterator[str]:
 
 # --- between two states ---------------------------------------------------------------------------------------------------
 
-_OWN_TABLES = (
-    "mmap",
-    "write",
-    "read",
-    "fill",
-    "mprotect",
-    "munmap",
-    "mlock",
-    "munlock",
-    "mremap",
-    "exit",
-    "pin",
-    "split_pmd",
-)
+_OWN_TABLES = ("mmap", "write", "read", "fill", "mprotect", "munmap", "mlock", "munlock", "mremap", "exit", "pin", "split_pmd")
 
 
 @_invariant(BETWEEN)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from thplab.hardware import page_tables as pt
-from thplab.hardware.frames import PageFrames, PG_anon, PG_dirty, PG_ksm, PG_swapbacked
+from thplab.hardware.frames import PageFrames, PG_anon, PG_dirty, PG_ksm, PG_referenced, PG_swapbacked
 from thplab.hardware.steps import Costs
 from thplab.kernel.address_space import VM_LOCKED
 from thplab.machine.state import Array, Mapped, State, VmaState
@@ -17,8 +17,8 @@ _PSS_SHIFT = 12
 
 
 def smaps(state: State, process: str, region: str = "") -> dict[str, int]:
-    """Rss, Pss, AnonHugePages, Locked, KSM and, with a swap device, Swap of a process in kB, recounted from the page
-    tables and summed over its VMAs, or over those of one region.
+    """Rss, Pss, AnonHugePages, Referenced, Locked, KSM and, with a swap device, Swap of a process in kB, recounted from
+    the page tables and summed over its VMAs, or over those of one region.
 
     A page's share in Pss is its size divided by the number of entries that map it, PMDs and PTEs alike, which is what
     every recorded kernel shows. (The RFC as posted would divide by page_mapcount(), which leaves PMDs out on a tail:
@@ -31,7 +31,8 @@ def smaps(state: State, process: str, region: str = "") -> dict[str, int]:
     mine = [m for m in state.mapped if m.process == process]
     mappings = _mappings(state)
     kib = state.geometry.page_size // 1024
-    figures = {"Rss": 0, "Pss": 0, "AnonHugePages": 0, "Locked": 0, "KSM": 0} | ({"Swap": 0} if state.swap else {})
+    names = ("Rss", "Pss", "AnonHugePages", "Referenced", "Locked", "KSM", *(("Swap",) if state.swap else ()))
+    figures = dict.fromkeys(names, 0)
     if "pglazyfree" in state.vmstat:
         figures["LazyFree"] = 0
     for vma in state.vmas(process, region):
@@ -44,6 +45,8 @@ def smaps(state: State, process: str, region: str = "") -> dict[str, int]:
             resident = len(pages) if _counts(state, m) else 0
             figures["Rss"] += resident * kib
             figures["AnonHugePages"] += resident * kib if m.level else 0
+            if resident and m.kind == "page":
+                figures["Referenced"] += _referenced(state, m, pages) * kib
             if (
                 "LazyFree" in figures
                 and resident
@@ -68,6 +71,13 @@ def smaps(state: State, process: str, region: str = "") -> dict[str, int]:
 def _ksm_pages(state: State, m: Mapped, pages: range) -> int:
     """How many of the `pages` that `m` maps are KSM's."""
     return sum(1 for pfn in pages if state.field("flags", pfn) & PG_ksm) if m.kind == "page" and not m.level else 0
+
+
+def _referenced(state: State, m: Mapped, pages: range) -> int:
+    """How many of `pages`, which `m` maps, count as used: its entry has the accessed bit, or the page PG_referenced."""
+    if m.entry & pt._PAGE_ACCESSED:
+        return len(pages)
+    return sum(bool(state.field("flags", state.head(pfn)) & PG_referenced) for pfn in pages)
 
 
 def kpagecount(state: State, pfn: int) -> int:

@@ -8,7 +8,7 @@ from thplab.errors import BadInput
 from thplab.hardware.geometry import X86_64
 from thplab.scenario import VOCABULARY, Operation, Scenario
 
-_PINS = ("vmsplice", "io_uring", "raw")
+_PINS = ("vmsplice", "io_uring", "raw", "pup")
 
 
 def check(scenario: Scenario, module: bool) -> None:
@@ -22,7 +22,7 @@ def check(scenario: Scenario, module: bool) -> None:
         if op.op == "split" and op.fields["start"] is None:
             raise BadInput("split", "names a pin", "a page by its number")
         needs_module = (op.op == "split" and op.fields["how"] == "direct") or (
-            op.op == "pin" and op.fields["how"] == "raw"
+            op.op == "pin" and op.fields["how"] in ("raw", "pup")
         )
         if needs_module and not module:
             instead = "split how=debugfs" if op.op == "split" else "pin how=vmsplice"

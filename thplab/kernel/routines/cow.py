@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from thplab.hardware import page_tables as pt
-from thplab.hardware.frames import PG_anon_exclusive, PG_ksm, PG_swapcache, single
+from thplab.hardware.frames import PG_anon_exclusive, PG_double_map, PG_ksm, PG_swapcache, single
 from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import Vma
 from thplab.kernel.pages import deferred_split_huge_page
@@ -22,8 +22,10 @@ from thplab.kernel.routines.swap import reuse_swap_page, try_to_free_swap
 from thplab.kernel.routines.vm_fault import (
     VM_FAULT_FALLBACK,
     VM_FAULT_OOM,
+    VM_FAULT_WRITE,
     alloc_small_pages,
     map_small_copies,
+    maybe_mkwrite,
     set_new_pte,
     transparent_hugepage_enabled,
 )
@@ -31,11 +33,14 @@ from thplab.kernel.system import System
 
 
 @routine
-def do_wp_page(system: System, vma: Vma, address: int, pte_table: int, pte: int) -> Routine[int]:
+def do_wp_page(
+    system: System, vma: Vma, address: int, pte_table: int, pte: int, unshare: bool = False
+) -> Routine[int]:
     """A write to a page that a read-only PTE maps:
     make the PTE writable if the page is this process's alone, else copy.
 
-    Called under mmap_sem (shared). Returns 0 or VM_FAULT_OOM; on failure nothing has changed.
+    With `unshare` nobody writes: the PTE stays read-only, and the zero page stays as it is. Called under mmap_sem
+    (shared). Returns VM_FAULT_WRITE, 0 (try again), or VM_FAULT_OOM; on failure nothing has changed.
     """
     tables = system.tables
     index = system.geometry.index(address, 0)
@@ -48,6 +53,8 @@ def do_wp_page(system: System, vma: Vma, address: int, pte_table: int, pte: int)
     old = pt.pte_pfn(pte)
     if pt.pte_special(pte):
         yield from system.cpus.unlock(lock)
+        if unshare:
+            return 0
     else:
         if system.kernel.cow.pte_asks_mapcount:
             page_lock = "" if system.frames.is_compound(old) else (yield from lock_for_reuse(system, old, lock))
@@ -61,21 +68,24 @@ def do_wp_page(system: System, vma: Vma, address: int, pte_table: int, pte: int)
         else:
             reuse = yield from wp_can_reuse_anon_folio(system, vma, old)
         if reuse:
-            tables.set(pte_table, index, pt.mkdirty(pt.mkyoung(pt.mkwrite(pte))))
-            yield change("PTE made writable in place")
+            if not unshare:
+                tables.set(pte_table, index, maybe_mkwrite(pt.mkdirty(pt.mkyoung(pte)), vma))
+                yield change("PTE made writable in place")
             yield from system.cpus.unlock(lock)
-            return 0
+            return VM_FAULT_WRITE
         yield from get_page(system, single(old))
         yield from system.cpus.unlock(lock, "The copy is made without the lock; the reference keeps the page.")
-    return (yield from wp_page_copy(system, vma, address, pte_table, pte))
+    return (yield from wp_page_copy(system, vma, address, pte_table, pte, unshare))
 
 
 @routine
-def wp_page_copy(system: System, vma: Vma, address: int, pte_table: int, pte: int) -> Routine[int]:
+def wp_page_copy(
+    system: System, vma: Vma, address: int, pte_table: int, pte: int, unshare: bool
+) -> Routine[int]:
     """Let `address`, where `pte` is, map a copy. Called with a reference on its page, unless that is the zero page;
-    drops it.
+    drops it. With `unshare` the copy is mapped read-only.
 
-    Returns 0, also if the PTE has changed meanwhile, or VM_FAULT_OOM.
+    Returns VM_FAULT_WRITE, 0 if the PTE has changed meanwhile, or VM_FAULT_OOM.
     """
     frames, tables = system.frames, system.tables
     index, lock, old = system.geometry.index(address, 0), system.ptl(pte_table), pt.pte_pfn(pte)
@@ -97,7 +107,7 @@ def wp_page_copy(system: System, vma: Vma, address: int, pte_table: int, pte: in
         tables.set(pte_table, index, 0)
         yield change("PTE cleared")
         yield from system.cpus.flush_tlb(f"one page of {vma.mm.name}")
-        yield from set_new_pte(system, vma, address, pte_table, new, dirty=True)
+        yield from set_new_pte(system, vma, address, pte_table, new, dirty=True, readonly=unshare)
         if not pt.pte_special(pte):
             yield from drop_copied_mapping(system, vma, old)
     unused = () if same and pt.pte_special(pte) else (single(old if same else new),)
@@ -109,7 +119,7 @@ def wp_page_copy(system: System, vma: Vma, address: int, pte_table: int, pte: in
         yield from put_page(system, page)
     if not pt.pte_special(pte):
         yield from put_page(system, single(old))
-    return 0
+    return VM_FAULT_WRITE if same else 0
 
 
 @phrase("drop the copied mapping")
@@ -231,11 +241,13 @@ def __wp_can_reuse_large_anon_folio(system: System, vma: Vma, page: int) -> Rout
 
 
 @routine
-def do_huge_pmd_wp_page(system: System, vma: Vma, address: int, pmd_table: int, pmd: int) -> Routine[int]:
+def do_huge_pmd_wp_page(
+    system: System, vma: Vma, address: int, pmd_table: int, pmd: int, unshare: bool
+) -> Routine[int]:
     """A write to a huge page that a read-only PMD maps: reuse it if nobody else refers to it, else copy all of it.
 
-    Called under mmap_sem (shared). Returns 0, VM_FAULT_FALLBACK (the PMD was split:
-    go on with the PTE) or VM_FAULT_OOM.
+    With `unshare` nobody writes, and a PMD that may stay is left as it is. Called under mmap_sem (shared). Returns
+    VM_FAULT_WRITE, 0 (try again), VM_FAULT_FALLBACK (the PMD was split: go on with the PTE) or VM_FAULT_OOM.
     """
     frames, tables, geometry = system.frames, system.tables, system.geometry
     index = geometry.index(address, 1)
@@ -244,12 +256,12 @@ def do_huge_pmd_wp_page(system: System, vma: Vma, address: int, pmd_table: int, 
     page = pt.pte_pfn(pmd)
     if not zero:
         yield from system.cpus.lock(lock)
-        done = yield from reuse_huge_page(system, pmd_table, index, pmd)
-        if not done and not system.kernel.cow.splits_pmd:
+        done = yield from reuse_huge_page(system, vma, pmd_table, index, pmd, unshare)
+        if done is None and not system.kernel.cow.splits_pmd:
             yield from get_page(system, single(page))
         yield from system.cpus.unlock(lock)
-        if done:
-            return 0
+        if done is not None:
+            return done
     if system.kernel.cow.zero_splits_pmd if zero else system.kernel.cow.splits_pmd:
         yield from split_huge_pmd(system, vma, address)
         return VM_FAULT_FALLBACK
@@ -277,9 +289,10 @@ def do_huge_pmd_wp_page(system: System, vma: Vma, address: int, pmd_table: int, 
         yield change("PMD cleared")
         yield from system.cpus.flush_tlb(f"{geometry.size_text(geometry.nr)} of {vma.mm.name}")
         yield from folio_add_new_anon_rmap(system, vma, address & -geometry.huge_size, new)
-        tables.set(pmd_table, index, pt.mkdirty(pt.mkyoung(pt.mkwrite(pt.mk_huge_pmd(new, pt.pgprot(vma.prot))))))
+        entry = pt.mkdirty(pt.mkyoung(pt.mk_huge_pmd(new, pt.pgprot(vma.prot))))
+        tables.set(pmd_table, index, maybe_mkwrite(entry, vma))
         yield change("PMD = the new huge page, writable")
-        if system.kernel.queue.takes_new:
+        if system.queues_new_now:
             yield from deferred_split_huge_page(system, new, partially_mapped=False)
         if not zero:
             yield from folio_remove_rmap_pmd(system, vma, page)
@@ -287,15 +300,17 @@ def do_huge_pmd_wp_page(system: System, vma: Vma, address: int, pmd_table: int, 
     yield from system.cpus.unlock(lock)
     if not same:
         yield from put_page(system, single(new))
-    return 0
+    return VM_FAULT_WRITE if same else 0
 
 
 @phrase("write the huge page in place, if that may be")
-def reuse_huge_page(system: System, pmd_table: int, index: int, pmd: int) -> Routine[bool]:
-    """Make a read-only PMD writable if the page is this process's alone. Called and left under the page table lock.
+def reuse_huge_page(
+    system: System, vma: Vma, pmd_table: int, index: int, pmd: int, unshare: bool
+) -> Routine[int | None]:
+    """Make a read-only PMD writable if the page is this process's alone; with `unshare` only see to that it is.
+    Called and left under the page table lock.
 
-    Returns True if there is nothing to copy:
-    the PMD is writable now, or has changed meanwhile, so that the fault is tried again.
+    Returns VM_FAULT_WRITE; 0 if the PMD has changed meanwhile, so that the fault is tried again; or None: copy.
     """
     frames, tables, page = system.frames, system.tables, pt.pte_pfn(pmd)
     held, page_lock = system.kernel.cow.huge_page_lock, ""
@@ -310,12 +325,12 @@ def reuse_huge_page(system: System, pmd_table: int, index: int, pmd: int) -> Rou
         yield read("the PMD has changed meanwhile: try again")
     if page_lock and held == "question":
         yield from system.cpus.unlock(page_lock)
-    if reuse:
-        tables.set(pmd_table, index, pt.mkdirty(pt.mkyoung(pt.mkwrite(pmd))))
+    if reuse and not unshare:
+        tables.set(pmd_table, index, maybe_mkwrite(pt.mkdirty(pt.mkyoung(pmd)), vma))
         yield change("PMD made writable in place")
     if page_lock and held == "reuse":
         yield from system.cpus.unlock(page_lock)
-    return reuse or not same
+    return VM_FAULT_WRITE if reuse else None if same else 0
 
 
 @phrase("may the huge page be written in place?")
@@ -332,8 +347,7 @@ def may_reuse_huge_page(system: System, page: int) -> Routine[bool]:
         )
         return True
     if system.kernel.cow.huge_asks_mapcount:
-        pages = frames.compound(page) if system.scheme.tail_mapcount == "mappings" else single(page)
-        most = max(system.scheme.page_mapcount(frames, i) for i in range(pages.start, pages.stop))
+        most = yield from page_trans_huge_mapcount(system, page)
         yield read(f"is it mapped once? {'yes' if most == 1 else 'no'}", "Pins are not looked at.")
         return most == 1
     reuse = frames.page_count(page) == 1
@@ -345,6 +359,26 @@ def may_reuse_huge_page(system: System, page: int) -> Routine[bool]:
         frames.flags[page] |= PG_anon_exclusive
         yield change("PG_anon_exclusive: the page is this process's own")
     return reuse
+
+
+@routine
+def page_trans_huge_mapcount(system: System, page: int) -> Routine[int]:
+    """How often that part of a huge page is mapped that is mapped most. It is read word by word: a PMD split on another
+    CPU, which moves a mapping from the head to all parts, may pass by in between.
+    """
+    frames = system.frames
+    if system.scheme.tail_mapcount == "pins":
+        return system.scheme.page_mapcount(frames, page)
+    most = 0
+    parts = system.each(frames.compound(page))
+    for part in parts:
+        most = max(most, int(frames.mapcount[part].max()) + 1)
+        yield read(f"{system.pages_text(part)} _mapcount: at most {most} mappings")
+    most -= bool(frames.flags[page] & PG_double_map)
+    yield read(f"PageDoubleMap: {'set' if frames.flags[page] & PG_double_map else 'not set'}")
+    pmds = int(frames.compound_mapcount[page]) + 1
+    yield read(f"compound_mapcount: {pmds} PMDs")
+    return most + pmds
 
 
 @routine
@@ -377,7 +411,7 @@ def do_huge_pmd_wp_page_fallback(system: System, vma: Vma, address: int, pmd_tab
         yield from system.cpus.flush_tlb(f"{geometry.size_text(geometry.nr)} of {vma.mm.name}")
         pgtable = yield from pgtable_trans_huge_withdraw(system, vma.mm, pmd_table)
         yield from map_small_copies(
-            system, vma, haddr, pgtable, pages, pt.mkdirty(pt.mkyoung(pt.mkwrite(pt.pgprot(vma.prot))))
+            system, vma, haddr, pgtable, pages, maybe_mkwrite(pt.mkdirty(pt.mkyoung(pt.pgprot(vma.prot))), vma)
         )
         tables.link(pmd_table, index, pgtable)
         yield change("PMD = the PTE table")
@@ -389,7 +423,7 @@ def do_huge_pmd_wp_page_fallback(system: System, vma: Vma, address: int, pmd_tab
         for new in pages:
             yield from put_page(system, single(new))
     yield from put_page(system, single(page))
-    return 0
+    return VM_FAULT_WRITE if same else 0
 
 
 # --- mutants: the RFC as it was posted --------------------------------------------------------------------------------

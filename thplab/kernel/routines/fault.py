@@ -18,6 +18,8 @@ from thplab.kernel.routines.vm_fault import (
     VM_FAULT_FALLBACK,
     VM_FAULT_HWPOISON,
     VM_FAULT_OOM,
+    VM_FAULT_SIGSEGV,
+    maybe_mkwrite,
     set_new_pte,
     transparent_hugepage_enabled,
 )
@@ -35,7 +37,7 @@ def do_page_fault(system: System, mm: AddressSpace, address: int, write: bool) -
     if vma is not None and allowed:
         fault = yield from handle_mm_fault(system, vma, address, write)
     yield from system.cpus.unlock(mm.mmap_sem)
-    if not allowed:
+    if not allowed or fault & VM_FAULT_SIGSEGV:
         return -EFAULT
     if fault & VM_FAULT_HWPOISON:
         return KILLED_BY_SIGBUS
@@ -43,10 +45,12 @@ def do_page_fault(system: System, mm: AddressSpace, address: int, write: bool) -
 
 
 @routine
-def handle_mm_fault(system: System, vma: Vma, address: int, write: bool) -> Routine[int]:
-    """Make the access at `address` possible, which `vma` allows. Called under mmap_sem (shared).
+def handle_mm_fault(system: System, vma: Vma, address: int, write: bool, unshare: bool = False) -> Routine[int]:
+    """Make the access at `address` possible, which `vma` allows, or which is forced; or, with `unshare`, let it map a
+    page that is its process's own, without a right to write more. Called under mmap_sem (shared).
 
-    Returns 0 (done, or somebody else was quicker: the access is tried again), VM_FAULT_HWPOISON or VM_FAULT_OOM.
+    Returns 0 or VM_FAULT_WRITE (done, or somebody else was quicker: the access is tried again), VM_FAULT_HWPOISON,
+    VM_FAULT_SIGSEGV or VM_FAULT_OOM.
     """
     geometry, tables = system.geometry, system.tables
     pmd_table = yield from pmd_alloc(system, vma.mm, address)
@@ -64,8 +68,8 @@ def handle_mm_fault(system: System, vma: Vma, address: int, write: bool) -> Rout
             yield wait("the PMD is marked: the fault is tried again until the page is split")
         return 0
     elif pt.pmd_trans_huge(pmd):
-        if write and not pt.pte_write(pmd):
-            fault = yield from do_huge_pmd_wp_page(system, vma, address, pmd_table, pmd)
+        if (write or unshare) and not pt.pte_write(pmd):
+            fault = yield from do_huge_pmd_wp_page(system, vma, address, pmd_table, pmd, unshare)
             if not fault & VM_FAULT_FALLBACK:
                 return fault
         else:
@@ -76,7 +80,7 @@ def handle_mm_fault(system: System, vma: Vma, address: int, write: bool) -> Rout
         return VM_FAULT_OOM
     if pte_table == 0:
         return 0  # a huge page has appeared meanwhile
-    return (yield from handle_pte_fault(system, vma, address, pte_table, write))
+    return (yield from handle_pte_fault(system, vma, address, pte_table, write, unshare))
 
 
 @routine
@@ -141,14 +145,14 @@ def __pte_alloc(system: System, mm: AddressSpace, pmd_table: int, index: int) ->
 
 @routine
 def do_huge_pmd_anonymous_page(system: System, vma: Vma, address: int, pmd_table: int, write: bool) -> Routine[int]:
-    """Map a huge page at an empty PMD: a new one for a write, the huge zero page for a read.
+    """Map a huge page at an empty PMD: a new one for a write, the huge zero page, if it is to be used, for a read.
 
     Called under mmap_sem (shared). Returns 0, VM_FAULT_FALLBACK (no huge page is free: use small ones) or VM_FAULT_OOM.
     On failure nothing stays but the event.
     """
     frames, tables, geometry = system.frames, system.tables, system.geometry
     yield from anon_vma_prepare(system, vma)
-    if not write:
+    if not write and system.settings["use_zero_page"]:
         return (yield from set_huge_zero_page(system, vma, address, pmd_table))
     page = frames.alloc_pages(geometry.order)
     if page is None:
@@ -188,9 +192,9 @@ def do_huge_pmd_anonymous_page(system: System, vma: Vma, address: int, pmd_table
     if not system.kernel.mm.fault_deposits_first:
         yield from pgtable_trans_huge_deposit(system, vma.mm, pmd_table, pgtable)
     pmd = pt.mkyoung(pt.mk_huge_pmd(page, pt.pgprot(vma.prot)))
-    tables.set(pmd_table, index, pt.mkdirty(pt.mkwrite(pmd)) if vma.prot & pt.PROT_WRITE else pmd)
+    tables.set(pmd_table, index, maybe_mkwrite(pt.mkdirty(pmd), vma))
     yield change("PMD = the huge page, writable", "One entry of the page table now maps all of it.")
-    if system.kernel.queue.takes_new:
+    if system.queues_new_now:
         yield from deferred_split_huge_page(system, page, partially_mapped=False)
     system.count_vm_event("thp_fault_alloc")
     yield from system.cpus.unlock(lock, event="thp_fault_alloc")
@@ -231,10 +235,12 @@ def set_huge_zero_page(system: System, vma: Vma, address: int, pmd_table: int) -
 
 
 @routine
-def handle_pte_fault(system: System, vma: Vma, address: int, pte_table: int, write: bool) -> Routine[int]:
+def handle_pte_fault(
+    system: System, vma: Vma, address: int, pte_table: int, write: bool, unshare: bool
+) -> Routine[int]:
     """A fault below a table of PTEs: map a page, copy one, bring one back, or wait for a migration.
 
-    Returns 0, VM_FAULT_HWPOISON or VM_FAULT_OOM.
+    Returns 0, VM_FAULT_WRITE, VM_FAULT_HWPOISON, VM_FAULT_SIGSEGV or VM_FAULT_OOM.
     """
     index = system.geometry.index(address, 0)
     pte = system.tables.get(pte_table, index)
@@ -248,8 +254,10 @@ def handle_pte_fault(system: System, vma: Vma, address: int, pte_table: int, wri
         return (yield from do_swap_page(system, vma, address, pte_table, pte, write))
     if pt.is_hwpoison_entry(pte):
         return VM_FAULT_HWPOISON
-    if write and not pt.pte_write(pte):
-        return (yield from do_wp_page(system, vma, address, pte_table, pte))
+    if pt.is_guard_entry(pte):
+        return VM_FAULT_SIGSEGV
+    if (write or unshare) and not pt.pte_write(pte):
+        return (yield from do_wp_page(system, vma, address, pte_table, pte, unshare))
     return 0
 
 

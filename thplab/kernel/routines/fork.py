@@ -41,16 +41,18 @@ def mm_alloc(system: System, name: str, pgd: int) -> AddressSpace:
 
 @routine
 def dup_mmap(system: System, parent: AddressSpace, name: str) -> Routine[int]:
-    """Make the address space `name` as a copy of `parent`. Returns 0, or -ENOMEM with the child taken down again.
+    """Make the address space `name` as a copy of `parent`. Returns 0, or -ENOMEM with the child taken down again;
+    -EAGAIN if another fork has taken the name meanwhile.
 
     After a failure the parent keeps entries that became read-only: its next write finds them to be its own again.
     """
     yield from system.cpus.lock(parent.mmap_sem)
-    pgd = system.tables.alloc(system.geometry.levels - 1)
+    pgd = None if name in system.mms else system.tables.alloc(system.geometry.levels - 1)
     if pgd is None:
         yield from system.cpus.unlock(parent.mmap_sem)
-        return -ENOMEM
+        return -EAGAIN if name in system.mms else -ENOMEM
     child = mm_alloc(system, name, pgd)
+    child.alive = False
     child.regions.update(parent.regions)
     yield change(f"a new process {name} with an empty page table")
     if parent.name in system.ksm.mms:
@@ -65,6 +67,7 @@ def dup_mmap(system: System, parent: AddressSpace, name: str) -> Routine[int]:
             break
     share_files(system, parent.name, name)
     yield from system.cpus.flush_tlb(f"all of {parent.name}", f"{parent.name}'s entries have become read-only.")
+    child.alive = not error
     yield from system.cpus.unlock(parent.mmap_sem)
     if error:
         yield from exit_mmap(system, child)

@@ -1,5 +1,5 @@
 """get_user_pages: how a driver gets hold of a process's pages (mm/gup.c, arch/x86/mm/gup.c).
-How it lets go is in pins.py.
+The slow way, page by page, is in follow_page.py; how it lets go is in pins.py.
 """
 
 from __future__ import annotations
@@ -7,17 +7,13 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
-from thplab.errors import EFAULT, ENOMEM
 from thplab.hardware import page_tables as pt
-from thplab.hardware.frames import GUP_PIN_COUNTING_BIAS, PG_anon, PG_dirty, PG_referenced, single, width
+from thplab.hardware.frames import GUP_PIN_COUNTING_BIAS, PG_anon, PG_referenced, single, width
 from thplab.hardware.steps import Routine, change, phrase, read, routine
-from thplab.kernel.address_space import AddressSpace, Vma
-from thplab.kernel.routines.fault import handle_mm_fault
-from thplab.kernel.routines.huge_pmd import wait_split_huge_page
+from thplab.kernel.address_space import AddressSpace
+from thplab.kernel.routines.follow_page import __get_user_pages, gup_must_unshare, try_grab_page, usable
 from thplab.kernel.routines.mm import get_huge_page_tail, put_page
 from thplab.kernel.routines.pins import put_user_pages
-from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
-from thplab.kernel.routines.vm_fault import VM_FAULT_HWPOISON, VM_FAULT_OOM
 from thplab.kernel.routines.walk import mapped_page, pmd_at
 from thplab.kernel.system import Pin, System
 
@@ -37,15 +33,16 @@ def get_user_pages(
     and remembers them.
 
     The pages count as referenced from then on (FOLL_TOUCH). It tries without a lock first if it may (`fast`). With
-    `split` it wants small pages (FOLL_SPLIT) and faults nothing in. Some kernels take FOLL_PIN pins only the slow way,
-    and do not mark anything then. Returns 0, or -EFAULT / -ENOMEM where a page cannot be faulted in; then the
-    references taken so far are dropped.
+    `split` it wants small pages (FOLL_SPLIT) and faults nothing in. A ring, which pins to write, keeps one pin for each
+    large folio of some kernels; of others it takes all the slow way, and does not mark anything then. Returns 0, or
+    -EFAULT / -ENOMEM where a page cannot be faulted in; then the references taken so far are dropped.
     """
     if pin.foll_pin and not mm.has_pinned:
         mm.has_pinned = True
         yield change(f"{mm.name} has pinned pages", "A fork has to look out for them from now on.")
     pages: tuple[int, ...] = ()
-    slow = pin.foll_pin and bool(system.kernel.gup.pins_slowly)
+    ring = pin.foll_pin and write
+    slow = ring and bool(system.kernel.gup.pins_slowly)
     if fast and not slow:
         pages = yield from get_user_pages_fast(system, mm, start, end, write, pin.foll_pin)
     address = start + len(pages) * system.geometry.page_size
@@ -61,7 +58,7 @@ def get_user_pages(
         yield from put_user_pages(system, pages, pin.foll_pin)
         return error
     buffer = pages
-    if pin.foll_pin and system.kernel.gup.coalesces and len(pages) > 1 and (kept := one_of_each_folio(system, pages)):
+    if ring and system.kernel.gup.coalesces and len(pages) > 1 and (kept := one_of_each_folio(system, pages)):
         counts = tuple(
             sum(system.frames.compound_head(p) == system.frames.compound_head(first) for p in pages) for first in kept
         )
@@ -118,12 +115,12 @@ def one_of_each_folio(system: System, pages: tuple[int, ...]) -> tuple[int, ...]
     """The first of `pages` in each large folio, if they go through large folios without a gap;
     else nothing (io_coalesce_buffer).
     """
-    frames, nr = system.frames, system.geometry.nr
+    frames = system.frames
     kept = [pages[0]]
     for before, page in pairwise(pages):
         if page == before + 1 and frames.compound_head(page) == frames.compound_head(before):
             continue
-        if (before + 1) % nr or page % nr:
+        if before + 1 != frames.compound(frames.compound_head(before)).stop or page != frames.compound_head(page):
             return ()
         kept.append(page)
     return tuple(kept) if all(frames.is_compound(page) for page in kept) else ()
@@ -174,14 +171,16 @@ def lockless_pages_from_mm(
         found = pmd_at(system, mm, address)
         pmd = found.entry if found else 0
         yield read(f"read the PMD: {pt.entry_text(pmd)}")
-        if not _usable(pmd, write) or pt.pmd_trans_splitting(pmd):
+        if not usable(pmd, write) or pt.pmd_trans_splitting(pmd):
             break
         if pt.pmd_trans_huge(pmd):
             stop = min(end, (address & -geometry.huge_size) + geometry.huge_size)
             count = (stop - address) // geometry.page_size
             first = pt.pte_pfn(pmd) + geometry.index(address, 0)
             assert found is not None, "a usable PMD was found"
-            taken = yield from gup_get_pages(system, found.table, found.at, pmd, slice(first, first + count), foll_pin)
+            taken = yield from gup_get_pages(
+                system, found.table, found.at, pmd, slice(first, first + count), foll_pin, write
+            )
             if not taken:
                 break
             pages += tuple(range(first, first + count))
@@ -189,10 +188,10 @@ def lockless_pages_from_mm(
             continue
         pte = system.tables.get(pt.pte_pfn(pmd), geometry.index(address, 0))
         yield read(f"read the PTE: {pt.entry_text(pte)}")
-        if not _usable(pte, write) or pt.pte_special(pte):
+        if not usable(pte, write) or pt.pte_special(pte):
             break
         taken = yield from gup_get_pages(
-            system, pt.pte_pfn(pmd), geometry.index(address, 0), pte, single(pt.pte_pfn(pte)), foll_pin
+            system, pt.pte_pfn(pmd), geometry.index(address, 0), pte, single(pt.pte_pfn(pte)), foll_pin, write
         )
         if not taken:
             break
@@ -203,11 +202,14 @@ def lockless_pages_from_mm(
 
 
 @phrase("take the references, and look at the entry again")
-def gup_get_pages(system: System, table: int, index: int, entry: int, pages: slice, foll_pin: bool) -> Routine[bool]:
+def gup_get_pages(
+    system: System, table: int, index: int, entry: int, pages: slice, foll_pin: bool, write: bool
+) -> Routine[bool]:
     """GUP-fast takes a reference for each of `pages`, which `entry`, read before, maps. Called with interrupts off.
 
     Where a split freezes the count, none is taken from a count of 0, and the entry is read again afterwards: if it has
-    changed, the references are dropped. Returns False then, with nothing held; the slow way has to be gone.
+    changed, the references are dropped; and so if the page must be unshared first. Returns False then, with nothing
+    held; the slow way has to be gone.
     """
     frames, count, huge = system.frames, width(pages), pt.pmd_trans_huge(entry)
     head = frames.compound_head(pages.start)
@@ -230,6 +232,9 @@ def gup_get_pages(system: System, table: int, index: int, entry: int, pages: sli
     same = system.tables.get(table, index) == entry and frames.compound_head(pages.start) == head
     entry_name, now = "PMD" if huge else "PTE", "the same" if same else "changed"
     yield read(f"read the {entry_name} again: {now}", "Until now nothing said that the page is still mapped.")
+    if same and gup_must_unshare(system, entry, pages.start, foll_pin and not write):
+        yield read("the page may be shared: not this way", "A driver that reads would be left on it by the next write.")
+        same = False
     if not same:
         if foll_pin and frames.is_compound(head):
             frames.pincount_add(head, -count)
@@ -261,148 +266,6 @@ def try_grab_compound_head(system: System, head: int, count: int, foll_pin: bool
     return refs
 
 
-def _usable(entry: int, write: bool) -> bool:
-    """Does the entry let a user read (or write) through it."""
-    need = pt._PAGE_PRESENT | pt._PAGE_USER | (pt._PAGE_RW if write else 0)
-    return entry & need == need
-
-
-@routine
-def __get_user_pages(
-    system: System,
-    mm: AddressSpace,
-    address: int,
-    write: bool,
-    foll_pin: bool = False,
-    split: bool = False,
-    touch: bool = True,
-) -> Routine[int]:
-    """The slow way for one page: fault it in, then take the reference under the page table lock.
-
-    Holds mmap_sem (shared) all the while. With `split` it faults nothing in, with `touch` the page counts as used.
-    Returns the pfn, or -EFAULT / -ENOMEM.
-    """
-    yield from system.cpus.lock(mm.mmap_sem, "shared")
-    vma = mm.find_vma(address)
-    allowed = vma is not None and bool(vma.prot & (pt.PROT_WRITE if write else pt.PROT_READ))
-    yield read("find the VMA: " + ("it allows the access" if allowed else "none that allows the access"))
-    result: int | None = None if allowed else -EFAULT
-    while result is None and vma is not None:
-        result = yield from follow_page_mask(system, vma, address, write, foll_pin, split, touch)
-        if result is None and split:
-            result = -EFAULT
-        elif result is None:
-            fault = yield from handle_mm_fault(system, vma, address, write)
-            result = -ENOMEM if fault & VM_FAULT_OOM else -EFAULT if fault & VM_FAULT_HWPOISON else None
-    yield from system.cpus.unlock(mm.mmap_sem)
-    assert result is not None
-    return result
-
-
-@routine
-def follow_page(system: System, vma: Vma, address: int, protnone: bool = False) -> Routine[int | None]:
-    """Take a reference on the page that is mapped at `address`, whatever for;
-    returns its pfn, or None if none is mapped.
-
-    What is mapped without any right is found if the kernel does so, or with `protnone`.
-    A huge page that somebody else is splitting is waited for.
-    """
-    return (yield from _follow(system, vma, address, False, protnone=protnone or system.kernel.gup.follows_protnone))
-
-
-@routine
-def follow_page_mask(
-    system: System,
-    vma: Vma,
-    address: int,
-    write: bool,
-    foll_pin: bool = False,
-    split: bool = False,
-    touch: bool = False,
-) -> Routine[int | None]:
-    """follow_page for get_user_pages, which says what the page is to be used for; None if it must be faulted in.
-
-    With `split` a huge page is split first (FOLL_SPLIT), with `touch` a huge PMD counts as used from then on, and a
-    page that is to be written as dirty (FOLL_TOUCH).
-    """
-    return (yield from _follow(system, vma, address, write, foll_pin, split, touch))
-
-
-def _follow(
-    system: System,
-    vma: Vma,
-    address: int,
-    write: bool,
-    foll_pin: bool = False,
-    split: bool = False,
-    touch: bool = False,
-    protnone: bool = False,
-) -> Routine[int | None]:
-    geometry = system.geometry
-    found = pmd_at(system, vma.mm, address)
-    pmd = found.entry if found else 0
-    yield read(f"read the PMD: {pt.entry_text(pmd)}")
-    if found is None or pt.pte_none(pmd):
-        return None
-    huge = pt.pmd_trans_huge(pmd)
-    if huge and split:
-        yield from split_huge_pmd(system, vma, address)
-        return (yield from _follow(system, vma, address, write, foll_pin, touch=touch, protnone=protnone))
-    table = found.table if huge else pt.pte_pfn(pmd)
-    index = found.at if huge else geometry.index(address, 0)
-    lock = system.ptl(table)
-    yield from system.cpus.lock(lock)
-    entry = system.tables.get(table, index)
-    yield read(f"read the entry: {pt.entry_text(entry)}")
-    page: int | None = None
-    splitting = huge and pt.pmd_trans_splitting(entry)
-    usable = _usable(entry, write) or (protnone and pt.pte_present(entry))
-    if not splitting and usable and pt.pmd_trans_huge(entry) == huge:
-        page = pt.pte_pfn(entry) + (geometry.index(address, 0) if huge else 0)
-        yield from try_grab_page(system, page, foll_pin)
-        if huge and touch:
-            dirty = pt._PAGE_DIRTY if write or system.kernel.gup.touch_dirties else 0
-            system.tables.set(table, index, pt.mkyoung(entry) | dirty)
-            yield change(
-                "PMD marked accessed" + (" and dirty" if dirty else ""), "The driver may use the page at any time."
-            )
-        elif touch and write and not entry & pt._PAGE_DIRTY:
-            system.frames.flags[system.frames.compound_head(page)] |= PG_dirty
-            yield change("PG_dirty set", "The driver may write at any time: reclaim must keep the contents.")
-    yield from system.cpus.unlock(lock)
-    if splitting:
-        yield from wait_split_huge_page(system, vma)
-        return (yield from _follow(system, vma, address, write, foll_pin, touch=touch, protnone=protnone))
-    return page
-
-
-@routine
-def try_grab_page(system: System, page: int, foll_pin: bool) -> Routine[None]:
-    """Take a reference on a page that stays mapped meanwhile ;
-    a FOLL_PIN one can be told from the others afterwards.
-    """
-    frames = system.frames
-    if not foll_pin:
-        yield from system.scheme.get_pages_foll(system, single(page))
-    elif frames.is_compound(page):
-        head, pin_first = frames.compound_head(page), bool(system.kernel.gup.counts_pin_first)
-        for pin in (pin_first, not pin_first):
-            if pin:
-                frames.pincount_add(head, 1)
-                yield change(
-                    "head _pincount += 1", "One of the references is a pin of a driver that uses the contents."
-                )
-            else:
-                frames.ref_one_by_one(head, 1)
-                yield change(f"head {system.refcount_name} += 1")
-    else:
-        frames.ref_add(single(page), GUP_PIN_COUNTING_BIAS)
-        yield change(
-            f"{system.page_name(page)} {system.refcount_name} += {GUP_PIN_COUNTING_BIAS}",
-            "A small page has no count for pins.",
-        )
-
-
 # --- mutants ----------------------------------------------------------------------------------------------------------
 
 
@@ -412,7 +275,9 @@ def sees_no_fork(system: System, mm: AddressSpace) -> Routine[int]:
     return 0
 
 
-def pins_the_tail(system: System, table: int, index: int, entry: int, pages: slice, foll_pin: bool) -> Routine[bool]:
+def pins_the_tail(
+    system: System, table: int, index: int, entry: int, pages: slice, foll_pin: bool, write: bool
+) -> Routine[bool]:
     """gup_get_pages that takes the reference on the very page, also if that is a tail."""
     system.frames.ref_add(pages, 1)
     yield change(f"{system.pages_text(pages)} {system.refcount_name} += 1")

@@ -8,7 +8,7 @@ from thplab.errors import EAGAIN, EINVAL, ENOMEM
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_lru, PG_referenced, PG_swapcache, single, width
 from thplab.hardware.steps import Routine, change, phrase, read, routine
-from thplab.kernel.address_space import VM_HUGEPAGE, VM_NOHUGEPAGE, AddressSpace, Vma
+from thplab.kernel.address_space import VM_NOHUGEPAGE, AddressSpace, Vma
 from thplab.kernel.pages import deferred_split_huge_page
 from thplab.kernel.routines.deposit import pgtable_trans_huge_deposit
 from thplab.kernel.routines.fault import handle_mm_fault
@@ -83,12 +83,10 @@ def khugepaged_do_scan(system: System) -> Routine[None]:
 
 
 def _candidates(system: System, name: str) -> tuple[int, ...]:
-    """The addresses at which khugepaged looks in a process:
-    all ranges of a huge page's size in VMAs with VM_HUGEPAGE.
-    """
+    """The addresses at which khugepaged looks in a process: all ranges of a huge page's size where one may be."""
     mm = system.mms.get(name)
     size = system.geometry.huge_size
-    vmas = [vma for vma in mm.vmas if VM_HUGEPAGE in vma.flags] if mm else []
+    vmas = [vma for vma in mm.vmas if system.wants_huge(vma.flags)] if mm else []
     return tuple(address for vma in vmas for address in range(-(-vma.start // size) * size, vma.end - size + 1, size))
 
 
@@ -142,12 +140,12 @@ def madvise_collapse(system: System, asked: Vma, low: int, high: int) -> Routine
 
 def hugepage_vma(system: System, mm: AddressSpace, address: int, asked: bool) -> Vma | None:
     """The VMA that may have a huge page at `address` (hugepage_vma_revalidate);
-    with `asked` only one with VM_HUGEPAGE.
+    with `asked` only one for which the settings allow it.
     """
     vma = mm.find_vma(address)
     if vma is None or vma.end < address + system.geometry.huge_size or vma.anon_vma is None:
         return None
-    return vma if VM_NOHUGEPAGE not in vma.flags and (VM_HUGEPAGE in vma.flags or not asked) else None
+    return vma if (system.wants_huge(vma.flags) if asked else VM_NOHUGEPAGE not in vma.flags) else None
 
 
 @routine
@@ -185,7 +183,7 @@ def _judge(system: System, pte_table: int, by_khugepaged: bool) -> str:
             away += 1
             if not policy.takes_shared:
                 return NOT_PRESENT
-            if by_khugepaged and away > nr // 8:
+            if by_khugepaged and away > system.settings["max_ptes_swap"]:
                 return EXCEED_SWAP
             continue
         page = pt.pte_pfn(entry)
@@ -196,7 +194,7 @@ def _judge(system: System, pte_table: int, by_khugepaged: bool) -> str:
         mapped = scheme.total_mapcount(frames, head)
         if policy.takes_shared:
             shared += scheme.maybe_mapped_shared(frames, page)
-            if by_khugepaged and shared > nr // 2:
+            if by_khugepaged and shared > system.settings["max_ptes_shared"]:
                 return EXCEED_SHARED
         elif frames.is_compound(page):
             return COMPOUND
@@ -237,7 +235,7 @@ def collapse_huge_page(
     result = yield from __collapse_huge_page_swapin(system, mm, address, by_khugepaged)
     yield from system.cpus.lock(mm.mmap_sem, why="Nobody may fault anything in while the range changes.")
     vma = hugepage_vma(system, mm, address, by_khugepaged)
-    found = pmd_at(system, mm, address)
+    found = pmd_at(system, mm, address) if vma is not None else None
     yield read("look at the VMA and the PMD again")
     if vma is None or found is None:
         result = VMA_CHECK
@@ -321,7 +319,7 @@ def collapse_range(system: System, vma: Vma, address: int, new: int, by_khugepag
         entry = pt.mkdirty(pt.mkyoung(pt.mk_huge_pmd(new, pt.pgprot(vma.prot))))
         tables.set(pmd_table, index, pt.mkwrite(entry) if vma.prot & pt.PROT_WRITE else entry)
         yield change("PMD = the new huge page", "The table that mapped the small pages lies deposited under it.")
-        if system.kernel.queue.takes_new:
+        if system.queues_new_now:
             yield from deferred_split_huge_page(system, new, partially_mapped=False)
     else:
         tables.set(pmd_table, index, pmd)

@@ -14,7 +14,7 @@ from thplab.kernel.address_space import VM_MERGEABLE, AddressSpace, Vma
 from thplab.kernel.pages import get_page_unless_zero
 from thplab.kernel.rmap_items import Place, RmapItem
 from thplab.kernel.routines.fault import handle_mm_fault
-from thplab.kernel.routines.gup import follow_page
+from thplab.kernel.routines.follow_page import follow_page
 from thplab.kernel.routines.mm import get_page, put_page
 from thplab.kernel.routines.rmap import folio_add_anon_rmap_ptes, folio_remove_rmap_ptes
 from thplab.kernel.routines.split_huge_page import lock_of_kept, split_huge_page
@@ -130,6 +130,10 @@ def cmp_and_merge_page(system: System, place: Place, page: int) -> Routine[None]
         ksm.items[place] = RmapItem(content)
         yield change("remember the checksum", "A page that changes all the time is not worth merging.")
         return
+    if not content and system.settings["ksm_use_zero_pages"]:
+        error = yield from try_to_merge_with_zero_page(system, place, page)
+        if not error:
+            return
     other = ksm.unstable.get(content)
     tree_page = (yield from get_mergeable_page(system, other)) if other is not None else -EFAULT
     if tree_page >= 0 and frames.content[tree_page] != content:
@@ -186,6 +190,23 @@ def try_to_merge_two_pages(system: System, place: Place, page: int, other: Place
             yield from system.cpus.unlock(lock_of_kept(system, lock, page))
 
 
+@phrase("map the zero page instead")
+def try_to_merge_with_zero_page(system: System, place: Place, page: int) -> Routine[int]:
+    """Let `place`, which maps the zero-filled `page`, map the shared zero page (use_zero_pages).
+
+    Called with a reference on `page`. Returns 0, also where nothing can be merged any more, or -EFAULT.
+    """
+    mm = system.mms.get(place[0])
+    if mm is None:
+        return 0
+    yield from system.cpus.lock(mm.mmap_sem, "shared")
+    vma, error = find_mergeable_vma(system, place), 0
+    if vma is not None and vma.anon_vma is not None:
+        error = yield from try_to_merge_one_page(system, vma, place[1], page, system.frames.zero_page)
+    yield from system.cpus.unlock(mm.mmap_sem)
+    return error
+
+
 @routine
 def try_to_merge_with_ksm_page(system: System, place: Place, page: int, kpage: int) -> Routine[int]:
     """Let `place`, which maps `page`, map `kpage` instead; with `kpage` 0, make `page` itself a page of KSM's.
@@ -200,7 +221,7 @@ def try_to_merge_with_ksm_page(system: System, place: Place, page: int, kpage: i
     vma = find_mergeable_vma(system, place)
     error = -EFAULT
     if vma is not None and vma.anon_vma is not None:
-        error = yield from try_to_merge_one_page(system, vma, place[1], page, kpage)
+        error = yield from try_to_merge_one_page(system, vma, place[1], page, kpage or None)
         if not error:
             item = system.ksm.items.get(place, RmapItem())
             system.ksm.items[place] = item._replace(page=kpage or page, anon_vma=vma.anon_vma.number)
@@ -210,7 +231,7 @@ def try_to_merge_with_ksm_page(system: System, place: Place, page: int, kpage: i
 
 
 @routine
-def try_to_merge_one_page(system: System, vma: Vma, address: int, page: int, kpage: int) -> Routine[int]:
+def try_to_merge_one_page(system: System, vma: Vma, address: int, page: int, kpage: int | None) -> Routine[int]:
     """The part of try_to_merge_with_ksm_page under mmap_sem: split, write-protect, compare, replace.
     Returns 0 or -EFAULT.
     """
@@ -229,12 +250,12 @@ def try_to_merge_one_page(system: System, vma: Vma, address: int, page: int, kpa
         error = yield from split_huge_page(system, frames.compound_head(page), kept=page)
     if not error:
         error = yield from write_protect_page(system, vma, address, page)
-    if not error and not kpage:
+    if not error and kpage is None:
         frames.flags[page] |= PG_ksm | PG_dirty
         frames.mapping[page] = 0
         why = "It belongs to no anon_vma any more: whoever has these contents may map it."
         yield change(f"{system.page_name(page)} is a page of KSM's", why)
-    elif not error:
+    elif not error and kpage is not None:
         same = bool(frames.content[page] == frames.content[kpage])
         yield read("are they still equal? " + ("yes" if same else "no"))
         error = (yield from replace_page(system, vma, address, page, kpage)) if same else -EFAULT
@@ -312,9 +333,13 @@ def replace_page(system: System, vma: Vma, address: int, page: int, kpage: int) 
     same = _maps(pte, page) and not pt.pte_write(pte)
     yield read("is the PTE still the same? " + ("yes" if same else "no"))
     if same:
-        yield from get_page(system, single(kpage))
-        yield from folio_add_anon_rmap_ptes(system, vma, single(kpage))
-        tables.set(pte_table, index, pt.mkyoung(pt.mk_pte(kpage, pt.pgprot(vma.prot))))
+        entry = pt.mkyoung(pt.mk_pte(kpage, pt.pgprot(vma.prot)))
+        if kpage == system.frames.zero_page:
+            entry = pt.mkspecial(entry)
+        else:
+            yield from get_page(system, single(kpage))
+            yield from folio_add_anon_rmap_ptes(system, vma, single(kpage))
+        tables.set(pte_table, index, entry)
         yield change(
             f"PTE = {system.page_name(kpage)}, read-only",
             "One page serves both from now on; whoever writes gets a copy.",
@@ -344,7 +369,9 @@ def break_cow(system: System, place: Place) -> Routine[None]:
 
 @routine
 def break_ksm(system: System, vma: Vma, address: int) -> Routine[None]:
-    """If a page of KSM's is mapped at `address`, let a write fault replace it by a copy. Called under mmap_sem."""
+    """If a page of KSM's is mapped at `address`, let a fault replace it by a copy, writable or not.
+    Called under mmap_sem.
+    """
     while True:
         page = yield from follow_page(system, vma, address)
         if page is None:
@@ -353,25 +380,11 @@ def break_ksm(system: System, vma: Vma, address: int) -> Routine[None]:
         yield from put_page(system, single(page))
         if not ksm:
             return
-        fault = yield from handle_mm_fault(system, vma, address, True)
+        unshare = system.kernel.ksm.unshares
+        fault = yield from handle_mm_fault(system, vma, address, not unshare, unshare)
         if fault & VM_FAULT_OOM:
             return
-        if system.kernel.ksm.unshares:
-            yield from unshared_copy(system, vma, address)
 
-
-@phrase("nobody has written to the copy")
-def unshared_copy(system: System, vma: Vma, address: int) -> Routine[None]:
-    """Make the PTE of a fresh copy read-only and clean: nobody has written to it (FAULT_FLAG_UNSHARE)."""
-    pte_table = system.tables.walk(vma.mm.pgd, address, 0)
-    if pte_table is None:
-        return
-    index, lock = system.geometry.index(address, 0), system.ptl(pte_table)
-    yield from system.cpus.lock(lock)
-    system.tables.change(pte_table, slice(index, index + 1), clear=pt._PAGE_RW | pt._PAGE_DIRTY)
-    yield change("PTE read-only and clean")
-    yield from system.cpus.flush_tlb(f"one page of {vma.mm.name}")
-    yield from system.cpus.unlock(lock)
 
 
 @routine

@@ -17,6 +17,7 @@ from thplab.kernel.address_space import (
     AddressSpace,
     Vma,
 )
+from thplab.kernel.routines.guard import madvise_guard_install, madvise_guard_remove
 from thplab.kernel.routines.khugepaged import madvise_collapse
 from thplab.kernel.routines.ksm import __ksm_enter, unmerge_ksm_pages
 from thplab.kernel.routines.madvise_lru import COLD, FREE, PAGEOUT, madvise_lru
@@ -27,11 +28,13 @@ from thplab.kernel.routines.walk import next_vma, pmd_ranges
 from thplab.kernel.system import System
 
 DONTNEED, COLLAPSE, POPULATE = "dontneed", "collapse", "populate_write"
+GUARD_INSTALL, GUARD_REMOVE = "guard_install", "guard_remove"
 
 MADVISE_FLAGS = {
     "hugepage": (VM_HUGEPAGE, VM_NOHUGEPAGE),
     "nohugepage": (VM_NOHUGEPAGE, VM_HUGEPAGE),
     "dontfork": (VM_DONTCOPY, ""),
+    "dofork": ("", VM_DONTCOPY),
     "wipeonfork": (VM_WIPEONFORK, ""),
     "mergeable": (VM_MERGEABLE, ""),
     "unmergeable": ("", VM_MERGEABLE),
@@ -68,7 +71,7 @@ def do_madvise(system: System, mm: AddressSpace, start: int, end: int, advice: s
 
 def _advise_vma(system: System, tlb: MmuGather, vma: Vma, start: int, end: int, advice: str) -> Routine[int]:
     """Follow an advice for [start, end), which lies inside `vma`. Returns 0 or an errno (madvise_vma_behavior)."""
-    if advice in (DONTNEED, COLD, PAGEOUT, FREE) and VM_LOCKED in vma.flags:
+    if advice in (DONTNEED, COLD, PAGEOUT, FREE, GUARD_INSTALL) and VM_LOCKED in vma.flags:
         yield read("the VMA is locked in memory: no")
         return -EINVAL
     if advice == DONTNEED:
@@ -79,6 +82,10 @@ def _advise_vma(system: System, tlb: MmuGather, vma: Vma, start: int, end: int, 
         return (yield from madvise_collapse(system, vma, start, end))
     elif advice == POPULATE:
         return (yield from madvise_populate(system, vma, start, end))
+    elif advice == GUARD_INSTALL:
+        return (yield from madvise_guard_install(system, vma, start, end))
+    elif advice == GUARD_REMOVE:
+        yield from madvise_guard_remove(system, vma, start, end)
     else:
         yield from madvise_behavior(system, vma, start, end, *MADVISE_FLAGS[advice])
     return 0

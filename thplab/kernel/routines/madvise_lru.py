@@ -112,7 +112,10 @@ def advise_huge_pmd(
         cleaned, invalidates = True, policy.cold_invalidates
         new = pt.mkold(pmd) if advice == COLD or policy.pageout_clears_young else pmd
     if cleaned and new != pmd:
-        if invalidates:
+        if advice == FREE and policy.free_empties_pmd:
+            tables.set(pmd_table, index, 0)
+            yield change("PMD cleared", "It is changed by way of an empty one.")
+        elif invalidates:
             yield from pmdp_invalidate(system, vma.mm, pmd_table, index)
         tables.set(pmd_table, index, new)
         yield change("PMD clean and old: if nobody writes to it, its contents may go" if advice == FREE else "PMD old")
@@ -200,7 +203,9 @@ def advise_ptes(
         if system.frames.is_compound(head):
             shared = _maybe_shared(system, run.pfn, advice)
             yield read("may others map the page? " + ("yes: leave it alone" if shared else "no"))
-            whole = system.kernel.advice.takes_large_folios and width(run.entries) == system.geometry.nr
+            whole = system.kernel.advice.takes_large_folios and width(run.entries) == width(
+                system.frames.compound(head)
+            )
             if not whole and not shared:
                 split = yield from split_for_part(system, run.pfn, lock)
                 yield from system.cpus.lock(lock)

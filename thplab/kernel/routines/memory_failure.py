@@ -17,10 +17,12 @@ from thplab.hardware.frames import (
     PG_reserved,
     PG_swapcache,
     single,
+    width,
 )
 from thplab.hardware.steps import Routine, change, read, routine
 from thplab.kernel.address_space import AddressSpace, Vma
-from thplab.kernel.routines.gup import __get_user_pages, get_user_pages_fast, mark_referenced
+from thplab.kernel.routines.follow_page import __get_user_pages
+from thplab.kernel.routines.gup import get_user_pages_fast, mark_referenced
 from thplab.kernel.routines.lru import isolate_lru_page
 from thplab.kernel.routines.migrate import split_for, unmap_and_move
 from thplab.kernel.routines.mm import put_page
@@ -64,7 +66,7 @@ def madvise_hwpoison(system: System, mm: AddressSpace, start: int, end: int, sof
 
 def _page_size(system: System, page: int) -> int:
     """Bytes of the compound page that `page` is part of, or of a small page."""
-    return system.geometry.huge_size if system.frames.is_compound(page) else system.geometry.page_size
+    return width(system.frames.compound(system.frames.compound_head(page))) * system.geometry.page_size
 
 
 def _get_page(system: System, mm: AddressSpace, address: int) -> Routine[int]:

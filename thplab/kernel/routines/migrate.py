@@ -30,7 +30,7 @@ from thplab.hardware.frames import (
 )
 from thplab.hardware.steps import Routine, change, read, routine
 from thplab.kernel.address_space import AddressSpace, Vma
-from thplab.kernel.routines.gup import follow_page
+from thplab.kernel.routines.follow_page import follow_page
 from thplab.kernel.routines.migration import freeze_ptes
 from thplab.kernel.routines.mm import get_page, put_page
 from thplab.kernel.routines.rmap import (
@@ -79,16 +79,21 @@ def migrate_pages(system: System, page: int) -> Routine[int]:
     frames = system.frames
     head = frames.compound_head(page)
     if frames.is_compound(page):
-        new = frames.alloc_pages(system.geometry.order) if whole(system, head) else None
+        new = frames.alloc_pages(frames.order(head)) if whole(system, head) else None
         if new is not None:
             yield change("allocate another compound page")
             error = yield from unmap_and_move_huge(system, head, new)
-            system.count_vm_event("thp_migration_fail" if error else "thp_migration_success")
+            if frames.is_huge(new):
+                system.count_vm_event("thp_migration_fail" if error else "thp_migration_success")
             yield from put_page(system, single(new))
             yield from put_page(system, single(page))
             return error
-        system.count_vm_event("thp_migration_split")
+    huge = frames.is_huge(head)
     error = yield from split_for(system, page)
+    if huge and not error:
+        system.count_vm_event("thp_migration_split")
+    if huge and (error or system.kernel.migration.split_fails):
+        system.count_vm_event("thp_migration_fail")
     if not error:
         error = yield from unmap_and_move(system, page)
     yield from put_page(system, single(page))

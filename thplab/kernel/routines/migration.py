@@ -104,7 +104,8 @@ def _parts_to_freeze(system: System, run: pt.PteRun) -> tuple[tuple[slice, bool]
     whole = by == "head" and bool(flags[system.frames.compound_head(run.pfn)] & PG_hwpoison)
     bad = (flags[run.pages] & PG_hwpoison) != 0 if by == "page" else np.full(run.stop - run.start, whole)
     if not bad.any():
-        if system.whole and run.stop - run.start == system.geometry.nr:
+        compound = system.frames.compound(system.frames.compound_head(run.pfn))
+        if system.whole and run.stop - run.start == width(compound) > 1:
             # One by one in the kernel: between the first and the last the page is partially mapped, and an event may
             # tell of it.
             return (single(run.start), False), (slice(run.start + 1, run.stop), False)

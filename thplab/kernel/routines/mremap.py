@@ -1,4 +1,4 @@
-"""mremap to a fixed place (mm/mremap.c, move_huge_pmd in mm/huge_memory.c):
+"""mremap to a fixed place, or to another size at the same place (mm/mremap.c, move_huge_pmd in mm/huge_memory.c):
 entries of the page tables move, pages do not.
 
 No counter of any page changes. The pages keep their index in the reverse map, so the VMA at the new place gets the
@@ -10,34 +10,43 @@ from __future__ import annotations
 from thplab.errors import EFAULT, EINVAL, ENOMEM
 from thplab.hardware import page_tables as pt
 from thplab.hardware.steps import Routine, change, read, routine
-from thplab.kernel.address_space import VM_MERGEABLE, AddressSpace, Vma
+from thplab.kernel.address_space import VM_LOCKED, VM_MERGEABLE, AddressSpace, Vma
 from thplab.kernel.routines.deposit import pgtable_trans_huge_deposit, pgtable_trans_huge_withdraw
 from thplab.kernel.routines.fault import __pte_alloc, pmd_alloc
 from thplab.kernel.routines.huge_pmd import wait_split_huge_page
 from thplab.kernel.routines.ksm import unmerge_ksm_pages
+from thplab.kernel.routines.populate import mm_populate
+from thplab.kernel.routines.protect import vma_merge
 from thplab.kernel.routines.rmap import anon_vma_lock, vmas_lock
 from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
-from thplab.kernel.routines.unmap import do_munmap
+from thplab.kernel.routines.unmap import do_munmap, unlink_anon_vmas
 from thplab.kernel.routines.walk import next_vma, pmd_at, pmd_ranges
 from thplab.kernel.system import System
 
 
 @routine
-def mremap_to(system: System, mm: AddressSpace, old: int, new: int, length: int) -> Routine[int]:
-    """Move `length` bytes at `old` to `new`. Takes mmap_sem.
+def mremap_to(
+    system: System, mm: AddressSpace, old: int, new: int, length: int, size: int, dontunmap: bool = False
+) -> Routine[int]:
+    """Move `length` bytes at `old` to `new`, where they are `size` bytes from then on. Takes mmap_sem.
 
-    Returns 0; -EINVAL if the two ranges overlap or the destination ends beyond all addresses, with nothing changed;
-    -EFAULT if the source is not inside one VMA, or -ENOMEM, when what was mapped at the destination is gone, but the
-    source is where it was. Where the kernel looks first, a source that does not begin in a VMA is -EFAULT, whatever
-    else is wrong, with nothing changed. So it is where the kernel moves several VMAs, of which the source need only
-    begin in one; what lies between them stays unmapped at the destination, too.
+    With `dontunmap` the old range stays mapped, but empty. Returns 0; -EINVAL if the two ranges overlap, the
+    destination ends beyond all addresses, or `dontunmap` is unknown or asks for another size, with nothing changed;
+    -EFAULT if what is to be moved is not inside one VMA, or -ENOMEM, when what was mapped at the destination is gone,
+    but the source is where it was. Where the kernel looks first, a source that does not begin in a VMA is -EFAULT,
+    whatever else is wrong, with nothing changed. Where the kernel moves several VMAs, of which the source need only
+    begin in one, what lies between them stays unmapped at the destination, too, and another size is refused before
+    anything has changed.
     """
-    overlap = old < new + length and new < old + length
-    beyond = new + length > system.geometry.address_limit
-    nothing = system.kernel.mm.mremap_looks_first and mm.find_vma(old) is None
-    if overlap or beyond or nothing:
+    overlap = old < new + size and new < old + length
+    beyond = new + size > system.geometry.address_limit
+    unknown = dontunmap and (not system.kernel.mm.dontunmap or length != size)
+    nothing = not unknown and system.kernel.mm.mremap_looks_first and mm.find_vma(old) is None
+    if overlap or beyond or nothing or unknown:
         why = (
-            "no VMA begins the source"
+            "MREMAP_DONTUNMAP is unknown, or does not go with another size"
+            if unknown
+            else "no VMA begins the source"
             if nothing
             else "the destination is no address"
             if beyond
@@ -46,23 +55,93 @@ def mremap_to(system: System, mm: AddressSpace, old: int, new: int, length: int)
         yield read(why)
         return -EFAULT if nothing else -EINVAL
     yield from system.cpus.lock(mm.mmap_sem)
-    if system.kernel.mm.mremap_moves_vmas:
-        error = yield from remap_move(system, mm, old, new, length)
+    moves_vmas = system.kernel.mm.mremap_moves_vmas
+    if moves_vmas and length == size:
+        error = yield from remap_move(system, mm, old, new, length, dontunmap)
         yield from system.cpus.unlock(mm.mmap_sem)
         return error
-    yield from do_munmap(system, mm, new, new + length)
-    vma = mm.find_vma(old)
-    fits = vma is not None and old + length <= vma.end
-    yield read("does one VMA hold all of the source? " + ("yes" if fits else "no"))
-    error = -EFAULT
-    if vma is not None and fits:
-        error = yield from move_vma(system, vma, old, new, length)
+    error, kept = 0, min(length, size)
+    if moves_vmas:
+        error = (yield from vma_to_resize(system, mm, old, kept))[1]
+    if not error:
+        yield from do_munmap(system, mm, new, new + size)
+        if size < length:
+            yield from do_munmap(system, mm, old + size, old + length)
+        vma, error = yield from vma_to_resize(system, mm, old, kept)
+        if vma is not None:
+            error = yield from move_vma(system, vma, old, new, kept, size, dontunmap)
+    target = None if error else mm.find_vma(new)
+    grows_locked = size > length and target is not None and VM_LOCKED in target.flags
     yield from system.cpus.unlock(mm.mmap_sem)
+    if grows_locked:
+        yield from mm_populate(system, mm, new + length, new + size)
     return error
 
 
 @routine
-def remap_move(system: System, mm: AddressSpace, old: int, new: int, length: int) -> Routine[int]:
+def mremap_at(system: System, mm: AddressSpace, old: int, length: int, size: int) -> Routine[int]:
+    """Let `length` bytes at `old` be `size` bytes, at the same place. Takes mmap_sem.
+
+    Returns 0; -EFAULT if what is to grow is not inside one VMA, or -ENOMEM if it does not end its VMA or something is
+    behind it, with nothing changed. What shrinks may be mapped or not; where the kernel looks first, -EFAULT if it does
+    not begin in a VMA.
+    """
+    yield from system.cpus.lock(mm.mmap_sem)
+    policies, vma = system.kernel.mm, mm.find_vma(old)
+    error = 0
+    if size > length:
+        vma, error = yield from vma_to_resize(system, mm, old, length)
+        if vma is not None:
+            error = yield from expand_vma(system, vma, old, length, size)
+    elif vma is None and (policies.mremap_looks_first or policies.mremap_moves_vmas):
+        yield read("no VMA begins the range")
+        error = -EFAULT
+    elif size < length:
+        yield from do_munmap(system, mm, old + size, old + length)
+    vma = mm.find_vma(old)
+    populate = size > length and not error and vma is not None and VM_LOCKED in vma.flags
+    yield from system.cpus.unlock(mm.mmap_sem)
+    if populate:
+        yield from mm_populate(system, mm, old + length, old + size)
+    return error
+
+
+@routine
+def vma_to_resize(system: System, mm: AddressSpace, old: int, length: int) -> Routine[tuple[Vma | None, int]]:
+    """The VMA that holds all of `length` bytes at `old`, and 0; or None, and -EFAULT."""
+    vma = mm.find_vma(old)
+    fits = vma is not None and old + length <= vma.end
+    yield read("does one VMA hold all of the source? " + ("yes" if fits else "no"))
+    return (vma, 0) if fits else (None, -EFAULT)
+
+
+@routine
+def expand_vma(system: System, vma: Vma, old: int, length: int, size: int) -> Routine[int]:
+    """Let `vma` go on behind `length` bytes at `old`, so that they are `size`. Called under mmap_sem.
+
+    Returns 0, or -ENOMEM, with nothing changed, if they do not end the VMA, or there is something behind it.
+    """
+    mm, end = vma.mm, old + size
+    fits = vma.end == old + length and end <= system.geometry.address_limit and not mm.overlapping(vma.end, end)
+    yield read(f"is there room behind the VMA? {'yes' if fits else 'no'}")
+    if not fits:
+        return -ENOMEM
+    lock = anon_vma_lock(vma.chain[0]) if vma.chain else ""
+    if lock:
+        yield from system.cpus.lock(lock)
+    mm.grow(vma, end)
+    yield change("the VMA becomes longer", "Only a promise so far: nothing is mapped before it is touched.")
+    if lock:
+        yield from system.cpus.unlock(lock)
+    if system.kernel.mm.mremap_growth_merges:
+        yield from vma_merge(system, vma)
+    return 0
+
+
+@routine
+def remap_move(
+    system: System, mm: AddressSpace, old: int, new: int, length: int, dontunmap: bool
+) -> Routine[int]:
     """Move the VMAs in `length` bytes at `old` one after the other, the gaps between them as they are.
     Called under mmap_sem.
 
@@ -79,31 +158,47 @@ def remap_move(system: System, mm: AddressSpace, old: int, new: int, length: int
         yield from do_munmap(system, mm, new + start - old, new + stop - old)
         vma = mm.find_vma(start)  # again: it may have begun at the destination
         assert vma is not None, "the destination holds nothing of the source"
-        error = yield from move_vma(system, vma, start, new + start - old, stop - start)
+        error = yield from move_vma(system, vma, start, new + start - old, stop - start, stop - start, dontunmap)
         at = stop
     return error
 
 
 @routine
-def move_vma(system: System, vma: Vma, old: int, new: int, length: int) -> Routine[int]:
-    """Make a VMA at `new`, move the entries there, unmap the old range. Called under mmap_sem;
-    nothing is mapped at `new`.
+def move_vma(
+    system: System, vma: Vma, old: int, new: int, length: int, size: int, dontunmap: bool
+) -> Routine[int]:
+    """Make a VMA of `size` bytes at `new`, move the entries of `length` bytes there, unmap the old range, or, with
+    `dontunmap`, leave it without pages. Called under mmap_sem; nothing is mapped at `new`.
 
     Returns 0, or -ENOMEM (no memory for a page table) with everything back where it was.
     """
     mm = vma.mm
     if VM_MERGEABLE in vma.flags:
         yield from unmerge_ksm_pages(system, vma, old, old + length)  # KSM finds its pages by their addresses
-    target, rmap_locks = yield from copy_vma(system, vma, old, new, length)
+    target, rmap_locks = yield from copy_vma(system, vma, old, new, size)
     source = mm.find_vma(old)  # the old VMA itself may have become part of the new one
     assert source is not None
     moved = yield from move_page_tables(system, source, old, target, new, length, rmap_locks)
     if moved < length:
         yield from move_page_tables(system, target, new, source, old, moved, True)
-        yield from do_munmap(system, mm, new, new + length)
+        yield from do_munmap(system, mm, new, new + size)
         return -ENOMEM
-    yield from do_munmap(system, mm, old, old + length)
+    if dontunmap:
+        yield from dontunmap_complete(system, source, target, old, old + length)
+    else:
+        yield from do_munmap(system, mm, old, old + length)
     return 0
+
+
+@routine
+def dontunmap_complete(system: System, vma: Vma, target: Vma, start: int, end: int) -> Routine[None]:
+    """All that is left of [start, end) in `vma` is the promise of memory: no page of it is locked, or registered in
+    its reverse map if the VMA has gone whole. Called under mmap_sem.
+    """
+    vma.flags -= {VM_LOCKED}
+    yield change("the old VMA stays, without pages", "The next touch finds zeroes there, as after MADV_DONTNEED.")
+    if system.kernel.mm.dontunmap == "unlinks" and vma is not target and (vma.start, vma.end) == (start, end):
+        yield from unlink_anon_vmas(system, vma)
 
 
 @routine

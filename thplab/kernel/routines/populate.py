@@ -11,7 +11,7 @@ from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import VM_LOCKED, AddressSpace, Vma
 from thplab.kernel.routines.fault import handle_mm_fault
 from thplab.kernel.routines.lru import isolate_lru_page, putback_lru_page
-from thplab.kernel.routines.vm_fault import VM_FAULT_HWPOISON, VM_FAULT_OOM
+from thplab.kernel.routines.vm_fault import VM_FAULT_HWPOISON, VM_FAULT_OOM, VM_FAULT_SIGSEGV
 from thplab.kernel.routines.walk import accessible, entry_range, next_vma, pmd_at
 from thplab.kernel.system import System
 
@@ -20,8 +20,8 @@ from thplab.kernel.system import System
 def mm_populate(system: System, mm: AddressSpace, start: int, end: int) -> Routine[int]:
     """Fault in what lies in [start, end), as a write where writes are allowed: so nothing is left to be copied later.
 
-    Takes mmap_sem. Returns 0, -EFAULT at a VMA that allows nothing, -EHWPOISON at poisoned memory, or -ENOMEM; what was
-    faulted in before that stays.
+    Takes mmap_sem. Returns 0, -EFAULT at a VMA that allows nothing or a guard, -EHWPOISON at poisoned memory, or
+    -ENOMEM; what was faulted in before that stays.
     """
     yield from system.cpus.lock(mm.mmap_sem, "shared")
     address, error = start, 0
@@ -38,7 +38,7 @@ def mm_populate(system: System, mm: AddressSpace, start: int, end: int) -> Routi
 def populate_vma_page_range(system: System, vma: Vma, start: int, end: int, write: bool) -> Routine[int]:
     """Fault in every page of [start, end), which lies inside `vma`. Called under mmap_sem.
 
-    Returns 0, -EFAULT if the VMA allows nothing, -EHWPOISON at poisoned memory, or -ENOMEM.
+    Returns 0, -EFAULT if the VMA allows nothing, or at a guard, -EHWPOISON at poisoned memory, or -ENOMEM.
     No reference is taken, and no content changes.
     """
     if not vma.prot:
@@ -54,6 +54,8 @@ def populate_vma_page_range(system: System, vma: Vma, start: int, end: int, writ
                 return -ENOMEM
             if fault & VM_FAULT_HWPOISON:
                 return -EHWPOISON
+            if fault & VM_FAULT_SIGSEGV:
+                return -EFAULT
             continue
         found = pmd_at(system, vma.mm, address)
         stop = address + count * system.geometry.page_size

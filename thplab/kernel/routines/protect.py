@@ -113,8 +113,10 @@ def mprotect_fixup(system: System, vma: Vma, start: int, end: int, prot: int) ->
     target = mm.find_vma(start)
     assert target is not None
     opens = VM_LOCKED in vma.flags and bool(prot & ~vma.prot & pt.PROT_WRITE)
-    if system.kernel.mm.mprotect_uncharges and (prot & pt.PROT_WRITE or not vma.chain):
-        target.flags = target.flags - {VM_UNCHARGED} if prot & pt.PROT_WRITE else target.flags | {VM_UNCHARGED}
+    if prot & pt.PROT_WRITE:
+        target.flags -= {VM_UNCHARGED}
+    elif not vma.chain and system.kernel.mm.mprotect_uncharges:
+        target.flags |= {VM_UNCHARGED}
     target.prot = prot
     yield change(
         f"the VMA of {system.geometry.size_text((end - start) // system.geometry.page_size)} gets its new protection"
@@ -216,7 +218,7 @@ def change_pte_range(system: System, vma: Vma, pte_table: int, low: int, high: i
     """
     lock = system.ptl(pte_table)
     yield from system.cpus.lock(lock)
-    runs = tuple(r for r in system.tables.runs(pte_table, low, high) if r.kind not in ("swap", "hwpoison"))
+    runs = tuple(r for r in system.tables.runs(pte_table, low, high) if r.kind not in ("swap", "hwpoison", "guard"))
     yield read("read the PTEs")
     tables, clears, flush = system.tables, system.kernel.mm.mprotect_clears, False
     for run in runs:

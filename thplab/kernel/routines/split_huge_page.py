@@ -13,7 +13,10 @@ from thplab.kernel.address_space import AnonVma
 from thplab.kernel.routines.lru import PageList
 from thplab.kernel.routines.mm import put_page
 from thplab.kernel.routines.rmap import anon_vma_lock, page_get_anon_vma, rmap_walk
-from thplab.kernel.routines.split_huge_page_freeze import other_subpages, split_huge_page_freeze
+from thplab.kernel.routines.split_huge_page_freeze import (
+    other_subpages,
+    split_huge_page_freeze,
+)
 from thplab.kernel.routines.split_huge_page_tails import split_huge_page_tails
 from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
 from thplab.kernel.routines.walk import pmd_at
@@ -61,6 +64,7 @@ def split_huge_page_compound_lock(
     yield from system.cpus.lock(
         lock, why="No fork, no other split: the list of those who map the page must not change."
     )
+    pages = system.frames.compound(page)
     error = yield from check_pins(system, page)
     if error:
         return (yield from split_refused_at_once(system, lock, error))
@@ -77,7 +81,7 @@ def split_huge_page_compound_lock(
     yield from system.cpus.unlock("lru_lock")
     if error:
         return (yield from split_refused(system, lock, error))
-    others = other_subpages(system, page, kept)
+    others = other_subpages(pages, page if kept is None else kept)
     for part in others:
         yield from put_page(system, part)
     system.count_vm_event("thp_split_page")
@@ -208,11 +212,12 @@ def split_huge_page_naive(
 
     docs/KERNEL.md 6.4 tells how it loses a page. For a page that is mapped by PTEs only.
     """
+    pages = system.frames.compound(page)
     error = yield from check_pins(system, page)
     if error:
         return error
     yield from split_refcount(system, page, to_list)
-    others = other_subpages(system, page, kept)
+    others = other_subpages(pages, page if kept is None else kept)
     for part in others:
         yield from put_page(system, part)
     return 0

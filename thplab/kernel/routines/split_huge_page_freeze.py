@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from thplab.errors import EBUSY
+from thplab.errors import EBUSY, EINVAL
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import (
     PG_OF_HEAD,
@@ -24,6 +24,7 @@ from thplab.hardware.frames import (
 from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import VM_LOCKED, AnonVma, Vma
 from thplab.kernel.pages import clear_partially_mapped
+from thplab.kernel.routines.folios import let_go_of_folios, make_folios
 from thplab.kernel.routines.lru import PageList
 from thplab.kernel.routines.migration import freeze_ptes
 from thplab.kernel.routines.mm import get_page
@@ -51,34 +52,59 @@ def split_huge_page_freeze(
     errno of a refused split: refused at the first check nothing has changed but the event; refused after the freeze,
     PMDs stay split.
     """
+    return (yield from _split(system, page, 0, to_list, page if kept is None else kept))
+
+
+@routine
+def split_huge_page_to_order(system: System, page: int, order: int) -> Routine[int]:
+    """The same into compound pages of `order`. Lock and reference stay on the head.
+
+    -EINVAL, with nothing changed, if the page is no larger than that, if the order is 1, which anonymous memory has
+    not, or for a page in the swap cache.
+    """
     frames = system.frames
+    fits = 1 < order < frames.order(page) and not frames.flags[page] & PG_swapcache
+    yield read(f"can it be split to order {order}? " + ("yes" if fits else "no"))
+    return (yield from _split(system, page, order, None, page)) if fits else -EINVAL
+
+
+def _split(system: System, page: int, order: int, to_list: PageList | None, kept: int) -> Routine[int]:
+    frames = system.frames
+    huge, pages = frames.is_huge(page), frames.compound(page)
     anon_vma = yield from page_get_anon_vma(system, page)
     if anon_vma is None:
-        system.count_vm_event("thp_split_page_failed")
-        yield change("thp_split_page_failed: the page is not mapped")
+        event = _count(system, huge, "thp_split_page_failed")
+        yield change(f"{event or 'refused'}: the page is not mapped")
         return -EBUSY
     lock = anon_vma_lock(anon_vma)
     yield from system.cpus.lock(lock)
-    cache = system.geometry.nr if frames.flags[page] & PG_swapcache else 0
+    cache = width(pages) if frames.flags[page] & PG_swapcache else 0
     pinned = not (yield from can_split_huge_page(system, page, cache))
     if not pinned:
         yield from freeze_page(system, anon_vma, page)
         yield from system.cpus.lock("lru_lock")
         pinned = not (yield from page_ref_freeze(system, page, 1 + cache))
         if not pinned:
-            yield from __split_huge_page(system, page, to_list)
+            yield from __split_huge_page(system, page, order, to_list)
         yield from system.cpus.unlock("lru_lock")
-        yield from unfreeze_page(
-            system, anon_vma, page, map_unused=not pinned and bool(system.kernel.split.frees_zero_pages)
-        )
+        map_unused = not pinned and not order and bool(system.kernel.split.frees_zero_pages)
+        yield from unfreeze_page(system, anon_vma, pages, map_unused=map_unused)
     if pinned:
-        system.count_vm_event("thp_split_page_failed")
-        yield from system.cpus.unlock(lock, event="thp_split_page_failed")
+        event = _count(system, huge, "thp_split_page_failed")
+        yield from system.cpus.unlock(lock, event=event)
         return system.kernel.split.refused
-    yield from let_go_of_subpages(system, page, page if kept is None else kept)
-    system.count_vm_event("thp_split_page")
-    yield from system.cpus.unlock(lock, event="thp_split_page")
+    if order:
+        yield from let_go_of_folios(system, pages, order)
+    else:
+        yield from let_go_of_subpages(system, pages, kept)
+    event = _count(system, huge, "thp_split_page")
+    yield from system.cpus.unlock(lock, event=event)
     return 0
+
+
+def _count(system: System, huge: bool, event: str) -> str:
+    """Count an event, which is about pages that a PMD can map; returns it, or nothing."""
+    return system.count_vm_event(event) if huge else ""
 
 
 @routine
@@ -130,7 +156,8 @@ def freeze_page(system: System, anon_vma: AnonVma, page: int) -> Routine[None]:
     yield read("who maps the page? The reverse map tells")
     for vma, address in places:
         low = max(address, vma.start)
-        ranges = pmd_ranges(system.geometry, low, min(address + system.geometry.huge_size, vma.end))
+        size = width(system.frames.compound(page)) * system.geometry.page_size
+        ranges = pmd_ranges(system.geometry, low, min(address + size, vma.end))
         found = pmd_at(system, vma.mm, low)
         looks = system.kernel.split.looks_at_both
         if looks or (found is not None and pt.pmd_trans_huge(found.entry) and pt.pte_pfn(found.entry) == page):
@@ -157,8 +184,9 @@ def freeze_page_vma(system: System, vma: Vma, pte_table: int, low: int, high: in
 
 
 @routine
-def __split_huge_page(system: System, page: int, to_list: PageList | None) -> Routine[None]:
-    """Make every tail a page of its own, with one reference to begin with. Nobody maps or holds any of them.
+def __split_huge_page(system: System, page: int, order: int, to_list: PageList | None) -> Routine[None]:
+    """Make every tail a page of its own, with one reference to begin with, or, with an `order`, every so manyth one the
+    head of a compound page. Nobody maps or holds any of them.
 
     The list that it goes onto and the swap cache that it stays in have one more each.
     """
@@ -175,9 +203,12 @@ def __split_huge_page(system: System, page: int, to_list: PageList | None) -> Ro
         frames.flags[page] &= ~PG_has_hwpoisoned
         yield change("none of its parts is bad any more", "The bad one will say so itself.")
     given = system.kernel.split.tail_reference
-    parts = system.each(frames.tails(page))
+    parts = () if order else system.each(frames.tails(page))
     for part in parts if given == "last" else parts[::-1]:
         yield from __split_huge_page_tail(system, page, part, first, to_list)
+    if order:
+        yield from make_folios(system, page, order)
+        return
     frames.flags[page] &= ~PG_head
     if not system.kernel.split.freezes_refcount:
         frames.costs.rmw += 1  # ClearPageCompound
@@ -232,21 +263,19 @@ def __split_huge_page_tail(
 
 
 @phrase("unlock the new pages and let go of them")
-def let_go_of_subpages(system: System, page: int, kept: int) -> Routine[None]:
-    """Unlock the pages that `page` was split into and drop the split's references,
+def let_go_of_subpages(system: System, pages: slice, kept: int) -> Routine[None]:
+    """Unlock the small pages that `pages` are now and drop the split's references,
     but for the one that the caller keeps locked.
 
     The head's lock, which the caller holds, is unlocked with the head, and that of `kept` is held in its place.
     """
-    frames = system.frames
-    others = other_subpages(system, page, kept)
-    for pages in others:
-        parts = system.each(pages)
+    frames, page = system.frames, pages.start
+    others = other_subpages(pages, kept)
+    for other in others:
+        parts = system.each(other)
         for part in parts:
             if part.start == page:
-                frames.first_page[page + 1 : page + system.geometry.nr] = (
-                    kept  # whoever waits for one of them, waits for that lock
-                )
+                frames.first_page[page + 1 : pages.stop] = kept  # whoever waits for one of them, waits for that lock
                 frames.first_page[kept] = page
                 yield from system.cpus.hand_over(f"page_lock {page:#x}", f"page_lock {kept:#x}")
             if (frames.flags[part] & PG_locked).any():
@@ -259,22 +288,20 @@ def let_go_of_subpages(system: System, page: int, kept: int) -> Routine[None]:
             yield from free_pages_and_swap_cache(system, part)
 
 
-def other_subpages(system: System, page: int, kept: int | None) -> tuple[slice, ...]:
-    """The pages that come out of the split of `page`, but the one that the caller keeps: `kept`, or the head."""
-    kept = page if kept is None else kept
-    around = (slice(page, kept), slice(kept + 1, page + system.geometry.nr))
+def other_subpages(pages: slice, kept: int) -> tuple[slice, ...]:
+    """The pages that come out of the split of `pages`, but `kept`, which the caller keeps."""
+    around = (slice(pages.start, kept), slice(kept + 1, pages.stop))
     return tuple(part for part in around if part.start < part.stop)
 
 
 @routine
-def unfreeze_page(system: System, anon_vma: AnonVma, page: int, map_unused: bool) -> Routine[None]:
+def unfreeze_page(system: System, anon_vma: AnonVma, pages: slice, map_unused: bool) -> Routine[None]:
     """Turn the migration entries of these pages back into PTEs, split or not. Called under the anon_vma lock.
 
     With `map_unused`, entries of zero-filled pages become PTEs of the shared zero page.
     """
-    places = rmap_walk_pages(system, anon_vma, page)
+    places = rmap_walk_pages(system, anon_vma, pages)
     yield read("who mapped the page? The reverse map tells")
-    pages = slice(page, page + system.geometry.nr)
     parts = system.each(pages) if system.kernel.split.remaps_by_page else (pages,)
     for part in parts:
         for vma, start, stop in places:
@@ -285,52 +312,51 @@ def unfreeze_page(system: System, anon_vma: AnonVma, page: int, map_unused: bool
             pte_table = system.tables.walk(vma.mm.pgd, start, 0) if low < high else None
             if pte_table is not None:
                 yield from unfreeze_page_vma(
-                    system, vma, pte_table, *entry_range(system.geometry, low, high), page, map_unused
+                    system, vma, pte_table, *entry_range(system.geometry, low, high), pages, map_unused
                 )
 
 
-def rmap_walk_pages(system: System, anon_vma: AnonVma, page: int) -> tuple[tuple[Vma, int, int], ...]:
-    """Every (VMA, start, end of the addresses) under which one of the pages from `page` on may be mapped,
-    parents before children.
-    """
+def rmap_walk_pages(system: System, anon_vma: AnonVma, pages: slice) -> tuple[tuple[Vma, int, int], ...]:
+    """Every (VMA, start, end of the addresses) under which one of `pages` may be mapped, parents before children."""
     geometry = system.geometry
-    first = int(system.frames.index[page])
+    first = int(system.frames.index[pages.start])
     found = []
     for vma in anon_vma.vmas:
         address = vma.start + (first - vma.pgoff) * geometry.page_size
-        ranges = pmd_ranges(geometry, max(address, vma.start), min(address + geometry.huge_size, vma.end))
+        end = address + width(pages) * geometry.page_size
+        ranges = pmd_ranges(geometry, max(address, vma.start), min(end, vma.end))
         found += [(vma, start, stop) for start, stop in ranges]
     return tuple(found)
 
 
 @routine
 def unfreeze_page_vma(
-    system: System, vma: Vma, pte_table: int, low: int, high: int, page: int, map_unused: bool
+    system: System, vma: Vma, pte_table: int, low: int, high: int, pages: slice, map_unused: bool
 ) -> Routine[None]:
     """Map again what was frozen in [low, high) of this table: a reference, the PTE, the map count."""
-    tables, pages = system.tables, slice(page, page + system.geometry.nr)
+    tables = system.tables
     if system.kernel.split.remaps_by_page:
-        found = len(_frozen(system, pte_table, low, high, page))
+        found = len(_frozen(system, pte_table, low, high, pages))
         yield read("is there a migration entry? " + ("yes" if found else "no"))
         if not found:
             return
     runs = yield from pte_offset_map_lock(system, pte_table, low, high, pages, "migration")
     if map_unused and VM_LOCKED not in vma.flags:
         yield from try_to_map_unused_to_zeropage(system, vma, pte_table, runs)
-        runs = _frozen(system, pte_table, low, high, page)
+        runs = _frozen(system, pte_table, low, high, pages)
     counts_first = system.kernel.migration.counts_before_entry
     for run in runs:
         parts = system.each(run.entries)
         for part in parts:
-            pages = run.cut(part.start, part.stop).pages
-            yield from get_page(system, pages)
+            mapped = run.cut(part.start, part.stop).pages
+            yield from get_page(system, mapped)
             exclusive = tuple((tables.marked(pte_table, part, pt._SWP_EXCLUSIVE) != 0).tolist())
             if not counts_first:
                 yield from _set_pte_again(system, vma, pte_table, part)
-            yield from folio_add_anon_rmap_ptes(system, vma, pages)
+            yield from folio_add_anon_rmap_ptes(system, vma, mapped)
             if any(exclusive):
-                system.frames.flags[pages] |= np.array(exclusive) * PG_anon_exclusive
-                yield change(f"{system.pages_text(pages)} exclusive again")
+                system.frames.flags[mapped] |= np.array(exclusive) * PG_anon_exclusive
+                yield change(f"{system.pages_text(mapped)} exclusive again")
             if counts_first:
                 yield from _set_pte_again(system, vma, pte_table, part)
     yield from system.cpus.unlock(system.ptl(pte_table))
@@ -342,10 +368,10 @@ def _set_pte_again(system: System, vma: Vma, pte_table: int, part: slice) -> Rou
     yield change("PTE = the page again")
 
 
-def _frozen(system: System, pte_table: int, low: int, high: int, page: int) -> tuple[pt.PteRun, ...]:
-    """The migration entries of [low, high) that stand for parts of what has or had the head `page`."""
-    last = page + system.geometry.nr
-    return tuple(r for r in system.tables.runs(pte_table, low, high) if r.kind == "migration" and page <= r.pfn < last)
+def _frozen(system: System, pte_table: int, low: int, high: int, pages: slice) -> tuple[pt.PteRun, ...]:
+    """The migration entries of [low, high) that stand for some of `pages`."""
+    runs = system.tables.runs(pte_table, low, high)
+    return tuple(run for run in runs if run.kind == "migration" and pages.start <= run.pfn < pages.stop)
 
 
 @routine
@@ -404,10 +430,10 @@ def freezes_at_once(system: System, page: int, cache: int) -> Routine[bool]:
 
 
 def thaws_the_first_vma_only(
-    system: System, vma: Vma, pte_table: int, low: int, high: int, page: int, map_unused: bool
+    system: System, vma: Vma, pte_table: int, low: int, high: int, pages: slice, map_unused: bool
 ) -> Routine[None]:
     """unfreeze_page_vma that brings the entries back in the first VMA of the reverse map, and in no other."""
-    if vma is not system.anon_vmas[int(system.frames.mapping[page])].vmas[0]:
+    if vma is not system.anon_vmas[int(system.frames.mapping[pages.start])].vmas[0]:
         yield read(f"the migration entries of {vma.mm.name} stay")
         return
-    yield from unfreeze_page_vma.right(system, vma, pte_table, low, high, page, map_unused)
+    yield from unfreeze_page_vma.right(system, vma, pte_table, low, high, pages, map_unused)

@@ -42,9 +42,10 @@ def split_huge_page_tails(
         yield read("it is split already")
         yield from system.cpus.unlock(lock)
         return 0
+    tails = system.frames.tails(page)
     marked = yield from __split_huge_page_splitting(system, anon_vma, page)
     yield from __split_huge_page_refcount(system, page, to_list)
-    yield from put_page(system, system.frames.tails(page))
+    yield from put_page(system, tails)
     mapped = yield from __split_huge_page_map(system, anon_vma, page)
     if mapped != marked:
         raise KernelBug(f"{marked} PMDs were marked, but {mapped} became tables")

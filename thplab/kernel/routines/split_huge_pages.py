@@ -12,7 +12,7 @@ from thplab.hardware.frames import PG_anon, PG_head, PG_lru, single, width
 from thplab.hardware.steps import Routine, change, read, routine
 from thplab.kernel.address_space import AddressSpace, Vma
 from thplab.kernel.pages import get_page_unless_zero
-from thplab.kernel.routines.gup import follow_page
+from thplab.kernel.routines.follow_page import follow_page
 from thplab.kernel.routines.mm import get_page, put_page
 from thplab.kernel.routines.vmscan import split_locked
 from thplab.kernel.routines.walk import pmd_at
@@ -69,11 +69,11 @@ def split_held(system: System, head: int) -> Routine[None]:
 
 
 @routine
-def split_huge_pages_pid(system: System, mm: AddressSpace, start: int, end: int) -> Routine[int]:
+def split_huge_pages_pid(system: System, mm: AddressSpace, start: int, end: int, order: int = 0) -> Routine[int]:
     """Try to split the huge pages that a process maps in [start, end), up to the first address without a VMA.
     Returns 0.
 
-    A page that is pinned is not tried: that counts no failure.
+    A page that is pinned, or no larger than `order`, is not tried: that counts no failure.
     """
     frames, size = system.frames, system.geometry.page_size
     yield from system.cpus.lock(mm.mmap_sem, "shared")
@@ -83,32 +83,32 @@ def split_huge_pages_pid(system: System, mm: AddressSpace, start: int, end: int)
             page = yield from follow_page(system, vma, address)
             if page is not None:
                 head = frames.compound_head(page)
-                locked = (yield from may_be_split(system, head, 1)) and (
+                locked = (yield from may_be_split(system, head, 1, order)) and (
                     yield from system.cpus.trylock(system.page_lock(head))
                 )
-                yield from split_and_put(system, head, bool(locked))
+                yield from split_and_put(system, head, bool(locked), order)
         else:
-            head = yield from folio_walk(system, vma, address)
+            head = yield from folio_walk(system, vma, address, order)
             if head:
-                yield from split_and_put(system, head, True)
+                yield from split_and_put(system, head, True, order)
         address += size
     yield from system.cpus.unlock(mm.mmap_sem)
     return 0
 
 
-def split_and_put(system: System, head: int, locked: bool) -> Routine[None]:
+def split_and_put(system: System, head: int, locked: bool, order: int) -> Routine[None]:
     """Split a page whose lock the caller has taken, unlock it, and drop the caller's reference."""
     if locked:
         lock = system.page_lock(head)
-        yield from split_locked(system, head)
+        yield from split_locked(system, head, order=order)
         yield from system.cpus.unlock(lock)
     yield from put_page(system, single(head))
 
 
-def may_be_split(system: System, head: int, ours: int) -> Routine[bool]:
-    """Is it a huge page, and do its mappings explain every reference but `ours`?"""
+def may_be_split(system: System, head: int, ours: int, order: int = 0) -> Routine[bool]:
+    """Is it a compound page larger than `order`, and do its mappings explain every reference but `ours`?"""
     frames = system.frames
-    if not frames.is_compound(head) or not frames.flags[head] & PG_anon:
+    if frames.order(head) <= order or not frames.flags[head] & PG_anon:
         return False
     explained = system.scheme.total_mapcount(frames, head) == frames.page_count(head) - ours
     yield read("does every reference but our own belong to a mapping? " + ("yes" if explained else "no"))
@@ -116,7 +116,7 @@ def may_be_split(system: System, head: int, ours: int) -> Routine[bool]:
 
 
 @routine
-def folio_walk(system: System, vma: Vma, address: int) -> Routine[int]:
+def folio_walk(system: System, vma: Vma, address: int, order: int) -> Routine[int]:
     """Look at the page that is mapped at `address` under the page table lock. One that may be split is locked and held.
 
     Returns its head, or 0 for any other (folio_walk_start to folio_walk_end).
@@ -135,7 +135,9 @@ def folio_walk(system: System, vma: Vma, address: int) -> Routine[int]:
     head = 0
     if pt.pte_present(entry) and not pt.pte_special(entry) and pt.pmd_trans_huge(entry) == huge:
         head = system.frames.compound_head(pt.pte_pfn(entry))
-        locked = (yield from may_be_split(system, head, 0)) and (yield from system.cpus.trylock(system.page_lock(head)))
+        locked = (yield from may_be_split(system, head, 0, order)) and (
+            yield from system.cpus.trylock(system.page_lock(head))
+        )
         if locked:
             yield from get_page(system, single(head))
         else:

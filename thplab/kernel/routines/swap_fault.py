@@ -139,12 +139,12 @@ def _whole_entries(system: System, vma: Vma, address: int, pte_table: int, pte: 
     else just the one.
     """
     geometry, head = system.geometry, system.frames.compound_head(page)
-    index = geometry.index(address, 0)
-    start = address - (page - head) * geometry.page_size
-    aligned = index == page - head and vma.start <= start and start + geometry.huge_size <= vma.end
+    index, count = geometry.index(address, 0), width(system.frames.compound(head))
+    start, low = address - (page - head) * geometry.page_size, index - (page - head)
+    inside = 0 <= low <= geometry.nr - count and vma.start <= start and start + count * geometry.page_size <= vma.end
     first = pt.mk_pte(pt.pte_pfn(pte) - (page - head), pte & ~pt.PTE_PFN_MASK)
-    if aligned and system.tables.in_sequence(pte_table, first):
-        return slice(0, geometry.nr)
+    if inside and system.tables.in_sequence(pte_table, slice(low, low + count), first):
+        return slice(low, low + count)
     return slice(index, index + 1)
 
 

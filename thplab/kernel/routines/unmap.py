@@ -31,13 +31,16 @@ class MmuGather:
     """
 
     mm: AddressSpace
+    drops_markers: bool = False
+    """Guards go, too (ZAP_FLAG_DROP_MARKER): nothing is left that they could guard."""
     need_flush: bool = False
     pages: list[slice] = field(default_factory=list)
     tables: list[int] = field(default_factory=list)
 
     @property
     def key(self) -> str:
-        return f"mmu_gather {self.need_flush} {[(p.start, p.stop) for p in self.pages]} {self.tables}"
+        pages = [(part.start, part.stop) for part in self.pages]
+        return f"mmu_gather {self.drops_markers} {self.need_flush} {pages} {self.tables}"
 
 
 @routine
@@ -95,7 +98,7 @@ def _unmap(system: System, mm: AddressSpace, gone: tuple[Vma, ...], start: int, 
 
     Pages and tables are given back only after the TLB flush, which waits for every CPU that still walks the tables.
     """
-    tlb = MmuGather(mm)
+    tlb = MmuGather(mm, drops_markers=True)
     for vma in gone:
         ranges = pmd_ranges(system.geometry, vma.start, vma.end)
         for address, stop in ranges:
@@ -169,7 +172,7 @@ def zap_pte_range(system: System, tlb: MmuGather, vma: Vma, pte_table: int, low:
     """Clear the entries [low, high) of a PTE table and count their mappings away; their pages are put later."""
     lock = system.ptl(pte_table)
     yield from system.cpus.lock(lock)
-    runs = system.tables.runs(pte_table, low, high)
+    runs = tuple(r for r in system.tables.runs(pte_table, low, high) if r.kind != "guard" or tlb.drops_markers)
     yield read(f"read the PTEs {low} to {high - 1}" if high - low > 1 else f"read PTE {low}")
     for run in runs:
         batches = (run.entries,) if system.scheme.batches and of_one_folio(system, run) else system.each(run.entries)

@@ -9,36 +9,46 @@ import numpy as np
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_anon_exclusive, single
 from thplab.hardware.steps import Routine, change, phrase
-from thplab.kernel.address_space import VM_HUGEPAGE, Vma
+from thplab.kernel.address_space import Vma
 from thplab.kernel.routines.rmap import folio_add_new_anon_rmap, set_anon_rmap
 from thplab.kernel.system import System
 
 VM_FAULT_OOM = 0x0001
+VM_FAULT_WRITE = 0x0008
+"""A write fault found or made a page that nobody else has."""
 VM_FAULT_HWPOISON = 0x0010
+VM_FAULT_SIGSEGV = 0x0040
 VM_FAULT_FALLBACK = 0x0800
 
 
 def transparent_hugepage_enabled(system: System, vma: Vma, address: int) -> bool:
-    """May a huge page be mapped at `address`:
-    advised (THP mode `madvise`), and the whole huge page fits into the VMA.
-    """
+    """May a huge page be mapped at `address`: the VMA may have some, and the whole huge page fits into it."""
     haddr = address & -system.geometry.huge_size
     fits = vma.start <= haddr and haddr + system.geometry.huge_size <= vma.end
-    return fits and VM_HUGEPAGE in vma.flags
+    return fits and system.wants_huge(vma.flags)
+
+
+def maybe_mkwrite(entry: int, vma: Vma) -> int:
+    """The entry, writable if its VMA is:
+    a forced write fault makes a page fit for a write that the process may not do.
+    """
+    return pt.mkwrite(entry) if vma.prot & pt.PROT_WRITE else entry
 
 
 @phrase("map the fresh page")
 def set_new_pte(
-    system: System, vma: Vma, address: int, pte_table: int, page: int, dirty: bool = False
+    system: System, vma: Vma, address: int, pte_table: int, page: int, dirty: bool = False, readonly: bool = False
 ) -> Routine[None]:
-    """Map a fresh small page at `address`, writable and dirty if the VMA is writable; with `dirty` that in any case.
+    """Map a fresh small page at `address`, writable and dirty if the VMA is writable; with `dirty` that in any case,
+    with `readonly` neither.
 
     Called under the lock of `pte_table`.
     """
     yield from folio_add_new_anon_rmap(system, vma, address, page)
     entry = pt.mkyoung(pt.mk_pte(page, pt.pgprot(vma.prot)))
-    entry = pt.mkdirty(entry) if dirty or vma.prot & pt.PROT_WRITE else entry
-    entry = pt.mkwrite(entry) if vma.prot & pt.PROT_WRITE else entry
+    if not readonly:
+        entry = pt.mkdirty(entry) if dirty or vma.prot & pt.PROT_WRITE else entry
+        entry = maybe_mkwrite(entry, vma)
     system.tables.set(pte_table, system.geometry.index(address, 0), entry)
     yield change(f"PTE = {system.page_name(page)}: {pt.entry_text(entry)}")
 

@@ -13,6 +13,7 @@ from thplab.kernel.routines.lru import PageList, lru_add_drain, putback_lru_page
 from thplab.kernel.routines.mm import put_page
 from thplab.kernel.routines.rmap import rmap_walk_page
 from thplab.kernel.routines.split_huge_page import split_huge_page
+from thplab.kernel.routines.split_huge_page_freeze import split_huge_page_to_order
 from thplab.kernel.routines.swap import add_to_swap, slots_text
 from thplab.kernel.routines.try_to_unmap import try_to_unmap
 from thplab.kernel.routines.walk import pmd_at
@@ -110,12 +111,13 @@ def unmap_for_swap(system: System, page: int, page_list: PageList) -> Routine[in
         error = yield from prepare(system, page, page_list)
         if error:
             return error
-        added = yield from add_to_swap(system, page)
+        added, huge = (yield from add_to_swap(system, page)), frames.is_huge(page)
         if not added and frames.is_compound(page):
             error = yield from split_locked(system, page, page_list)
             if error:
                 return error
-            system.count_vm_event("thp_swpout_fallback")
+            if huge:
+                system.count_vm_event("thp_swpout_fallback")
             added = yield from add_to_swap(system, page)
         if not added:
             return -ENOSPC
@@ -174,7 +176,7 @@ def pageout(system: System, page: int) -> Routine[bool]:
             f"{slots_text(slots)}: all zeroes, says the zeromap", "There is nothing to write, nor to wait for."
         )
         return True
-    if frames.is_compound(page):
+    if frames.is_huge(page):
         system.count_vm_event("thp_swpout")
     yield change(
         f"write {system.geometry.size_text(width(pages))} to {slots_text(slots)}",
@@ -210,8 +212,8 @@ def __remove_mapping(system: System, page: int) -> Routine[bool]:
 
 
 @phrase("a direct request for a split")
-def split_page_direct(system: System, page: int) -> Routine[int]:
-    """Take a reference through `page`, lock it, split its compound page, let go.
+def split_page_direct(system: System, page: int, order: int = 0) -> Routine[int]:
+    """Take a reference through `page`, lock it, split its compound page, to pages of `order`, let go.
 
     Returns what split_huge_page returns, -EBUSY if the page is gone.
     """
@@ -221,21 +223,26 @@ def split_page_direct(system: System, page: int) -> Routine[int]:
         return -EBUSY
     lock = system.page_lock(page)
     yield from system.cpus.lock(lock)
-    error = yield from split_locked(system, head)
+    error = yield from split_locked(system, head, order=order)
     yield from system.cpus.unlock(lock)
     yield from put_page(system, single(page))
     return error
 
 
-def split_locked(system: System, page: int, to_list: PageList | None = None, kept: int | None = None) -> Routine[int]:
+def split_locked(
+    system: System, page: int, to_list: PageList | None = None, kept: int | None = None, order: int = 0
+) -> Routine[int]:
     """Split the compound page with head `page`. Called under its page lock and with a reference.
     Returns 0 if it is split already.
 
     With `to_list` the tails go onto the caller's list;
-    lock and reference end on `kept`, if that is given, else on the head.
+    lock and reference end on `kept`, if that is given, else on the head. With an `order` above 0 it becomes compound
+    pages of that order, the first of which keeps both.
     """
     compound = system.frames.is_compound(page)
     yield read("is it still a compound page? " + ("yes" if compound else "no"))
+    if compound and order:
+        return (yield from split_huge_page_to_order(system, page, order))
     return (yield from split_huge_page(system, page, to_list, kept)) if compound else 0
 
 
@@ -275,8 +282,8 @@ def deferred_split_scan(system: System, nr_to_scan: int | None = None) -> Routin
         ours = page
         if locked:
             compound = frames.is_compound(page)
-            tail = page + min(2, system.geometry.nr - 1)  # in it lies the link by which the queue holds the page
-            kept = tail if compound and system.kernel.queue.shrinker_keeps_tail else page
+            link = page + min(2, width(frames.compound(page)) - 1)  # in this tail is that by which the queue holds it
+            kept = link if compound and system.kernel.queue.shrinker_keeps_tail else page
             error = yield from split_locked(system, page, kept=kept)
             ours = page if error else kept
             yield from system.cpus.unlock(system.page_lock(ours))

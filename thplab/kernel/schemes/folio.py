@@ -88,11 +88,12 @@ class Folio(HeadReferences):
         if not last:
             return
         frames.nr_pages_mapped_add(head, -ENTIRELY_MAPPED)
-        unmapped = system.geometry.nr - int(frames.nr_pages_mapped[head])
+        size = width(frames.compound(head))
+        unmapped = size - int(frames.nr_pages_mapped[head])
         yield change(
             "_nr_pages_mapped: no PMD maps all of it any more", "What is left is the number of subpages that PTEs map."
         )
-        if 0 < unmapped < system.geometry.nr:
+        if 0 < unmapped < size:
             yield from self._partially_mapped(system, head)
 
     def add_pte_rmap(self, system: Memory, vma: Vma, pages: slice) -> Routine[None]:

@@ -38,6 +38,7 @@ KINDS = {
     (0, "migration"): "migration entry",
     (0, "swap"): "swap entry",
     (0, "hwpoison"): "poison entry",
+    (0, "guard"): "guard marker",
     (1, "page"): "huge page",
     (1, "zero"): "huge zero page",
 }

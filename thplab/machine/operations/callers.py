@@ -13,7 +13,7 @@ from thplab.kernel.routines.migrate import compact_memory, do_pages_move
 from thplab.kernel.routines.split_huge_pages import split_huge_pages_pid, split_huge_pages_set
 from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
 from thplab.kernel.routines.walk import mapped_page
-from thplab.kernel.system import System
+from thplab.kernel.system import THP_MODES, System
 from thplab.machine.operations.checks import (
     check_huge_page,
     check_page,
@@ -32,24 +32,23 @@ def split(
 
     The caller's own reference is on the head, or, where tails know theirs, on the page that is named.
     """
-    if order and system.scheme.splits_to_order:
-        raise BadInput("order", f"{order} is not built", "0, single pages")
+    order = (order or 0) if system.scheme.splits_to_order else 0
     if how == "direct" and pin is not None:
-        return vmscan.split_page_direct(system, check_pinned_page(system, pin))
+        return vmscan.split_page_direct(system, check_pinned_page(system, pin), order)
     if how == "direct":
         assert start is not None, "one of the two is given"
         if _was_split_with_its_pmd(system, proc, start, region):
             return refuse(ENXIO, "the page is no huge page any more")
         page = check_huge_page(system, proc, start, region)
         return vmscan.split_page_direct(
-            system, page if system.scheme.tail_mapcount == "pins" else system.frames.compound_head(page)
+            system, page if system.scheme.tail_mapcount == "pins" else system.frames.compound_head(page), order
         )
     mm, low, high = check_range(system, proc, start or 0, npages, region)
     match system.kernel.split.debugfs:
         case "all":
             return split_huge_pages_set(system)
         case "range":
-            return split_huge_pages_pid(system, mm, low, high)
+            return split_huge_pages_pid(system, mm, low, high, order)
     return refuse(ENOENT, "debugfs has no file split_huge_pages")
 
 
@@ -121,38 +120,69 @@ def _compact_memory(system: System, value: str) -> Routine[int]:
     return compact_memory(system)  # whatever is written
 
 
-def _max_ptes_none(system: System, value: str) -> Routine[int]:
-    most = system.geometry.nr - 1
-    if not value.isdecimal() or int(value) > most:
-        return refuse(EINVAL, f"a huge page has at most {most} other pages")
-    return _store(system, "max_ptes_none", int(value))
+SysFile = Callable[[System, str], Routine[int]]
+"""What a write of a text to a file starts."""
 
 
-def _store(system: System, setting: str, value: int) -> Routine[int]:
-    system.settings[setting] = value
+def _enabled(system: System, value: str) -> Routine[int]:
+    if value not in THP_MODES:
+        return refuse(EINVAL, f"not one of {', '.join(THP_MODES)}")
+    return _store(system, "enabled", value, THP_MODES.index(value))
+
+
+def _number(setting: str, most: Callable[[System], int], there: Callable[[System], object] = lambda _: True) -> SysFile:
+    """A file with a number from 0 to `most` in it, which kernels have for which `there` is something."""
+
+    def write(system: System, value: str) -> Routine[int]:
+        if not there(system):
+            return refuse(ENOENT, "this kernel has no such file")
+        if not value.isdecimal() or int(value) > most(system):
+            return refuse(EINVAL, f"not a number from 0 to {most(system)}")
+        return _store(system, setting, value, int(value))
+
+    return write
+
+
+def _store(system: System, setting: str, value: str, number: int) -> Routine[int]:
+    system.settings[setting] = number
     yield change(f"{setting} = {value}")
     return 0
 
 
-SYS_FILES: dict[str, Callable[[System, str], Routine[int]]] = {
+def _one(system: System) -> int:
+    return 1
+
+
+def _others(system: System) -> int:
+    return system.geometry.nr - 1  # a huge page has so many pages besides one
+
+
+def _scans_shared(system: System) -> bool:
+    return system.kernel.khugepaged.takes_shared
+
+
+_THP = "/sys/kernel/mm/transparent_hugepage"
+SYS_FILES: dict[str, SysFile] = {
     "/proc/sys/vm/drop_caches": _drop_caches,
     "/proc/sys/vm/compact_memory": _compact_memory,
-    "/sys/kernel/mm/transparent_hugepage/khugepaged/max_ptes_none": _max_ptes_none,
+    f"{_THP}/enabled": _enabled,
+    f"{_THP}/use_zero_page": _number("use_zero_page", _one),
+    f"{_THP}/shrink_underused": _number("shrink_underused", _one, lambda system: system.kernel.queue.takes_new),
+    f"{_THP}/khugepaged/max_ptes_none": _number("max_ptes_none", _others),
+    f"{_THP}/khugepaged/max_ptes_swap": _number("max_ptes_swap", _others, _scans_shared),
+    f"{_THP}/khugepaged/max_ptes_shared": _number("max_ptes_shared", _others, _scans_shared),
+    "/sys/kernel/mm/ksm/use_zero_pages": _number(
+        "ksm_use_zero_pages", _one, lambda system: system.kernel.ksm.uses_zero_pages
+    ),
 }
 """File -> what a write to it starts."""
 
 
 def clear_refs(system: System, proc: str, value: int) -> Routine[int]:
-    """1: all pages; 2: anonymous ones, which is the same here; 3: those of files; 4:
-    soft-dirty bits, which there are none of here.
-    """
+    """1: all pages; 2: anonymous ones, which is the same here; 3: those of files; 4: soft-dirty bits."""
     mm = check_process(system, proc)
-    if system.kernel.proc.clear_refs_splits is None:
-        raise BadInput("operation", "'clear_refs' is not built for this kernel", "another kernel")
     if not 1 <= value <= 4:
         return refuse(EINVAL, "clear_refs: not one of 1 to 4")
     if value == 3:
         return refuse(0, "clear_refs: no memory of a file here")
-    if value == 4:
-        raise BadInput("value", "4 is not built: there are no soft-dirty bits", "1, 2 or 3")
-    return clear_refs_write(system, mm)
+    return clear_refs_write(system, mm, soft_dirty=value == 4)

@@ -13,9 +13,10 @@ from thplab.kernel.system import Pin, System
 
 def check_process(system: System, name: str) -> AddressSpace:
     """The address space of a living process; BadInput if there is none of that name."""
-    if name not in system.mms:
-        raise BadInput("proc", f"{name!r} is not a living process", f"one of: {', '.join(system.mms) or 'none yet'}")
-    return system.mms[name]
+    living = {mm.name: mm for mm in system.mms.values() if mm.alive}
+    if name not in living:
+        raise BadInput("proc", f"{name!r} is not a living process", f"one of: {', '.join(living) or 'none yet'}")
+    return living[name]
 
 
 def check_range(

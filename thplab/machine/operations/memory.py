@@ -5,11 +5,13 @@ from __future__ import annotations
 from thplab.errors import ENOMEM, BadInput
 from thplab.hardware import page_tables as pt
 from thplab.hardware.steps import Routine, change
-from thplab.kernel.address_space import VM_HUGEPAGE, Region, Vma
+from thplab.hardware.steps import read as step_read
+from thplab.kernel.address_space import VM_HUGEPAGE, VM_UNCHARGED, Region, Vma
 from thplab.kernel.routines.exit import do_exit
 from thplab.kernel.routines.fork import dup_mmap, mm_alloc
+from thplab.kernel.routines.mem import mem_write
 from thplab.kernel.routines.mlock import do_mlock, sys_munlock
-from thplab.kernel.routines.mremap import mremap_to
+from thplab.kernel.routines.mremap import mremap_at, mremap_to
 from thplab.kernel.routines.protect import sys_mprotect
 from thplab.kernel.routines.unmap import vm_munmap
 from thplab.kernel.routines.user import access
@@ -41,20 +43,19 @@ def _new_process(system: System, proc: str, then: Routine[int] | None) -> Routin
     return 0 if then is None else (yield from then)
 
 
-def mmap(system: System, proc: str, thps: int, advise: str, region: str) -> Routine[int]:
+def mmap(system: System, proc: str, thps: int, advise: str, prot: str, region: str) -> Routine[int]:
     """A process that does not exist yet starts here: the first mmap of a scenario makes it.
     The region's name must be new in it.
     """
     geometry, pages = system.geometry, thps * system.geometry.nr
-    regions = system.mms[proc].regions if proc in system.mms else {}
+    regions = check_process(system, proc).regions if proc in system.mms else {}
     if region in regions:
         raise BadInput("region", f"{region!r} exists already in {proc}", "a new name")
-    start = _free_address(system, proc)
-    if start + pages * geometry.page_size > geometry.address_limit:
+    if _free_address(system, proc) + pages * geometry.page_size > geometry.address_limit:
         raise BadInput(
             "thps", f"is {thps}: the address space of {geometry.name} is too small", "fewer huge pages or regions"
         )
-    mapping = _do_mmap(system, proc, region, Region(start, pages), ADVICE[advise])
+    mapping = _do_mmap(system, proc, region, pages, pt.PROTECTIONS[prot], ADVICE[advise])
     return mapping if proc in system.mms else _new_process(system, proc, mapping)
 
 
@@ -70,23 +71,31 @@ def _free_address(system: System, proc: str) -> int:
     return (max(ends) + 2 * geometry.huge_size - 1) & -geometry.huge_size
 
 
-def _do_mmap(system: System, proc: str, name: str, region: Region, flags: frozenset[str]) -> Routine[int]:
+def _do_mmap(system: System, proc: str, name: str, pages: int, prot: int, advice: frozenset[str]) -> Routine[int]:
     mm, size = system.mms[proc], system.geometry.page_size
+    flags = advice if prot & pt.PROT_WRITE else advice | {VM_UNCHARGED}
     yield from system.cpus.lock(mm.mmap_sem)
-    mm.regions[name] = region
-    end = region.start + region.pages * size
-    mm.insert(Vma(mm, region.start, end, pt.PROTECTIONS["rw"], flags, region.start // size))
-    yield change(
-        f"{proc} gets a VMA of {system.geometry.size_text(region.pages)}",
-        "Only a promise so far: no page is mapped before it is touched.",
-    )
+    start = _free_address(system, proc)
+    end, error = start + pages * size, 0
+    if name in mm.regions or end > system.geometry.address_limit:
+        yield step_read("another thread was quicker: the name is taken, or the room")
+        error = -ENOMEM
+    else:
+        mm.regions[name] = Region(start, pages)
+        mm.insert(Vma(mm, start, end, prot, flags, start // size))
+        yield change(
+            f"{proc} gets a VMA of {system.geometry.size_text(pages)}",
+            "Only a promise so far: no page is mapped before it is touched.",
+        )
     yield from system.cpus.unlock(mm.mmap_sem)
-    return 0
+    return error
 
 
-def write(system: System, proc: str, start: int, npages: int, value: int, region: str) -> Routine[int]:
-    """The region must exist, as for all that names pages; -EFAULT at the first that may not be written."""
-    return access(system, *check_range(system, proc, start, npages, region), value)
+def write(system: System, proc: str, start: int, npages: int, value: int, force: bool, region: str) -> Routine[int]:
+    """The region must exist, as for all that names pages; -EFAULT at the first that may not be written, by force -EIO.
+    """
+    by = mem_write if force else access
+    return by(system, *check_range(system, proc, start, npages, region), value)
 
 
 def read(system: System, proc: str, start: int, npages: int, region: str) -> Routine[int]:
@@ -135,8 +144,23 @@ def munlock(system: System, proc: str, start: int, npages: int, region: str) -> 
     return sys_munlock(system, *check_range(system, proc, start, npages, region))
 
 
-def mremap(system: System, proc: str, start: int, npages: int, to: str, at: int, region: str) -> Routine[int]:
-    """With MREMAP_MAYMOVE and MREMAP_FIXED. Both regions must exist."""
+def mremap(
+    system: System,
+    proc: str,
+    start: int,
+    npages: int,
+    to: str | None,
+    at: int,
+    size: int | None,
+    dontunmap: bool,
+    region: str,
+) -> Routine[int]:
+    """With MREMAP_MAYMOVE and MREMAP_FIXED, or, without `to`, with neither. Both regions must exist."""
     mm, low, high = check_range(system, proc, start, npages, region)
+    length = (size or npages) * system.geometry.page_size
+    if to is None:
+        if dontunmap:
+            raise BadInput("dontunmap", "is yes, but the pages stay where they are", "a region `to` as well")
+        return mremap_at(system, mm, low, high - low, length)
     _, target, _ = check_range(system, proc, at, npages, to, "to")
-    return mremap_to(system, mm, low, target, high - low)
+    return mremap_to(system, mm, low, target, high - low, length, dontunmap)

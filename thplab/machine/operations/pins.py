@@ -16,9 +16,14 @@ PIN_HOWS = {
     "io_uring": {"write": True},
     "gupw": {"write": True, "fast": False},
     "fsplit": {"write": False, "fast": False, "split": True},
+    "pup": {"write": False},
 }
-"""How a pin is taken -> what the driver asks get_user_pages for. io_uring takes FOLL_PIN pins, all others plain
-references (FOLL_GET)."""
+"""How a pin is taken -> what the driver asks get_user_pages for."""
+
+FOLL_PIN = ("io_uring", "pup")
+"""The ways that take FOLL_PIN pins, io_uring to write and read, "pup" (pin_user_pages) to read only, as O_DIRECT does
+that writes a file. All others take plain references (FOLL_GET).
+"""
 
 RAW = "raw"
 """get_page by a module: a reference on what the page table maps, whatever the process may do with it.
@@ -36,8 +41,8 @@ def pin(system: System, proc: str, start: int, npages: int, pin: str, how: str, 
 
     FOLL_SPLIT is built only where a split is never refused.
     """
-    if how == "io_uring" and not system.kernel.gup.foll_pin:
-        return refuse(ENOSYS, "io_uring does not exist in this kernel")
+    if how in FOLL_PIN and not system.kernel.gup.foll_pin:
+        return refuse(ENOSYS, f"{how} does not exist in this kernel: there is no FOLL_PIN")
     if how == "fsplit" and system.scheme.pmd_split_is_local:
         raise BadInput(
             "how",
@@ -49,7 +54,7 @@ def pin(system: System, proc: str, start: int, npages: int, pin: str, how: str, 
         check_present(system, proc, start, npages, region)
     if pin in system.pins:
         raise BadInput("pin", f"{pin!r} is held already", "a new name")
-    taken = Pin(pin, proc, (), foll_pin=how == "io_uring", files=frozenset({proc} if how in PIN_FILES else ()))
+    taken = Pin(pin, proc, (), foll_pin=how in FOLL_PIN, files=frozenset({proc} if how in PIN_FILES else ()))
     if how == RAW:
         return get_pages_raw(system, mm, low, high, taken)
     return get_user_pages(system, mm, low, high, taken, **PIN_HOWS[how])

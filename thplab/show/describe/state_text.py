@@ -31,7 +31,7 @@ def describe(state: State, previous: State | None = None) -> str:
         lines += [line for name in sorted(ended) for line in ("", f"Process {name} has ended.")]
     for head in state.compound_pages():
         new = "" if previous is None or head in previous.compound_pages() else ", new"
-        lines += ["", f"Compound page {head:#x}, {state.geometry.nr} pages{new}"]
+        lines += ["", f"Compound page {head:#x}, {state.compound(head).stop - head} pages{new}"]
         lines += [f"  {account.text}" for account in ledger(state, head, previous)]
     small = small_pages(state, previous)
     if small:
@@ -173,6 +173,8 @@ def entry_text(state: State, table: int, low: int, high: int) -> str:
     pfn = pt.pte_pfn(entry)
     if pt.is_swap_entry(entry):
         return f"{pt.entry_text(entry)}, {slots_text(low=pfn, high=pfn + high - low)}"
+    if pt.is_guard_entry(entry):
+        return pt.entry_text(entry)
     if state.levels[table] and not pt.pmd_trans_huge(entry):
         return f"PTE table {pfn:#x}"
     if pfn in (state.huge_zero_page, state.zero_page):

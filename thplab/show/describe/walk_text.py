@@ -150,6 +150,8 @@ def meaning(state: State, entry: int, level: int) -> str:
         return "swap entry: slot {slot} of the swap device"
     if kind == "hwpoison":
         return "poison entry: the memory at pfn {pfn} is bad"
+    if kind == "guard":
+        return "guard marker: nobody may touch this page"
     return f"{_mapped(state, entry, kind)}; {', '.join(_rights(entry))}"
 
 
@@ -189,6 +191,8 @@ def ending(state: State, entry: int, level: int) -> str:
         return "P = 0: a fault would read the page from slot {slot} of the swap device, unless the swap cache has it."
     if kind == "hwpoison":
         return "P = 0: a fault would end with SIGBUS."
+    if kind == "guard":
+        return "P = 0: a fault would end with SIGSEGV."
     if entry & pt._PAGE_PROTNONE and not entry & pt._PAGE_PRESENT:
         return "P = 0: a fault would end with SIGSEGV. Only the kernel sees that pfn {pfn} is there."
     if not entry & pt._PAGE_PRESENT:
@@ -251,6 +255,6 @@ _AWAY = (
     _bit(pt._PAGE_DIRTY, "D", "migration entry: the PTE was dirty"),
     _bit(pt._PAGE_ACCESSED, "A", "migration entry: the PTE was accessed"),
     _bit(pt._SWP_EXCLUSIVE, "excl", "the page belonged to this process alone (v6.1 on)"),
-    BitField("type", 3, 1, "1: migration, read-only; 2: migration, writable; 3: swap; 4: poison"),
+    BitField("type", 3, 1, "1: migration, read-only; 2: migration, writable; 3: swap; 4: poison; 6: guard"),
     _bit(pt._PAGE_PRESENT, "P", "not present: the hardware stops here"),
 )

@@ -50,7 +50,7 @@ def _leads(entry: int, level: int) -> tuple[str, str]:
     word = _word(entry, level)
     if word == "table":
         return word, ""
-    rights = "" if word == "swap" else "rw" if _writable(entry) else "r"
+    rights = "" if word in ("swap", "guard", "hwpoison") else "rw" if _writable(entry) else "r"
     if "not present" in pt.entry_text(entry):
         return "not present", ""
     if pt.entry_text(entry).startswith("none"):
@@ -97,7 +97,7 @@ def _bits(before: int, new: int, level: int) -> list[Span]:
     if new == 0:
         return []
     was, now = (pt.entry_text(entry).split("·") for entry in (before, new))
-    if now[0] in ("migration", "swap"):
+    if now[0] in ("migration", "swap", "guard"):
         return [Span(" " + bit) for bit in now[1:]]
     spans: list[Span] = []
     for slot in _SLOTS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from thplab.hardware.frames import COLUMNS, FLAG_NAMES, PG_head, PG_table, PG_tail, PG_used
+from thplab.hardware.frames import COLUMNS, FLAG_NAMES, PG_head, PG_order, PG_table, PG_tail, PG_used
 from thplab.kernel.schemes.base import HeadCounter
 from thplab.kernel.system import Pin
 from thplab.machine.state import Array, State
@@ -61,7 +61,7 @@ def _column(frames: Array, name: str) -> Array:
 
 def _status(frames: Array) -> str:
     flags = _column(frames, "flags")
-    if flags[0] & PG_head:
+    if flags[0] & (PG_head | PG_order) == PG_head:
         return COMPOUND
     return ORDINARY if (flags & PG_used).any() else FREE
 
@@ -95,7 +95,10 @@ def _block(view: View, block: Block) -> Node:
 def _name(frames: Array) -> str:
     status = _status(frames)
     flags = _column(frames, "flags")
-    return f"{np.count_nonzero((flags & (PG_used | PG_table)) == PG_used)} {status}" if status == ORDINARY else status
+    if status != ORDINARY:
+        return status
+    used, heads = np.count_nonzero((flags & (PG_used | PG_table)) == PG_used), np.count_nonzero(flags & PG_head)
+    return f"{used} pages, {heads} smaller compound page{'s' if heads > 1 else ''}" if heads else f"{used} {status}"
 
 
 def _header(view: View, block: Block, frames: Array, old: Array | None) -> CellRow:
@@ -145,7 +148,9 @@ def _count_row(view: View, block: Block, frames: Array, old: Array | None) -> Ce
     """The head's reference count, under the kernel's name; what is no compound page keeps its place."""
     id, status = f"{block.id}-count", _status(frames)
     if status != COMPOUND:
-        told = "each page has its own count" if status == ORDINARY else "nobody holds any of it"
+        heads = (_column(frames, "flags") & PG_head).any()
+        told = "each head has the count of its pages" if heads else "each page has its own count"
+        told = told if status == ORDINARY else "nobody holds any of it"
         return _counter(view, id, told if view.full else "", None, "")
     count = int(_column(frames, "refcount")[0])
     before = int(_column(old, "refcount")[0]) if old is not None and _status(old) == COMPOUND else count
@@ -249,8 +254,7 @@ def _count(view: View, block: Block, frames: Array, run: Rows) -> str:
     flags = _column(frames, "flags")[run.part]
     if not (flags & PG_used).any():
         return "free"
-    compound = bool(_column(frames, "flags")[0] & PG_head)
-    if block.whole and compound and (run.start == 0 or not view.full):
+    if block.whole and _status(frames) == COMPOUND and (run.start == 0 or not view.full):
         return ""
     return _range(_column(frames, "refcount")[run.part])
 
@@ -314,7 +318,8 @@ def _counted(state: State, pin: Pin) -> str:
     if not compound:
         return "(counted on the page itself)"
     pfn = max(compound)
-    nr, index = state.geometry.nr, pfn - state.head(pfn)
+    head = state.head(pfn)
+    nr, index = state.compound(head).stop - head, pfn - head
     nobody, one = np.zeros(nr, np.int64), np.zeros(nr, np.int64)
     one[index] = 1
     scheme = state.kernel.scheme

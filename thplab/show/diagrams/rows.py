@@ -71,7 +71,7 @@ def images(row: pt.Entries, nr: int) -> Iterator[Image]:
     for run in cut_at(entry_borders(row)):
         entry = int(row[run.start])
         kind = pt.pte_kind(entry)
-        if kind in ("", "swap"):  # a slot of the swap device is no frame
+        if kind in ("", "swap", "guard"):  # a slot of the swap device is no frame
             continue
         low, pfn = run.start, pt.pte_pfn(entry)
         while low < run.stop:
@@ -86,7 +86,7 @@ def entry_borders(row: pt.Entries) -> list[int]:
     """
     frames = (row & np.uint64(pt.PTE_PFN_MASK)).astype(np.int64) >> 12
     bits = row & np.uint64(~pt.PTE_PFN_MASK & (1 << 64) - 1)
-    step = np.where((row[1:] == 0) | (bits[1:] & np.uint64(pt.mkspecial(0)) != 0), 0, 1)
+    step = np.where(pt.nameless(row[1:]), 0, 1)
     together = (bits[1:] == bits[:-1]) & (np.diff(frames) == step)
     return [0, *(np.flatnonzero(~together) + 1).tolist(), len(row)]
 

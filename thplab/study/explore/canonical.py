@@ -77,7 +77,7 @@ class _Namer:
         if block is None:
             return None
         first = head % nr
-        count = nr if block[_FLAGS, first] & PG_head else 1
+        count = self.state.compound(head).stop - head if block[_FLAGS, first] & PG_head else 1
         columns = block[:, first : first + count].tolist()
         columns[_MAPPING] = list(map(self._anon, columns[_MAPPING]))
         columns[_FIRST_PAGE] = []  # a tail's is its head, which `_page` knows; others' is what was there before

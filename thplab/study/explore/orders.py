@@ -158,6 +158,52 @@ _LATE_MREMAP = _other_order(
     (1, "free pfn 0x3"),
 )
 
+_MAPCOUNT = Pair(
+    "mapcount-and-pmd-split",
+    "A write asks how often the huge page is mapped, word by word. Since 5.8 a PMD split holds the page lock, as the "
+    "question does: it cannot pass by in between.",
+    "docs/KERNEL.md 6.14",
+    "mmap A; write A 0; fork A B",
+    ("split_pmd B 0", "write A 0"),
+    loses=False,
+    kernel="v5.10",
+    geometry=TINY,
+)
+_TORN_MAPCOUNT = _other_order(
+    _MAPCOUNT,
+    "torn-mapcount-and-pmd-split",
+    "No page lock in the split, as from 4.6 to 5.7 (CVE-2020-29368): the mapping of B is counted neither where it was "
+    "nor where it is now. A writes into what B maps.",
+    "split.locks_page",
+    False,
+    (1, "PageDoubleMap: not set"),
+    (0, "compound_mapcount -= 1"),
+    (1, "compound_mapcount: 1 PMDs"),
+    (1, "is it mapped once? yes"),
+    (1, "PMD made writable in place"),
+)
+_FREE = Pair(
+    "free-and-dontneed",
+    "MADV_FREE hides the PMD while it changes it, which is still huge: MADV_DONTNEED on another CPU waits for the "
+    "lock, and takes the page away.",
+    "docs/KERNEL.md 6.15",
+    "mmap A; write A 0 1thp value=0x42",
+    ("madvise A 0 1thp free", "madvise A 0 1thp dontneed"),
+    loses=False,
+    kernel="v5.10",
+    geometry=TINY,
+    keeps=(("A", 0, 0),),
+    swap="swap",
+)
+_EMPTY_FREE = replace(
+    _FREE,
+    name="emptied-free-and-dontneed",
+    about="MADV_FREE empties the PMD for a moment, as from 4.5 to 4.10: MADV_DONTNEED finds nothing, and is lost.",
+    kernel="v4.5",
+    loses=True,
+    sees=((0, "PMD cleared"), (1, "read the PMD: empty")),
+)
+
 ORDERS = (
     _LATE_WRITE,
     _WRITE,
@@ -171,4 +217,8 @@ ORDERS = (
     _WALK,
     _LATE_MREMAP,
     _MREMAP,
+    _TORN_MAPCOUNT,
+    _MAPCOUNT,
+    _EMPTY_FREE,
+    _FREE,
 )

@@ -33,7 +33,8 @@ class Pair:
     """Two or three CPUs that meet. `prepare` is a scenario; `variants` replaces routines by name.
 
     `loses` says whether a schedule that breaks an invariant is known to exist (None: nobody has said); `sees` are the
-    texts of steps in that schedule, in order, by which it is told; each with its CPU. `memory` is in page frames.
+    texts of steps in that schedule, in order, by which it is told; each with its CPU. `memory` is in page frames,
+    `swap` a kind of swap device, empty for none but what `prepare` names as its env.
     `keeps` says what must not get lost: (process, page, byte that it must read there in the end).
     """
 
@@ -49,6 +50,7 @@ class Pair:
     memory: int = 16
     sees: tuple[tuple[int, str], ...] = ()
     keeps: tuple[tuple[str, int, int], ...] = ()
+    swap: str = ""
 
     def __repr__(self) -> str:
         return f"<Pair {self.name}: {' | '.join(map(self.does, range(len(self.cpus))))}>"
@@ -58,10 +60,15 @@ class Pair:
         """What each CPU does, operation by operation. Raises BadInput for a text that does not parse."""
         return tuple(Scenario.parse(cpu).ops if isinstance(cpu, str) else (cpu,) for cpu in self.cpus)
 
+    @property
+    def setup(self) -> Setup:
+        """What the machine is made of."""
+        return Setup(self.kernel, self.geometry.name, self.memory, swap=self.swap)
+
     @cached_property
     def start(self) -> State:
         """The state in which the routines start. KernelBug if `prepare` cannot be carried out."""
-        trace = record(self.prepare, Setup(self.kernel, self.geometry.name, self.memory))
+        trace = record(self.prepare, self.setup)
         if trace.problem:
             raise KernelBug(f"the pair {self.name!r} cannot be prepared: {trace.problem}")
         return trace[-1].state
@@ -72,7 +79,9 @@ class Pair:
         return "; ".join(op.label(nr) if isinstance(op, Operation) else op.__name__ for op in self.programs[cpu])
 
 
-def own_pair(prepare: str, cpus: Sequence[str], kernel: str = kernels.DEFAULT, geometry: Geometry = TINY) -> Pair:
+def own_pair(
+    prepare: str, cpus: Sequence[str], kernel: str = kernels.DEFAULT, geometry: Geometry = TINY, swap: str = ""
+) -> Pair:
     """A pair of a reader's own: what a scenario prepares, and what then happens on two or three CPUs.
 
     Raises BadInput if a text does not parse, the scenario cannot be carried out,
@@ -91,8 +100,9 @@ def own_pair(prepare: str, cpus: Sequence[str], kernel: str = kernels.DEFAULT, g
         kernel=kernel,
         geometry=geometry,
         memory=8 * geometry.nr + 32,
+        swap=swap,
     )
-    trace = record(prepare, Setup(kernel, geometry.name, pair.memory))
+    trace = record(prepare, pair.setup)
     if trace.problem:
         raise BadInput(
             "scenario", f"cannot be carried out: {trace.problem}", "operations that make sense one after the other"

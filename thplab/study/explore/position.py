@@ -36,13 +36,14 @@ def position(routine: Any) -> Hashable:
         frame = at.gi_frame
         if frame is None:
             break  # it has ended; what it returned is in its caller's hands
-        routine_name, local = at.gi_code.co_qualname, frame.f_locals
+        routine_name, local, called = at.gi_code.co_qualname, frame.f_locals, at.gi_yieldfrom
         kept = [
             (name, local[name] if type(local[name]) in _COMPARED else _plain(routine_name, name, local[name]))
             for name in sorted(local)
+            if local[name] is not called or called is None
         ]
         chain.append((routine_name, frame.f_lasti, tuple(kept)))
-        at = at.gi_yieldfrom
+        at = called
     return tuple(chain)
 
 

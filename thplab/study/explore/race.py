@@ -59,7 +59,7 @@ class Race:
         run = RaceRun(self.pair, schedule)
         if run.bug:
             return Ahead(STOPPED, None)
-        if run.routines[cpu] is None:
+        if run.over(cpu):
             return Ahead(ENDED, None)
         run.move(cpu)
         assert run.step is not None, "a CPU that has not ended makes a step or waits"

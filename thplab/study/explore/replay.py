@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from thplab.errors import BadInput
 from thplab.hardware.steps import WAIT
-from thplab.machine.trace import Frame, Setup, Trace
+from thplab.machine.trace import Frame, Trace
 from thplab.scenario import Scenario
 from thplab.study.explore.pair import Pair
 from thplab.study.explore.run import RaceRun, Schedule, format_schedule, parse_schedule
@@ -35,8 +35,7 @@ def replay(pair: Pair, schedule: Schedule | str) -> RaceTrace:
     Raises BadInput for a CPU that does not exist, has ended, or has to wait: it says for what.
     """
     schedule = parse_schedule(schedule) if isinstance(schedule, str) else schedule
-    setup = Setup(pair.kernel, pair.geometry.name, pair.memory)
-    trace = RaceTrace(setup, replace(Scenario.parse(pair.prepare), about=pair.about), pair=pair, schedule=schedule)
+    trace = RaceTrace(pair.setup, replace(Scenario.parse(pair.prepare), about=pair.about), pair=pair, schedule=schedule)
     run = RaceRun(pair)
     trace.frames.append(Frame(0, None, pair.start))
     for cpu in schedule:

@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 from thplab.errors import EINVAL, BadInput, KernelBug, errname
 from thplab.hardware.steps import WAIT, Routine, Step, read
+from thplab.kernel.routines.exit import in_process
 from thplab.machine.machine import Machine
 from thplab.machine.operations.checks import refuse
 from thplab.machine.snapshot import capture
 from thplab.machine.state import State
 from thplab.machine.trace import stack_of
-from thplab.scenario import Operation
+from thplab.scenario import VOCABULARY, Operation
 from thplab.study.explore.pair import Pair
 from thplab.study.explore.position import position
 from thplab.study.invariants import Violation, check_state
@@ -57,8 +58,8 @@ class Key(NamedTuple):
 class RaceRun:
     """A pair's machine and routines after a schedule. The machine's grain is that of a race: one subpage a step.
 
-    The first operation of a CPU is begun at once, each further one when the one before it has returned; one that is
-    impossible by then is refused, which ends its CPU's work.
+    An operation is begun with its first step; one that is impossible by then is refused, which ends its CPU's work.
+    A process that ends while a CPU is in a system call of it leaves its memory to that CPU.
     """
 
     def __init__(self, pair: Pair, schedule: Schedule = ()) -> None:
@@ -69,8 +70,8 @@ class RaceRun:
         """The number of the operation that each CPU is at."""
         self.results: list[list[int]] = [[] for _ in pair.cpus]
         self.routines: list[Routine[int] | None] = [None] * len(pair.cpus)
-        for cpu in range(len(pair.cpus)):
-            self._begin(cpu)
+        self.fresh = set(range(len(pair.cpus)))
+        """The CPUs whose operation has not made a step yet."""
         self.bug = ""
         self.step: Step | None = None
         """The step that was made last."""
@@ -79,13 +80,31 @@ class RaceRun:
         for cpu in schedule:
             self.move(cpu)
 
-    def _begin(self, cpu: int) -> None:
+    def _begun(self, cpu: int) -> Routine[int]:
         op = self.pair.programs[cpu][self.at[cpu]]
         try:
-            self.routines[cpu] = self.machine.begin(op) if isinstance(op, Operation) else op(self.machine)
+            routine = self.machine.begin(op) if isinstance(op, Operation) else op(self.machine)
         except BadInput as error:
             self.at[cpu] = len(self.pair.programs[cpu]) - 1
-            self.routines[cpu] = refuse(EINVAL, f"not possible any more: {error}")
+            return refuse(EINVAL, f"not possible any more: {error}")
+        process = self._process(cpu)
+        return in_process(self.machine.system, process, routine) if process else routine
+
+    def _process(self, cpu: int) -> str:
+        """The process whose memory the operation of a CPU uses, empty if none: who splits or reclaims a page gets at
+        its mappings by the reverse map.
+        """
+        op = self.op(cpu)
+        if op is None or not VOCABULARY[op.op].of_process or op.op == "swap_out" or op.fields.get("how") == "direct":
+            return ""
+        return str(op.fields["proc"])
+
+    def _count_users(self) -> None:
+        """mm_users: the CPUs that are in a system call of the process."""
+        under_way = [cpu for cpu, routine in enumerate(self.routines) if routine is not None and cpu not in self.fresh]
+        users = [self._process(cpu) for cpu in under_way]
+        for mm in self.machine.system.mms.values():
+            mm.mm_users = users.count(mm.name)
 
     def op(self, cpu: int) -> Operation | None:
         """The operation that a CPU is at; None if it runs a routine that is none."""
@@ -94,9 +113,15 @@ class RaceRun:
 
     def move(self, cpu: int) -> bool:
         """Let a CPU do one step; False if it has to wait (then nothing has changed) or has ended already."""
-        routine = self.routines[cpu]
-        if routine is None or self.bug:
+        if self.bug or self.over(cpu):
             return False
+        begins = cpu in self.fresh
+        if begins:
+            self.routines[cpu] = self._begun(cpu)
+            self.fresh.remove(cpu)
+        routine = self.routines[cpu]
+        assert routine is not None, "it is not over"
+        self._count_users()
         self.machine.system.cpus.cpu = cpu
         self.ended = False
         try:
@@ -105,7 +130,7 @@ class RaceRun:
             self.results[cpu].append(end.value)
             if self.at[cpu] + 1 < len(self.pair.programs[cpu]):
                 self.at[cpu] += 1
-                self._begin(cpu)
+                self.fresh.add(cpu)
                 return self.move(cpu)
             self.routines[cpu] = None
             self.ended = True
@@ -113,12 +138,23 @@ class RaceRun:
         except KernelBug as bug:
             self.bug = str(bug)
             self.step = read(f"BUG: {bug}")
+        if begins and self.step.kind == WAIT:
+            self.fresh.add(cpu)
+        self._count_users()
         return self.step.kind != WAIT
+
+    def over(self, cpu: int) -> bool:
+        """A CPU has done all that it had to do."""
+        return self.routines[cpu] is None and cpu not in self.fresh
+
+    @property
+    def _all_over(self) -> bool:
+        return all(map(self.over, range(len(self.routines))))
 
     @property
     def done(self) -> bool:
         """Every CPU has ended, or the kernel has stopped at a bug."""
-        return bool(self.bug) or not any(self.routines)
+        return bool(self.bug) or self._all_over
 
     def stack(self, cpu: int) -> tuple[str, ...]:
         """The routines that a CPU is in, outermost first."""
@@ -127,12 +163,17 @@ class RaceRun:
 
     def state(self, previous: State | None = None) -> State:
         """The state of the machine now."""
-        return capture(self.machine.system, previous, in_progress=any(self.routines))
+        return capture(self.machine.system, previous, in_progress=not self._all_over)
 
     def key(self, state: State) -> Key:
         """What tells this state of the race from others; `state` is the machine's."""
-        stands = tuple((self.at[cpu], position(r)) if r is not None else None for cpu, r in enumerate(self.routines))
+        stands = tuple(map(self._stands, range(len(self.routines))))
         return Key(state.exact, stands, self.bug)
+
+    def _stands(self, cpu: int) -> Hashable:
+        if self.over(cpu):
+            return None
+        return self.at[cpu], "" if cpu in self.fresh else position(self.routines[cpu])
 
     def problem(self, state: State) -> Violation | None:
         """What must not be in this state of the race, None if all is well; `state` is the machine's."""
@@ -150,7 +191,9 @@ def forgotten(pair: Pair, state: State) -> list[Violation]:
         now = (state.contents(process)[page] or 0) & 0xFF
         if now != value:
             lost.append(
-                Violation("what_was_written_stays", f"{process} wrote {value:#x} to page {page}, but reads {now:#x}")
+                Violation(
+                    "what_was_asked_for_stays", f"{process} must read {value:#x} in page {page}, but reads {now:#x}"
+                )
             )
     return lost
 

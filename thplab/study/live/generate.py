@@ -77,7 +77,8 @@ class Generator:
         machine = machine_for(self.kernel)
         thps = self.rng.choice((1, 1, 2))
         advise = "none" if self.rng.random() < 0.1 else "hugepage"
-        ops = [Operation("mmap", {"proc": "A", "thps": thps, "advise": advise})]
+        prot = self.rng.choice(("rw",) * 9 + ("r",))
+        ops = [Operation("mmap", {"proc": "A", "thps": thps, "advise": advise, "prot": prot})]
         if self.rng.random() < 0.3:
             ops.append(Operation("mmap", {"proc": "A", "thps": 1, "region": "S"}))
         for op in ops:
@@ -134,7 +135,7 @@ class Generator:
         fields: dict[str, object] = {"proc": process}
         match op:
             case "write":
-                fields = {**where, "value": rng.randrange(1, 256)}
+                fields = {**where, "value": rng.randrange(1, 256), "force": rng.random() < 0.1}
             case "fill":
                 fields = {**where, "pattern": rng.choice(("unique", "unique", "same", "zero"))}
             case "fork":
@@ -145,7 +146,11 @@ class Generator:
                 fields = {**where, "advice": kind.split()[1]}
             case "mremap":
                 to = rng.choice(list(regions))
-                fields = {**where, "to": to, "at": rng.choice((0, 1, 256, rng.randrange(regions[to].pages + 2)))}
+                size = rng.choice((None, None, None, 1, npages + 1, X86_64.nr))
+                fields = {**where, "size": size}
+                if size is None or rng.random() < 0.5:
+                    fields |= {"to": to, "at": rng.choice((0, 1, 256, rng.randrange(regions[to].pages + 2)))}
+                    fields |= {"dontunmap": rng.random() < 0.3}
             case "pin":
                 how = rng.choice(("vmsplice", "vmsplice", "io_uring"))
                 fields = {**where, "npages": min(npages, rng.choice((1, 1, 3, 200))), "pin": f"p{serial}", "how": how}

@@ -25,7 +25,7 @@ def refusal(op: Operation, io_uring: str = "") -> BadInput | None:
     if spec.not_live is not None:
         return BadInput(op.op, *spec.not_live)
     for field in spec.fields:
-        value = str(fields[field.name])
+        value = fields[field.name]
         if value in field.not_live:
             return BadInput(f"{op.op} {value if field.required else f'{field.name}={value}'}", *field.not_live[value])
     if op.op == "pin" and fields["how"] == "io_uring" and io_uring:

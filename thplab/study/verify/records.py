@@ -24,7 +24,7 @@ LEFT_OUT = {
     "alone is compared",
     "frames.queue_len": "the list is the system's: other THP users are on it, too; whether this page is on it is "
     "compared (deferred)",
-    "frames.order": "9 in every record of a compound page: a page of another order would show in head and sub",
+    "frames.order": "a page of another order shows in head and sub",
     "frames.large_rmappable": "1 in every record",
     "frames.compound_lock": "0 in every record: on one CPU the bit is never stored",
     "ev.thp_zero_page_alloc": "noise: counts only if the huge zero page was freed before the scenario",

@@ -105,7 +105,7 @@ class Shown:
     def _counts(self, state: State) -> dict[str, int]:
         counts = {f"ev.{name}": value for name, value in state.vmstat.items()}
         counts |= {f"sz.{name}": state.vmstat[event] for name, event in _STATS.items() if event in state.vmstat}
-        heads = state.compound_pages()
+        heads = state.huge_pages()
         counts["ev.nr_anon_transparent_hugepages"] = len(state.pmd_maps)
         counts["sz.nr_anon"] = len(heads)
         counts["sz.nr_anon_partially_mapped"] = sum(
@@ -178,9 +178,8 @@ class Shown:
         for page, count in self._alike(head, nr):
             pfn, ours = head + page, bool(frame.ours[page])
             small = "ksm" if self.live and state.field("flags", pfn) & PG_ksm else "small"
-            columns["kind"].add(
-                page, count, ("tail" if page else "head") if frame.compound else small if ours else GONE
-            )
+            kind = _part_of_compound(state.field("flags", pfn)) or small
+            columns["kind"].add(page, count, kind if ours else GONE)
             if not ours:
                 continue
             mapcount = self._kpagecount(pfn)
@@ -268,8 +267,8 @@ class Shown:
                 for offset, alike in self._alike(m.pfn, count):
                     self._add_alike(columns, page + offset, alike, m.pfn + offset, how)
                 continue
-            if m.kind == "swap":
-                columns["runs"].add(page, count, PagePlace("swap", None, None, how))
+            if m.kind in ("swap", "guard"):
+                columns["runs"].add(page, count, PagePlace(m.kind, None, None, how))
                 columns["excl"].add(page, count, 0)
                 continue
             kind = m.kind if m.kind != "zero" else "hugezero" if m.level else "zero"
@@ -294,8 +293,12 @@ class Shown:
         columns["kind"].add(
             page,
             count,
-            "head" if flags & PG_head else "tail" if flags & PG_tail else "ksm" if flags & PG_ksm else "small",
+            _part_of_compound(flags) or ("ksm" if flags & PG_ksm else "small"),
         )
         columns["mapcount"].add(page, count, mapcount)
         # pagemap asks the first page of a PMD for all of them.
         columns["excl"].add(page, count, int((self._kpagecount(state.head(pfn)) if how == "pmd" else mapcount) == 1))
+
+
+def _part_of_compound(flags: int) -> str:
+    return "head" if flags & PG_head else "tail" if flags & PG_tail else ""

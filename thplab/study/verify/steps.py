@@ -32,11 +32,6 @@ from thplab.study.verify.watch import Watch
 Lines = tuple[Folded, ...]
 RIGHT = mutant("")
 
-_CONFIGURED = {"soft_offline", "hwpoison"}
-"""Advices that depend on how a kernel is built (CONFIG_MEMORY_FAILURE):
-Debian's, whose steps are recorded, have them.
-"""
-
 
 class StepDifference(NamedTuple):
     """A place at which the machine does something else than the recorded kernel.
@@ -121,8 +116,7 @@ def follow(record: Mapping[str, Any], on: Kernel, wrong: Mutant = RIGHT) -> Foll
     reading = recorded_events(record)
     try:
         *setup, op = map(operation, (*record["setup"], record["op"]))
-        built = on.but({"advice.known": on.advice.known | _CONFIGURED})
-        machine = Machine(built, X86_64, _memory(setup, op), wrong.variants)
+        machine = Machine(on, X86_64, _memory(setup, op), wrong.variants)
         watch, rets = _perform(machine, setup, op, hides_dirty(kernel_name(record["kernel"])))
     except BadInput as error:
         return Followed(name, not_modelled=str(error), unknown=reading.unknown)

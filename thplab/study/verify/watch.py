@@ -286,6 +286,8 @@ class Watch:
             return "swap excl" if exclusive else "swap"
         if kind == "hwpoison":
             return f"hwpoison {page}"
+        if kind == "guard":
+            return "guard"
         huge = label.startswith("PMD") and pt.pmd_trans_huge(entry)
         if label.startswith("PMD") and not huge:
             return f"table({self._table(pt.pte_pfn(entry))})"

@@ -8,13 +8,26 @@ import struct
 import time
 from typing import Any
 
-from thplab.study.live.agent import libc, observe
+from thplab.study.live.agent import child, libc, observe
 from thplab.study.live.agent.processes import Processes
 
 from . import system
 
 # Here, unlike in the live lab, a page frame may be taken away from the system.
 libc.ADVICE |= {"hwpoison": 100, "soft_offline": 101}
+
+
+
+def pup(process: child.Child, name: str, address: int, size: int) -> int | str:
+    """pin_user_pages() by the module, on memory of the process that asks: here it holds what no system call would."""
+    number = system.module(f"pup {address} {size // libc.PAGE}")
+    if isinstance(number, str):
+        return number
+    process.pins[name] = lambda: system.module(f"unpup {number}")
+    return 0
+
+
+child.PINS["pup"] = pup
 
 EVENTS = (*observe.EVENTS, "ksm_", "nr_anon_transparent_hugepages", "zswp")
 SMAPS = {
@@ -51,6 +64,8 @@ class Scene(Processes):
         for pfn in self.held.values():
             system.module(f"put {pfn}")
         super().end()
+        with contextlib.suppress(OSError):  # there is no module of all kernels
+            system.module("unpup 0")
         system.memcg_end()
         for path, value in reversed(self.settings):
             with contextlib.suppress(OSError):

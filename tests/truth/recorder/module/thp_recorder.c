@@ -5,6 +5,8 @@
  *	get PFN		get_page() on that very page, as a driver would hold it
  *	put PFN		put_page()
  *	split PFN ORDER	get_page(), lock_page(), split_huge_page() on that very page, unlock_page(), put_page()
+ *	pup ADDRESS NR	pin_user_pages_fast() on memory of the caller, to read it; the answer is a number for the pin, from 1 on
+ *	unpup NUMBER	unpin_user_pages() on that pin; 0: on all
  *
  * Nothing is looked at from here: the recorder reads struct pages and page tables from outside.
  */
@@ -29,6 +31,48 @@ static int (*split_page_of)(struct page *page, struct list_head *list);
 
 static DEFINE_MUTEX(lock);
 static long answer;
+static struct {
+	struct page **pages;
+	long nr;
+} pins[16];
+
+static long pup(unsigned long address, unsigned long nr)
+{
+	struct page **pages;
+	long taken;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(pins) && pins[i].pages; i++)
+		;
+	if (i == ARRAY_SIZE(pins) || nr > 1 << 16)
+		return -ENOSPC;
+	pages = kvcalloc(nr, sizeof(*pages), GFP_KERNEL);
+	if (!pages)
+		return -ENOMEM;
+	taken = pin_user_pages_fast(address, nr, 0, pages);
+	if (taken < (long)nr) {
+		if (taken > 0)
+			unpin_user_pages(pages, taken);
+		kvfree(pages);
+		return taken < 0 ? taken : -EFAULT;
+	}
+	pins[i].pages = pages;
+	pins[i].nr = nr;
+	return i + 1;
+}
+
+static void unpup(unsigned long number)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(pins); i++) {
+		if (!pins[i].pages || (number && number != i + 1))
+			continue;
+		unpin_user_pages(pins[i].pages, pins[i].nr);
+		kvfree(pins[i].pages);
+		pins[i].pages = NULL;
+	}
+}
 
 /* The real callers ask PageTransCompound() first; on a small page the split would be a bug of the caller. */
 static long split(struct page *page, unsigned long order)
@@ -47,7 +91,7 @@ static long split(struct page *page, unsigned long order)
 
 static long obey(const char *command)
 {
-	unsigned long pfn, order;
+	unsigned long pfn, order, address, number;
 
 	if (sscanf(command, "split %lu %lu", &pfn, &order) == 2 && pfn_valid(pfn))
 		return split(pfn_to_page(pfn), order);
@@ -57,6 +101,12 @@ static long obey(const char *command)
 	}
 	if (sscanf(command, "put %lu", &pfn) == 1 && pfn_valid(pfn)) {
 		put_page(pfn_to_page(pfn));
+		return 0;
+	}
+	if (sscanf(command, "pup %lu %lu", &address, &number) == 2)
+		return pup(address, number);
+	if (sscanf(command, "unpup %lu", &number) == 1) {
+		unpup(number);
 		return 0;
 	}
 	return -EINVAL;

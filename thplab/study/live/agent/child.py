@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import time
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -22,6 +23,8 @@ Answer = dict[str, Any]
 Op = dict[str, Any]
 
 _F_SETPIPE_SZ = 1031
+_GUARD = 58
+"""The bit of /proc/PID/pagemap that says that a guard marker is there (since 6.15)."""
 RING_DELAY = 0.05
 """io_uring gives references back a little after the call, in a thread of the kernel."""
 
@@ -90,14 +93,21 @@ class Child:
 
     def mmap(self, op: Op) -> Answer:
         """Map a region at a place of its own, and advise huge pages unless the operation says none. Raises OSError."""
-        base = libc.map_region(self.last, op["thps"])
+        base = libc.map_region(self.last, op["thps"], op["prot"])
         self.last = base + op["thps"] * HUGE * PAGE
         self.regions[op["region"]] = base
         worked = op["advise"] == "none" or libc.madvise(base, op["thps"] * HUGE * PAGE, "hugepage")
         return {"ret": worked if isinstance(worked, str) else 0, "base": base}
 
     def write(self, op: Op, address: int, size: int) -> int | str:
-        """Store a byte in each page as far as the process may: 0, or "-EFAULT"."""
+        """Store a byte in each page as far as the process may: 0, or "-EFAULT". By force the kernel does it
+        (FOLL_FORCE). Raises OSError.
+        """
+        if op["force"]:
+            with open("/proc/self/mem", "r+b", buffering=0) as file:
+                for page in range(size // PAGE):
+                    os.pwrite(file.fileno(), bytes([op["value"]]), address + page * PAGE)
+            return 0
         for page in range(reachable := _reachable(address, size, "w")):
             ctypes.c_ubyte.from_address(address + page * PAGE).value = op["value"]
         return 0 if reachable * PAGE == size else "-EFAULT"
@@ -140,18 +150,15 @@ class Child:
         return libc.madvise(address, size, op["advice"])
 
     def mremap(self, op: Op, address: int, size: int) -> int | str:
-        """Move pages to a place of another region: what mremap() says."""
-        return libc.mremap(address, size, self.regions[op["to"]] + op["at"] * PAGE)
+        """Move pages to a place of another region, or change how many they are: what mremap() says."""
+        to = None if op["to"] is None else self.regions[op["to"]] + op["at"] * PAGE
+        return libc.mremap(address, size, size if op["size"] is None else op["size"] * PAGE, to, op["dontunmap"])
 
     def pin(self, op: Op, address: int, size: int) -> int | str:
-        """Take pins that last until the unpin of that name:
-        by vmsplice (FOLL_GET), or by a fixed buffer of a ring (FOLL_PIN).
+        """Take pins that last until the unpin of that name: by vmsplice (FOLL_GET), or by a fixed buffer of a ring
+        (FOLL_PIN).
         """
-        return (
-            self._pin_by_ring(op["pin"], address, size)
-            if op["how"] == "io_uring"
-            else self._pin_by_pipe(op["pin"], address, size)
-        )
+        return PINS[op["how"]](self, op["pin"], address, size)
 
     def _pin_by_pipe(self, name: str, address: int, size: int) -> int | str:
         """FOLL_GET: vmsplice puts the pages themselves into a pipe; reading them out lets them go."""
@@ -193,6 +200,13 @@ class Child:
         return taken
 
 
+PINS: dict[str, Callable[[Child, str, int, int], int | str]] = {
+    "vmsplice": Child._pin_by_pipe,
+    "io_uring": Child._pin_by_ring,
+}
+"""How a pin is taken -> what takes it."""
+
+
 def _reachable(address: int, size: int, right: str) -> int:
     """How many pages from `address` on, at most `size` bytes, may be touched:
     a store that may not be made would end the process.
@@ -210,7 +224,14 @@ def _reachable(address: int, size: int, right: str) -> int:
                 break
             if at >= address + size:
                 break
-    return (min(at, address + size) - address) // PAGE
+    return _unguarded(address, (min(at, address + size) - address) // PAGE)
+
+
+def _unguarded(address: int, pages: int) -> int:
+    """How many pages of this process, from `address` on, come before the first guard marker (MADV_GUARD_INSTALL)."""
+    with open("/proc/self/pagemap", "rb", buffering=0) as file:
+        entries = struct.unpack(f"{pages}Q", os.pread(file.fileno(), 8 * pages, address // PAGE * 8))
+    return next((page for page, entry in enumerate(entries) if entry >> _GUARD & 1), pages)
 
 
 def _keep_only(line: int) -> None:

@@ -19,15 +19,15 @@ AREA = range(1 << 44, 1 << 45)
 
 PROT = {"none": 0, "r": 1, "rw": 3}
 ADVICE = {
-    "dontneed": 4, "free": 8, "dontfork": 10, "mergeable": 12, "unmergeable": 13,
+    "dontneed": 4, "free": 8, "dontfork": 10, "dofork": 11, "mergeable": 12, "unmergeable": 13,
     "hugepage": 14, "nohugepage": 15, "wipeonfork": 18,
-    "cold": 20, "pageout": 21, "populate_write": 23, "collapse": 25,
+    "cold": 20, "pageout": 21, "populate_write": 23, "collapse": 25, "guard_install": 102, "guard_remove": 103,
 }  # fmt: skip
 
 IO_URING_SETUP, IO_URING_REGISTER = 425, 427  # the same on every machine
 
 _MAP_PRIVATE_ANON, _MAP_FIXED_NOREPLACE = 0x22, 0x100000
-_MREMAP_MAYMOVE_FIXED = 3
+_MREMAP_MAYMOVE_FIXED, _MREMAP_DONTUNMAP = 3, 4
 _CLONE_PARENT = 0x8000
 _PR_SET_PDEATHSIG, _PR_SET_THP_DISABLE, _THP_DISABLE_EXCEPT_ADVISED = 1, 41, 2
 _REGISTER_BUFFERS, _UNREGISTER_BUFFERS = 0, 1
@@ -55,7 +55,7 @@ def failure(number: int) -> str:
     return "-" + errno.errorcode.get(number, str(number))
 
 
-def map_region(last: int, huge_pages: int) -> int:
+def map_region(last: int, huge_pages: int, prot: str) -> int:
     """Map private anonymous memory where nothing is: its address. Raises OSError.
 
     It is aligned to a huge page, and a huge page of nothing at least lies between it and what ends at `last`,
@@ -64,7 +64,7 @@ def map_region(last: int, huge_pages: int) -> int:
     size = PAGE * HUGE
     mapped = [end for end in _ends() if end < AREA.stop]
     base = (max(AREA.start, last, *mapped) + 2 * size - 1) // size * size
-    if _libc.mmap(base, huge_pages * size, PROT["rw"], _MAP_PRIVATE_ANON | _MAP_FIXED_NOREPLACE, -1, 0) != base:
+    if _libc.mmap(base, huge_pages * size, PROT[prot], _MAP_PRIVATE_ANON | _MAP_FIXED_NOREPLACE, -1, 0) != base:
         raise OSError(ctypes.get_errno(), "mmap")
     return base
 
@@ -112,9 +112,11 @@ class Drain:
         _libc.madvise(self._page, PAGE, ADVICE["free"])
 
 
-def mremap(address: int, size: int, to: int) -> int | str:
-    """Move a range to another address, over what is there."""
-    return answer(_libc.mremap(address, size, size, _MREMAP_MAYMOVE_FIXED, to) == to)
+def mremap(address: int, size: int, new_size: int, to: int | None, dontunmap: bool) -> int | str:
+    """Move a range to another address, over what is there, or (`to` None) leave it where it is; it has a new size."""
+    flags = 0 if to is None else _MREMAP_MAYMOVE_FIXED | (_MREMAP_DONTUNMAP if dontunmap else 0)
+    place = address if to is None else to
+    return answer(_libc.mremap(address, size, new_size, flags, place) == place)
 
 
 def clear_refs(value: int) -> int | str:

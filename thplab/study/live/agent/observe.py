@@ -32,7 +32,7 @@ SMAPS = {
 
 # Bits of /proc/kpageflags and of /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst).
 _BUDDY, _HEAD, _TAIL, _NOPAGE, _KSM, _THP, _ZERO = 10, 15, 16, 20, 21, 22, 24
-_PFN, _EXCLUSIVE, _SWAPPED, _PRESENT = (1 << 55) - 1, 56, 62, 63
+_PFN, _EXCLUSIVE, _GUARD, _SWAPPED, _PRESENT = (1 << 55) - 1, 56, 58, 62, 63
 _PAGEMAP_SCAN = 3 << 30 | 96 << 16 | ord("f") << 8 | 16
 _IS_PFNZERO, _IS_HUGE = 1 << 5, 1 << 6
 
@@ -126,7 +126,8 @@ class Observer:
                 )
                 new = [page, 1, "present", *place, how, entry >> _EXCLUSIVE & 1]
             elif entry >> _SWAPPED & 1:
-                new = [page, 1, "swap", None, None, None, None, how, 0]
+                state = "guard" if entry >> _GUARD & 1 else "swap"
+                new = [page, 1, state, None, None, None, None, how, 0]
             else:
                 continue
             if runs and _continues(runs[-1], new):
