@@ -55,7 +55,7 @@ def test_how_much_a_stepper_s_pictures_say_at_first() -> None:
         assert (stepper.detail, list(unpacked(stepper)["pictures"])) == (detail, [detail])
         assert stepper.still()[0] == stepper.sheets(detail)[0].svg(5) != stepper.sheets(other)[0].svg(5)
         assert f'"detail": "{detail}"' in stepper.html()
-        stepper._give(other)
+        ask(stepper, "detail", detail=other)
         assert list(unpacked(stepper)["pictures"]) == ["simple", "full"]
     with pytest.raises(BadInput, match="detail is 'some'; expected simple or full"):
         Stepper("mmap A; write A 0", geometry="MINI", detail="some")
