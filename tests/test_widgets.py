@@ -27,7 +27,7 @@ BY_NAME = {
     "kernel", "kernels", "geometry", "mutant", "swap",  # the machine
     "step", "process", "address",  # where it begins
     "predictions", "task", "count", "seed", "gaps",  # what is asked
-    "all_steps", "lecture", "recorded",  # how it is shown
+    "all_steps", "lecture", "detail", "recorded",  # how it is shown
     "thps", "unmapped", "pattern", "pressure", "sharing", "unmapping", "pinned", "zero_filled",  # a population of huge pages
 }  # fmt: skip
 
@@ -47,6 +47,18 @@ def test_a_trace_brings_its_own_machine_and_a_scenario_is_recorded_on_the_one_na
             kind(trace, **machine)
     named = kind(load("mmap A; write A 0"), kernel="v4.5", geometry="MINI")
     assert named.packed == kind("mmap A; write A 0", kernel="v4.5", geometry="MINI").packed != kind("mmap A; write A 0").packed
+
+
+def test_how_much_a_stepper_s_pictures_say_at_first() -> None:
+    for detail, other in (("simple", "full"), ("full", "simple")):
+        stepper = Stepper("mmap A; write A 0", geometry="MINI", step=5, detail=detail)
+        assert (stepper.detail, list(unpacked(stepper)["pictures"])) == (detail, [detail])
+        assert stepper.still()[0] == stepper.sheets(detail)[0].svg(5) != stepper.sheets(other)[0].svg(5)
+        assert f'"detail": "{detail}"' in stepper.html()
+        ask(stepper, "detail", detail=other)
+        assert list(unpacked(stepper)["pictures"]) == ["simple", "full"]
+    with pytest.raises(BadInput, match="detail is 'some'; expected simple or full"):
+        Stepper("mmap A; write A 0", geometry="MINI", detail="some")
 
 
 # --- the conversation -------------------------------------------------------------------------------------------------------

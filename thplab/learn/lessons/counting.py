@@ -13,6 +13,7 @@ from thplab.learn.lessons.tasks import Task
 from thplab.learn.widgets import Prediction
 from thplab.machine.state import State
 from thplab.machine.trace import Frame, Setup, Trace, record
+from thplab.show.diagrams import FULL
 
 LAST = """
 scenario last: B splits its PMD and leaves; A's PMD is the last mapping
@@ -301,7 +302,7 @@ lesson = Lesson(
     shows={
         "last PMD": Show(LAST, questions=last_pmd, step="B makes one page read-only"),
         "as posted": Show(ALONE, _POSTED, alone, "A writes to page 1"),
-        "last PMD in 4.5": Show(LAST, _V45, with_double_map, "B makes one page read-only"),
+        "last PMD in 4.5": Show(LAST, _V45, with_double_map, "B makes one page read-only", detail=FULL),
         "last PMD in 6.18": Show(LAST, _V618, in_folios, "B makes one page read-only"),
         "full size": Show(LAST, _FULL_SIZE, with_double_map, "B makes one page read-only"),
     },
@@ -312,9 +313,9 @@ lesson = Lesson(
         "ledger": Figure(THREE_KINDS, after("pin")),
         "one_pte": Figure("mmap A; fill A 0 1thp; munmap A 1 7", after("munmap")),
         "alone": Figure(ALONE, after("munmap")),
-        "shared_v45": Figure(LAST, after("fork"), _V45),
-        "split_v45": Figure(LAST, after("mprotect"), _V45),
-        "last_v45": Figure(LAST, after("exit", 4), _V45),
+        "shared_v45": Figure(LAST, after("fork"), _V45, FULL),
+        "split_v45": Figure(LAST, after("mprotect"), _V45, FULL),
+        "last_v45": Figure(LAST, after("exit", 4), _V45, FULL),
         "shared_v618": Figure(LAST, after("fork"), _V618),
         "split_v618": Figure(LAST, after("mprotect"), _V618),
         "full_size": Figure(LAST, after("fork"), _FULL_SIZE),

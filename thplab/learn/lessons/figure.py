@@ -7,23 +7,26 @@ from dataclasses import dataclass
 
 from thplab.machine.trace import Frame, Setup, record
 from thplab.scenario import load
-from thplab.show.diagrams import Cut, Painter, Sheet
+from thplab.show.diagrams import SIMPLE, Cut, Painter, Sheet
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A step of a scenario: the last frame at which `shows` holds. What its whole operation has changed is marked."""
+    """A step of a scenario: the last frame at which `shows` holds. What its whole operation has changed is marked.
+    `detail` is how much it says: in full where the lesson is about bits, flags or deposited tables.
+    """
 
     scenario: str
     shows: Callable[[Frame], bool]
     setup: Setup = Setup()
+    detail: str = SIMPLE
 
     def sheet(self) -> Sheet:
         """The picture, laid out."""
         trace = record(load(self.scenario), self.setup)
         frame = next(f for f in reversed(trace.frames) if self.shows(f))
         before = trace[next(f.number for f in trace if f.op is frame.op) - 1].state
-        return Sheet([Painter(Cut.of([before, frame.state])).paint(frame.state, before)])
+        return Sheet([Painter(Cut.of([before, frame.state]), self.detail).paint(frame.state, before)])
 
 
 def after(op: str, index: int | None = None) -> Callable[[Frame], bool]:

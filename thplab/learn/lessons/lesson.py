@@ -14,6 +14,7 @@ from thplab.learn.widgets import Prediction, Quiz, Stepper
 from thplab.learn.widgets.question import Family
 from thplab.machine.trace import Setup, Trace, record
 from thplab.scenario import load
+from thplab.show.diagrams import SIMPLE
 
 Thing = TypeVar("Thing")
 
@@ -30,7 +31,7 @@ class Show:
     `scenario` is what thplab.scenario.load takes; `step` is where it begins: a phase's title, a step's text or a
     frame's number. `questions` computes the questions from the trace, so that they hold in any geometry. `meanwhile` is
     what another CPU does in between: (a routine or operation, the beginning of a step's text, operations); they come
-    right after that step.
+    right after that step. `detail` is how much the pictures say at first.
     """
 
     scenario: str
@@ -38,6 +39,7 @@ class Show:
     questions: Callable[[Trace], Sequence[Prediction]] = _no_questions
     step: int | str | None = None
     meanwhile: tuple[str, str, str] | None = None
+    detail: str = SIMPLE
 
     def trace(self) -> Trace:
         """The scenario, carried out. Raises BadInput if the step of `meanwhile` does not occur."""
@@ -79,7 +81,8 @@ class Lesson:
         """
         show = _named("name", name, self.shows)
         trace = show.trace()
-        return Stepper(trace, predictions=show.questions(trace), step=show.step, lecture=lecture)
+        questions = show.questions(trace)
+        return Stepper(trace, predictions=questions, step=show.step, lecture=lecture, detail=show.detail)
 
     def ask(self, task: str) -> None:
         """Print what a task asks for. Raises BadInput for a task that does not exist."""

@@ -23,6 +23,7 @@ from thplab.learn.lessons.tasks import Task
 from thplab.learn.widgets import Prediction
 from thplab.machine.state import State
 from thplab.machine.trace import Frame, Setup, Trace, record
+from thplab.show.diagrams import FULL
 from thplab.study.observe import smaps
 
 STORY = "mmap A; fill A 0 1thp; fork A B; mprotect B 1/2thp 1 r; pin A 1/2thp 1 dma; split A 0; unpin dma; split A 0"
@@ -318,27 +319,27 @@ _V45, _V618 = Setup("v4.5"), Setup("v6.18")
 lesson = Lesson(
     "08_what_was_merged",
     shows={
-        "one PMD in 4.5": Show(_PART, _V45, part_in_45, "B makes one small page read-only"),
+        "one PMD in 4.5": Show(_PART, _V45, part_in_45, "B makes one small page read-only", detail=FULL),
         "one PMD in 6.18": Show(_PART, _V618, part_in_618, "B makes one small page read-only"),
         "a write in 4.5": Show(_WRITE, _V45, write_after_fork, "B writes"),
         "a write in 6.18": Show(_WRITE, _V618, write_after_fork, "B writes"),
-        "the split in 4.5": Show(_ALONE, _V45, hidden_when, "A makes one page read-only"),
-        "the split in 5.10": Show(_ALONE, Setup("v5.10"), hidden_when, "A makes one page read-only"),
-        "the split in 6.1": Show(_ALONE, Setup("v6.1"), marked_exclusive, "A makes one page read-only"),
-        "the split in 6.12": Show(_ALONE, Setup("v6.12"), counted_when, "A makes one page read-only"),
-        "the split in 6.18": Show(_ALONE, _V618, locked_how_often, "A makes one page read-only"),
+        "the split in 4.5": Show(_ALONE, _V45, hidden_when, "A makes one page read-only", detail=FULL),
+        "the split in 5.10": Show(_ALONE, Setup("v5.10"), hidden_when, "A makes one page read-only", detail=FULL),
+        "the split in 6.1": Show(_ALONE, Setup("v6.1"), marked_exclusive, "A makes one page read-only", detail=FULL),
+        "the split in 6.12": Show(_ALONE, Setup("v6.12"), counted_when, "A makes one page read-only", detail=FULL),
+        "the split in 6.18": Show(_ALONE, _V618, locked_how_often, "A makes one page read-only", detail=FULL),
     },
     tasks=_TASKS,
     figures={
         "shared_v45": Figure(_PART, after("fork"), _V45),
-        "part_v45": Figure(_PART, after("mprotect"), _V45),
+        "part_v45": Figure(_PART, after("mprotect"), _V45, FULL),
         "shared_v618": Figure(_PART, after("fork"), _V618),
         "part_v618": Figure(_PART, after("mprotect"), _V618),
-        "alone_v45": Figure(_ALONE, after("fill"), _V45),
-        "alone_v510": Figure(_ALONE, after("fill"), Setup("v5.10")),
-        "alone_v61": Figure(_ALONE, after("fill"), Setup("v6.1")),
-        "alone_v612": Figure(_ALONE, after("fill"), Setup("v6.12")),
-        "alone_v618": Figure(_ALONE, after("fill"), _V618),
+        "alone_v45": Figure(_ALONE, after("fill"), _V45, FULL),
+        "alone_v510": Figure(_ALONE, after("fill"), Setup("v5.10"), FULL),
+        "alone_v61": Figure(_ALONE, after("fill"), Setup("v6.1"), FULL),
+        "alone_v612": Figure(_ALONE, after("fill"), Setup("v6.12"), FULL),
+        "alone_v618": Figure(_ALONE, after("fill"), _V618, FULL),
     },
     families=(memory_in_two_kernels, raw_tail_mapcount, tail_mapcount, split_result, mapped_by_pmd),
     quiz_setup=_V618,

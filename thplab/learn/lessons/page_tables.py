@@ -12,6 +12,7 @@ from thplab.learn.lessons.tasks import Task
 from thplab.learn.widgets import Prediction
 from thplab.machine.state import State
 from thplab.machine.trace import Frame, Setup, Trace
+from thplab.show.diagrams import FULL
 
 _SMALL = """
 scenario small_page: one byte is written; A has asked for no huge pages
@@ -218,25 +219,26 @@ _TASKS = {
 }
 
 _LITTLE = Setup(memory=16)
-_FULL = Setup(geometry="X86_64")
+_FULL_SIZE = Setup(geometry="X86_64")
 
 lesson = Lesson(
     "01_page_tables_and_the_fault",
     shows={
-        "a small page": Show(_SMALL, questions=small_page, step="A writes one byte"),
-        "a huge page": Show(_HUGE, questions=huge_page, step="A writes one byte"),
-        "at full size": Show(_HUGE, _FULL, step="A writes one byte"),
+        "a small page": Show(_SMALL, questions=small_page, step="A writes one byte", detail=FULL),
+        "a huge page": Show(_HUGE, questions=huge_page, step="A writes one byte", detail=FULL),
+        "at full size": Show(_HUGE, _FULL_SIZE, step="A writes one byte", detail=FULL),
         "no block": Show(_NO_BLOCK, _LITTLE, no_block, "A writes in region S"),
         "the zero page": Show("zero_page", questions=zero_page),
     },
     tasks=_TASKS,
     figures={
-        "empty": Figure(_SMALL, after("mmap")),
-        "small": Figure(_SMALL, after("write")),
-        "huge": Figure(_HUGE, after("write")),
-        "small_full": Figure(_SMALL, after("write"), _FULL),
-        "huge_full": Figure(_HUGE, after("write"), _FULL),
+        "empty": Figure(_SMALL, after("mmap"), detail=FULL),
+        "small": Figure(_SMALL, after("write"), detail=FULL),
+        "huge": Figure(_HUGE, after("write"), detail=FULL),
+        "small_full": Figure(_SMALL, after("write"), _FULL_SIZE, FULL),
+        "huge_full": Figure(_HUGE, after("write"), _FULL_SIZE, FULL),
         "before": Figure(_NO_BLOCK, after("mmap", 2), _LITTLE),
+        "untouched": Figure("zero_page", after("mmap")),
         "zero": Figure("zero_page", after("read")),
     },
     families=(table_index,),

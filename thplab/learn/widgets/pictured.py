@@ -1,5 +1,5 @@
-"""What the widgets with pictures have in common: the simple pictures are in the page from the start,
-the full ones once they are asked for.
+"""What the widgets with pictures have in common: pictures in one detail are in the page from the start,
+those in the other once they are asked for.
 """
 
 from __future__ import annotations

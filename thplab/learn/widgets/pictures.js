@@ -148,7 +148,7 @@ class PictureBox {
   }
 }
 
-// What a reader prefers holds for all widgets of a page, and the next time.
+// What a reader has chosen holds for all widgets of a page, and the next time; null as long as nothing was.
 const preference = {
   get detail() {
     return DETAILS.includes(store.get("detail")) ? store.get("detail") : preference.here;
@@ -158,7 +158,7 @@ const preference = {
     store.set("detail", detail);
     document.dispatchEvent(new CustomEvent("thp-detail", { detail }));
   },
-  here: DETAILS[0],
+  /** @type {string | null} */ here: null,
 };
 
 /**
@@ -187,9 +187,14 @@ class PictureView extends View {
     return this.boxes[0]?.pictures ?? {};
   }
 
+  // The detail that is preferred: the reader's, else the one that the widget begins with.
+  get preferred() {
+    return preference.detail ?? this.model.get("detail") ?? DETAILS[0];
+  }
+
   // The detail that can be shown: what is preferred, if it is here already.
   get detail() {
-    return preference.detail in this.pictures ? preference.detail : DETAILS.find(name => name in this.pictures);
+    return this.preferred in this.pictures ? this.preferred : DETAILS.find(name => name in this.pictures);
   }
 
   buildDetail() {
@@ -202,14 +207,14 @@ class PictureView extends View {
 
   // Ask Python, once, for the detail that is preferred and not here; as soon as nothing else is being asked.
   wantDetail() {
-    const { detail } = preference, missing = this.boxes.length > 0 && !(detail in this.pictures);
+    const detail = this.preferred, missing = this.boxes.length > 0 && !(detail in this.pictures);
     if (missing && this.live && !this.busy && this.wanted !== detail && this.ask(/** @type {any} */ ("detail"), /** @type {any} */ ({ detail }))) this.wanted = detail;
     this.drawDetail();
   }
 
   drawBusy() {
     super.drawBusy();
-    if (this.live && !this.busy && this.boxes.length && this.wanted !== preference.detail && !(preference.detail in this.pictures)) this.wantDetail();
+    if (this.live && !this.busy && this.boxes.length && this.wanted !== this.preferred && !(this.preferred in this.pictures)) this.wantDetail();
   }
 
   drawDetail() {

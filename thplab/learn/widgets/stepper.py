@@ -21,7 +21,7 @@ from thplab.learn.widgets.prediction import Prediction, find_frame
 from thplab.learn.widgets.widget import Stepped, trace_of
 from thplab.machine.trace import Setup, Trace
 from thplab.scenario import Scenario
-from thplab.show.diagrams import SIMPLE, Sheet
+from thplab.show.diagrams import DETAILS, SIMPLE, Sheet
 from thplab.study.explore import RaceTrace
 from thplab.study.live import nearest, unable
 from thplab.study.live.request import refuse_unless_portable, refuse_unless_sensible
@@ -35,15 +35,17 @@ class Stepper(LiveWidget, Pictured, Stepped, page="comparison recorded stepper")
     `scenario` is a trace, which brings its own machine, or what thplab.scenario.load takes (a built-in name, a file,
     operations), or a Scenario, recorded on `kernel` and `geometry`. `step` is the frame to begin at: a number, a
     phase's title or a step's text; left out, the trace's position. `all_steps` shows plain reads and locks from the
-    start. `lecture` is for a projector: large, without predictions and without live runs. Where a Python kernel runs
-    and the scenario is portable, it can be run on the kernel of this machine. Raises BadInput for a scenario, frame or
-    prediction that makes no sense, and NoEngine if no pictures can be drawn.
+    start. `lecture` is for a projector: large, without predictions and without live runs. `detail` is how much the
+    pictures say until the reader chooses: "simple" or "full". Where a Python kernel runs and the scenario is portable,
+    it can be run on the kernel of this machine. Raises BadInput for a scenario, frame, prediction or detail that makes
+    no sense, and NoEngine if no pictures can be drawn.
     """
 
-    traits_in_html = ("step", "all_steps", "lecture", "compared")
+    traits_in_html = ("step", "all_steps", "lecture", "detail", "compared")
 
     all_steps = traitlets.Bool(False).tag(sync=True)
     lecture = traitlets.Bool(False).tag(sync=True)
+    detail = traitlets.Enum(DETAILS, SIMPLE).tag(sync=True)
     live = traitlets.Dict().tag(sync=True)
     """What can be run on the machine's own kernel: its release and, if nothing can, why;
     empty where that is no question.
@@ -59,13 +61,17 @@ class Stepper(LiveWidget, Pictured, Stepped, page="comparison recorded stepper")
         predictions: Sequence[Prediction] = (),
         all_steps: bool = False,
         lecture: bool = False,
+        detail: str = SIMPLE,
     ) -> None:
         self.trace = trace_of(scenario, Setup(kernel, geometry))
         number = self.trace.position if step is None else find_frame(self.trace, step, "step")
         self._data = payload(self.trace, () if lecture else predictions)
         live = {} if lecture or isinstance(self.trace, RaceTrace) else {"kernel": release(), "why": self._not_live()}
         self._sheets: dict[str, Sheet] = {}
-        super().__init__(packed=self.packed_now(), step=number, lecture=lecture, all_steps=all_steps, live=live)
+        self._details = (detail,)
+        super().__init__(
+            packed=self.packed_now(), step=number, lecture=lecture, all_steps=all_steps, detail=detail, live=live
+        )
 
     def _not_live(self) -> str:
         """Why the trace's scenario cannot be run on the kernel of this machine; empty if it can."""
@@ -95,7 +101,7 @@ class Stepper(LiveWidget, Pictured, Stepped, page="comparison recorded stepper")
     def still(self) -> tuple[str, str]:
         """The picture of the frame that is shown, and its step."""
         frame = self._data["frames"][self.step]
-        return self.sheets(SIMPLE)[0].svg(self.step), f"Step {self.step}: {frame['text']}. {frame['why']}"
+        return self.sheets(self.detail)[0].svg(self.step), f"Step {self.step}: {frame['text']}. {frame['why']}"
 
     def data(self) -> dict[str, Any]:
         """What payload() makes of the trace, and words() once they were asked for."""
