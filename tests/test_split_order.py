@@ -10,7 +10,7 @@ from thplab.errors import EAGAIN, EINVAL
 from thplab.hardware.frames import PG_partially_mapped
 from thplab.machine.state import State
 from thplab.show.describe.state_text import describe
-from thplab.show.diagrams import page_table_diagram
+from thplab.show.diagrams import svg
 
 FOLIOS = ["v6.12", "v6.18"]
 ORDER, SIZE = 2, 4
@@ -41,7 +41,7 @@ def test_smaller_compound_pages_come_out(kernel: str) -> None:
     assert [state.contents(p) for p in "AB"] == [before.contents(p) for p in "AB"]
     assert events(machine, "thp_split_page", "thp_split_pmd") == (1, 2)
     assert f"Compound page {mapped_to(state, SIZE):#x}, {SIZE} pages, new" in describe(state, before)
-    assert "2 smaller compound pages" in page_table_diagram(state, before).source
+    assert "2 smaller compound pages" in svg(state, before)
     assert at_rest(Machine.restored(state)).exact == state.exact
     machine["B"].exit()
     machine["A"].exit()

@@ -118,7 +118,7 @@ test("a picture is as large as there is room, and never smaller than can be read
 
 test("the detail that a reader prefers is kept, told to all views, and an unknown one is none", () => {
   const { names, kept } = drawn();
-  assert.equal(names.preference.detail, "simple");
+  assert.equal(names.preference.detail, null);
   names.preference.detail = "full";
   assert.deepEqual([names.preference.detail, kept.get("thplab:detail")], ["full", "full"]);
   kept.set("thplab:detail", "short");
