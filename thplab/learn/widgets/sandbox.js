@@ -210,7 +210,7 @@ class SandboxView extends PictureView {
       const row = this.row(id), says = [...row?.querySelectorAll("text") ?? []].map(text => text.textContent).join(" ").trim();
       const label = `${says}: ${spots.map(spot => `${pagesOf(spot)} of ${spot.proc}`).join(", ")}`;
       row?.classList.add("thp-spot");
-      for (const [name, value] of [["tabindex", -1], ["role", "button"], ["aria-label", label]]) row?.setAttribute(name, `${value}`);
+      for (const [name, value] of Object.entries({ tabindex: "-1", role: "button", "aria-label": label })) row?.setAttribute(name, value);
     }
   }
 
