@@ -146,6 +146,14 @@ def test_changed_bits_are_written_as_old_and_new(geometry: str) -> None:
     assert simple[number].marked(f"B-pte0-0-r{mid(geometry)}")
 
 
+def test_a_pmd_with_the_old_mark_says_so_in_both_views() -> None:
+    trace = record("mmap A; write A 0; mprotect A 4 1 r", Setup("v3.16"))
+    number = step(trace, "PMD is marked as splitting", "mprotect")
+    for detail, text in ((SIMPLE, "splitting · rw"), (FULL, "huge P·RW·U·A·D·PSE·+splitting")):
+        picture = pictures(trace, detail)[number]
+        assert picture.says("A-pmd0-r0-entry") == text and picture.marked("A-pmd0-r0")
+
+
 @pytest.mark.parametrize("detail", DETAILS)
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 def test_the_picture_marks_what_shows_only(geometry: str, detail: str) -> None:

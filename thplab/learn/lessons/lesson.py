@@ -76,13 +76,14 @@ class Lesson:
         return int(self.notebook[:2])
 
     def stepper(self, name: str, lecture: bool = False) -> Stepper:
-        """A scenario of the lesson in a stepper, with its questions; in a lecture large and without.
+        """A scenario of the lesson in a stepper, with its questions; in a lecture large, in the simple view,
+        and without questions.
         Raises BadInput for another name.
         """
         show = _named("name", name, self.shows)
         trace = show.trace()
-        questions = show.questions(trace)
-        return Stepper(trace, predictions=questions, step=show.step, lecture=lecture, detail=show.detail)
+        questions, detail = show.questions(trace), SIMPLE if lecture else show.detail
+        return Stepper(trace, predictions=questions, step=show.step, lecture=lecture, detail=detail)
 
     def ask(self, task: str) -> None:
         """Print what a task asks for. Raises BadInput for a task that does not exist."""

@@ -14,7 +14,6 @@ from thplab.learn.lessons.questions import head_refcount, mapped_by_pmd, page_sp
 from thplab.learn.lessons.tasks import Task
 from thplab.learn.widgets import Prediction
 from thplab.machine.trace import Frame, Setup, Trace
-from thplab.show.diagrams import FULL
 from thplab.study.observe import smaps
 
 _PIN = """
@@ -188,7 +187,7 @@ lesson = Lesson(
     "02_the_old_bargain",
     shows={
         "a pin of a tail": Show(_PIN, _V316, pin_a_tail, "A driver pins page 4"),
-        "a split for all": Show(_SPLIT, _V316, split_for_all, "B makes one small page read-only", detail=FULL),
+        "a split for all": Show(_SPLIT, _V316, split_for_all, "B makes one small page read-only"),
         "the same in the RFC": Show(_SPLIT, step="B makes one small page read-only"),
         "at full size": Show(_SPLIT, _FULL, step="B makes one small page read-only"),
     },

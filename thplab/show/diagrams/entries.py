@@ -44,7 +44,9 @@ def _simple(before: int, new: int, rows: Rows, level: int, changed: bool) -> tup
 
 
 def _leads(entry: int, level: int) -> tuple[str, str]:
-    """Where an entry leads and what it allows: ("huge", "rw"), ("", "r") for a page, ("–", "") for nothing."""
+    """Where an entry leads and what it allows: ("huge", "rw"), ("", "r") for a page, ("–", "") for nothing. A huge PMD
+    with the old mark says so: ("splitting", "rw").
+    """
     if entry == 0:
         return "–", ""
     word = _word(entry, level)
@@ -55,6 +57,8 @@ def _leads(entry: int, level: int) -> tuple[str, str]:
         return "not present", ""
     if pt.entry_text(entry).startswith("none"):
         rights = "none"
+    if level and pt.pmd_trans_splitting(entry):
+        word = "splitting"
     return "" if word == "page" else word, rights
 
 
