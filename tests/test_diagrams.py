@@ -147,10 +147,10 @@ def test_changed_bits_are_written_as_old_and_new(geometry: str) -> None:
 
 
 def test_a_pmd_with_the_old_mark_says_so_in_both_views() -> None:
-    trace = record("mmap A; write A 0; mprotect A 4 1 r", Setup("v3.16"))
-    number = step(trace, "PMD is marked as splitting", "mprotect")
+    trace = record(load("mmap A; write A 0; mprotect A 4 1 r"), Setup("v3.16"))
+    number = step(trace, "PMD marked splitting", "mprotect")
     for detail, text in ((SIMPLE, "splitting · rw"), (FULL, "huge P·RW·U·A·D·PSE·+splitting")):
-        picture = pictures(trace, detail)[number]
+        picture = Picture(svg(trace[number].state, trace[number - 1].state, detail))
         assert picture.says("A-pmd0-r0-entry") == text and picture.marked("A-pmd0-r0")
 
 
