@@ -90,7 +90,7 @@ RECORDING = ObjectShape(
         "setup": _OPS,
         "op": ObjectShape({"op": _TEXT}, others=AnyShape(), most=50),
         "rets": ListShape(EitherShape((_COUNT, _TEXT, ObjectShape(others=AnyShape()))), 10_000),
-        "steps": ListShape(EitherShape((_LOOP, _STEP)), 10_000),
+        "steps": ListShape(EitherShape((_LOOP, _STEP)), 100_000),
     },
     {"frames": ListShape(_TEXT, 10_000)},
     others=AnyShape(),
