@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from thplab.hardware import page_tables as pt
-from thplab.hardware.frames import PG_anon_exclusive, PG_double_map, PG_ksm, PG_swapcache, single
+from thplab.hardware.frames import PG_anon_exclusive, PG_ksm, PG_swapcache, single
 from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import Vma
 from thplab.kernel.pages import deferred_split_huge_page
@@ -16,6 +16,7 @@ from thplab.kernel.routines.rmap import (
     folio_add_new_anon_rmap,
     folio_remove_rmap_pmd,
     folio_remove_rmap_ptes,
+    page_trans_huge_mapcount,
 )
 from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
 from thplab.kernel.routines.swap import reuse_swap_page, try_to_free_swap
@@ -33,9 +34,7 @@ from thplab.kernel.system import System
 
 
 @routine
-def do_wp_page(
-    system: System, vma: Vma, address: int, pte_table: int, pte: int, unshare: bool = False
-) -> Routine[int]:
+def do_wp_page(system: System, vma: Vma, address: int, pte_table: int, pte: int, unshare: bool = False) -> Routine[int]:
     """A write to a page that a read-only PTE maps:
     make the PTE writable if the page is this process's alone, else copy.
 
@@ -79,9 +78,7 @@ def do_wp_page(
 
 
 @routine
-def wp_page_copy(
-    system: System, vma: Vma, address: int, pte_table: int, pte: int, unshare: bool
-) -> Routine[int]:
+def wp_page_copy(system: System, vma: Vma, address: int, pte_table: int, pte: int, unshare: bool) -> Routine[int]:
     """Let `address`, where `pte` is, map a copy. Called with a reference on its page, unless that is the zero page;
     drops it. With `unshare` the copy is mapped read-only.
 
@@ -359,26 +356,6 @@ def may_reuse_huge_page(system: System, page: int) -> Routine[bool]:
         frames.flags[page] |= PG_anon_exclusive
         yield change("PG_anon_exclusive: the page is this process's own")
     return reuse
-
-
-@routine
-def page_trans_huge_mapcount(system: System, page: int) -> Routine[int]:
-    """How often that part of a huge page is mapped that is mapped most. It is read word by word: a PMD split on another
-    CPU, which moves a mapping from the head to all parts, may pass by in between.
-    """
-    frames = system.frames
-    if system.scheme.tail_mapcount == "pins":
-        return system.scheme.page_mapcount(frames, page)
-    most = 0
-    parts = system.each(frames.compound(page))
-    for part in parts:
-        most = max(most, int(frames.mapcount[part].max()) + 1)
-        yield read(f"{system.pages_text(part)} _mapcount: at most {most} mappings")
-    most -= bool(frames.flags[page] & PG_double_map)
-    yield read(f"PageDoubleMap: {'set' if frames.flags[page] & PG_double_map else 'not set'}")
-    pmds = int(frames.compound_mapcount[page]) + 1
-    yield read(f"compound_mapcount: {pmds} PMDs")
-    return most + pmds
 
 
 @routine

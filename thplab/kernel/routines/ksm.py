@@ -386,7 +386,6 @@ def break_ksm(system: System, vma: Vma, address: int) -> Routine[None]:
             return
 
 
-
 @routine
 def unmerge_ksm_pages(system: System, vma: Vma, start: int, end: int) -> Routine[None]:
     """Give [start, end) of a VMA pages of its own where it maps pages of KSM's. Called under mmap_sem (exclusive)."""

@@ -139,9 +139,7 @@ def expand_vma(system: System, vma: Vma, old: int, length: int, size: int) -> Ro
 
 
 @routine
-def remap_move(
-    system: System, mm: AddressSpace, old: int, new: int, length: int, dontunmap: bool
-) -> Routine[int]:
+def remap_move(system: System, mm: AddressSpace, old: int, new: int, length: int, dontunmap: bool) -> Routine[int]:
     """Move the VMAs in `length` bytes at `old` one after the other, the gaps between them as they are.
     Called under mmap_sem.
 
@@ -164,9 +162,7 @@ def remap_move(
 
 
 @routine
-def move_vma(
-    system: System, vma: Vma, old: int, new: int, length: int, size: int, dontunmap: bool
-) -> Routine[int]:
+def move_vma(system: System, vma: Vma, old: int, new: int, length: int, size: int, dontunmap: bool) -> Routine[int]:
     """Make a VMA of `size` bytes at `new`, move the entries of `length` bytes there, unmap the old range, or, with
     `dontunmap`, leave it without pages. Called under mmap_sem; nothing is mapped at `new`.
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from thplab.hardware import page_tables as pt
-from thplab.hardware.frames import PG_anon, PG_anon_exclusive, PG_ksm, PG_lru, PG_swapbacked, single, width
+from thplab.hardware.frames import (
+    PG_anon,
+    PG_anon_exclusive,
+    PG_double_map,
+    PG_ksm,
+    PG_lru,
+    PG_swapbacked,
+    single,
+    width,
+)
 from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import AnonVma, Vma
 from thplab.kernel.routines.walk import Pmd, pmd_at
@@ -262,3 +271,23 @@ def rmap_walk_page(system: System, page: int) -> tuple[tuple[Vma, int], ...]:
             if vma.start <= address < vma.end:
                 found[vma.mm.name, address] = (vma, address)
     return tuple(found.values())
+
+
+@routine
+def page_trans_huge_mapcount(system: System, page: int) -> Routine[int]:
+    """How often that part of a huge page is mapped that is mapped most. It is read word by word: a PMD split on another
+    CPU, which moves a mapping from the head to all parts, may pass by in between.
+    """
+    frames = system.frames
+    if system.scheme.tail_mapcount == "pins":
+        return system.scheme.page_mapcount(frames, page)
+    most = 0
+    parts = system.each(frames.compound(page))
+    for part in parts:
+        most = max(most, int(frames.mapcount[part].max()) + 1)
+        yield read(f"{system.pages_text(part)} _mapcount: at most {most} mappings")
+    most -= bool(frames.flags[page] & PG_double_map)
+    yield read(f"PageDoubleMap: {'set' if frames.flags[page] & PG_double_map else 'not set'}")
+    pmds = int(frames.compound_mapcount[page]) + 1
+    yield read(f"compound_mapcount: {pmds} PMDs")
+    return most + pmds
