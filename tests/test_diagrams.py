@@ -39,17 +39,17 @@ def test_after_fork_two_thick_arrows_lead_to_the_page(geometry: str) -> None:
             assert picture.says(f"{name}-pmd0-r0--page0-head") == f"all {trace[0].state.geometry.nr}"
         assert picture.says("page0-count-name") == "head _count" and picture.says("page0-count") == "2"
     for name in "AB":
-        assert picture.says(f"{name}-pte0-0-head") == "PTE tabledeposited"
+        assert picture.says(f"{name}-pte0-0-head") == "PTE table deposited"
         assert picture.says(f"{name}-pte0-0-r{mid(geometry)}-entry") == ""
     order = trace[0].state.geometry.order
-    assert picture.says("page0-head").startswith(f"compound pageorder {order} · pfn 0x")
+    assert picture.says("page0-head").startswith(f"compound page order {order} · pfn 0x")
 
 
 @pytest.mark.parametrize(("geometry", "size"), [("TOY", "32 KiB"), ("X86_64", "2 MiB")])
 def test_the_simple_picture_counts_tables_that_wait_and_tells_how_large_a_page_is(geometry: str, size: str) -> None:
     trace, drawn = story(geometry, SIMPLE)
     picture = drawn[after(trace, "fork")]
-    assert picture.says("page0-head") == f"compound page{size}"
+    assert picture.says("page0-head") == f"compound page {size}"
     for name in "AB":
         assert picture.says(f"process-{name}-title") == f"{name} rw  ·  1 deposited"
         assert f"{name}-pte0-0" not in picture.groups
@@ -111,21 +111,21 @@ def test_the_tails_change_from_0_to_1_and_the_head_does_not(geometry: str, detai
 def test_a_pte_table_is_the_same_node_from_its_deposit_to_its_end(geometry: str) -> None:
     trace, drawn = story(geometry)
     simple = story(geometry, SIMPLE)[1]
-    assert drawn[step(trace, "allocate a PTE table", "write")].says("A-pte0-0-head") == "PTE tablenew, in hand"
-    assert drawn[step(trace, "deposit", "write")].says("A-pte0-0-head") == "PTE tablein hand → deposited"
+    assert drawn[step(trace, "allocate a PTE table", "write")].says("A-pte0-0-head") == "PTE table new, in hand"
+    assert drawn[step(trace, "deposit", "write")].says("A-pte0-0-head") == "PTE table in hand → deposited"
     withdrawn = step(trace, "withdraw", "mprotect")
-    assert drawn[withdrawn].says("B-pte0-0-head") == "PTE tabledeposited → in hand"
+    assert drawn[withdrawn].says("B-pte0-0-head") == "PTE table deposited → in hand"
     assert "B-pte0-0" not in simple[withdrawn].groups, "empty, and nobody's"
     number = step(trace, "fill", "mprotect")
     for filled in (drawn[number], simple[number]):
-        assert filled.says("B-pte0-0-head") == "PTE tablein hand" and filled.arrows("pte") == []  # not live yet
+        assert filled.says("B-pte0-0-head") == "PTE table in hand" and filled.arrows("pte") == []  # not live yet
     assert drawn[number].says("B-pte0-0-r0-entry") == "empty → page P·R·U·D"
     assert simple[number].says("B-pte0-0-r0-entry") == "r" and simple[number].marked("B-pte0-0-r0")
-    assert drawn[step(trace, "allocate a PMD table", "write")].says("A-pmd0-head").startswith("PMD tablenew")
+    assert drawn[step(trace, "allocate a PMD table", "write")].says("A-pmd0-head").startswith("PMD table new")
     number = step(trace, "PMD = the PTE table", "mprotect")
     for linked in (drawn[number], simple[number]):
         assert linked.marked("B-pte0-0-head") and linked.marked("B-pmd0-r0") and not linked.marked("A-pmd0")
-    assert drawn[number].says("B-pte0-0-head") == "PTE tablein hand → linked"
+    assert drawn[number].says("B-pte0-0-head") == "PTE table in hand → linked"
     assert drawn[number].says("B-pmd0-r0-entry") == "huge → table P·RW·U·A·D"
     assert simple[number].says("B-pte0-0-head") == "PTE table" and simple[number].says("B-pmd0-r0-entry") == "table"
 

@@ -17,7 +17,7 @@ from thplab.show.diagrams import DETAILS, FULL, SIMPLE, Cut, Painter, Sheet, svg
 from thplab.show.diagrams.cells import PAD, Cell, CellRow, Span, text_width
 from thplab.show.diagrams.drawn import Drawn
 from thplab.show.diagrams.engine import NoEngine, engine, lay_out
-from thplab.show.diagrams.picture import Node
+from thplab.show.diagrams.picture import PictureNode
 from thplab.show.diagrams.picture import Picture as Said
 from thplab.show.diagrams.roles import CLEAR, ROLES, TEXT_ON_GROUND, contrast
 
@@ -96,7 +96,7 @@ def test_all_text_fits_its_cell(detail: str) -> None:
 
 def test_text_is_escaped() -> None:
     row = CellRow("x", (Cell("x-text", (Span("<b>&"),)),), "note")
-    sheet = Sheet([Said((), (Node("x", (row,)),), {})])
+    sheet = Sheet([Said((), (PictureNode("x", (row,)),), {})])
     assert "&lt;b&gt;&amp;" in sheet.svg() and "&lt;b&gt;&amp;" in sheet.dot()
     assert sheet.drawn.cells.keys() == {"x-text"} and Picture(sheet.svg()).says("x") == "<b>&"
 

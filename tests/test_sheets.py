@@ -18,7 +18,7 @@ from thplab.learn.lessons.series import LESSONS
 from thplab.machine.state import State
 from thplab.show.diagrams import DETAILS, SIMPLE, Sheet
 from thplab.show.diagrams.cells import SIZE, SMALL
-from thplab.show.diagrams.drawn import Box
+from thplab.show.diagrams.drawn import Rect
 from thplab.show.diagrams.engine import lay_out
 
 SHOWS = [(lesson.notebook, name) for lesson in LESSONS for name in lesson.shows]
@@ -47,7 +47,7 @@ def picked(drawn: Sheet) -> Iterator[int]:
     yield from sorted({round(part * last / max(count, 1)) for part in range(count + 1)})
 
 
-def near(one: Box, other: Box) -> bool:
+def near(one: Rect, other: Rect) -> bool:
     return all(abs(a - b) <= 1 for a, b in zip(one, other, strict=True))
 
 
@@ -68,9 +68,9 @@ def test_a_filled_picture_is_what_graphviz_makes_of_its_own_dot(lesson: str, sho
         assert own.boxes.keys() == drawn.plan.boxes.keys() & classes.keys(), number
         assert own.arrows.keys() == {id for id, kind in classes.items() if kind.startswith("edge ")}, number
         places = {**own.cells, **own.boxes}
-        far = {id: boxes[id] for id in (*cells, *own.boxes) if not near(Box(*boxes[id]), places[id])}
+        far = {id: boxes[id] for id in (*cells, *own.boxes) if not near(Rect(*boxes[id]), places[id])}
         assert not far, number
-        assert near(Box(0, 0, *filled.size()), Box(0, 0, own.width, own.height)), number
+        assert near(Rect(0, 0, *filled.size()), Rect(0, 0, own.width, own.height)), number
 
 
 @pytest.mark.parametrize("detail", DETAILS)

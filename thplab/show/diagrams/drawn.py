@@ -15,7 +15,7 @@ LABEL_AT = 0.4
 HREF = "{http://www.w3.org/1999/xlink}href"
 
 
-class Box(NamedTuple):
+class Rect(NamedTuple):
     """A rectangle: left, top, right and bottom."""
 
     left: float
@@ -24,7 +24,7 @@ class Box(NamedTuple):
     bottom: float
 
     @classmethod
-    def around(cls, boxes: Iterable[Box]) -> Box:
+    def around(cls, boxes: Iterable[Rect]) -> Rect:
         """The smallest one around others, at least one."""
         lefts, tops, rights, bottoms = zip(*boxes, strict=True)
         return cls(min(lefts), min(tops), max(rights), max(bottoms))
@@ -46,10 +46,10 @@ class Drawn:
 
     width: float = 0
     height: float = 0
-    cells: dict[str, Box] = field(default_factory=dict)
+    cells: dict[str, Rect] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
     """What each cell says."""
-    boxes: dict[str, Box] = field(default_factory=dict)
+    boxes: dict[str, Rect] = field(default_factory=dict)
     """The frames of processes."""
     nodes: list[str] = field(default_factory=list)
     arrows: dict[str, Course] = field(default_factory=dict)
@@ -114,8 +114,8 @@ def _points(text: str, x: float, y: float) -> Iterator[tuple[float, float]]:
         yield float(left) + x, float(top) + y
 
 
-def _bounds(points: Iterable[tuple[float, float]]) -> Box:
-    return Box.around(Box(left, top, left, top) for left, top in points)
+def _bounds(points: Iterable[tuple[float, float]]) -> Rect:
+    return Rect.around(Rect(left, top, left, top) for left, top in points)
 
 
 def _text(points: Iterable[tuple[float, float]]) -> str:

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from thplab.show.diagrams.arrows import MIGRATION, PIN, SPARE
 from thplab.show.diagrams.cells import PAD, SIZE, CellRow, Span, as_drawn, text_width
-from thplab.show.diagrams.drawn import Box, Course, Drawn
-from thplab.show.diagrams.picture import Look, Node, Picture
+from thplab.show.diagrams.drawn import Course, Drawn, Rect
+from thplab.show.diagrams.picture import Look, Picture, PictureNode
 from thplab.show.diagrams.plan import PLAIN, STYLES, Plan
 from thplab.show.diagrams.roles import ROLES, light, stylesheet
 
@@ -51,7 +51,7 @@ class Filler:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self._of_nodes: dict[int, tuple[Node, Mapping[str, CellValue | None]]] = {}
+        self._of_nodes: dict[int, tuple[PictureNode, Mapping[str, CellValue | None]]] = {}
 
     def fill(self, picture: Picture) -> Fill:
         """The value of every place."""
@@ -69,7 +69,7 @@ class Filler:
             shapes[ends.id] = _arrow(picture.arrows.get(ends))
         return Fill(cells, shapes)
 
-    def _cells_of(self, node: Node) -> Mapping[str, CellValue | None]:
+    def _cells_of(self, node: PictureNode) -> Mapping[str, CellValue | None]:
         if id(node) not in self._of_nodes:
             ever = self.plan.rows(node.id, self.plan.nodes[node.id].rows)
             self._of_nodes[id(node)] = node, _cells(ever, node.rows if node.shown else ())
@@ -131,7 +131,7 @@ class _Writer:
             if self._has(id):
                 rows = self.plan.rows(id, node.rows)
                 cells = (cell.id for row in rows for cell in row.cells)
-                around = Box.around(self.drawn.cells[cell] for cell in cells if cell in self.drawn.cells)
+                around = Rect.around(self.drawn.cells[cell] for cell in cells if cell in self.drawn.cells)
                 yield self._group(id, self._rows(id, rows) + self._frame(around, id))
 
     def _has(self, id: str) -> bool:
@@ -149,7 +149,7 @@ class _Writer:
         dashes = f' stroke-dasharray="{value.dashes}"' if value.dashes else ""
         return f' stroke="{value.line}" stroke-width="{value.width}"{dashes}'
 
-    def _frame(self, box: Box, id: str, more: str = "") -> str:
+    def _frame(self, box: Rect, id: str, more: str = "") -> str:
         return f'<rect class="frame" {_at(box)} fill="none"{more}{self._line(id)}/>'
 
     def _rows(self, id: str, rows: Iterable[CellRow]) -> str:
@@ -161,7 +161,7 @@ class _Writer:
                 self._cell(cell.id, cell.align) for cell in cells
             )  # read aloud, cells are words of their own
             if row.line and cells:
-                around = Box.around(self.drawn.cells[cell.id] for cell in cells)
+                around = Rect.around(self.drawn.cells[cell.id] for cell in cells)
                 inner += f'<path d="M{around.left:g} {around.bottom:g}H{around.right:g}" stroke="{light("line")}"/>'
             out.append(f'<g id="{row.id}" class="row">{inner}</g>' if row.id not in ("", id) else inner)
         return "".join(out)
@@ -185,14 +185,14 @@ class _Writer:
         if label:
             x, y = course.label
             half = text_width([Span(label, bold=True)]) / 2 + 3
-            under = _at(Box(x - half, y - 9, x + half, y + 9))
+            under = _at(Rect(x - half, y - 9, x + half, y + 9))
             font = f'text-anchor="middle" font-weight="bold" font-size="{SIZE:g}"'
             out += f'<rect {under} fill="{light("paper")}"/>'
             out += f'<text x="{x:.1f}" y="{y + 0.35 * SIZE:.1f}" {font}{ground}>{escape(label)}</text>'
         return out
 
 
-def _at(box: Box) -> str:
+def _at(box: Rect) -> str:
     width, height = box.right - box.left, box.bottom - box.top
     return f'x="{box.left:.4g}" y="{box.top:.4g}" width="{width:.4g}" height="{height:.4g}"'
 

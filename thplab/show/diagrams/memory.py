@@ -11,7 +11,7 @@ from thplab.machine.state import Array, State
 from thplab.show.diagrams.arrows import MORE_PAGES, MORE_PINS, pin_id
 from thplab.show.diagrams.cells import LARGE, SMALL, TALL, Cell, CellRow, Span, old_new, spans
 from thplab.show.diagrams.layout import HUGE_ZERO_PAGE, Block
-from thplab.show.diagrams.picture import Node
+from thplab.show.diagrams.picture import PictureNode
 from thplab.show.diagrams.rows import Rows
 from thplab.show.diagrams.tables import note
 from thplab.show.diagrams.view import View
@@ -19,7 +19,7 @@ from thplab.show.diagrams.view import View
 COMPOUND, ORDINARY, FREE = "compound page", "ordinary pages", "free memory"
 
 
-def memory_of(view: View, keep: dict[object, Node]) -> tuple[Node, ...]:
+def memory_of(view: View, keep: dict[object, PictureNode]) -> tuple[PictureNode, ...]:
     """All blocks of frames, zero pages, the note on what is not drawn, and the notes of pins.
     `keep` as for tables_of().
     """
@@ -33,7 +33,7 @@ def memory_of(view: View, keep: dict[object, Node]) -> tuple[Node, ...]:
     return tuple(nodes)
 
 
-def _zero_page(view: View, name: str) -> Node:
+def _zero_page(view: View, name: str) -> PictureNode:
     huge = name == HUGE_ZERO_PAGE
     size = view.state.geometry.size_text(view.state.geometry.nr if huge else 1)
     ground, told = view.ground(name, plain="zero"), f"{size} of zeroes" if view.full else size
@@ -42,7 +42,7 @@ def _zero_page(view: View, name: str) -> Node:
         Cell(f"{name}-size", spans(Span(told, "ink", size=view.small)), ground, "end"),
     )
     shown = not huge or bool(view.state.huge_zero_page)
-    return Node(name, (CellRow(name, cells, "zero"),), "line", "zero", shown=shown)
+    return PictureNode(name, (CellRow(name, cells, "zero"),), "line", "zero", shown=shown)
 
 
 # --- blocks -----------------------------------------------------------------------------------------------------------
@@ -66,7 +66,7 @@ def _status(frames: Array) -> str:
     return ORDINARY if (flags & PG_used).any() else FREE
 
 
-def _kept(view: View, block: Block, keep: dict[object, Node]) -> Node:
+def _kept(view: View, block: Block, keep: dict[object, PictureNode]) -> PictureNode:
     """The node of a block, made anew only if the frames are others, now or before.
     In the simple picture one that is free, and was before, does not show.
     """
@@ -78,7 +78,7 @@ def _kept(view: View, block: Block, keep: dict[object, Node]) -> Node:
     return node
 
 
-def _block(view: View, block: Block) -> Node:
+def _block(view: View, block: Block) -> PictureNode:
     frames = _frames(view.state, block)
     old = _frames(view.previous, block) if view.previous else None
     rows = [_header(view, block, frames, old)] if block.whole else [_small_header(view, block)]
@@ -89,7 +89,7 @@ def _block(view: View, block: Block) -> Node:
     rows += [_row(view, block, run, frames, old) for run in block.rows]
     kind = _status(frames).split()[0] if block.whole else "small"
     shown = view.full or _status(frames) != FREE or (old is not None and _status(old) != FREE)
-    return Node(block.id, tuple(rows), "freed" if kind == "free" else "page", f"memory {kind}", shown=shown)
+    return PictureNode(block.id, tuple(rows), "freed" if kind == "free" else "page", f"memory {kind}", shown=shown)
 
 
 def _name(frames: Array) -> str:
@@ -280,18 +280,18 @@ def _range(values: Array) -> str:
 # --- pins -------------------------------------------------------------------------------------------------------------
 
 
-def _pin(view: View, name: str) -> Node:
+def _pin(view: View, name: str) -> PictureNode:
     pin, id = view.state.pins.get(name), pin_id(name)
     new = view.previous is not None and name not in view.previous.pins
     ground = view.ground(id, new, "pin-ground")
     if pin is None:
-        return Node(id, (), "pin", "pin", "pin", shown=False)
+        return PictureNode(id, (), "pin", "pin", "pin", shown=False)
     text = spans(Span(f"{name}: ", "pin", bold=True), Span(_pages(view.state, pin), "pin"))
     rows = [CellRow(id, (Cell(f"{id}-pages", text, ground),), "pin")]
     if view.full:
         counted = spans(Span(_counted(view.state, pin), "pin", size=SMALL))
         rows.append(CellRow("", (Cell(f"{id}-counted", counted, ground),), "pin"))
-    return Node(id, tuple(rows), "pin", "pin", "pin")
+    return PictureNode(id, tuple(rows), "pin", "pin", "pin")
 
 
 def _pages(state: State, pin: Pin) -> str:

@@ -10,7 +10,7 @@ from thplab.show.diagrams.arrows import HUGE, SPARE, Arrow, Ends, Found, arrows
 from thplab.show.diagrams.cells import Cell, CellRow, Span, spans
 from thplab.show.diagrams.cut import Cut
 from thplab.show.diagrams.memory import memory_of
-from thplab.show.diagrams.picture import Look, Node, Picture
+from thplab.show.diagrams.picture import Look, Picture, PictureNode
 from thplab.show.diagrams.places import Place, Stood
 from thplab.show.diagrams.process import box_of
 from thplab.show.diagrams.roles import process_role
@@ -26,7 +26,7 @@ class Painter:
             raise BadInput("detail", f"is {detail!r}", " or ".join(DETAILS))
         self.cut, self.full, self.mark = cut, detail == FULL, frozenset(mark)
         self._states: list[State] = []  # so that their arrays, which the nodes are kept by, live as long
-        self._nodes: dict[object, Node] = {}
+        self._nodes: dict[object, PictureNode] = {}
         self._found: dict[object, Found] = {}
         self._tables: dict[object, dict[Place, Stood]] = {}
         self._arrows: dict[int, dict[Ends, Arrow]] = {}
@@ -43,7 +43,7 @@ class Painter:
         nodes = memory_of(view, self._nodes)
         if not self.cut.processes and not self.cut.blocks:
             cell = Cell("nothing-text", spans(Span("no process yet", "muted")))
-            nodes = (Node("nothing", (CellRow("nothing", (cell,), "note"),)),)
+            nodes = (PictureNode("nothing", (CellRow("nothing", (cell,), "note"),)),)
         now = self._arrows_of(state)
         then = self._arrows_of(previous) if previous else now
         looks = {ends: self._look(arrow, then.get(ends)) for ends, arrow in now.items()}

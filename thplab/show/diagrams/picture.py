@@ -11,7 +11,7 @@ from thplab.show.diagrams.arrows import Ends
 from thplab.show.diagrams.cells import Cell, CellRow
 
 
-class Node(NamedTuple):
+class PictureNode(NamedTuple):
     """A table, a block of memory or a note.
 
     `frame` is the role of the line around it, "" for none; `kind` its classes;
@@ -27,12 +27,12 @@ class Node(NamedTuple):
     shown: bool = True
 
 
-class Box(NamedTuple):
+class ProcessBox(NamedTuple):
     """A process: a frame around its title and its tables."""
 
     id: str
     title: tuple[CellRow, ...]
-    nodes: tuple[Node, ...]
+    nodes: tuple[PictureNode, ...]
     role: str
     shown: bool
 
@@ -50,11 +50,11 @@ class Look(NamedTuple):
 class Picture:
     """All that one picture says."""
 
-    boxes: tuple[Box, ...]
-    nodes: tuple[Node, ...]
+    boxes: tuple[ProcessBox, ...]
+    nodes: tuple[PictureNode, ...]
     arrows: Mapping[Ends, Look]
 
-    def all_nodes(self) -> Iterator[Node]:
+    def all_nodes(self) -> Iterator[PictureNode]:
         """The nodes in boxes and outside."""
         for box in self.boxes:
             yield from box.nodes

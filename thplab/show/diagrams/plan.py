@@ -13,7 +13,7 @@ import graphviz
 
 from thplab.show.diagrams.arrows import HUGE, MIGRATION, PIN, SPARE, TABLE, Ends
 from thplab.show.diagrams.cells import FONT, PAD, Cell, CellRow, as_drawn, text_width
-from thplab.show.diagrams.picture import Box, Look, Node, Picture
+from thplab.show.diagrams.picture import Look, Picture, PictureNode, ProcessBox
 from thplab.show.diagrams.roles import CLEAR, light
 
 STYLES = {
@@ -32,8 +32,8 @@ class Plan:
     """What has a place in all pictures of a series: nodes, rows and columns that say something in any of them."""
 
     def __init__(self) -> None:
-        self.boxes: dict[str, Box] = {}
-        self.nodes: dict[str, Node] = {}
+        self.boxes: dict[str, ProcessBox] = {}
+        self.nodes: dict[str, PictureNode] = {}
         self.arrows: dict[Ends, Look] = {}
         self._columns: dict[str, dict[str, list[float]]] = {}  # what is equally wide -> grid -> widths
         self._rows: dict[tuple[str, str], bool] = {}  # node, first cell -> does the row say anything
@@ -88,7 +88,7 @@ class Plan:
     def dot(self, picture: Picture | None = None) -> graphviz.Digraph:
         """One picture as DOT; without one, everything that has a place, empty: what is laid out."""
         graph = graphviz.Digraph("thplab")
-        graph.attr(rankdir="LR", bgcolor=light("paper"), nodesep="0.1", ranksep="0.42", pad="0.06")
+        graph.attr(rankdir="LR", bgcolor=light("paper"), nodesep="0.1", ranksep="0.39", pad="0.06")
         graph.attr(newrank="true", mclimit="0.01")  # processes stay in their order, below each other
         graph.attr("node", shape="plain", fontname=FONT, fontcolor=light("ink"))
         graph.attr("edge", fontname=FONT, arrowsize="0.7")
@@ -105,7 +105,9 @@ class Plan:
             self._add_arrow(graph, ends, ever, picture.arrows.get(ends) if picture else ever)
         return graph
 
-    def _add_box(self, graph: graphviz.Digraph, ever: Box, now: Box, shown: dict[str, Node]) -> None:
+    def _add_box(
+        self, graph: graphviz.Digraph, ever: ProcessBox, now: ProcessBox, shown: dict[str, PictureNode]
+    ) -> None:
         with graph.subgraph(name=f"cluster_{ever.id}") as box:
             look = "rounded" if now.shown else "invis"
             box.attr(id=ever.id, style=look, color=light(ever.role), penwidth="1.6", margin="5", labeljust="l")
@@ -115,7 +117,7 @@ class Plan:
                 if node.id in self.nodes:
                     self._add_node(box, self.nodes[node.id], shown.get(node.id, node))
 
-    def _add_node(self, graph: graphviz.Digraph, ever: Node, now: Node) -> None:
+    def _add_node(self, graph: graphviz.Digraph, ever: PictureNode, now: PictureNode) -> None:
         style = "" if now.shown else "invis"
         label = self._label(ever.id, _alike(ever), ever.rows, now.rows, now.frame if now.shown else "", now.dashed)
         graph.node(ever.id, label, id=ever.id, style=style, **{"class": now.kind})
@@ -161,7 +163,7 @@ class Plan:
         graph.edge(tail, head, id=ends.id, minlen=length, **style)
 
 
-def _alike(node: Node) -> str:
+def _alike(node: PictureNode) -> str:
     """What has the same widths as the node: tables that stand below each other, else nothing."""
     return node.rank if node.kind.startswith("table") else node.id
 

@@ -6,7 +6,7 @@ from thplab.hardware import page_tables as pt
 from thplab.hardware.geometry import Geometry
 from thplab.machine.state import ProcessState, State, VmaState
 from thplab.show.diagrams.cells import LARGE, SMALL, TALL, Cell, CellRow, Span, old_new, spans
-from thplab.show.diagrams.picture import Box, Node
+from thplab.show.diagrams.picture import PictureNode, ProcessBox
 from thplab.show.diagrams.roles import CLEAR, process_role
 from thplab.show.diagrams.tables import tables_of
 from thplab.show.diagrams.view import View
@@ -15,14 +15,14 @@ MAX_VMAS = 5
 """VMAs that a title names one by one."""
 
 
-def box_of(view: View, name: str, keep: dict[object, Node]) -> Box:
+def box_of(view: View, name: str, keep: dict[object, PictureNode]) -> ProcessBox:
     """The box of a process with its tables;
     all of it keeps its place, and does not show, while the process is not there. `keep` as for tables_of().
     """
     process = _find(view.state, name)
     role = process_role(view.cut.processes.index(name))
     title = (_full_title if view.full else _title)(view, name, role) if process else ()
-    return Box(f"process-{name}", title, tables_of(view, name, keep), role, process is not None)
+    return ProcessBox(f"process-{name}", title, tables_of(view, name, keep), role, process is not None)
 
 
 def _find(state: State | None, name: str) -> ProcessState | None:

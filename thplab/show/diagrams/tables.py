@@ -7,7 +7,7 @@ from thplab.show.diagrams.arrows import more_tables_id
 from thplab.show.diagrams.cells import SMALL, Cell, CellRow, Span, spans
 from thplab.show.diagrams.entries import entry_spans
 from thplab.show.diagrams.layout import Table
-from thplab.show.diagrams.picture import Node
+from thplab.show.diagrams.picture import PictureNode
 from thplab.show.diagrams.places import IN_HAND, LINKED, Place, Stood
 from thplab.show.diagrams.roles import process_role
 from thplab.show.diagrams.rows import Rows
@@ -17,7 +17,7 @@ RANKS = ("pte", "pmd")
 """Where tables stand, by level."""
 
 
-def tables_of(view: View, process: str, keep: dict[object, Node]) -> tuple[Node, ...]:
+def tables_of(view: View, process: str, keep: dict[object, PictureNode]) -> tuple[PictureNode, ...]:
     """The nodes of the tables of a process, and a note on those that are not drawn. `keep` holds nodes that were made
     before, of this cut and in this detail.
     """
@@ -27,21 +27,21 @@ def tables_of(view: View, process: str, keep: dict[object, Node]) -> tuple[Node,
     if not mine:  # graphviz draws no box around nothing
         id, top = f"{process}-no-tables", LEVEL_NAMES[view.cut.geometry.levels - 1]
         cell = Cell(id, spans(Span(f"no table below the {top}" if there else "", "muted")))
-        nodes.append(Node(id, (CellRow("", (cell,), "note"),), "", rank="pmd", shown=there))
+        nodes.append(PictureNode(id, (CellRow("", (cell,), "note"),), "", rank="pmd", shown=there))
     more = view.cut.more_tables.get(process, 0)
     if more:
         nodes.append(note(more_tables_id(process), more, "PTE table", "pte", shown=there))
     return tuple(nodes)
 
 
-def note(id: str, count: int, what: str, rank: str, shown: bool = True) -> Node:
+def note(id: str, count: int, what: str, rank: str, shown: bool = True) -> PictureNode:
     """A note that says what there was no room for: "… 3 more blocks"."""
     text = f"… {count} more {what}" + "s" * (count != 1)
     row = CellRow(id, (Cell(f"{id}-text", spans(Span(text, "muted"))),), "note")
-    return Node(id, (row,), "line", "more", rank, dashed=True, shown=shown)
+    return PictureNode(id, (row,), "line", "more", rank, dashed=True, shown=shown)
 
 
-def _kept(view: View, place: Place, table: Table, keep: dict[object, Node]) -> Node:
+def _kept(view: View, place: Place, table: Table, keep: dict[object, PictureNode]) -> PictureNode:
     """The node of a table, made anew only if one of the things that it is made from is another."""
     stood, before = view.tables.get(place), view.tables_before.get(place)
     entries = view.state.tables[stood.pfn] if stood else None
@@ -55,7 +55,7 @@ def _kept(view: View, place: Place, table: Table, keep: dict[object, Node]) -> N
     return node
 
 
-def _table(view: View, place: Place, table: Table, stood: Stood | None, before: Stood | None) -> Node:
+def _table(view: View, place: Place, table: Table, stood: Stood | None, before: Stood | None) -> PictureNode:
     role = process_role(view.cut.processes.index(place.process))
     live = stood is not None and stood.status == LINKED
     ghost = "in-hand" if stood and stood.status == IN_HAND else "muted"
@@ -65,7 +65,7 @@ def _table(view: View, place: Place, table: Table, stood: Stood | None, before: 
     )
     rows = (_header(view, place, table, stood, before, frame), *_rows(view, place, table, stood, before))
     kind = f"table {stood.status}" if stood else "table"
-    return Node(table.id, rows if shown else (), frame, kind, RANKS[place.level], not live, shown)
+    return PictureNode(table.id, rows if shown else (), frame, kind, RANKS[place.level], not live, shown)
 
 
 def _header(view: View, place: Place, table: Table, stood: Stood | None, before: Stood | None, role: str) -> CellRow:
