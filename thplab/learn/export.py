@@ -12,6 +12,7 @@ import mimetypes
 import os
 import posixpath
 import re
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -117,8 +118,11 @@ def export_series(folder: str | Path, output_folder: str | Path, execute: bool =
     if not paths or source / "index.ipynb" in paths:
         wrong = "an index.ipynb, whose page would be the index" if paths else "no notebook"
         raise BadInput("folder", f"{str(source)!r} holds {wrong}", "a folder of other notebooks, .ipynb")
-    pages = {path.stem: _linked(_whole(path, execute), {path.name for path in paths}) for path in paths}
-    pages["index"] = _linked(_complete(_index(paths), source / "index.ipynb"), {path.name for path in paths})
+    with ProcessPoolExecutor(min(len(paths), os.cpu_count() or 1)) as pool:
+        whole = list(pool.map(_whole, paths, [execute] * len(paths)))
+    names = {path.name for path in paths}
+    pages = {path.stem: _linked(page, names) for path, page in zip(paths, whole, strict=True)}
+    pages["index"] = _linked(_complete(_index(paths), source / "index.ipynb"), names)
     output.mkdir(parents=True, exist_ok=True)
     for stem, page in pages.items():
         write_file(output / f"{stem}.html", page)

@@ -16,7 +16,7 @@ interface StepperData {
   /** each state in words; missing until they are asked for */ words?: string[];
   questions: StepperQuestion[];
   /** what was asked of the kernel record on the way; none for a trace in which another CPU moves */ policies: Policy[];
-  /** the operations that a real kernel was seen at, in their order */ recorded: RecordedOperation[];
+  /** the operations that a real kernel was seen at, in their order; null: there are some, and they can be asked for */ recorded: RecordedOperation[] | null;
   /** Python that makes the state of a frame again: before the frame's number, and after it */ code: [string, string];
 }
 
@@ -114,4 +114,5 @@ interface StepperAsks extends PictureAsks {
   /** its scenario, on the kernel of the machine */
   run: {};
   words: {};
+  recorded: {};
 }

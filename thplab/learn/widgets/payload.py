@@ -11,7 +11,7 @@ from thplab.hardware.geometry import Geometry
 from thplab.hardware.steps import LOCK, READ, UNLOCK
 from thplab.kernel.schemes import count_text
 from thplab.learn.widgets.prediction import Prediction
-from thplab.learn.widgets.recorded_payload import recorded_payload
+from thplab.learn.widgets.recorded_payload import is_recorded
 from thplab.machine.trace import Frame, Setup, Trace, call_text
 from thplab.scenario import Operation
 from thplab.scenario.text import write_line
@@ -76,7 +76,7 @@ def payload(trace: Trace, predictions: Sequence[Prediction] = ()) -> dict[str, A
         "ledgers": ledgers.items,
         "questions": questions,
         "policies": [policy_row(kernel, name)._asdict() for name in names],
-        "recorded": recorded_payload(trace),
+        "recorded": None if is_recorded(trace) else [],
         "code": code(trace),
     }
 

@@ -20,10 +20,12 @@ function recordedTable({ kernel, rows }, go) {
 
 // `button` and `element` are null where nothing was recorded.
 class RecordedPanel {
-  /** @param {RecordedOperation[]} recorded */
-  constructor(recorded, go) {
-    this.recorded = recorded;
+  /** @param {RecordedOperation[] | null} recorded null: there are some, which ask() asks for and take() is given */
+  constructor(recorded, go, ask = () => {}) {
+    this.recorded = recorded ?? [];
+    this.missing = recorded === null;
     this.go = go;
+    this.ask = ask;
     this.tables = new Map();
     this.open = false;
     this.number = 0;
@@ -31,7 +33,7 @@ class RecordedPanel {
     this.limit = Infinity;
     this.button = null;
     this.element = null;
-    if (!recorded.length) return;
+    if (!this.missing && !this.recorded.length) return;
     const title = "What a real kernel stored in this operation, in order", click = () => this.toggle();
     this.button = h("button", { type: "button", class: "thp-as-recorded", "aria-pressed": "false", title, click }, "As recorded");
     this.title = h("p", {});
@@ -43,6 +45,14 @@ class RecordedPanel {
     this.open = !this.open;
     this.element.hidden = !this.open;
     this.button.setAttribute("aria-pressed", `${this.open}`);
+    if (this.missing) this.ask();
+    this.draw();
+  }
+
+  take(recorded) {
+    if (!recorded) return;
+    this.recorded = recorded;
+    this.missing = false;
     this.draw();
   }
 
@@ -53,7 +63,7 @@ class RecordedPanel {
   }
 
   draw() {
-    if (!this.open) return;
+    if (!this.open || this.missing) return;
     const at = recordedAt(this.recorded, this.number), operation = this.recorded[at];
     if (!this.tables.has(at)) this.tables.set(at, recordedTable(operation, this.go));
     const { table, elements } = this.tables.get(at), { rows } = operation, agree = rows.filter(row => row.agrees).length;

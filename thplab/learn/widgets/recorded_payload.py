@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from thplab.errors import errname
@@ -20,24 +20,35 @@ def recorded_payload(trace: Trace) -> list[dict[str, Any]]:
 
     A recording is of a kernel as it is, with all memory that it wants, and of one CPU.
     """
+    setup, ops, found = trace.setup, trace.scenario.ops, []
+    for index, frames, recording in _recorded(trace):
+        shown = rows(followed(setup.kernel_name, recording.name))
+        spots = places(shown, ops[: index + 1], setup)
+        found.append(_operation(recording, shown, [spot and (frames[spot[0]], frames[spot[1]]) for spot in spots]))
+    return found
+
+
+def is_recorded(trace: Trace) -> bool:
+    """Was any operation of the trace recorded?"""
+    return next(_recorded(trace), None) is not None
+
+
+def _recorded(trace: Trace) -> Iterator[tuple[int, list[int], Recording]]:
+    """The operations that were recorded: the number of each, of its frames, and the recording."""
     setup, ops = trace.setup, trace.scenario.ops
     other = setup.mutant or setup.swap or trace.inserts or isinstance(trace, RaceTrace)
     if other or not isinstance(setup.kernel, str):
-        return []
-    nr, found = trace[0].state.geometry.nr, []
+        return
     for index in range(len(ops)):
         frames = [frame.number for frame in trace.frames[1:] if frame.op_index == index]
-        recording = recording_of(ops[: index + 1], nr, setup.kernel)
+        recording = recording_of(ops[: index + 1], trace[0].state.geometry.nr, setup.kernel)
         if recording is not None and frames and _returns(trace[frames[-1]], recording):
-            shown = rows(followed(setup.kernel, recording.name))
-            spots = places(shown, ops[: index + 1], setup)
-            found.append(_operation(recording, shown, [spot and (frames[spot[0]], frames[spot[1]]) for spot in spots]))
-    return found
+            yield index, frames, recording
 
 
 def _returns(frame: Frame, recording: Recording) -> bool:
     """Has the operation ended, and as the recorded one did?"""
-    recorded = recording.record["rets"][-1]
+    recorded = recording.rets[-1]
     return frame.result is not None and (isinstance(recorded, dict) or str(recorded) == errname(frame.result))
 
 

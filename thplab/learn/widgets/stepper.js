@@ -85,7 +85,7 @@ class StepperView extends PictureView {
     this.root.classList.toggle("thp-lecture", model.get("lecture"));
     this.bookmark = new Bookmark(`stepper ${data.kernel} ${data.geometry} ${data.scenario} ${model.get("step")}`);
     this.lab = new LivePanel(this, data.kernel);
-    this.recorded = new RecordedPanel(model.get("lecture") ? [] : data.recorded, frame => this.jump(frame));
+    this.recorded = new RecordedPanel(model.get("lecture") ? [] : data.recorded, frame => this.jump(frame), () => this.ask("recorded", {}, "Looking up what was recorded…"));
     this.bar = this.buildBar();
     this.time = this.buildTime();
     const lecture = model.get("lecture"), more = lecture ? [] : [this.buildTools(), this.lab.element, this.recorded.element, this.buildWhy(), this.buildWords()];
@@ -99,6 +99,7 @@ class StepperView extends PictureView {
 
   load(data) {
     this.data.words = data.words;
+    this.recorded.take(data.recorded);
     this.box.load(data.pictures);
     this.wantDetail();
     this.drawWords();

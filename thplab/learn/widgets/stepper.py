@@ -18,6 +18,7 @@ from thplab.learn.widgets.live_run import LiveWidget
 from thplab.learn.widgets.payload import payload, words
 from thplab.learn.widgets.pictured import Pictured
 from thplab.learn.widgets.prediction import Prediction, find_frame
+from thplab.learn.widgets.recorded_payload import recorded_payload
 from thplab.learn.widgets.widget import Stepped, trace_of
 from thplab.machine.trace import Setup, Trace
 from thplab.scenario import Scenario
@@ -117,9 +118,19 @@ class Stepper(LiveWidget, Pictured, Stepped, page="comparison recorded stepper")
             self._data = before
             raise
 
+    @asked("recorded")
+    def _tell_recorded(self) -> None:
+        """Bring what was recorded of the trace's operations into the page, too."""
+        before, self._data = self._data, self._data | {"recorded": recorded_payload(self.trace)}
+        try:
+            self.packed = self.packed_now()
+        except Exception:
+            self._data = before
+            raise
+
     def packed_for_html(self) -> str:
-        """With the words, for nobody can be asked there."""
-        self._data |= {"words": words(self.trace)}
+        """With all that could be asked for: nobody can be asked there."""
+        self._data |= {"words": words(self.trace), "recorded": recorded_payload(self.trace)}
         return super().packed_for_html()
 
     def sheets(self, detail: str) -> list[Sheet]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from thplab.foreign import read_text
 from thplab.hardware.geometry import X86_64
 from thplab.hardware.steps import drain
 from thplab.kernel.kernels import kernel
@@ -15,8 +17,10 @@ from thplab.machine.trace import Setup
 from thplab.scenario import Operation
 from thplab.study.verify.fold import Folded
 from thplab.study.verify.steps import Followed, follow, operation, side_by_side
-from thplab.study.verify.stores import Store, Value, hides_dirty, read_recordings
+from thplab.study.verify.stores import Store, Value, hides_dirty, read_recording
 from thplab.study.verify.watch import Watch
+
+_STEPS = ',"steps":'
 
 
 class Recording(NamedTuple):
@@ -27,7 +31,16 @@ class Recording(NamedTuple):
     """The kernel that was recorded, as `uname -r` gives it."""
     setup: tuple[Operation, ...]
     op: Operation
-    record: Mapping[str, Any]
+    rets: tuple[object, ...]
+    """What each operation of the setup returned, and at last `op`."""
+    path: Path
+    line: int
+    """Where the whole of it stands."""
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """The recording with its steps, read from its file. Raises BadInput as read_recordings does."""
+        return read_recording(self.path, self.line)
 
     @property
     def label(self) -> str:
@@ -64,9 +77,13 @@ def recordings(name: str) -> dict[str, Recording]:
     if name not in recorded_kernels():
         return {}
     found = {}
-    for record in read_recordings(path):
-        *setup, op = map(operation, (*record["setup"], record["op"]))
-        found[str(record["name"])] = Recording(str(record["name"]), str(record["kernel"]), tuple(setup), op, record)
+    for number, line in enumerate(read_text(path, "recorded steps").splitlines(), 1):
+        head = json.loads(
+            line.partition(_STEPS)[0] + "}"
+        )  # the steps, nearly all of the line, are read when they are shown
+        *setup, op = map(operation, (*head["setup"], head["op"]))
+        one = Recording(head["name"], head["kernel"], tuple(setup), op, tuple(head["rets"]), path, number)
+        found[one.name] = one
     return found
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from thplab.errors import BadInput
-from thplab.foreign import read_lines
+from thplab.foreign import parse, read_lines, read_text
 from thplab.kernel.schemes.folio import ENTIRELY_MAPPED
 from thplab.study.verify.records import kernel_name
 from thplab.study.verify.shapes import RECORDING
@@ -179,6 +179,7 @@ def hides_dirty(kernel: str) -> bool:
 _RANGE = re.compile(r"(.*)\[(\d+)\.\.(\d+)\]$")
 
 
+_FILE = "a file such as tests/truth/steps/steps-6.12.jsonl"
 _MOST = 100_000
 """Steps that a recording unfolds to."""
 
@@ -187,18 +188,26 @@ def read_recordings(path: str | Path) -> list[dict[str, Any]]:
     """The recordings of a file of tests/truth/steps.
     Raises BadInput that names the line if one is none, or the file cannot be read.
     """
-    records = []
-    for where, record in read_lines(Path(path), RECORDING, "a file such as tests/truth/steps/steps-6.12.jsonl"):
-        if sum(step[1] * len(step[2]) if len(step) == 3 else step[5] for step in record["steps"]) > _MOST:
-            raise BadInput(f"{where}: steps", "stand for too many", f"{_MOST:,} at most")
-        try:
-            list(unfold(record["steps"]))
-        except ValueError as error:
-            raise BadInput(f"{where}: steps", f"cannot be read ({error})", "E+n for ENTIRELY_MAPPED + n") from None
-        records.append(record)
+    records = [_checked(record, where) for where, record in read_lines(Path(path), RECORDING, _FILE)]
     if not records:
         raise BadInput("steps", f"{str(path)!r} holds no recording", "an object a line (tests/truth/steps/README.md)")
     return records
+
+
+def read_recording(path: Path, line: int) -> dict[str, Any]:
+    """The recording in one line, counted from 1, of such a file. Raises BadInput as read_recordings does."""
+    where = f"{path}, line {line}"
+    return _checked(parse(read_text(path, _FILE).split("\n")[line - 1], RECORDING, where), where)
+
+
+def _checked(record: dict[str, Any], where: str) -> dict[str, Any]:
+    if sum(step[1] * len(step[2]) if len(step) == 3 else step[5] for step in record["steps"]) > _MOST:
+        raise BadInput(f"{where}: steps", "stand for too many", f"{_MOST:,} at most")
+    try:
+        list(unfold(record["steps"]))
+    except ValueError as error:
+        raise BadInput(f"{where}: steps", f"cannot be read ({error})", "E+n for ENTIRELY_MAPPED + n") from None
+    return record
 
 
 # --- unfolding --------------------------------------------------------------------------------------------------------
