@@ -67,6 +67,10 @@ class BadInput(ThplabError, ValueError):
         self.right = right
         super().__init__(f"{self.argument} {self.wrong}; expected {right}")
 
+    def __reduce__(self) -> tuple[type[BadInput], tuple[str, str, str]]:
+        """As it was made: it may come from another process."""
+        return type(self), (self.argument, self.wrong, self.right)
+
 
 class Deadlock(ThplabError):
     """No routine in progress can move: each waits for what another one holds."""

@@ -78,9 +78,7 @@ def recordings(name: str) -> dict[str, Recording]:
         return {}
     found = {}
     for number, line in enumerate(read_text(path, "recorded steps").splitlines(), 1):
-        head = json.loads(
-            line.partition(_STEPS)[0] + "}"
-        )  # the steps, nearly all of the line, are read when they are shown
+        head = json.loads(line.partition(_STEPS)[0] + "}")  # the steps, nearly all of it, wait until they are shown
         *setup, op = map(operation, (*head["setup"], head["op"]))
         one = Recording(head["name"], head["kernel"], tuple(setup), op, tuple(head["rets"]), path, number)
         found[one.name] = one
