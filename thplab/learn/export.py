@@ -54,6 +54,7 @@ font-src data:; img-src data: blob:; media-src data:; script-src 'unsafe-inline'
 <style>
 .jp-InputPrompt, .jp-OutputPrompt { color: var(--jp-content-font-color2); opacity: 1; }
 .jp-RenderedHTMLCommon a { text-decoration: underline; }
+@page { size: A4 landscape; margin: 12mm; }
 .thp-skip { position: absolute; left: -999em; padding: 8px; }
 .thp-skip:focus { left: 8px; top: 8px; z-index: 9; background: var(--jp-layout-color1); }
 </style>

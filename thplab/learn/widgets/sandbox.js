@@ -285,10 +285,12 @@ class SandboxView extends PictureView {
   drawFields(keep) {
     const { data } = this, form = data.forms.flatMap(({ ops }) => ops).find(({ op }) => op === this.op.value), old = keep ? this.values() : {};
     const offer = data.offers[form.op], follows = name => name in data.names || name in data.spot;
-    const needed = field => this.all || field.required || (offer && field.name in offer && offer[field.name] !== field.default);
+    const asked = field => field.required || Boolean(offer && field.name in offer && offer[field.name] !== field.default);
+    const lead = form.fields.some(asked) ? null : form.fields[0];  // where any one field will do, the first is offered
+    const needed = field => this.all || field === lead || asked(field);
     this.inputs = {};
     this.fields.replaceChildren(...form.fields.map(field => {
-      const value = (!follows(field.name) && old[field.name]) || offer?.[field.name] || (field.required && data.spot[field.name]) || field.default;
+      const value = (!follows(field.name) && old[field.name]) || offer?.[field.name] || ((field.required || field === lead) && data.spot[field.name]) || field.default;
       return h("label", { hidden: !needed(field) }, `${field.name} `, this.inputs[field.name] = this.control(field, value));
     }));
     this.more.hidden = form.fields.every(field => field.required);
