@@ -108,11 +108,11 @@ test("a picture is as large as there is room, and never smaller than can be read
   const [made, , at] = box();
   assert.equal(made.fit(390, 1000), 1.3);
   assert.equal(made.element.style["--picture-width"], "390px");
-  assert.equal(made.fit(100, 100), 1, "letters of 12 px at a desk");
+  assert.equal(made.fit(100, 100), 12 / 13, "letters of 12 px at a desk");
   assert.equal(made.fit(5000, 5000), 1.6);
-  assert.equal(made.fit(100, 100, true), 1.5, "18 px in a class");
+  assert.equal(made.fit(100, 100, true), 18 / 13, "18 px in a class");
   at.context.window.innerWidth = 1920;
-  assert.equal(made.fit(100, 100, true), 2, "24 px in a hall");
+  assert.equal(made.fit(100, 100, true), 24 / 13, "24 px in a hall");
   assert.equal(made.fit(5000, 5000, true), 3);
 });
 

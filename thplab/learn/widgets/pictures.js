@@ -2,8 +2,8 @@
 // What fills it: thplab/show/diagrams/fill.py, which writes the same as SVG texts.
 
 const DETAILS = ["simple", "full"];
-// A picture's letters are 12 units and larger: this many pixels for a unit, and they can be read at a desk, in a class, in a hall.
-const DESK = 1, CLASS = 1.5, HALL = 2, LARGEST = 1.6, LARGEST_IN_LECTURE = 3;
+// The smallest letters, in pixels, that can be read at a desk, in a class, in a hall; and the most pixels for a unit of a picture.
+const DESK = 12, CLASS = 18, HALL = 24, LARGEST = 1.6, LARGEST_IN_LECTURE = 3;
 
 function svgElement(tag, attributes) {
   const element = document.createElementNS(SVG, tag);
@@ -24,6 +24,7 @@ class Sheet {
     this.svg = /** @type {SVGSVGElement} */ (/** @type {unknown} */ (document.importNode(parsed, true)));
     this.svg.setAttribute("role", "img");
     this.values = data.values;
+    this.smallest = Math.min(...data.values.flatMap(value => (Array.isArray(value?.[1]) ? value[1].map(text => text[3]) : [])), Infinity);
     const all = new Map([...this.svg.querySelectorAll("[id]")].map(element => [element.id, element]));
     this.places = data.places.map(id => all.get(id));  // of a cell without a place in any picture there is none
     const fill = new Array(data.places.length).fill(-1);
@@ -122,8 +123,8 @@ class PictureBox {
 
   // The pixels for a unit in this much room; answers them. Where that is too much for the room, the box scrolls.
   fit(width, height, lecture = false) {
-    const [w, hgt] = this.size, least = !lecture ? DESK : window.innerWidth < 1600 ? CLASS : HALL;
-    const scale = Math.max(least, Math.min(width / w, height / hgt, lecture ? LARGEST_IN_LECTURE : LARGEST));
+    const [w, hgt] = this.size, letters = !lecture ? DESK : window.innerWidth < 1600 ? CLASS : HALL;
+    const scale = Math.max(letters / this.sheet.smallest, Math.min(width / w, height / hgt, lecture ? LARGEST_IN_LECTURE : LARGEST));
     this.element.style.setProperty("--picture-width", `${Math.floor(w * scale)}px`);
     this.scale = scale;
     return scale;

@@ -88,8 +88,14 @@ def _block(view: View, block: Block) -> PictureNode:
     rows.append(_titles(view, block, frames))
     rows += [_row(view, block, run, frames, old) for run in block.rows]
     kind = _status(frames).split()[0] if block.whole else "small"
-    shown = view.full or _status(frames) != FREE or (old is not None and _status(old) != FREE)
+    shown = view.full or _in_use(frames, block) or (old is not None and _in_use(old, block))
     return PictureNode(block.id, tuple(rows), "freed" if kind == "free" else "page", f"memory {kind}", shown=shown)
+
+
+def _in_use(frames: Array, block: Block) -> bool:
+    """Is any frame that has a row in use?"""
+    used = _column(frames, "flags") & PG_used != 0
+    return any(used[run.part].any() for run in block.rows)
 
 
 def _name(frames: Array) -> str:
