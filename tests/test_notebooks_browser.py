@@ -56,11 +56,11 @@ def quiz(widget: Locator) -> None:
 
 def compare(widget: Locator) -> None:
     """One operation forwards, and back."""
-    expect(widget).to_have_attribute("data-step", "0")
-    widget.get_by_role("button", name="Step to the next operation").click()
     expect(widget).to_have_attribute("data-step", "1")
+    widget.get_by_role("button", name="Step to the next operation").click()
+    expect(widget).to_have_attribute("data-step", "2")
     widget.get_by_role("button", name="Back one operation").click()
-    expect(widget).to_have_attribute("data-step", "0")
+    expect(widget).to_have_attribute("data-step", "1")
 
 
 def footprint(widget: Locator) -> None:

@@ -229,7 +229,7 @@ def test_a_race_is_copied_and_loaded_as_a_line(pg: Page, blind: Locator) -> None
 # --- what goes wrong inside ---------------------------------------------------------------------------------------------------
 
 TEAR = """
-import logging, thplab.learn.widgets.race as module
+import logging, thplab.learn.widgets.pictured as module
 class Kept(logging.Handler):
     records = []
     def emit(self, record):

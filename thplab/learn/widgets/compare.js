@@ -189,7 +189,7 @@ class CompareView extends PictureView {
     this.laidOut = key;
     const shown = this.sides.filter((_, side) => this.pair[side] !== NONE), both = shown.length > 1 && shown.every(side => 2 * side.size[0] + 60 <= width);
     this.root.classList.toggle("thp-both", both);
-    const room = (this.room() - this.bar.offsetHeight - 60) / (both ? 1 : shown.length) - 10;
+    const room = (this.room() - this.bar.offsetHeight - 60) / (both ? 1 : shown.length) - 10 - this.selects[0].offsetHeight;
     for (const side of shown) side.element.style.setProperty("--picture", `${Math.ceil(side.size[1] * side.fit((both ? width / 2 : width) - 36, room))}px`);
   }
 

@@ -65,7 +65,7 @@ class Compare(Pictured, Stepped, page="bars compare"):
         except Exception:
             self.comparison, self._source, self._data = before
             raise
-        self.packed, self.step = packed, 0
+        self.packed, self.step = packed, min(1, len(data["frames"]) - 1)
 
     def data(self) -> dict[str, Any]:
         """What payload() makes of the comparison."""

@@ -87,8 +87,8 @@ def once(page: str) -> str:
 
 
 _LATER = """
-.jp-OutputArea-child:has(.thp-widget) + .jp-OutputArea-child:has(.thp-later),
-.jp-OutputArea-child:has(.jupyter-widgets:not(:has(*))):has(+ .jp-OutputArea-child .thp-later) { display: none; }
+.jp-OutputArea-child:has(.thp-widget) + .jp-OutputArea-child:has(.thp-later) { display: none; }
+.jp-OutputArea-child:has(> .jupyter-widgets):not(:has(.thp-widget)):has(+ * .thp-later) { display: none; }
 .thp-later { font-family: var(--jp-content-font-family, system-ui, sans-serif); }
 """
 

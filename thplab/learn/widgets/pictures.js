@@ -89,10 +89,10 @@ class PictureBox {
     this.dialog = null;
   }
 
+  // Take other pictures; there may be none of the number that is shown, so nothing is shown until show() or again().
   load(pictures) {
     this.pictures = pictures;
     this.sheets.clear();
-    if (this.last) this.show(...this.last);
   }
 
   get sheet() {
@@ -106,7 +106,8 @@ class PictureBox {
     this.last = [number, title, description];
     const { sheet } = this, { svg } = sheet;
     sheet.show(number);
-    svg.setAttribute("aria-label", `${title}. ${description}`);
+    svg.setAttribute("aria-label", title);
+    svg.setAttribute("aria-description", description);
     if (this.place.firstChild !== svg) this.place.replaceChildren(svg);
   }
 

@@ -28,7 +28,7 @@ class QuizView extends PictureView {
     await super.start();
     const kept = Number(this.bookmark.place);
     this.started = true;
-    if (kept > this.model.get("seed") && this.live) this.ask("another", { seed: kept });
+    if (kept > this.model.get("seed")) this.askLater("another", { seed: kept });
   }
 
   // --- parts -------------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ class RaceView extends PictureView {
     await super.start();
     const kept = this.bookmark.place;
     this.started = true;
-    if (kept && kept !== this.line.value && this.live) this.question("load", { line: kept });
+    if (kept && kept !== this.line.value) this.askLater("load", { line: kept });
   }
 
   // --- parts -------------------------------------------------------------------------------------------------------

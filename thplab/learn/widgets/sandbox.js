@@ -41,7 +41,7 @@ class SandboxView extends PictureView {
     await super.start();
     const kept = this.bookmark.place;
     this.started = true;
-    if (kept && kept !== this.line.value && this.live) this.ask("load", { line: kept });
+    if (kept && kept !== this.line.value) this.askLater("load", { line: kept });
   }
 
   drawDetail() {

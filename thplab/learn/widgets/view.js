@@ -41,6 +41,8 @@ class View {
     this.quiet = "";  // what is said where nothing is
     this.seen = new Map();
     this.asked = 0;  // the number of the question that is not answered yet
+    /** @type {(() => void) | null} */
+    this.waiting = null;  // what is asked as soon as nothing else is
     this.running = false;
     this.timer = 0;
   }
@@ -92,6 +94,17 @@ class View {
   }
 
   /**
+   * Ask Python as soon as nothing else is being asked; of several such questions, the last.
+   * @template {keyof Questions & string} What
+   * @param {What} what
+   * @param {Questions[What]} fields
+   */
+  askLater(what, fields) {
+    this.waiting = null;
+    if (this.live && !this.ask(what, fields)) this.waiting = () => this.askLater(what, fields);
+  }
+
+  /**
    * Python's answer. It may be to another view of the widget, which does not end the waiting of this one.
    * @param {Answer} answer
    */
@@ -105,6 +118,7 @@ class View {
     this.drawBusy();
     if (!this.asked) this.say(answer.says || this.quiet, answer.error);
     if (mine) this.answered(answer);
+    this.waiting?.();
   }
 
   /** @param {Answer} _answer to the question that this view has asked */
