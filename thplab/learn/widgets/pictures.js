@@ -86,6 +86,7 @@ class PictureBox {
     this.enlarge = view.button("enlarge", "Enlarge the picture to the window", () => this.toggle(), icon(ICONS.enlarge));
     this.element = h("div", { class: "thp-picture", tabindex: 0, role: "group", "aria-label": label }, this.place);
     this.frame = h("div", { class: "thp-pictured" }, this.element, this.enlarge);
+    if (view.clickEnlarges) this.element.addEventListener("click", () => this.open());
     this.dialog = null;
   }
 
@@ -178,6 +179,11 @@ class PictureView extends View {
 
   async start() {
     this.wantDetail();
+  }
+
+  // Does a click on a picture enlarge it? In the sandbox it means something else.
+  get clickEnlarges() {
+    return true;
   }
 
   // The boxes with pictures of this view.

@@ -32,6 +32,10 @@ class SandboxView extends PictureView {
     return "To do something, run this notebook: the simulator is in Python. What was done so far can be looked at with Undo and Redo.";
   }
 
+  get clickEnlarges() {
+    return false;
+  }
+
   get boxes() {
     return this.box ? [this.box] : [];
   }
