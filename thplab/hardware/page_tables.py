@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from thplab.errors import KernelBug
-from thplab.hardware.frames import JUNK, PageFrames, PG_head, PG_table, PG_tail
+from thplab.hardware.frames import PageFrames, PG_head, PG_table, PG_tail
 from thplab.hardware.geometry import LEVEL_NAMES, Geometry
+from thplab.hardware.shared import Shared
 
 _PAGE_PRESENT = 1 << 0
 _PAGE_RW = 1 << 1
@@ -279,7 +280,18 @@ class PageTables:
         self.geometry = geometry
         self.frames = frames
         self.table: dict[int, Entries] = _ByPfn()
+        """Read-only for all but `store` and its like: what a state was taken of never changes again."""
         self.level: dict[int, int] = {}
+        self.empty: Entries = np.zeros(geometry.nr, np.uint64)
+        """What all tables share into which nothing was stored yet."""
+        self.empty.flags.writeable = False
+        self.own: set[int] = set()
+        """The tables that were stored to since the last state: their arrays are in no state."""
+        self.touched: set[int] = set()
+        """These, and those that were made or freed since."""
+        self.kept: Shared[Entries] = Shared()
+        self.kept_levels: Shared[int] = Shared()
+        """What the last state has."""
 
     def alloc(self, level: int) -> int | None:
         """A new empty table of `level` (0 = PTE table); None when out of memory."""
@@ -288,14 +300,17 @@ class PageTables:
             return None
         self.frames.flags[pfn] |= PG_table
         self.frames.content[pfn] = 0
-        self.table[pfn] = np.zeros(self.geometry.nr, np.uint64)
+        self.table[pfn] = self.empty
         self.level[pfn] = level
+        self.touched.add(pfn)
         return pfn
 
     def free(self, pfn: int) -> None:
-        """Give a table back. Its entries turn to junk for whoever still looks."""
-        self.table.pop(pfn).fill(np.uint64(JUNK & PTE_PFN_MASK))
+        """Give a table back. Whoever still looks for it meets a bug."""
+        self.table.pop(pfn)
         self.level.pop(pfn)
+        self.own.discard(pfn)
+        self.touched.add(pfn)
         self.frames.refcount[pfn] = 0
         self.frames.free_pages(pfn, 0)
 
@@ -304,19 +319,64 @@ class PageTables:
         entry: int = self.table[pfn].item(index)
         return entry
 
+    def _row(self, pfn: int) -> Entries:
+        """The table, to be stored to."""
+        if pfn in self.own:
+            return self.table[pfn]
+        self.table[pfn] = row = self.table[pfn].copy()
+        self.own.add(pfn)
+        self.touched.add(pfn)
+        return row
+
+    def keep(self) -> tuple[Shared[Entries], Shared[int]]:
+        """The tables as they are now, and their levels. Only what was touched is looked at; equal ones are the same."""
+        if self.touched:
+            news = {pfn: self._kept(pfn) for pfn in self.touched}
+            levels = {pfn: self.level.get(pfn) for pfn in self.touched}
+            self.touched.clear()
+            self.own.clear()
+            news = {pfn: new for pfn, new in news.items() if new is not self.kept.get(pfn)}
+            levels = {pfn: new for pfn, new in levels.items() if new != self.kept_levels.get(pfn)}
+            self.kept = self.kept.changed(news) if news else self.kept
+            self.kept_levels = self.kept_levels.changed(levels) if levels else self.kept_levels
+        return self.kept, self.kept_levels
+
+    def _kept(self, pfn: int) -> Entries | None:
+        row, before = self.table.get(pfn), self.kept.get(pfn)
+        if row is None:
+            return None
+        if before is not None and row.tobytes() == before.tobytes():
+            self.table[pfn] = before
+            return before
+        row.flags.writeable = False
+        return row
+
+    def restore(self, tables: Shared[Entries], levels: Shared[int]) -> None:
+        """Be as these tables are."""
+        self.kept, self.kept_levels = tables, levels
+        self.table.clear()
+        self.table.update(tables)
+        self.level = dict(levels)
+        self.own.clear()
+        self.touched.clear()
+
     def set(self, pfn: int, index: int, entry: int) -> None:
         """Store one entry."""
-        self.table[pfn][index] = entry
+        self._row(pfn)[index] = entry
+
+    def store(self, pfn: int, entries: slice | int | npt.NDArray[np.intp], values: npt.ArrayLike) -> None:
+        """Store entries: the same one, or one for each."""
+        self._row(pfn)[entries] = values
 
     def fill(self, pfn: int, entries: slice, first_pfn: int, protection: int) -> None:
         """Store entries that map consecutive pages from `first_pfn` on, all with the same bits."""
         count = entries.stop - entries.start
         pfns = np.arange(first_pfn, first_pfn + count, dtype=np.uint64) << np.uint64(12)
-        self.table[pfn][entries] = pfns | np.uint64(protection)
+        self._row(pfn)[entries] = pfns | np.uint64(protection)
 
     def change(self, pfn: int, entries: slice, clear: int = 0, set_: int = 0) -> None:
         """Clear and set bits in many entries at once."""
-        row = self.table[pfn]
+        row = self._row(pfn)
         row[entries] = (row[entries] & np.uint64(~clear & (1 << 64) - 1)) | np.uint64(set_)
 
     def freeze(self, pfn: int, entries: slice, keep: int, exclusive: npt.NDArray[np.bool_]) -> None:
@@ -328,7 +388,7 @@ class PageTables:
         row = self.table[pfn][entries]
         kind = (row & np.uint64(_PAGE_RW)) + np.uint64(_SWP_MIGRATION_READ)  # the sum is _SWP_MIGRATION_WRITE
         kind |= exclusive * np.uint64(_SWP_EXCLUSIVE)
-        self.table[pfn][entries] = (row & np.uint64(PTE_PFN_MASK | keep)) | kind
+        self._row(pfn)[entries] = (row & np.uint64(PTE_PFN_MASK | keep)) | kind
 
     def unfreeze(self, pfn: int, entries: slice, protection: int) -> None:
         """Turn migration entries into PTEs with these bits, writable,
@@ -337,13 +397,13 @@ class PageTables:
         row = self.table[pfn][entries]
         write = np.where((row & np.uint64(_SWP_TYPE)) == _SWP_MIGRATION_WRITE, np.uint64(_PAGE_RW), np.uint64(0))
         kept = row & np.uint64(PTE_PFN_MASK | _PAGE_ACCESSED | _PAGE_DIRTY)
-        self.table[pfn][entries] = kept | np.uint64(protection) | write
+        self._row(pfn)[entries] = kept | np.uint64(protection) | write
 
     def retarget(self, pfn: int, entries: slice, first_pfn: int) -> None:
         """Let entries that name pages next to each other name those from `first_pfn` on;
         everything else of them stays.
         """
-        row = self.table[pfn]
+        row = self._row(pfn)
         pfns = np.arange(first_pfn, first_pfn + entries.stop - entries.start, dtype=np.uint64) << np.uint64(12)
         row[entries] = (row[entries] & np.uint64(~PTE_PFN_MASK & (1 << 64) - 1)) | pfns
 
@@ -393,7 +453,7 @@ class PageTables:
             return
         kind = pte_kinds(row)
         pfns = (row & np.uint64(PTE_PFN_MASK)).view(np.int64) >> 12
-        owner = self.frames.flags.take(pfns, mode="clip") & _OWNERS[kind]
+        owner = self.frames.flags[pfns] & _OWNERS[kind]
         part = owner != 0
         apart = (pfns[1:] - pfns[:-1] != 1) | (owner[1:] == PG_head) | (part[1:] != part[:-1])
         border = (kind[1:] != kind[:-1]) | (apart & (kind[1:] > PTE_KINDS.index("guard")))

@@ -399,7 +399,7 @@ def _map_unused(system: System, pte_table: int, run: pt.PteRun, zero: int) -> in
     """
     frames = system.frames
     unused = (frames.content[run.pages] == 0) & ((frames.flags[run.pages] & PG_hwpoison) == 0)
-    system.tables.table[pte_table][run.entries][unused] = zero
+    system.tables.store(pte_table, np.flatnonzero(unused) + run.start, zero)
     return int(np.count_nonzero(unused))
 
 

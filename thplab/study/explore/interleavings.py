@@ -149,7 +149,7 @@ class _Explorer:
     def explore(self) -> Exploration:
         """Visit everything within the bounds."""
         run = RaceRun(self.pair)
-        state = run.state(self.pair.start)
+        state = run.state()
         self._visit(_Place(run.key(state), left=self.max_switches), (), run, state)
         while self.pending:
             if len(self.graph.nodes) >= self.limit:
@@ -216,7 +216,7 @@ class _Explorer:
             nodes[here].edges[moved] = len(nodes)
             here = len(nodes)
             nodes.append(Node())
-        state = run.state(self.pair.start)
+        state = run.state()
         if not self._fails(here, self._problem(state.exact, False, run.bug, run, state)):
             self.result.ends.add(state.exact)
 
@@ -241,7 +241,7 @@ class _Explorer:
             )
             if cpu not in known or (after is not None and after not in self.seen):
                 run, live = live or RaceRun(self.pair, schedule), None
-                state = run.state(self.pair.start) if run.move(cpu) else None
+                state = run.state() if run.move(cpu) else None
                 after = run.key(state) if state else None
                 move = self.moves[at[cpu]] = (
                     _Move(after.machine, after.cpus[cpu], after.bug, run.ended) if after else None

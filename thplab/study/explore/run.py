@@ -161,9 +161,9 @@ class RaceRun:
         routine = self.routines[cpu]
         return stack_of(routine, self.machine.system) if routine is not None else ()
 
-    def state(self, previous: State | None = None) -> State:
+    def state(self) -> State:
         """The state of the machine now."""
-        return capture(self.machine.system, previous, in_progress=not self._all_over)
+        return capture(self.machine.system, in_progress=not self._all_over)
 
     def key(self, state: State) -> Key:
         """What tells this state of the race from others; `state` is the machine's."""
