@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -402,15 +402,23 @@ class State:
     def exact(self) -> bytes:
         """A digest of everything but events and costs, real pfns included."""
         digest = hashlib.blake2b(digest_size=16)
-        for number in sorted(self.blocks):
-            digest.update(number.to_bytes(4, "little") + self.blocks[number].tobytes())
-        for pfn in sorted(self.tables):
-            digest.update(pfn.to_bytes(4, "little") + self.tables[pfn].tobytes())
+        for number, block in BlockArrays.of(self.blocks).kept.items():
+            digest.update(number.to_bytes(4, "little"))
+            digest.update(block.shown(_FLAGS, PG_used).data)
+        for pfn, row in sorted(self.tables.items()):
+            digest.update(pfn.to_bytes(4, "little"))
+            digest.update(row.data)
+        digest.update(_written(self.processes, tuple(sorted(self.anon_vmas.items())), tuple(sorted(self.pins.items()))))
         cpus = (sorted(self.held.items()), sorted(self.irqs_off), sorted(self.tlb.items()))
-        rest = (self.processes, sorted(self.anon_vmas.items()), sorted(self.pins.items()))
         digest.update(
-            repr((rest, cpus, self.deferred, self.settings, self.poisoned, self.ksm, self.huge_zero_page)).encode()
+            repr((cpus, self.deferred, self.settings, self.poisoned, self.ksm, self.huge_zero_page)).encode()
         )
         if self.swap is not None:
             digest.update(self.swap.swap_map.tobytes() + self.swap.cache.tobytes() + self.swap.content.tobytes())
         return digest.digest()
+
+
+@lru_cache(1 << 12)
+def _written(*values: Hashable) -> bytes:
+    """Plain values that many states have in common, as bytes: the same for equal ones."""
+    return repr(values).encode()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Hashable
-from typing import NamedTuple
 
 from thplab.errors import EINVAL, BadInput, KernelBug, errname
 from thplab.hardware.steps import WAIT, Routine, Step, read
@@ -43,16 +42,6 @@ def parse_schedule(text: str) -> Schedule:
             raise BadInput("schedule", f"{part[:40]!r} is too much", f"CPUs 0 to 9, and {_LONGEST:,} steps in all")
         schedule += [int(cpu)] * int(count)
     return tuple(schedule)
-
-
-class Key(NamedTuple):
-    """What two states of a race are told apart by: the machine, where each CPU stands (None:
-    it has ended), a bug that was met.
-    """
-
-    machine: bytes
-    cpus: tuple[Hashable, ...]
-    bug: str
 
 
 class RaceRun:
@@ -165,12 +154,8 @@ class RaceRun:
         """The state of the machine now."""
         return capture(self.machine.system, in_progress=not self._all_over)
 
-    def key(self, state: State) -> Key:
-        """What tells this state of the race from others; `state` is the machine's."""
-        stands = tuple(map(self._stands, range(len(self.routines))))
-        return Key(state.exact, stands, self.bug)
-
-    def _stands(self, cpu: int) -> Hashable:
+    def stands(self, cpu: int) -> Hashable:
+        """Where a CPU stands; None if it has ended."""
         if self.over(cpu):
             return None
         return self.at[cpu], "" if cpu in self.fresh else position(self.routines[cpu])
