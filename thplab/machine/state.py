@@ -404,7 +404,7 @@ class State:
         digest = hashlib.blake2b(digest_size=16)
         for number, block in BlockArrays.of(self.blocks).kept.items():
             digest.update(number.to_bytes(4, "little"))
-            digest.update(block.shown(_FLAGS, PG_used).data)
+            digest.update(block.shown(_FLAGS, PG_used, PG_hwpoison).data)
         for pfn, row in sorted(self.tables.items()):
             digest.update(pfn.to_bytes(4, "little"))
             digest.update(row.data)
