@@ -159,8 +159,11 @@ class Blocks:
 
     def fill(self, number: int, low: int, high: int, values: Mapping[int, int]) -> None:
         """Let the frames [low, high) of a block have one value in each of some fields."""
+        block = self.block.get(number)
         for row, value in values.items():
-            self.store(number, row, low, high, value)
+            held = self.unused[row] if block is None else block.columns[row]
+            if not (isinstance(held, tuple) and value == held[1] and (low or value == held[0])):
+                self.store(number, row, low, high, value)
 
     def lasts(self, block: Block) -> bool:
         """Is there something to be seen in a block in which nothing is allocated?"""
@@ -205,7 +208,8 @@ class Blocks:
         """Hold what these blocks hold. How much of each is in use its caller knows."""
         self.kept = kept
         self.touched.clear()
-        self.block = {number: Block(state.columns) for number, state in kept.items()}
+        self.block.clear()
+        self.block.update((number, Block(state.columns)) for number, state in kept.items())
 
 
 class Column:
@@ -214,12 +218,14 @@ class Column:
     What is read is a number, or an array of the reader's own.
     """
 
-    __slots__ = ("blocks", "end", "row")
+    __slots__ = ("block", "blocks", "end", "mask", "order", "row", "unused")
 
     def __init__(self, blocks: Blocks, row: int, frames: int) -> None:
         self.blocks = blocks
         self.row = row
         self.end = frames
+        self.order, self.mask = blocks.order, blocks.nr - 1
+        self.block, self.unused = blocks.block, blocks.unused[row]
 
     def __len__(self) -> int:
         return self.end
@@ -229,16 +235,20 @@ class Column:
     @overload
     def __getitem__(self, at: slice | Array | Sequence[int]) -> Array: ...
     def __getitem__(self, at: Any) -> Any:
-        blocks = self.blocks
+        if type(at) is int:
+            block = self.block.get(at >> self.order)
+            held = self.unused if block is None else block.columns[self.row]
+            if type(held) is tuple:
+                return held[1 if at & self.mask else 0]
+            return held.item(at & self.mask) if isinstance(held, np.ndarray) else int(held[at & self.mask])
         if type(at) is slice:
-            return self._part(at.start or 0, self.end if at.stop is None else at.stop)
-        if isinstance(at, (int, np.integer)):
-            block = blocks.block.get(int(at) >> blocks.order)
-            held = blocks.unused[self.row] if block is None else block.columns[self.row]
-            inside = int(at) & (blocks.nr - 1)
-            if isinstance(held, tuple):
-                return held[1 if inside else 0]
-            return held.item(inside) if isinstance(held, np.ndarray) else int(held[inside])
+            low, high = at.start or 0, self.end if at.stop is None else at.stop
+            number = low >> self.order
+            if low < high <= (number + 1) << self.order:
+                return self._of_block(number, low & self.mask, high - (number << self.order))
+            return self._part(low, high)
+        if isinstance(at, np.integer):
+            return self[int(at)]
         pages = np.asarray(at, np.int64)
         return self._part(*_ends(pages)) if _together(pages) else self._many(pages)
 
@@ -258,8 +268,8 @@ class Column:
             low = stop
 
     def _of_block(self, number: int, low: int, high: int) -> Array:
-        block = self.blocks.block.get(number)
-        held = self.blocks.unused[self.row] if block is None else block.columns[self.row]
+        block = self.block.get(number)
+        held = self.unused if block is None else block.columns[self.row]
         if isinstance(held, np.ndarray):
             return held[low:high].astype(np.int64)
         if isinstance(held, range):
@@ -288,22 +298,62 @@ class Column:
 
     def __setitem__(self, at: int | slice | Array | Sequence[int], value: Any) -> None:
         blocks = self.blocks
-        if isinstance(at, slice):
+        if type(at) is int:
+            inside = at & self.mask
+            blocks.store(at >> self.order, self.row, inside, inside + 1, int(value))
+        elif isinstance(at, slice):
+            number = at.start >> self.order
+            if at.start < at.stop <= (number + 1) << self.order:
+                blocks.store(number, self.row, at.start & self.mask, at.stop - (number << self.order), value)
+                return
             one = type(value) is int or np.ndim(value) == 0
             done = 0
             for number, low, high in self._pieces(at.start, at.stop):
-                count = high - low
-                part = value if one or count == at.stop - at.start else value[done : done + count]
-                blocks.store(number, self.row, low, high, part)
-                done += count
+                blocks.store(number, self.row, low, high, value if one else value[done : done + high - low])
+                done += high - low
         elif isinstance(at, (int, np.integer)):
-            inside = int(at) & (blocks.nr - 1)
-            blocks.store(int(at) >> blocks.order, self.row, inside, inside + 1, int(value))
+            self[int(at)] = value
         elif _together(pages := np.asarray(at, np.int64)):
             self[slice(*_ends(pages))] = value
         else:
             for page, each in np.broadcast(pages, np.asarray(value, np.int64)):
                 self[int(page)] = int(each)
+
+    def any(self, part: slice, bits: int = -1) -> bool:
+        """Does any frame of `part` have any of these bits?"""
+        number = part.start >> self.order
+        low, high = part.start & self.mask, part.stop - (number << self.order)
+        if high <= self.mask + 1:
+            block = self.block.get(number)
+            held = self.unused if block is None else block.columns[self.row]
+            if isinstance(held, tuple):
+                return bool((high > 1 and held[1] & bits) or (not low and held[0] & bits))
+        return bool((self[part] & bits).any())
+
+    def set(self, part: slice, bits: int) -> None:
+        """Set bits of each frame of `part`."""
+        self.change(part, 0, bits)
+
+    def clear(self, part: slice, bits: int) -> None:
+        """Clear bits of each frame of `part`."""
+        self.change(part, bits, 0)
+
+    def change(self, part: slice, clear: int, set_: int) -> None:
+        """Clear bits of each frame of `part`, and set others."""
+        blocks, row = self.blocks, self.row
+        number = part.start >> self.order
+        low, high = part.start & self.mask, part.stop - (number << self.order)
+        if high <= blocks.nr:
+            block = blocks.writable(number, row)
+            held = block.columns[row]
+            if isinstance(held, np.ndarray):
+                held[low:high] = held[low:high] & ~clear | set_
+                return
+            if isinstance(held, tuple) and high == blocks.nr and low <= 1:
+                rest = held[1] & ~clear | set_
+                block.columns[row] = (held[0] if low else held[0] & ~clear | set_, rest)
+                return
+        self[part] = self[part] & ~clear | set_
 
     def add(self, part: slice, n: int | Sequence[int] | Array) -> None:
         """`n`, one number or one for each, more for each frame of `part`."""

@@ -88,8 +88,8 @@ COLUMNS = (
     "compound_mapcount", "large_mapcount", "nr_pages_mapped", "pincount",
     "mm_id_0", "mm_id_mapcount_0", "mm_id_1", "mm_id_mapcount_1",
 )  # fmt: skip
-TYPES = tuple(np.dtype(np.int64 if name in ("index", "content") else np.int32) for name in COLUMNS)
-"""Of the fields, where each frame has its own value: those of struct page, where a pfn fits into 32 bits."""
+TYPES = tuple(np.dtype(np.int64 if name in ("flags", "index", "content") else np.int32) for name in COLUMNS)
+"""Of the fields, where each frame has its own value. A pfn fits into 32 bits."""
 _REFCOUNT, _FLAGS, _FIRST_PAGE = (COLUMNS.index(name) for name in ("refcount", "flags", "first_page"))
 _FRESH = {
     COLUMNS.index(name): value
@@ -226,7 +226,7 @@ class PageFrames:
         somebody still has a reference ("bad page").
         """
         part = slice(pfn, pfn + (1 << order))
-        if self.refcount[part].any() if order else self.refcount[pfn]:
+        if self.refcount.any(part):
             raise KernelBug(f"pfn {pfn:#x} is freed with reference count {self.refcount[pfn]}")
         if not order and self.flags[pfn] & PG_hwpoison:
             self.flags[pfn] = PG_used | PG_hwpoison
@@ -236,11 +236,12 @@ class PageFrames:
 
     def _freed(self, first: int, count: int) -> None:
         number, low = first >> self.geometry.order, first & (self.geometry.nr - 1)
-        bad = self.flags[first : first + count] & PG_hwpoison
+        part = slice(first, first + count)
+        bad = self.flags[part] & PG_hwpoison if self.flags.any(part, PG_hwpoison) else None
         self.blocks.fill(number, low, low + count, _FREED)
-        if bad.any():
+        if bad is not None:
             self.bad.add(number)
-            self.flags[first : first + count] = bad
+            self.flags[part] = bad
         block = self.blocks.block[number]
         block.in_use -= count
         if not block.in_use and not self.blocks.lasts(block):
@@ -281,7 +282,7 @@ class PageFrames:
     def free_small_pages(self, first: int, count: int) -> None:
         """The same for `count` single pages that lie one behind the other in one block."""
         part = slice(first, first + count)
-        if self.refcount[part].any() or not (self.flags[part] & PG_used).all():
+        if self.refcount.any(part) or not (self.flags[part] & PG_used).all():
             raise KernelBug(f"a page from pfn {first:#x} on is freed with a reference, or twice")
         if np.count_nonzero(self.flags[part] & PG_hwpoison):
             for pfn in range(first, first + count):

@@ -93,7 +93,7 @@ def __folio_try_share_anon_rmap(system: System, pages: slice) -> Routine[bool]:
             "may a driver have pinned it? yes", "Then it must stay this process's own, or a write would go to a copy."
         )
         return False
-    system.frames.flags[pages] &= ~PG_anon_exclusive
+    system.frames.flags.clear(pages, PG_anon_exclusive)
     yield change(f"{system.pages_text(pages)} not exclusive any more", "The migration entry remembers it.")
     return True
 

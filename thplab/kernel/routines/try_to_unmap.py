@@ -89,7 +89,7 @@ def unmap_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, pa
                 tables.table[pte_table][part]
                 | (frames.flags[pages] & PG_anon_exclusive != 0) * np.uint64(pt._SWP_EXCLUSIVE),
             )
-            frames.flags[pages] &= ~PG_anon_exclusive
+            frames.flags.clear(pages, PG_anon_exclusive)
             yield change(
                 f"PTE = swap entry, {slots_text(slots)}"
                 if width(part) == 1
