@@ -214,6 +214,10 @@ class State:
 
     def compound_pages(self) -> tuple[int, ...]:
         """The heads of all compound pages, in address order, without the huge zero page."""
+        return self._compound_pages
+
+    @cached_property
+    def _compound_pages(self) -> tuple[int, ...]:
         found: list[int] = []
         for number in sorted(self.blocks):
             flags = self.blocks[number][COLUMNS.index("flags")]
@@ -401,13 +405,11 @@ class State:
     @cached_property
     def exact(self) -> bytes:
         """A digest of everything but events and costs, real pfns included."""
-        digest = hashlib.blake2b(digest_size=16)
-        for number, block in BlockArrays.of(self.blocks).kept.items():
-            digest.update(number.to_bytes(4, "little"))
-            digest.update(block.shown(_FLAGS, PG_used, PG_hwpoison).data)
-        for pfn, row in sorted(self.tables.items()):
-            digest.update(pfn.to_bytes(4, "little"))
-            digest.update(row.data)
+        blocks, tables = sorted(self.blocks.items()), sorted(self.tables.items())
+        numbers = [number for number, _ in blocks], [pfn for pfn, _ in tables]
+        digest = hashlib.blake2b(repr(numbers).encode(), digest_size=16)
+        for _, rows in (*blocks, *tables):
+            digest.update(rows.data)
         digest.update(_written(self.processes, tuple(sorted(self.anon_vmas.items())), tuple(sorted(self.pins.items()))))
         cpus = (sorted(self.held.items()), sorted(self.irqs_off), sorted(self.tlb.items()))
         digest.update(

@@ -13,7 +13,7 @@ from thplab.machine.operations.checks import refuse
 from thplab.machine.snapshot import capture
 from thplab.machine.state import State
 from thplab.machine.trace import stack_of
-from thplab.scenario import VOCABULARY, Operation
+from thplab.scenario import Operation
 from thplab.study.explore.pair import Pair
 from thplab.study.explore.position import position
 from thplab.study.invariants import Violation, check_state
@@ -76,22 +76,13 @@ class RaceRun:
         except BadInput as error:
             self.at[cpu] = len(self.pair.programs[cpu]) - 1
             return refuse(EINVAL, f"not possible any more: {error}")
-        process = self._process(cpu)
+        process = self.pair.users[cpu][self.at[cpu]]
         return in_process(self.machine.system, process, routine) if process else routine
-
-    def _process(self, cpu: int) -> str:
-        """The process whose memory the operation of a CPU uses, empty if none: who splits or reclaims a page gets at
-        its mappings by the reverse map.
-        """
-        op = self.op(cpu)
-        if op is None or not VOCABULARY[op.op].of_process or op.op == "swap_out" or op.fields.get("how") == "direct":
-            return ""
-        return str(op.fields["proc"])
 
     def _count_users(self) -> None:
         """mm_users: the CPUs that are in a system call of the process."""
         under_way = [cpu for cpu, routine in enumerate(self.routines) if routine is not None and cpu not in self.fresh]
-        users = [self._process(cpu) for cpu in under_way]
+        users = [self.pair.users[cpu][self.at[cpu]] for cpu in under_way]
         for mm in self.machine.system.mms.values():
             mm.mm_users = users.count(mm.name)
 
