@@ -59,6 +59,13 @@ def test_no_text_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told
 
 
+def test_a_routine_that_calls_itself_is_drained() -> None:
+    machine = Machine("v3.16")
+    for op in Scenario.parse("mmap A; write A 0; pin A 3 1 p fsplit").ops:
+        drain(machine.begin(op))
+    assert machine.state.pins["p"].pages and not machine.state.compound_pages()
+
+
 def waits(machine: Machine) -> Routine[int]:
     yield change("begin")
     yield wait("waits for Godot")

@@ -196,7 +196,7 @@ class Blocks:
             same = True
             for row, old in enumerate(before.columns):
                 if dirty >> row & 1 and block.columns[row] is not old:
-                    if _equal(block.columns[row], old):
+                    if _equal(block.columns[row], old, self.nr):
                         block.columns[row] = old
                     else:
                         same = False
@@ -431,9 +431,10 @@ def _spread(held: Held, into: npt.NDArray[Any]) -> None:
         into[:] = held if isinstance(held, (range, np.ndarray)) else held[:]
 
 
-def _equal(one: Held, other: Held) -> bool:
-    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        return one.tobytes() == other.tobytes()
-    if isinstance(one, (Packed, np.ndarray)) and isinstance(other, (Packed, np.ndarray)):
-        return bool(np.array_equal(one[:], other[:]))
-    return type(one) is type(other) and one == other
+def _equal(one: Held, other: Held, nr: int) -> bool:
+    if isinstance(one, (tuple, range)) and type(one) is type(other):
+        return one == other
+    both = np.empty((2, nr), np.int64)
+    _spread(one, both[0])
+    _spread(other, both[1])
+    return bool((both[0] == both[1]).all())

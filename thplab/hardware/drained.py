@@ -120,6 +120,7 @@ def _compile(code: CodeType, names: dict[str, Any]) -> Plain | None:
         return None
     plain = _Drained(names).visit(definition)
     plain.decorator_list, plain.returns = [], None
+    plain.name = f"_drained_{code.co_name}"  # inside, its own name is the routine's
     for argument in (*plain.args.posonlyargs, *plain.args.args, *plain.args.kwonlyargs):
         argument.annotation = None
     given = [ast.arg(name) for name in ("_run", "_finished", "_met", "_of_cpus")]
