@@ -107,7 +107,7 @@ MEASURES: dict[str, tuple[Measure, list[str]]] = {
 }
 ONLY_HERE = ("memory",)
 """What the commit before these benchmarks cannot do at all."""
-ROUNDS = {"recording": 2, "drained": 3}
+ROUNDS = {"drained": 3}
 
 
 def asked(checkout: Path, measure: str, name: str) -> dict[str, float]:
