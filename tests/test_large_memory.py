@@ -10,7 +10,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from thplab.hardware.blocks import Blocks, BlockState, Column
+from thplab.hardware.blocks import Blocks, BlockState, FrameColumn
 from thplab.hardware.frames import MOST_FRAMES, PG_used
 from thplab.machine.machine import Machine
 from thplab.machine.snapshot import capture
@@ -93,7 +93,7 @@ def test_a_table_that_a_state_has_is_stored_to_by_the_primitives_alone() -> None
 def test_a_column_is_read_and_stored_to_as_an_array_is(order: int, seed: int) -> None:
     rng, nr = random.Random(seed), 1 << order
     blocks = Blocks(order, [np.int64], [PG_used], (0,))
-    column, end = Column(blocks, 0, 5 * nr), 5 * nr
+    column, end = FrameColumn(blocks, 0, 5 * nr), 5 * nr
     plain = np.full(end, PG_used)
     kept: list[tuple[dict[int, BlockState], list[int]]] = []
     for _ in range(120):

@@ -80,7 +80,7 @@ class BlockState:
         return self._shown
 
 
-class Block:
+class FrameBlock:
     """The fields of a block that is in use."""
 
     __slots__ = ("columns", "dirty", "in_use")
@@ -108,17 +108,17 @@ class Blocks:
         self.types = tuple(np.dtype(t) for t in types)
         self.last = last
         self.unused = tuple((value, value) for value in unused)
-        self.block: dict[int, Block] = {}
+        self.block: dict[int, FrameBlock] = {}
         self.touched: set[int] = set()
         """The blocks that were stored to since the last state."""
         self.kept: Shared[BlockState] = Shared()
         """What the last state has."""
 
-    def writable(self, number: int, row: int) -> Block:
+    def writable(self, number: int, row: int) -> FrameBlock:
         """The block, noted as one whose field `row` is stored to."""
         block = self.block.get(number)
         if block is None:
-            block = self.block[number] = Block(self.unused)
+            block = self.block[number] = FrameBlock(self.unused)
         bit = 1 << row
         if not block.dirty & bit:
             if not block.dirty:
@@ -165,7 +165,7 @@ class Blocks:
             if not (isinstance(held, tuple) and value == held[1] and (low or value == held[0])):
                 self.store(number, row, low, high, value)
 
-    def lasts(self, block: Block) -> bool:
+    def lasts(self, block: FrameBlock) -> bool:
         """Is there something to be seen in a block in which nothing is allocated?"""
         fields = (block.columns[row] for row in self.last)
         return any(any(held) if isinstance(held, (tuple, range)) else held[:].any() for held in fields)
@@ -209,10 +209,10 @@ class Blocks:
         self.kept = kept
         self.touched.clear()
         self.block.clear()
-        self.block.update((number, Block(state.columns)) for number, state in kept.items())
+        self.block.update((number, FrameBlock(state.columns)) for number, state in kept.items())
 
 
-class Column:
+class FrameColumn:
     """One field of all struct pages: read and stored to by pfn, by slice, or by many pfns, as an array is.
 
     What is read is a number, or an array of the reader's own.

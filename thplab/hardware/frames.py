@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from thplab.errors import BadInput, KernelBug
-from thplab.hardware.blocks import Array, Blocks, BlockState, Column, Held
+from thplab.hardware.blocks import Array, Blocks, BlockState, FrameColumn, Held
 from thplab.hardware.buddy import Buddy
 from thplab.hardware.geometry import Geometry
 from thplab.hardware.shared import Shared
@@ -143,21 +143,21 @@ class PageFrames:
     mm_id_1, mm_id_mapcount_1  of a folio, v6.18: two mms (0 = none) and how many mappings are theirs
     """
 
-    refcount: Column
-    mapcount: Column
-    flags: Column
-    first_page: Column
-    mapping: Column
-    index: Column
-    content: Column
-    compound_mapcount: Column
-    large_mapcount: Column
-    nr_pages_mapped: Column
-    pincount: Column
-    mm_id_0: Column
-    mm_id_mapcount_0: Column
-    mm_id_1: Column
-    mm_id_mapcount_1: Column
+    refcount: FrameColumn
+    mapcount: FrameColumn
+    flags: FrameColumn
+    first_page: FrameColumn
+    mapping: FrameColumn
+    index: FrameColumn
+    content: FrameColumn
+    compound_mapcount: FrameColumn
+    large_mapcount: FrameColumn
+    nr_pages_mapped: FrameColumn
+    pincount: FrameColumn
+    mm_id_0: FrameColumn
+    mm_id_mapcount_0: FrameColumn
+    mm_id_1: FrameColumn
+    mm_id_mapcount_1: FrameColumn
 
     def __init__(self, geometry: Geometry, nframes: int, costs: Costs) -> None:
         if not 2 * geometry.nr <= nframes <= MOST_FRAMES or nframes % geometry.nr:
@@ -167,7 +167,7 @@ class PageFrames:
         self.costs = costs
         self.blocks = Blocks(geometry.order, TYPES, [JUNK if name == "content" else 0 for name in COLUMNS], _LAST)
         for row, name in enumerate(COLUMNS):
-            setattr(self, name, Column(self.blocks, row, nframes))
+            setattr(self, name, FrameColumn(self.blocks, row, nframes))
         self.buddy = Buddy(nframes, geometry.order)
         self.bad: set[int] = set()
         """The blocks in which a free frame is bad."""

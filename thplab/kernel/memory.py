@@ -14,7 +14,7 @@ from thplab.hardware.geometry import Geometry
 from thplab.hardware.steps import Costs, Cpus
 
 
-class Queue(dict[int, None]):
+class DeferredQueue(dict[int, None]):
     """The deferred split queue: heads of huge pages of which a part is unmapped, in the order in which they came."""
 
     _kept: tuple[int, ...] | None = None
@@ -58,7 +58,7 @@ class Memory:
         self.cpus = Cpus(self.costs, self._mark)
         self.frames = PageFrames(geometry, nframes, self.costs)
         self.vmstat: dict[str, int] = dict.fromkeys(events, 0)
-        self.deferred = Queue()
+        self.deferred = DeferredQueue()
         self.queues_new = queues_new
         """A new huge page goes on the queue at once; a mark says then of which ones a part is unmapped."""
         self.queues_unmapped = queues_unmapped

@@ -13,7 +13,7 @@ from thplab.hardware.shared import Shared
 from thplab.hardware.steps import Costs
 from thplab.hardware.swap_device import NO_PAGE, SwapDevice
 from thplab.kernel.address_space import AddressSpace, AnonVma, Vma
-from thplab.kernel.memory import Queue
+from thplab.kernel.memory import DeferredQueue
 from thplab.kernel.system import System
 from thplab.machine.state import AnonVmaState, BlockArrays, ProcessState, State, SwapState, VmaState
 
@@ -78,7 +78,7 @@ def refill(system: System, state: State) -> None:
     if state.in_progress:
         raise BadInput("state", "is in the middle of a routine", "a state between two operations")
     system.frames.restore(BlockArrays.of(state.blocks).kept, state.zero_page)
-    system.deferred = Queue((head, None) for head in state.deferred)
+    system.deferred = DeferredQueue((head, None) for head in state.deferred)
     system.settings = dict(state.settings)
     system.poisoned = list(state.poisoned)
     system.ksm = state.ksm.thawed()

@@ -11,7 +11,7 @@ import numpy as np
 
 from thplab.hardware import frames as fr
 from thplab.hardware import page_tables as pt
-from thplab.hardware.blocks import Array, Column
+from thplab.hardware.blocks import Array, FrameColumn
 from thplab.hardware.steps import FLUSH as FLUSH_STEP
 from thplab.hardware.steps import Step
 from thplab.kernel.routines.user import access
@@ -62,7 +62,7 @@ class _Change(NamedTuple):
 
 def _fields(frames: fr.PageFrames, rows: slice, end: int) -> Array:
     """[fields, frames]: these fields of all frames up to `end`."""
-    columns: list[Column] = [getattr(frames, name) for name in fr.COLUMNS[rows]]
+    columns: list[FrameColumn] = [getattr(frames, name) for name in fr.COLUMNS[rows]]
     return np.stack([column[:end] for column in columns])
 
 
