@@ -66,7 +66,7 @@ def memory(name: str) -> dict[str, float]:
     used = resident() - before
     pages = sum(block.in_use for block in machine.system.frames.blocks.block.values())
     states = []
-    for op in Scenario.parse("fork A B; write B 3; mprotect A 4 9 r; munmap A 8 1; exit B").ops:
+    for op in Scenario.parse("write A 3; mprotect A 4 9 r; munmap A 8 1; madvise A 0 9 cold; mprotect A 4 9 rw; write A 5").ops:
         states += [capture(machine.system, in_progress=True) for _ in itertools.islice(machine.begin(op), 300)]
     highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     each = (used - made) * (1 << 20) / pages
