@@ -66,7 +66,8 @@ def memory(name: str) -> dict[str, float]:
     used = resident() - before
     pages = sum(block.in_use for block in machine.system.frames.blocks.block.values())
     states = []
-    for op in Scenario.parse("write A 3; mprotect A 4 9 r; munmap A 8 1; madvise A 0 9 cold; mprotect A 4 9 rw; write A 5").ops:
+    stepped = "write A 3; mprotect A 4 9 r; munmap A 8 1; madvise A 0 9 cold; mprotect A 4 9 rw; write A 5"
+    for op in Scenario.parse(stepped).ops:
         states += [capture(machine.system, in_progress=True) for _ in itertools.islice(machine.begin(op), 300)]
     highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     each = (used - made) * (1 << 20) / pages
