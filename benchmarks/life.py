@@ -18,8 +18,8 @@ import sys
 import time
 from collections.abc import Callable
 
-from thplab.hardware.drained import drain
 from thplab.hardware.geometry import X86_64
+from thplab.hardware.steps import drain
 from thplab.machine.machine import Machine
 from thplab.scenario import Operation, Scenario
 from thplab.study.live import nearest, unable

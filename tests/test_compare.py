@@ -11,8 +11,7 @@ import pytest
 
 from thplab import Machine, cli
 from thplab.errors import BadInput, KernelBug
-from thplab.hardware.drained import drain
-from thplab.hardware.steps import Routine
+from thplab.hardware.steps import Routine, drain
 from thplab.kernel.kernels import KERNELS
 from thplab.kernel.schemes import Rfc
 from thplab.scenario import Scenario, builtin, load

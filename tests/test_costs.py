@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from thplab.hardware.geometry import X86_64
-from thplab.hardware.drained import drain
+from thplab.hardware.steps import drain
 from thplab.kernel.kernels import KERNELS
 from thplab.kernel.routines.rmap import page_mapped_by_pmd
 from thplab.machine.machine import Machine, Process

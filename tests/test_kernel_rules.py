@@ -7,7 +7,7 @@ import pytest
 from thplab import X86_64, Machine
 from thplab.hardware.frames import COLUMNS
 from thplab.hardware.geometry import TOY, Geometry
-from thplab.hardware.drained import drain
+from thplab.hardware.steps import drain
 from thplab.machine.trace import Setup, Trace, record
 from thplab.scenario import load
 from thplab.scenario.text import read_operation

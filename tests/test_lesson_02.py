@@ -6,7 +6,7 @@ import pytest
 from lesson_checks import ATOMIC, answers, check_tasks, cost, prose
 
 from thplab.hardware.geometry import X86_64
-from thplab.hardware.drained import drain
+from thplab.hardware.steps import drain
 from thplab.learn.lessons.old_bargain import lesson
 from thplab.machine.machine import Machine
 from thplab.machine.trace import Setup, record

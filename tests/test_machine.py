@@ -9,7 +9,7 @@ import pytest
 
 from thplab import BadInput, Geometry, Machine, OutOfMemory, Process
 from thplab.errors import Deadlock
-from thplab.hardware.drained import drain
+from thplab.hardware.steps import drain
 from thplab.machine.operations import OPERATIONS
 from thplab.machine.trace import Setup, record
 from thplab.scenario import VOCABULARY

@@ -8,7 +8,7 @@ import pytest
 
 from thplab import BadInput, Machine
 from thplab.hardware.page_tables import pte_write
-from thplab.hardware.drained import drain
+from thplab.hardware.steps import drain
 from thplab.kernel.kernels import KERNELS
 from thplab.machine.state import State
 from thplab.scenario.text import read_operation

@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 
 from thplab.errors import BadInput
-from thplab.hardware.drained import drain
+from thplab.hardware.steps import drain
 from thplab.kernel.mutants import MUTANTS
 from thplab.machine.machine import Machine
 from thplab.machine.state import State

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from random_scenarios import OFTEN, PROCESSES, Model
 
 from thplab.errors import BadInput
-from thplab.hardware.drained import drain
+from thplab.hardware.steps import drain
 from thplab.hardware.swap_device import DEVICES
 from thplab.kernel.kernels import DEFAULT, KERNELS
 from thplab.machine.machine import Machine

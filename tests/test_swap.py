@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from random_scenarios import Model, operations
 
-from thplab.hardware.drained import drain
+from thplab.hardware.steps import drain
 from thplab.hardware.swap_device import DEVICES
 from thplab.kernel.kernels import KERNELS
 from thplab.machine.machine import Machine, Process

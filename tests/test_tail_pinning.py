@@ -12,8 +12,7 @@ from thplab import BadInput, Machine
 from thplab.hardware.frames import PG_dirty, PG_lru, single
 from thplab.hardware.geometry import MINI, TOY, X86_64, Geometry
 from thplab.hardware.page_tables import _PAGE_ACCESSED, _PAGE_DIRTY, pmd_trans_splitting, pte_write
-from thplab.hardware.drained import drain
-from thplab.hardware.steps import WAIT, Routine
+from thplab.hardware.steps import WAIT, Routine, drain
 from thplab.kernel.kernels import kernel
 from thplab.kernel.routines.follow_page import follow_page
 from thplab.kernel.routines.lru import PageList

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from fuzz import garble
 from random_scenarios import propose
 from thplab.errors import BadInput
-from thplab.hardware.drained import drain
+from thplab.hardware.steps import drain
 from thplab.kernel import kernels
 from thplab.learn.lessons.questions import head_refcount, split_result
 from thplab.learn.widgets import Compare, FootprintLab, Quiz, RaceStepper, Sandbox

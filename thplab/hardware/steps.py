@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from functools import update_wrapper
 from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, Protocol, TypeVar
 
+from thplab.errors import Deadlock
+
 READ, CHANGE, LOCK, UNLOCK, FLUSH, WAIT = "read", "change", "lock", "unlock", "flush", "wait"
 
 
@@ -49,8 +51,6 @@ class routine(Generic[S, P, T]):
     def __init__(self, right: Callable[Concatenate[S, P], Routine[T]], phrase: str = "") -> None:
         self.right = right
         self.phrase = phrase
-        self.drained: Callable[..., T] | None = None
-        """The right routine as a plain function, where it was compiled (thplab.hardware.drained)."""
         self.key = right.__name__
         update_wrapper(self, right)
         if self.key in ROUTINES:
@@ -82,6 +82,21 @@ def change(text: str, why: str = "") -> Step:
 def wait(text: str, why: str = "") -> Step:
     """Nothing was changed: the routine cannot go on until the condition named by `text` holds, and tests it again."""
     return Step(WAIT, text, why)
+
+
+def drain(routine: Routine[T]) -> T:
+    """Exhaust `routine` at full speed and return what it returns.
+
+    Raises Deadlock at the first wait: alone on the machine, what it waits for can never come.
+    """
+    try:
+        while True:
+            step = next(routine)
+            if step[0] == WAIT:
+                raise Deadlock(f"{step.text}: nobody else is running, so this never ends")
+    except StopIteration as end:
+        result: T = end.value
+        return result
 
 
 @dataclass
@@ -213,8 +228,7 @@ class Cpus:
         """Release a bit lock taken by bit_lock_irqsave; interrupts are on again if they were on before it was taken."""
         self._drop(lock)
         self.costs.bit_rmw += times
-        on = self._irqs_restore()
-        yield Step(UNLOCK, f"unlock {lock}" + (", interrupts on" if on else ""))
+        yield Step(UNLOCK, f"unlock {lock}" + (", interrupts on" if self._irqs_restore() else ""))
 
     def local_irq_disable(self, why: str = "") -> Routine[None]:
         """Interrupts off on this CPU: until they are on again it answers no IPI, so no TLB flush completes."""

@@ -12,9 +12,8 @@ from typing import Any
 
 from thplab.errors import ENOMEM, BadInput, ThplabError
 from thplab.hardware import geometry as geometries
-from thplab.hardware.drained import drain
 from thplab.hardware.geometry import TOY, Geometry
-from thplab.hardware.steps import Routine
+from thplab.hardware.steps import Routine, drain
 from thplab.kernel import kernels
 from thplab.kernel.address_space import AddressSpace, Region
 from thplab.kernel.policies import Kernel

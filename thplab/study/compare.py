@@ -14,10 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from thplab.errors import BadInput, Deadlock, KernelBug, errname
-from thplab.hardware.drained import drain
 from thplab.hardware.frames import COLUMNS, PG_head, PG_order, PG_reserved, PG_table, PG_tail, PG_used
 from thplab.hardware.geometry import Geometry
-from thplab.hardware.steps import Routine, Step
+from thplab.hardware.steps import Routine, Step, drain
 from thplab.hardware.swap_device import DEVICES
 from thplab.kernel import kernels as known
 from thplab.kernel.policies import Kernel

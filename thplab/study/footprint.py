@@ -36,10 +36,10 @@ import numpy.typing as npt
 
 from thplab.errors import BadInput, shown
 from thplab.hardware import page_tables as pt
-from thplab.hardware.drained import drain
 from thplab.hardware.frames import COLUMNS, PG_reserved, PG_table, PG_used
 from thplab.hardware.geometry import X86_64, Geometry
 from thplab.hardware.geometry import geometry as geometry_named
+from thplab.hardware.steps import drain
 from thplab.kernel import kernels
 from thplab.kernel.policies import Kernel
 from thplab.kernel.routines.vmscan import deferred_split_scan

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from thplab.errors import BadInput, Deadlock, KernelBug
-from thplab.hardware.drained import drain
 from thplab.hardware.geometry import MINI, Geometry
+from thplab.hardware.steps import drain
 from thplab.kernel import kernels
 from thplab.kernel.policies import Kernel
 from thplab.machine.machine import Machine

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from thplab.errors import BadInput, ThplabError
-from thplab.hardware.drained import drain
 from thplab.hardware.geometry import X86_64
+from thplab.hardware.steps import drain
 from thplab.machine.machine import Machine
 from thplab.scenario import VOCABULARY, Operation, Phase, Scenario
 from thplab.scenario.vocabulary import ADVICE

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from thplab.errors import BadInput, ThplabError
-from thplab.hardware.drained import drain
 from thplab.hardware.geometry import X86_64
+from thplab.hardware.steps import drain
 from thplab.scenario import Scenario
 from thplab.study.live.generate import machine_for
 from thplab.study.live.limits import refuse_too_large

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator
 
 from thplab.errors import BadInput, ThplabError
-from thplab.hardware.drained import drain
+from thplab.hardware.steps import drain
 from thplab.scenario import Operation
 from thplab.study.live.generate import machine_for
 

@@ -8,8 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from thplab.hardware.drained import drain
 from thplab.hardware.geometry import X86_64
+from thplab.hardware.steps import drain
 from thplab.kernel.kernels import kernel
 from thplab.machine.trace import Setup
 from thplab.scenario import Operation

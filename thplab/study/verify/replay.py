@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from thplab.errors import EFAULT, BadInput, Deadlock, KernelBug
-from thplab.hardware.drained import drain
 from thplab.hardware.geometry import X86_64
+from thplab.hardware.steps import drain
 from thplab.kernel.kernels import kernel
 from thplab.kernel.mutants import Mutant, mutant
 from thplab.kernel.policies import Kernel

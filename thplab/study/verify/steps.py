@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from thplab.errors import BadInput, Deadlock, KernelBug, errname
-from thplab.hardware.drained import drain
 from thplab.hardware.geometry import X86_64
-from thplab.hardware.steps import WAIT
+from thplab.hardware.steps import WAIT, drain
 from thplab.kernel.kernels import kernel
 from thplab.kernel.mutants import Mutant, mutant
 from thplab.kernel.policies import Kernel
