@@ -416,5 +416,5 @@ def _random_states(seed: int) -> list[State]:
     states = [machine.state]
     for op in operations(seed, machine):
         for _ in machine.begin(op):
-            states.append(capture(machine.system, states[-1], in_progress=True))
+            states.append(capture(machine.system, in_progress=True))
     return states

@@ -60,13 +60,13 @@ def run_checked(seed: int, memory: int | None, kernel: str = DEFAULT) -> tuple[M
                 result = end.value
                 break
             steps += 1
-            after = Frame(steps, step, capture(machine.system, frame.state, in_progress=True), op)
+            after = Frame(steps, step, capture(machine.system, in_progress=True), op)
             if step.kind == CHANGE:
                 assert check_frame(after, frame) == [], f"seed {seed}, {op}, step {step}"
             elif "page_lock" not in step.text:  # that is a bit of the page
                 assert unchanged(frame.state, after.state), f"seed {seed}, {op}: {step} has changed something"
             frame = after
-        frame = Frame(steps, None, capture(machine.system, frame.state), op)
+        frame = Frame(steps, None, capture(machine.system), op)
         assert check_frame(frame) == [], f"seed {seed}, after {op}"
         if result == -12 and op.op not in ("madvise", "mlock", "mprotect", "munlock"):
             break  # the model does not say how far an access came before memory ran out

@@ -64,7 +64,7 @@ def test_an_array_in_a_local_is_named(shown: dict[str, Any]) -> None:
             yield from super()._count(system, head, mappings)
             assert counter is not None
 
-    assert re.search(r"step protocol is broken: .*local 'counter' is a ndarray", thplab.check(Keeps()).problem)
+    assert re.search(r"step protocol is broken: .*local 'counter' is a FrameColumn", thplab.check(Keeps()).problem)
 
 
 def test_excerpts_are_the_file() -> None:

@@ -116,7 +116,7 @@ def perform(machine: Machine, op: Operation) -> int | None:
 
 def kept(machine: Machine, before: State | None, op: Operation) -> State:
     """The state after an operation, in which every invariant holds."""
-    state = capture(machine.system, before)
+    state = capture(machine.system)
     assert check_state(state) == [], f"{machine.system.kernel.name}: {op.label(machine.system.geometry.nr)}"
     return state
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import heapq
+import itertools
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -19,32 +21,45 @@ class Buddy:
 
     def __init__(self, nframes: int, max_order: int) -> None:
         self.max_order = max_order
-        self.nr_free = nframes
+        self.nr_free = self._end = nframes
+        self.fresh = 0
+        """From here on nothing was ever given out: free blocks of the highest order, which are on no list."""
         self._free: list[set[int]] = [set() for _ in range(max_order + 1)]
         self._heaps: list[list[int]] = [[] for _ in range(max_order + 1)]
-        top = 1 << max_order
-        self._free[max_order] = set(range(0, nframes, top))
-        self._heaps[max_order] = list(range(0, nframes, top))
 
     @classmethod
-    def with_used(cls, used: npt.NDArray[np.bool_], max_order: int) -> Buddy:
-        """The allocator in which exactly the frames marked in `used` (bool, one per frame) are taken."""
-        buddy = cls(len(used), max_order)
-        buddy._free = [set() for _ in range(max_order + 1)]
-        buddy._heaps = [[] for _ in range(max_order + 1)]
-        buddy.nr_free = 0
-        for pfn in np.flatnonzero(~used):
-            buddy.free(int(pfn), 0)
+    def with_used(cls, nframes: int, used: Mapping[int, npt.NDArray[np.bool_]], max_order: int) -> Buddy:
+        """The allocator in which exactly the frames marked in `used` are taken: by number of the block, all in it.
+
+        A block that is left out is free.
+        """
+        buddy, nr = cls(nframes, max_order), 1 << max_order
+        last = max((number for number, frames in used.items() if frames.any()), default=-1)
+        buddy.fresh = (last + 1) << max_order
+        buddy.nr_free -= buddy.fresh
+        for number in range(last + 1):
+            frames = used.get(number)
+            if frames is None or not frames.any():
+                buddy.nr_free += nr
+                buddy._push(number << max_order, max_order)
+            elif not frames.all():
+                borders = [0, *(np.flatnonzero(frames[1:] != frames[:-1]) + 1).tolist(), nr]
+                for low, high in itertools.pairwise(borders):
+                    if not frames[low]:
+                        buddy.free_run((number << max_order) + low, high - low)
         return buddy
 
     def alloc(self, order: int) -> int | None:
         """First pfn of a free block of `1 << order` frames, now taken; None when there is none."""
         for have in range(order, self.max_order + 1):
             if self._free[have]:
+                pfn = self._pop(have)
                 break
         else:
-            return None
-        pfn = self._pop(have)
+            if self.fresh == self._end:
+                return None
+            pfn, have = self.fresh, self.max_order
+            self.fresh += 1 << have
         while have > order:
             have -= 1
             self._push(pfn + (1 << have), have)
@@ -53,6 +68,8 @@ class Buddy:
 
     def free(self, pfn: int, order: int) -> None:
         """Give back a block that alloc returned, or a whole aligned part of one. KernelBug on a double free."""
+        if pfn >= self.fresh:
+            raise KernelBug(f"frame {pfn:#x} is freed twice")
         for larger in range(order, self.max_order + 1):
             if pfn >> larger << larger in self._free[larger]:
                 raise KernelBug(f"frame {pfn:#x} is freed twice")

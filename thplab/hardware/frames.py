@@ -1,4 +1,4 @@
-"""Physical memory: one struct-of-arrays over all page frames (the kernel's memmap), compound pages, allocation.
+"""Physical memory: the struct pages of all page frames (the kernel's memmap), compound pages, allocation.
 
 A *part* is a slice of pfns that lie next to each other: the unit in which routines change counters.
 """
@@ -6,16 +6,16 @@ A *part* is a slice of pfns that lie next to each other: the unit in which routi
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 
 import numpy as np
-import numpy.typing as npt
 
 from thplab.errors import BadInput, KernelBug
+from thplab.hardware.blocks import Array, Blocks, BlockState, FrameColumn, Held
 from thplab.hardware.buddy import Buddy
 from thplab.hardware.geometry import Geometry
+from thplab.hardware.shared import Shared
 from thplab.hardware.steps import Costs
-
-Array = npt.NDArray[np.int64]
 
 PG_reserved = 1 << 0  # never given back: the zero page
 PG_head = 1 << 1  # first page of a compound page
@@ -77,8 +77,8 @@ FLAG_NAMES = {
 }
 """The flags that pictures name, the most telling ones first: what does not fit is left out from the end."""
 
-MOST_FRAMES = 1 << 22
-"""16 GiB of x86-64: a frame takes 120 bytes here, and each step looks at all of them."""
+MOST_FRAMES = 1 << 28
+"""1 TiB."""
 
 JUNK = -0x5A5A
 """Content of a free frame, and links of a freed one: a stale user of it shows."""
@@ -88,6 +88,20 @@ COLUMNS = (
     "compound_mapcount", "large_mapcount", "nr_pages_mapped", "pincount",
     "mm_id_0", "mm_id_mapcount_0", "mm_id_1", "mm_id_mapcount_1",
 )  # fmt: skip
+TYPES = tuple(np.dtype(np.int64 if name in ("flags", "index", "content") else np.int32) for name in COLUMNS)
+"""Of the fields, where each frame has its own value. A pfn fits into 32 bits."""
+_REFCOUNT, _FLAGS, _FIRST_PAGE = (COLUMNS.index(name) for name in ("refcount", "flags", "first_page"))
+_FRESH = {
+    COLUMNS.index(name): value
+    for name, value in dict(
+        refcount=0, mapcount=-1, compound_mapcount=-1, large_mapcount=-1, mapping=0, index=0, nr_pages_mapped=0,
+        pincount=0, mm_id_0=0, mm_id_mapcount_0=0, mm_id_1=0, mm_id_mapcount_1=0,
+    ).items()
+}  # fmt: skip
+"""What each frame of an allocation has in the fields in which all have the same; not the content."""
+_LAST = (_REFCOUNT, _FLAGS)
+"""What a free frame may still have: a count that a stale user changes, and PG_hwpoison."""
+_FREED = {COLUMNS.index(name): value for name, value in dict(flags=0, mapping=JUNK, content=JUNK).items()}
 
 
 GUP_PIN_COUNTING_BIAS = 1024
@@ -99,6 +113,14 @@ def single(pfn: int) -> slice:
     return slice(pfn, pfn + 1)
 
 
+def _which(held: Held, flag: int, nr: int) -> Iterable[int]:
+    """The frames of a block whose flags, as they are held, have `flag`."""
+    if type(held) is tuple:
+        return range(not held[0] & flag, nr if held[1] & flag else 1)
+    found: list[int] = (np.asarray(held[:]) & flag).nonzero()[0].tolist()
+    return found
+
+
 def width(part: slice) -> int:
     """Number of pages in a part."""
     length: int = part.stop - part.start
@@ -106,7 +128,7 @@ def width(part: slice) -> int:
 
 
 class PageFrames:
-    """All page frames of the machine, one array per field of struct page (index: pfn).
+    """All page frames of the machine, one column per field of struct page (index: pfn).
 
     refcount    `_count` / `_refcount`; 0 = nobody. Only the head's of a compound page is used. mapcount    the raw
     field `_mapcount`: -1 = no mapping. What it counts is the scheme's business. flags       PG_* bits first_page  pfn
@@ -121,21 +143,21 @@ class PageFrames:
     mm_id_1, mm_id_mapcount_1  of a folio, v6.18: two mms (0 = none) and how many mappings are theirs
     """
 
-    refcount: Array
-    mapcount: Array
-    flags: Array
-    first_page: Array
-    mapping: Array
-    index: Array
-    content: Array
-    compound_mapcount: Array
-    large_mapcount: Array
-    nr_pages_mapped: Array
-    pincount: Array
-    mm_id_0: Array
-    mm_id_mapcount_0: Array
-    mm_id_1: Array
-    mm_id_mapcount_1: Array
+    refcount: FrameColumn
+    mapcount: FrameColumn
+    flags: FrameColumn
+    first_page: FrameColumn
+    mapping: FrameColumn
+    index: FrameColumn
+    content: FrameColumn
+    compound_mapcount: FrameColumn
+    large_mapcount: FrameColumn
+    nr_pages_mapped: FrameColumn
+    pincount: FrameColumn
+    mm_id_0: FrameColumn
+    mm_id_mapcount_0: FrameColumn
+    mm_id_1: FrameColumn
+    mm_id_mapcount_1: FrameColumn
 
     def __init__(self, geometry: Geometry, nframes: int, costs: Costs) -> None:
         if not 2 * geometry.nr <= nframes <= MOST_FRAMES or nframes % geometry.nr:
@@ -143,14 +165,12 @@ class PageFrames:
             raise BadInput("memory", f"is {nframes} frames", right)
         self.geometry = geometry
         self.costs = costs
-        self.fields: Array = np.zeros((len(COLUMNS), nframes), np.int64)
-        """All fields at once, rows as COLUMNS; each of the arrays by name is one of its rows."""
-        for row, column in zip(self.fields, COLUMNS, strict=True):
-            setattr(self, column, row)
-        self.content.fill(JUNK)
+        self.blocks = Blocks(geometry.order, TYPES, [JUNK if name == "content" else 0 for name in COLUMNS], _LAST)
+        for row, name in enumerate(COLUMNS):
+            setattr(self, name, FrameColumn(self.blocks, row, nframes))
         self.buddy = Buddy(nframes, geometry.order)
-        self.in_use: Array = np.zeros(nframes // geometry.nr, np.int64)
-        """Allocated frames in each aligned block of a huge page's size."""
+        self.bad: set[int] = set()
+        """The blocks in which a free frame is bad."""
         self.checks_new = False
         """The allocator looks for bad frames in a block before it hands it out."""
         self.zero_page = self._reserve()
@@ -173,32 +193,30 @@ class PageFrames:
         pfn = self._alloc_checked(order)
         if pfn is None:
             return None
-        part = slice(pfn, pfn + (1 << order))
-        self.refcount[part] = 0
-        self.mapcount[part] = -1
-        self.compound_mapcount[part] = self.large_mapcount[part] = -1
-        self.nr_pages_mapped[pfn] = self.pincount[pfn] = 0
-        self.mm_id_0[pfn] = self.mm_id_mapcount_0[pfn] = self.mm_id_1[pfn] = self.mm_id_mapcount_1[pfn] = 0
-        self.flags[part] &= PG_hwpoison
-        self.flags[part] |= PG_used | PG_tail if order else PG_used
-        self.first_page[part] = pfn
-        self.mapping[part] = 0
-        self.index[part] = 0
-        self.refcount[pfn] = 1
+        number, low = pfn >> self.geometry.order, pfn & (self.geometry.nr - 1)
+        high = low + (1 << order)
+        blocks, flags = self.blocks, PG_used | PG_tail if order else PG_used
+        blocks.fill(number, low, high, _FRESH)
+        blocks.store(number, _FIRST_PAGE, low, high, pfn)
+        if number in self.bad:
+            self.flags[pfn : pfn + (1 << order)] = self.flags[pfn : pfn + (1 << order)] & PG_hwpoison | flags
+        else:
+            blocks.store(number, _FLAGS, low, high, flags)
+        blocks.store(number, _REFCOUNT, low, low + 1, 1)
         if order:
-            self.flags[pfn] ^= PG_tail | PG_head
-            self.flags[pfn] |= self.order_flag(order)
-        self.in_use[pfn >> self.geometry.order] += 1 << order
+            self.flags[pfn] = self.flags[pfn] ^ (PG_tail | PG_head) | self.order_flag(order)
+        blocks.block[number].in_use += 1 << order
         return pfn
 
     def _alloc_checked(self, order: int) -> int | None:
         while (pfn := self.buddy.alloc(order)) is not None:
             part = slice(pfn, pfn + (1 << order))
-            if not self.checks_new or not np.count_nonzero(self.flags[part]):
+            number = pfn >> self.geometry.order
+            if not self.checks_new or number not in self.bad or not self.flags[part].any():
                 return pfn
             self.flags[part] |= PG_used | PG_lost
             self.mapcount[part] = -1
-            self.in_use[pfn >> self.geometry.order] += 1 << order
+            self.blocks.block[number].in_use += 1 << order
         return None
 
     def free_pages(self, pfn: int, order: int) -> None:
@@ -208,21 +226,51 @@ class PageFrames:
         somebody still has a reference ("bad page").
         """
         part = slice(pfn, pfn + (1 << order))
-        if np.count_nonzero(self.refcount[part]):
+        if self.refcount.any(part):
             raise KernelBug(f"pfn {pfn:#x} is freed with reference count {self.refcount[pfn]}")
         if not order and self.flags[pfn] & PG_hwpoison:
             self.flags[pfn] = PG_used | PG_hwpoison
             return
-        self.flags[part] &= PG_hwpoison
-        self.mapping[part] = JUNK
-        self.content[part] = JUNK
-        self.in_use[pfn >> self.geometry.order] -= 1 << order
+        self._freed(pfn, 1 << order)
         self.buddy.free(pfn, order)
+
+    def _freed(self, first: int, count: int) -> None:
+        number, low = first >> self.geometry.order, first & (self.geometry.nr - 1)
+        part = slice(first, first + count)
+        bad = self.flags[part] & PG_hwpoison if self.flags.any(part, PG_hwpoison) else None
+        self.blocks.fill(number, low, low + count, _FREED)
+        if bad is not None:
+            self.bad.add(number)
+            self.flags[part] = bad
+        block = self.blocks.block[number]
+        block.in_use -= count
+        if not block.in_use and not self.blocks.lasts(block):
+            self.blocks.drop(number)
+
+    @property
+    def end(self) -> int:
+        """No frame from here on was ever allocated: the lowest free ones are taken first."""
+        return self.buddy.fresh
 
     def marked(self, flag: int) -> tuple[int, ...]:
         """The frames that have a flag, in address order. No free frame may have it."""
-        end = int(self.in_use.nonzero()[0][-1] + 1) << self.geometry.order  # the lowest free ones are taken first
-        return tuple((self.flags[:end] & flag).nonzero()[0].tolist())
+        return tuple(
+            (number << self.geometry.order) + inside
+            for number, block in sorted(self.blocks.block.items())
+            for inside in _which(block.columns[_FLAGS], flag, self.geometry.nr)
+        )
+
+    def restore(self, kept: Shared[BlockState], zero_page: int) -> None:
+        """Be as these blocks are."""
+        self.blocks.restore(kept)
+        self.zero_page = zero_page
+        nr = self.geometry.nr
+        used = {number: self.flags[number * nr : (number + 1) * nr] & PG_used != 0 for number in kept}
+        for number, frames in used.items():
+            self.blocks.block[number].in_use = int(np.count_nonzero(frames))
+            if (self.flags[number * nr : (number + 1) * nr] & PG_hwpoison)[~frames].any():
+                self.bad.add(number)
+        self.buddy = Buddy.with_used(len(self.refcount), used, self.geometry.order)
 
     def runs_in_blocks(self, pages: Array) -> tuple[tuple[int, int], ...]:
         """Ascending pfns as (first, count) of those that lie one behind the other in the same block."""
@@ -234,16 +282,13 @@ class PageFrames:
     def free_small_pages(self, first: int, count: int) -> None:
         """The same for `count` single pages that lie one behind the other in one block."""
         part = slice(first, first + count)
-        if np.count_nonzero(self.refcount[part]) or np.count_nonzero(self.flags[part] & PG_used) < count:
+        if self.refcount.any(part) or not (self.flags[part] & PG_used).all():
             raise KernelBug(f"a page from pfn {first:#x} on is freed with a reference, or twice")
         if np.count_nonzero(self.flags[part] & PG_hwpoison):
             for pfn in range(first, first + count):
                 self.free_pages(pfn, 0)
             return
-        self.flags[part] = 0
-        self.mapping[part] = JUNK
-        self.content[part] = JUNK
-        self.in_use[first >> self.geometry.order] -= count
+        self._freed(first, count)
         self.buddy.free_run(first, count)
 
     # --- compound pages ---------------------------------------------------------------------------------------------
@@ -258,7 +303,7 @@ class PageFrames:
 
     def compound_head(self, page: int) -> int:
         """The head of the compound page that `page` is part of; `page` itself if it is not a tail."""
-        return int(self.first_page[page]) if self.flags[page] & PG_tail else page
+        return self.first_page[page] if self.flags[page] & PG_tail else page
 
     def compound(self, head: int) -> slice:
         """All pages of the compound page with this head; one page if it is not compound."""
@@ -283,13 +328,13 @@ class PageFrames:
 
     def page_count(self, page: int) -> int:
         """The reference count that counts for `page`: its head's."""
-        return int(self.refcount[self.compound_head(page)])
+        return self.refcount[self.compound_head(page)]
 
     # --- atomic operations: each counts its read-modify-writes --------------------------------------------------------
 
     def ref_add(self, part: slice, n: int | Array) -> None:
         """refcount += n on each page of `part`: one read-modify-write each."""
-        self.refcount[part] += n
+        self.refcount.add(part, n)
         self.costs.rmw += width(part)
 
     def ref_one_by_one(self, page: int, n: int) -> None:
@@ -339,5 +384,5 @@ class PageFrames:
 
     def map_add(self, part: slice, n: int) -> None:
         """_mapcount += n on each page of `part`: one read-modify-write each."""
-        self.mapcount[part] += n
+        self.mapcount.add(part, n)
         self.costs.rmw += width(part)

@@ -14,9 +14,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from thplab.errors import KernelBug
-from thplab.hardware.frames import JUNK, PageFrames, PG_head, PG_table, PG_tail
+from thplab.hardware.frames import PageFrames, PG_head, PG_table, PG_tail
 from thplab.hardware.geometry import LEVEL_NAMES, Geometry
+from thplab.hardware.kept_tables import Entries as Entries
+from thplab.hardware.kept_tables import KeptTables
 
 _PAGE_PRESENT = 1 << 0
 _PAGE_RW = 1 << 1
@@ -58,8 +59,6 @@ BIT_LETTERS = (
 
 PROT_NONE, PROT_READ, PROT_WRITE = 0, 1, 2
 PROTECTIONS = {"none": PROT_NONE, "r": PROT_READ, "rw": PROT_READ | PROT_WRITE}
-
-Entries = npt.NDArray[np.uint64]
 
 
 def pgprot(prot: int) -> int:
@@ -265,21 +264,13 @@ class PteRun(NamedTuple):
         return PteRun(start, stop, self.pfn + step, self.kind)
 
 
-class _ByPfn(dict[int, Entries]):
-    """The tables by pfn. Whoever looks into one that was freed has found a bug of the kernel, not of Python."""
-
-    def __missing__(self, pfn: int) -> Entries:
-        raise KernelBug(f"pfn {pfn:#x} is used as a page table, but is none")
-
-
-class PageTables:
+class PageTables(KeptTables):
     """The contents of the frames that are page tables: pfn -> array of entries (uint64)."""
 
     def __init__(self, geometry: Geometry, frames: PageFrames) -> None:
         self.geometry = geometry
         self.frames = frames
-        self.table: dict[int, Entries] = _ByPfn()
-        self.level: dict[int, int] = {}
+        super().__init__(geometry.nr)
 
     def alloc(self, level: int) -> int | None:
         """A new empty table of `level` (0 = PTE table); None when out of memory."""
@@ -288,14 +279,17 @@ class PageTables:
             return None
         self.frames.flags[pfn] |= PG_table
         self.frames.content[pfn] = 0
-        self.table[pfn] = np.zeros(self.geometry.nr, np.uint64)
+        self.table[pfn] = self.empty
         self.level[pfn] = level
+        self.touched.add(pfn)
         return pfn
 
     def free(self, pfn: int) -> None:
-        """Give a table back. Its entries turn to junk for whoever still looks."""
-        self.table.pop(pfn).fill(np.uint64(JUNK & PTE_PFN_MASK))
+        """Give a table back. Whoever still looks for it meets a bug."""
+        self.table.pop(pfn)
         self.level.pop(pfn)
+        self.own.discard(pfn)
+        self.touched.add(pfn)
         self.frames.refcount[pfn] = 0
         self.frames.free_pages(pfn, 0)
 
@@ -306,17 +300,21 @@ class PageTables:
 
     def set(self, pfn: int, index: int, entry: int) -> None:
         """Store one entry."""
-        self.table[pfn][index] = entry
+        self._row(pfn)[index] = entry
+
+    def store(self, pfn: int, entries: slice | int | npt.NDArray[np.intp], values: npt.ArrayLike) -> None:
+        """Store entries: the same one, or one for each."""
+        self._row(pfn)[entries] = values
 
     def fill(self, pfn: int, entries: slice, first_pfn: int, protection: int) -> None:
         """Store entries that map consecutive pages from `first_pfn` on, all with the same bits."""
         count = entries.stop - entries.start
         pfns = np.arange(first_pfn, first_pfn + count, dtype=np.uint64) << np.uint64(12)
-        self.table[pfn][entries] = pfns | np.uint64(protection)
+        self._row(pfn)[entries] = pfns | np.uint64(protection)
 
     def change(self, pfn: int, entries: slice, clear: int = 0, set_: int = 0) -> None:
         """Clear and set bits in many entries at once."""
-        row = self.table[pfn]
+        row = self._row(pfn)
         row[entries] = (row[entries] & np.uint64(~clear & (1 << 64) - 1)) | np.uint64(set_)
 
     def freeze(self, pfn: int, entries: slice, keep: int, exclusive: npt.NDArray[np.bool_]) -> None:
@@ -328,7 +326,7 @@ class PageTables:
         row = self.table[pfn][entries]
         kind = (row & np.uint64(_PAGE_RW)) + np.uint64(_SWP_MIGRATION_READ)  # the sum is _SWP_MIGRATION_WRITE
         kind |= exclusive * np.uint64(_SWP_EXCLUSIVE)
-        self.table[pfn][entries] = (row & np.uint64(PTE_PFN_MASK | keep)) | kind
+        self._row(pfn)[entries] = (row & np.uint64(PTE_PFN_MASK | keep)) | kind
 
     def unfreeze(self, pfn: int, entries: slice, protection: int) -> None:
         """Turn migration entries into PTEs with these bits, writable,
@@ -337,13 +335,13 @@ class PageTables:
         row = self.table[pfn][entries]
         write = np.where((row & np.uint64(_SWP_TYPE)) == _SWP_MIGRATION_WRITE, np.uint64(_PAGE_RW), np.uint64(0))
         kept = row & np.uint64(PTE_PFN_MASK | _PAGE_ACCESSED | _PAGE_DIRTY)
-        self.table[pfn][entries] = kept | np.uint64(protection) | write
+        self._row(pfn)[entries] = kept | np.uint64(protection) | write
 
     def retarget(self, pfn: int, entries: slice, first_pfn: int) -> None:
         """Let entries that name pages next to each other name those from `first_pfn` on;
         everything else of them stays.
         """
-        row = self.table[pfn]
+        row = self._row(pfn)
         pfns = np.arange(first_pfn, first_pfn + entries.stop - entries.start, dtype=np.uint64) << np.uint64(12)
         row[entries] = (row[entries] & np.uint64(~PTE_PFN_MASK & (1 << 64) - 1)) | pfns
 
@@ -393,7 +391,7 @@ class PageTables:
             return
         kind = pte_kinds(row)
         pfns = (row & np.uint64(PTE_PFN_MASK)).view(np.int64) >> 12
-        owner = self.frames.flags.take(pfns, mode="clip") & _OWNERS[kind]
+        owner = self.frames.flags[pfns] & _OWNERS[kind]
         part = owner != 0
         apart = (pfns[1:] - pfns[:-1] != 1) | (owner[1:] == PG_head) | (part[1:] != part[:-1])
         border = (kind[1:] != kind[:-1]) | (apart & (kind[1:] > PTE_KINDS.index("guard")))

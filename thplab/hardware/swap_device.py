@@ -51,6 +51,9 @@ class SwapDevice:
         self.content: npt.NDArray[np.int64] = np.zeros(slots, np.int64)
         self.slot_of: dict[int, int] = {}
         """Page -> its slot, for every page in the swap cache (page_private); the tails of a huge page as well."""
+        self.touched = True
+        """Slots were stored to since the last state, whose arrays are `kept`."""
+        self.kept: tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int64]] | None = None
 
     @property
     def key(self) -> str:
@@ -67,11 +70,13 @@ class SwapDevice:
         slots = slice(slot, slot + width(pages))
         if self.cache[slots].any():
             raise KernelBug(f"slot {slot} has a page in the swap cache already")
+        self.touched = True
         self.cache[slots] = np.arange(pages.start, pages.stop)
         self.slot_of.update(zip(range(pages.start, pages.stop), range(slots.start, slots.stop), strict=True))
 
     def remove(self, pages: slice) -> None:
         """Take pages out of the swap cache. Their slots are free if no swap entry names them."""
+        self.touched = True
         for page in range(pages.start, pages.stop):
             self.cache[self.slot_of.pop(page)] = NO_PAGE
 
@@ -96,13 +101,20 @@ class SwapDevice:
 
     def duplicate(self, slots: slice) -> None:
         """One more swap entry for each of these slots (swap_duplicate)."""
+        self.touched = True
         self.swap_map[slots] += 1
 
     def free(self, slots: slice) -> None:
         """One swap entry less for each of these slots (swap_free)."""
+        self.touched = True
         self.swap_map[slots] -= 1
         if (self.swap_map[slots] < 0).any():
             raise KernelBug(f"slot {slots.start} is freed more often than it was used")
+
+    def write(self, slots: slice, contents: npt.NDArray[np.int64]) -> None:
+        """Put something on the device."""
+        self.touched = True
+        self.content[slots] = contents
 
     def read(self, slot: int) -> int:
         """What is on the device."""

@@ -109,6 +109,10 @@ class AddressSpace:
     vmas: list[Vma] = field(default_factory=list)
     deposited: dict[int, deque[int]] = field(default_factory=dict)
     regions: dict[str, Region] = field(default_factory=dict)
+    deposits_touched: set[int] = field(default_factory=set)
+    """The PMD tables under which something was put or taken since the last state."""
+    deposits_kept: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    """What the last state has: (PMD table, tables under it), in order."""
 
     @property
     def key(self) -> str:
@@ -120,6 +124,7 @@ class AddressSpace:
     def deposit(self, pmd_table: int, pgtable: int) -> None:
         """Put a spare PTE table aside under a PMD table."""
         self.deposited.setdefault(pmd_table, deque()).append(pgtable)
+        self.deposits_touched.add(pmd_table)
 
     def withdraw(self, pmd_table: int) -> int:
         """Take back the PTE table that was put aside first under a PMD table. KernelBug if there is none."""
@@ -127,9 +132,19 @@ class AddressSpace:
         if not waiting:
             raise KernelBug(f"no PTE table was deposited under PMD table {pmd_table:#x} of {self.name}")
         pgtable = waiting.popleft()
+        self.deposits_touched.add(pmd_table)
         if not waiting:
             del self.deposited[pmd_table]
         return pgtable
+
+    def keep_deposits(self) -> tuple[tuple[int, tuple[int, ...]], ...]:
+        """What is put aside now: (PMD table, tables under it), in order. Only what was touched is looked at."""
+        if self.deposits_touched:
+            news = {table: tuple(self.deposited.get(table, ())) for table in self.deposits_touched}
+            self.deposits_touched.clear()
+            after = dict(self.deposits_kept) | news
+            self.deposits_kept = tuple(sorted((table, waiting) for table, waiting in after.items() if waiting))
+        return self.deposits_kept
 
     def find_vma(self, address: int) -> Vma | None:
         """The VMA that contains `address`, or None."""

@@ -14,6 +14,26 @@ from thplab.hardware.geometry import Geometry
 from thplab.hardware.steps import Costs, Cpus
 
 
+class DeferredQueue(dict[int, None]):
+    """The deferred split queue: heads of huge pages of which a part is unmapped, in the order in which they came."""
+
+    _kept: tuple[int, ...] | None = None
+
+    def __setitem__(self, head: int, nothing: None) -> None:
+        self._kept = None
+        super().__setitem__(head, nothing)
+
+    def pop(self, head: int, default: None = None) -> None:  # type: ignore[override]
+        self._kept = None
+        super().pop(head, default)
+
+    def keep(self) -> tuple[int, ...]:
+        """The heads as they are now; the same object until something changes."""
+        if self._kept is None:
+            self._kept = tuple(self)
+        return self._kept
+
+
 class Memory:
     """The page frames of a machine.
 
@@ -38,10 +58,7 @@ class Memory:
         self.cpus = Cpus(self.costs, self._mark)
         self.frames = PageFrames(geometry, nframes, self.costs)
         self.vmstat: dict[str, int] = dict.fromkeys(events, 0)
-        self.deferred: dict[int, None] = {}
-        """The deferred split queue: heads of huge pages of which a part is unmapped,
-        in the order in which they came.
-        """
+        self.deferred = DeferredQueue()
         self.queues_new = queues_new
         """A new huge page goes on the queue at once; a mark says then of which ones a part is unmapped."""
         self.queues_unmapped = queues_unmapped

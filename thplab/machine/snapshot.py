@@ -5,41 +5,31 @@ What did not change since the state before is shared with it.
 from __future__ import annotations
 
 from collections import deque
-from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from thplab.errors import BadInput
-from thplab.hardware.buddy import Buddy
-from thplab.hardware.frames import COLUMNS, JUNK, PG_hwpoison, PG_used
+from thplab.hardware.shared import Shared
 from thplab.hardware.steps import Costs
 from thplab.hardware.swap_device import NO_PAGE, SwapDevice
 from thplab.kernel.address_space import AddressSpace, AnonVma, Vma
+from thplab.kernel.memory import DeferredQueue
 from thplab.kernel.system import System
-from thplab.machine.state import AnonVmaState, ProcessState, State, SwapState, VmaState
+from thplab.machine.state import AnonVmaState, BlockArrays, ProcessState, State, SwapState, VmaState
 
 
-def capture(system: System, previous: State | None = None, in_progress: bool = False) -> State:
-    """The state of `system` now. Arrays that are equal to those of `previous` are shared with it."""
-    nr = system.geometry.nr
-    # A free frame shows nothing but its count, which a stale user may still drop below 0, and whether it is bad.
-    free = system.frames.refcount | (system.frames.flags & PG_hwpoison)
-    shown = np.flatnonzero((system.frames.in_use > 0) | free.reshape(-1, nr).any(axis=1)).tolist()
-    now = system.frames.fields.reshape(len(COLUMNS), -1, nr)[:, shown].swapaxes(0, 1)
-    flags = now[:, COLUMNS.index("flags")].copy()
-    now[:, 1:] *= (flags[:, np.newaxis] & PG_used) != 0
-    now[:, COLUMNS.index("flags")] |= flags & PG_hwpoison
-    old_blocks, old_tables = (previous.blocks, previous.tables) if previous else ({}, {})
-    blocks = {number: _share(block, old_blocks.get(number)) for number, block in zip(shown, now, strict=True)}
-    tables = {pfn: _share(row, old_tables.get(pfn)) for pfn, row in system.tables.table.items()}
+def capture(system: System, in_progress: bool = False) -> State:
+    """The state of `system` now. It shares what did not change with the state before it, of this machine or, for one
+    that was restored, of the one that the state was taken from; nothing else is looked at.
+    """
+    tables, levels = system.tables.keep()
     return State(
         kernel=system.kernel,
         geometry=system.geometry,
         nframes=len(system.frames.refcount),
-        blocks=blocks,
+        blocks=BlockArrays(system.frames.blocks.keep()),
         tables=tables,
-        levels=dict(system.tables.level),
+        levels=levels,
         processes=tuple(_process(mm) for _, mm in sorted(system.mms.items())),
         anon_vmas={
             n: AnonVmaState(a.root, tuple((v.mm.name, v.start) for v in a.vmas)) for n, a in system.anon_vmas.items()
@@ -50,9 +40,9 @@ def capture(system: System, previous: State | None = None, in_progress: bool = F
         tlb=dict(system.cpus.tlb),
         vmstat=dict(system.vmstat),
         costs=system.costs.as_dict(),
-        deferred=tuple(system.deferred),
+        deferred=system.deferred.keep(),
         settings=dict(system.settings),
-        swap=_swap(system.swap, previous.swap if previous else None),
+        swap=_swap(system.swap),
         poisoned=tuple(system.poisoned),
         ksm=system.ksm.frozen(),
         huge_zero_page=system.huge_zero_page,
@@ -61,34 +51,22 @@ def capture(system: System, previous: State | None = None, in_progress: bool = F
     )
 
 
-A = TypeVar("A", bound=npt.NDArray[np.generic])
-
-
-def _share(now: A, before: A | None) -> A:
-    """`before` if it is equal, else a read-only copy of what is there now."""
-    if before is not None and now.tobytes() == before.tobytes():
-        return before
-    copy = now.copy()
-    copy.setflags(write=False)
-    return copy
-
-
-def _swap(device: SwapDevice | None, previous: SwapState | None) -> SwapState | None:
+def _swap(device: SwapDevice | None) -> SwapState | None:
     if device is None:
         return None
-    return SwapState(
-        device.name,
-        _share(device.swap_map.copy(), previous.swap_map if previous else None),
-        _share(device.cache.copy(), previous.cache if previous else None),
-        _share(device.content.copy(), previous.content if previous else None),
-    )
+    if device.touched or device.kept is None:
+        slots = device.swap_map.copy(), device.cache.copy(), device.content.copy()
+        for array in slots:
+            array.setflags(write=False)
+        device.touched, device.kept = False, slots
+    return SwapState(device.name, *device.kept)
 
 
 def _process(mm: AddressSpace) -> ProcessState:
     vmas = tuple(VmaState(v.start, v.end, v.prot, v.flags, v.pgoff, tuple(a.number for a in v.chain)) for v in mm.vmas)
-    deposited = tuple((table, tuple(waiting)) for table, waiting in sorted(mm.deposited.items()))
     counts = (mm.write_protect_seq, mm.mm_users, mm.alive)
-    return ProcessState(mm.name, mm.pgd, mm.mm_id, mm.has_pinned, *counts, vmas, deposited, tuple(mm.regions.items()))
+    regions = tuple(mm.regions.items())
+    return ProcessState(mm.name, mm.pgd, mm.mm_id, mm.has_pinned, *counts, vmas, mm.keep_deposits(), regions)
 
 
 def refill(system: System, state: State) -> None:
@@ -99,16 +77,8 @@ def refill(system: System, state: State) -> None:
     """
     if state.in_progress:
         raise BadInput("state", "is in the middle of a routine", "a state between two operations")
-    frames, nr = system.frames, state.geometry.nr
-    frames.flags[:] = 0
-    frames.in_use[:] = 0
-    for number, block in state.blocks.items():
-        frames.fields[:, number * nr : (number + 1) * nr] = block
-        frames.in_use[number] = np.count_nonzero(block[COLUMNS.index("flags")] & PG_used)
-    frames.content[(frames.flags & PG_used) == 0] = JUNK
-    frames.buddy = Buddy.with_used((frames.flags & PG_used) != 0, state.geometry.order)
-    frames.zero_page = state.zero_page
-    system.deferred = dict.fromkeys(state.deferred)
+    system.frames.restore(BlockArrays.of(state.blocks).kept, state.zero_page)
+    system.deferred = DeferredQueue((head, None) for head in state.deferred)
     system.settings = dict(state.settings)
     system.poisoned = list(state.poisoned)
     system.ksm = state.ksm.thawed()
@@ -120,8 +90,7 @@ def refill(system: System, state: State) -> None:
         system.swap.slot_of = {
             int(state.swap.cache[slot]): int(slot) for slot in np.flatnonzero(state.swap.cache != NO_PAGE)
         }
-    system.tables.table.update((pfn, row.copy()) for pfn, row in state.tables.items())
-    system.tables.level = dict(state.levels)
+    system.tables.restore(Shared.of(state.tables), Shared.of(state.levels))
     system.anon_vmas = {n: AnonVma(n, a.root) for n, a in state.anon_vmas.items()}
     for process in state.processes:
         name = process.name
@@ -129,6 +98,7 @@ def refill(system: System, state: State) -> None:
         mm.write_protect_seq = process.write_protect_seq
         mm.vmas = [Vma(mm, *v[:5], [system.anon_vmas[n] for n in v.chain]) for v in process.vmas]
         mm.deposited = {table: deque(waiting) for table, waiting in process.deposited}
+        mm.deposits_kept = process.deposited
         system.mms[name] = mm
         mm.regions = dict(process.regions)
     for number, anon_vma in state.anon_vmas.items():

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -16,17 +16,22 @@ import numpy.typing as npt
 
 from thplab.errors import BadInput
 from thplab.hardware import page_tables as pt
+from thplab.hardware.blocks import Array as Array
+from thplab.hardware.blocks import BlockState
 from thplab.hardware.frames import (
     COLUMNS,
     GUP_PIN_COUNTING_BIAS,
     PG_ORDER_SHIFT,
+    TYPES,
     PG_head,
+    PG_hwpoison,
     PG_order,
     PG_reserved,
     PG_tail,
     PG_used,
 )
 from thplab.hardware.geometry import Geometry
+from thplab.hardware.shared import Shared
 from thplab.hardware.steps import Translation
 from thplab.hardware.swap_device import NO_PAGE
 from thplab.kernel.address_space import Region
@@ -34,7 +39,7 @@ from thplab.kernel.policies import Kernel
 from thplab.kernel.rmap_items import KsmState
 from thplab.kernel.system import Pin
 
-Array = npt.NDArray[np.int64]
+_FLAGS = COLUMNS.index("flags")
 
 
 class VmaState(NamedTuple):
@@ -106,12 +111,41 @@ class SwapState(NamedTuple):
     content: npt.NDArray[np.int64]
 
 
+class BlockArrays(Mapping[int, Array]):
+    """Blocks as arrays, which are made when somebody looks at them: a block keeps its own."""
+
+    __slots__ = ("kept",)
+
+    def __init__(self, kept: Shared[BlockState]) -> None:
+        self.kept = kept
+
+    @classmethod
+    def of(cls, blocks: Mapping[int, Array]) -> BlockArrays:
+        """Blocks that somebody has put together by hand, or those of a state as they are."""
+        if isinstance(blocks, BlockArrays):
+            return blocks
+        return cls(Shared.of({number: BlockState.of(block, TYPES) for number, block in blocks.items()}))
+
+    def __getitem__(self, number: int) -> Array:
+        return self.kept[number].shown(_FLAGS, PG_used, PG_hwpoison)
+
+    def __contains__(self, number: object) -> bool:
+        return number in self.kept
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.kept)
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+
 @dataclass(frozen=True, eq=False)
 class State:
     """One state of a machine. All arrays are read-only; frames are grouped in blocks of a huge page's size.
 
     `blocks` holds the blocks in which any frame is allocated: block number -> array [len(COLUMNS), nr] (int64).
-    Of a free frame only the reference count is kept, and that it is bad.
+    Of a free frame only the reference count is shown, and that it is bad. Blocks and tables that did not change are the
+    same objects in the next state.
     `in_progress` is False when no routine is under way.
     """
 
@@ -180,6 +214,10 @@ class State:
 
     def compound_pages(self) -> tuple[int, ...]:
         """The heads of all compound pages, in address order, without the huge zero page."""
+        return self._compound_pages
+
+    @cached_property
+    def _compound_pages(self) -> tuple[int, ...]:
         found: list[int] = []
         for number in sorted(self.blocks):
             flags = self.blocks[number][COLUMNS.index("flags")]
@@ -367,16 +405,22 @@ class State:
     @cached_property
     def exact(self) -> bytes:
         """A digest of everything but events and costs, real pfns included."""
-        digest = hashlib.blake2b(digest_size=16)
-        for number in sorted(self.blocks):
-            digest.update(number.to_bytes(4, "little") + self.blocks[number].tobytes())
-        for pfn in sorted(self.tables):
-            digest.update(pfn.to_bytes(4, "little") + self.tables[pfn].tobytes())
+        blocks, tables = sorted(self.blocks.items()), sorted(self.tables.items())
+        numbers = [number for number, _ in blocks], [pfn for pfn, _ in tables]
+        digest = hashlib.blake2b(repr(numbers).encode(), digest_size=16)
+        for _, rows in (*blocks, *tables):
+            digest.update(rows.data)
+        digest.update(_written(self.processes, tuple(sorted(self.anon_vmas.items())), tuple(sorted(self.pins.items()))))
         cpus = (sorted(self.held.items()), sorted(self.irqs_off), sorted(self.tlb.items()))
-        rest = (self.processes, sorted(self.anon_vmas.items()), sorted(self.pins.items()))
         digest.update(
-            repr((rest, cpus, self.deferred, self.settings, self.poisoned, self.ksm, self.huge_zero_page)).encode()
+            repr((cpus, self.deferred, self.settings, self.poisoned, self.ksm, self.huge_zero_page)).encode()
         )
         if self.swap is not None:
             digest.update(self.swap.swap_map.tobytes() + self.swap.cache.tobytes() + self.swap.content.tobytes())
         return digest.digest()
+
+
+@lru_cache(1 << 12)
+def _written(*values: Hashable) -> bytes:
+    """Plain values that many states have in common, as bytes: the same for equal ones."""
+    return repr(values).encode()

@@ -347,7 +347,7 @@ class _Current:
 
 
 MOST_SEEN = 150_000_000
-"""Page frames in use that a trace may look at in all, one for each step, and some for the step itself."""
+"""Page frames that a trace may keep in all: of the blocks that a step stores to, and some for the step itself."""
 _FOR_A_STEP = 2000
 
 
@@ -416,13 +416,14 @@ class _Recorder:
                         len(frames), idle, frames[-1].state, current.op, current.index, current.phase, (), current.cpu
                     )
                 )
-            state = capture(self.machine.system, frames[-1].state, in_progress=not resting)
+            state = capture(self.machine.system, in_progress=not resting)
             frames[-1] = replace(frames[-1], state=state, result=end.value)
             return False
-        state = capture(self.machine.system, frames[-1].state, in_progress=True)
-        self.seen += _FOR_A_STEP + len(state.blocks) * state.geometry.nr
+        system = self.machine.system
+        self.seen += _FOR_A_STEP + len(system.frames.blocks.touched) * system.geometry.nr
+        state = capture(system, in_progress=True)
         if self.seen > MOST_SEEN:
             raise BadInput("scenario", f"takes more than {len(frames) - 1:,} steps", "less work, or a smaller machine")
-        stack = stack_of(current.routine, self.machine.system)
+        stack = stack_of(current.routine, system)
         frames.append(Frame(len(frames), step, state, current.op, current.index, current.phase, stack, current.cpu))
         return True

@@ -237,7 +237,7 @@ class _OnKernel:
     def perform(self, op: Operation) -> str:
         """Carry out an operation and take down what came of it. Returns why it was not carried out, "" if it was."""
         answer, remark = (STOPPED, self.stopped) if self.stopped else self._answer(op)
-        before, self.state = self.state, capture(self.machine.system, self.state)
+        before, self.state = self.state, capture(self.machine.system)
         self._follow()
         spent = dict(self._spent(before))
         for key, count in spent.items():

@@ -412,7 +412,7 @@ def _recount_held(machine: Machine, heads: Array) -> Array:
     A frame that was freed and is a page table by now is none of them.
     """
     frames, geometry = machine.system.frames, machine.system.geometry
-    in_use = (frames.flags & (PG_used | PG_table | PG_reserved)) == PG_used
+    in_use = (frames.flags[:] & (PG_used | PG_table | PG_reserved)) == PG_used
     held: Array = in_use.reshape(-1, geometry.nr)[heads >> geometry.order].sum(axis=1)
     assert held.sum() == in_use.sum(), "nothing but the huge pages was ever allocated"
     return held

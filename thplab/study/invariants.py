@@ -99,11 +99,13 @@ def _columns(state: State, number: int) -> dict[str, Array]:
 def no_counter_is_negative(state: State) -> Iterator[str]:
     """No reference count falls below 0 and no raw _mapcount below -1, also not on a free frame."""
     for number, block in state.blocks.items():
-        column = dict(zip(COLUMNS, block, strict=True))
-        used = (column["flags"] & PG_used) != 0
-        for i in np.flatnonzero((column["refcount"] < 0) | (used & (column["mapcount"] < -1))):
+        refcount, mapcount = block[COLUMNS.index("refcount")], block[COLUMNS.index("mapcount")]
+        if refcount.min() >= 0 and mapcount.min() >= -1:
+            continue
+        used = (block[COLUMNS.index("flags")] & PG_used) != 0
+        for i in np.flatnonzero((refcount < 0) | (used & (mapcount < -1))):
             pfn = number * state.geometry.nr + int(i)
-            yield f"pfn {pfn:#x}: reference count {column['refcount'][i]}, raw _mapcount {column['mapcount'][i]}"
+            yield f"pfn {pfn:#x}: reference count {refcount[i]}, raw _mapcount {mapcount[i]}"
 
 
 @_invariant(ALWAYS)

@@ -10,7 +10,7 @@ from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PageFrames, PG_anon, PG_dirty, PG_ksm, PG_referenced, PG_swapbacked
 from thplab.hardware.steps import Costs
 from thplab.kernel.address_space import VM_LOCKED
-from thplab.machine.state import Array, Mapped, State, VmaState
+from thplab.machine.state import Array, BlockArrays, Mapped, State, VmaState
 
 _PSS_SHIFT = 12
 """smaps adds up shares of pages in units of 1/4096 byte."""
@@ -125,6 +125,5 @@ def _pages_in(state: State, m: Mapped, vma: VmaState) -> range:
 def _frames(state: State) -> PageFrames:
     """The page frames of a state, as schemes read them."""
     frames = PageFrames(state.geometry, state.nframes, Costs())
-    for number, block in state.blocks.items():
-        frames.fields[:, number * state.geometry.nr : (number + 1) * state.geometry.nr] = block
+    frames.blocks.restore(BlockArrays.of(state.blocks).kept)
     return frames

@@ -111,5 +111,5 @@ def clear_page_referenced(system: System, pages: slice) -> Routine[None]:
     head = frames.compound_head(pages.start)
     marked = single(head) if frames.is_compound(head) else pages
     if (frames.flags[marked] & PG_referenced).any():
-        frames.flags[marked] &= ~PG_referenced
+        frames.flags.clear(marked, PG_referenced)
         yield change(f"{system.pages_text(marked)}: PG_referenced cleared")

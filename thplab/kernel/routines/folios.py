@@ -16,7 +16,7 @@ def make_folios(system: System, page: int, order: int) -> Routine[None]:
         head = part.start
         frames.flags[head] |= (frames.flags[page] & ~PG_OF_HEAD) | PG_locked | PG_lru | PG_head
         frames.flags[head] = (frames.flags[head] & ~PG_tail) | frames.order_flag(order)
-        frames.flags[part] &= ~PG_anon_exclusive
+        frames.flags.clear(part, PG_anon_exclusive)
         frames.first_page[part] = head
         frames.compound_mapcount[head] = frames.large_mapcount[head] = -1
         for column in ("nr_pages_mapped", "pincount", "mm_id_0", "mm_id_mapcount_0", "mm_id_1", "mm_id_mapcount_1"):

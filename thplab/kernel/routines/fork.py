@@ -319,7 +319,7 @@ def copy_present_ptes(
         if system.kernel.mm.fork_protects_last:
             yield from ptep_set_wrprotect(system, source_table, parts)
     for part in parts:
-        tables.table[pte_table][part] = tables.table[source_table][part]
+        tables.store(pte_table, part, tables.table[source_table][part])
         if run.kind in ("page", "zero"):
             tables.change(pte_table, part, clear=pt._PAGE_ACCESSED)
         yield change("the child's PTEs = the same entries, not yet accessed")

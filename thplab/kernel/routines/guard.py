@@ -56,7 +56,7 @@ def install_markers(system: System, vma: Vma, start: int, end: int) -> Routine[s
         yield read("read the PTEs: " + ("nothing is mapped" if occupied == high else f"PTE {occupied} is in use"))
         parts = system.each(slice(low, occupied))
         for part in parts:
-            tables.table[pte_table][part] = pt._SWP_GUARD
+            tables.store(pte_table, part, pt._SWP_GUARD)
             yield change(
                 "PTE = a guard marker" if part.stop - part.start == 1 else f"{part.stop - part.start} guard markers",
                 "A fault that finds it sends SIGSEGV. No VMA is split for that.",
@@ -85,7 +85,7 @@ def madvise_guard_remove(system: System, vma: Vma, start: int, end: int) -> Rout
         for run in runs:
             parts = system.each(run.entries)
             for part in parts:
-                system.tables.table[table][part] = 0
+                system.tables.store(table, part, 0)
                 count = part.stop - part.start
                 yield change("marker cleared" if count == 1 else f"{count} markers cleared")
         yield from system.cpus.unlock(lock)

@@ -404,7 +404,7 @@ def __collapse_huge_page_copy(
                 yield from system.cpus.lock(lock)
             entries = system.each(part)
             for each in entries:
-                tables.table[pte_table][each] = 0
+                tables.store(pte_table, each, 0)
                 yield change("PTE cleared" if width(each) == 1 else f"{width(each)} PTEs cleared")
             if run.kind == "page":
                 yield from count_away(system, vma, pages)

@@ -194,7 +194,7 @@ def advise_ptes(
         run = runs[0]
         low = run.stop
         if run.kind == "swap" and advice == FREE:
-            system.tables.table[pte_table][run.entries] = 0
+            system.tables.store(pte_table, run.entries, 0)
             yield change(f"{width(run.entries)} swap entries cleared")
             yield from free_swap_and_cache(system, run.pages)
         if run.kind != "page":
@@ -293,9 +293,9 @@ def clear_ptes(system: System, pte_table: int, part: slice, bits: int, by_none: 
         return False
     count = "PTE" if width(part) == 1 else f"{width(part)} PTEs"
     if by_none:
-        tables.table[pte_table][part] = tuple(was if now == was else 0 for was, now in zip(old, new, strict=True))
+        tables.store(pte_table, part, tuple(was if now == was else 0 for was, now in zip(old, new, strict=True)))
         yield change(f"{count} cleared", "No CPU notes anything in it now.")
-    tables.table[pte_table][part] = new
+    tables.store(pte_table, part, new)
     clean = "clean and old: if nobody writes to it, its contents may go" if bits & pt._PAGE_DIRTY else "old"
     yield change(f"{count} {clean}")
     return True

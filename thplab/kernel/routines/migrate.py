@@ -348,8 +348,9 @@ def _movable(system: System) -> tuple[int, ...]:
     """The small anonymous pages on the LRU to which nothing but their mappings refers, in the order of pfns."""
     frames = system.frames
     unmovable = PG_table | PG_reserved | PG_hwpoison
-    wanted = (frames.flags & (PG_used | PG_anon | PG_lru | unmovable)) == PG_used | PG_anon | PG_lru
-    pages = np.flatnonzero(wanted & (frames.refcount > 0) & (frames.refcount == frames.mapcount + 1)).tolist()
+    flags, refcount, mapcount = (field[: frames.end] for field in (frames.flags, frames.refcount, frames.mapcount))
+    wanted = (flags & (PG_used | PG_anon | PG_lru | unmovable)) == PG_used | PG_anon | PG_lru
+    pages = np.flatnonzero(wanted & (refcount > 0) & (refcount == mapcount + 1)).tolist()
     return tuple(page for page in pages if not frames.is_compound(page))
 
 

@@ -56,7 +56,7 @@ def freeze_ptes(system: System, vma: Vma, pte_table: int, runs: tuple[pt.PteRun,
         for part, bad in parts:
             pages = run.cut(part.start, part.stop).pages
             entries = tuple(tables.table[pte_table][part].tolist())
-            tables.table[pte_table][part] = 0
+            tables.store(pte_table, part, 0)
             yield change("PTE cleared" if width(part) == 1 else f"{width(part)} PTEs cleared")
             yield from flush_frozen(system, vma)
             head = frames.compound_head(pages.start)
@@ -65,14 +65,14 @@ def freeze_ptes(system: System, vma: Vma, pte_table: int, runs: tuple[pt.PteRun,
                 yield change("PG_dirty set", "The entry that knew it is gone.")
             exclusive = tuple((frames.flags[pages] & PG_anon_exclusive != 0).tolist())
             if bad:
-                tables.table[pte_table][part] = [pt.mk_hwpoison(pfn) for pfn in range(pages.start, pages.stop)]
+                tables.store(pte_table, part, [pt.mk_hwpoison(pfn) for pfn in range(pages.start, pages.stop)])
                 yield change("PTE = hwpoison entry", "The page is known to be bad: nobody is to wait for it.")
             else:
                 if any(exclusive) and not (yield from __folio_try_share_anon_rmap(system, pages)):
-                    tables.table[pte_table][part] = entries
+                    tables.store(pte_table, part, entries)
                     yield change("the PTE as it was")
                     return False
-                tables.table[pte_table][part] = entries
+                tables.store(pte_table, part, entries)
                 tables.freeze(pte_table, part, keep, np.array(exclusive))
                 yield change("PTE = migration entry", "Whoever touches the page now has to wait.")
             yield from folio_remove_rmap_ptes(system, vma, pages)
@@ -93,7 +93,7 @@ def __folio_try_share_anon_rmap(system: System, pages: slice) -> Routine[bool]:
             "may a driver have pinned it? yes", "Then it must stay this process's own, or a write would go to a copy."
         )
         return False
-    system.frames.flags[pages] &= ~PG_anon_exclusive
+    system.frames.flags.clear(pages, PG_anon_exclusive)
     yield change(f"{system.pages_text(pages)} not exclusive any more", "The migration entry remembers it.")
     return True
 

@@ -340,10 +340,10 @@ def move_ptes(
         parts = system.each(run.entries)
         for part in parts:
             entries = tuple(map(int, tables.table[old_table][part]))
-            tables.table[old_table][part] = 0
+            tables.store(old_table, part, 0)
             yield change("PTE cleared" if len(entries) == 1 else f"{len(entries)} PTEs cleared")
             first = new_index + part.start - old_index
-            tables.table[new_table][first : first + len(entries)] = entries
+            tables.store(new_table, slice(first, first + len(entries)), entries)
             yield change(
                 f"{'the same PTE' if len(entries) == 1 else f'the same {len(entries)} PTEs'} at the new place",
                 "The mapping is the same one as before: nothing is counted.",

@@ -230,11 +230,11 @@ def change_pte_range(system: System, vma: Vma, pte_table: int, low: int, high: i
             for part in parts:
                 old += tuple(map(int, tables.table[pte_table][part]))
                 if present and clears:
-                    tables.table[pte_table][part] = 0
+                    tables.store(pte_table, part, 0)
                     yield change(f"{ptes_text(part)} cleared")
             new = modified(system, vma, run.cut(batch.start, batch.stop), old)
             for part in parts:
-                tables.table[pte_table][part] = new[part.start - batch.start : part.stop - batch.start]
+                tables.store(pte_table, part, new[part.start - batch.start : part.stop - batch.start])
                 yield change(f"{ptes_text(part)} with the new protection")
             flush = flush or (
                 must_flush(system, old, new) if present else system.kernel.mm.mprotect_flushes == "touched"

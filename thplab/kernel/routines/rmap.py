@@ -26,7 +26,7 @@ def set_anon_rmap(system: System, pages: slice, anon_vma: AnonVma, index: int) -
     frames = system.frames
     frames.mapping[pages] = anon_vma.number
     frames.index[pages] = np.arange(index, index + width(pages))
-    frames.flags[pages] |= PG_anon
+    frames.flags.set(pages, PG_anon)
     first = pages.start if frames.is_compound(pages.start) else pages
     frames.flags[first] |= PG_lru | PG_swapbacked
 
@@ -53,7 +53,7 @@ def clear_anon_exclusive(system: System, pages: slice) -> Routine[None]:
     """Take PG_anon_exclusive away from what one process had for itself until now."""
     frames = system.frames
     if (frames.flags[pages] & PG_anon_exclusive).any():
-        frames.flags[pages] &= ~PG_anon_exclusive
+        frames.flags.clear(pages, PG_anon_exclusive)
         yield change(
             f"{system.pages_text(pages)} is shared from now on", "The parent may not write it in place any more."
         )

@@ -247,14 +247,14 @@ def __split_huge_page_tail(
     if given == "first":
         yield from _give_references(system, part, first)
     if (frames.flags[part] & PG_anon_exclusive).any():
-        frames.flags[part] &= ~PG_anon_exclusive
+        frames.flags.clear(part, PG_anon_exclusive)
         yield change(f"{system.pages_text(part)} not exclusive any more", "Nothing maps it: it was left over.")
-    frames.flags[part] |= (frames.flags[page] & ~PG_OF_HEAD) | PG_locked | (PG_lru if to_list is None else 0)
+    frames.flags.set(part, (frames.flags[page] & ~PG_OF_HEAD) | PG_locked | (PG_lru if to_list is None else 0))
     yield change(
         f"{system.pages_text(part)}: the head's flags, and locked",
         "What was known of the huge page is known of each part.",
     )
-    frames.flags[part] &= ~PG_tail
+    frames.flags.clear(part, PG_tail)
     if to_list is not None:
         to_list.pages += range(part.start, part.stop)
     yield change(f"{part.stop - part.start} of the tails are pages of their own")
@@ -279,7 +279,7 @@ def let_go_of_subpages(system: System, pages: slice, kept: int) -> Routine[None]
                 frames.first_page[kept] = page
                 yield from system.cpus.hand_over(f"page_lock {page:#x}", f"page_lock {kept:#x}")
             if (frames.flags[part] & PG_locked).any():
-                frames.flags[part] &= ~PG_locked
+                frames.flags.clear(part, PG_locked)
                 frames.first_page[part] = page
                 yield change(
                     f"{system.pages_text(part)} unlocked",
@@ -399,7 +399,7 @@ def _map_unused(system: System, pte_table: int, run: pt.PteRun, zero: int) -> in
     """
     frames = system.frames
     unused = (frames.content[run.pages] == 0) & ((frames.flags[run.pages] & PG_hwpoison) == 0)
-    system.tables.table[pte_table][run.entries][unused] = zero
+    system.tables.store(pte_table, np.flatnonzero(unused) + run.start, zero)
     return int(np.count_nonzero(unused))
 
 

@@ -26,9 +26,9 @@ def split_huge_pages_set(system: System) -> Routine[int]:
     It walks over all page frames, and holds each that is in use for a moment.
     """
     frames, page = system.frames, system.frames.zero_page + 1  # what comes before belongs to nobody
-    while page < len(frames.flags):
-        page += _leading(frames.refcount[page:] <= 0)
-        if page == len(frames.flags):
+    while page < frames.end:
+        page += _leading(frames.refcount[page : frames.end] <= 0)
+        if page == frames.end:
             break
         flags = PG_head | PG_anon | PG_lru
         if frames.flags[page] & PG_head:
@@ -39,7 +39,7 @@ def split_huge_pages_set(system: System) -> Routine[int]:
                 yield from put_page(system, single(page))
             page += 1
             continue
-        small = _leading((frames.refcount[page:] > 0) & (frames.flags[page:] & PG_head == 0))
+        small = _leading((frames.refcount[page : frames.end] > 0) & (frames.flags[page : frames.end] & PG_head == 0))
         parts = system.each(slice(page, page + small))
         for part in parts:
             if width(part) == 1:

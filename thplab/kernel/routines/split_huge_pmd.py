@@ -206,7 +206,7 @@ def _ptes(part: slice) -> str:
 
 def _spread_anon_exclusive(system: System, tails: slice) -> Routine[None]:
     """Tails of a huge page that one process has for itself are marked as its head is."""
-    system.frames.flags[tails] |= PG_anon_exclusive
+    system.frames.flags.set(tails, PG_anon_exclusive)
     yield change(f"{system.pages_text(tails)} exclusive, too")
 
 

@@ -198,7 +198,7 @@ def set_swapped_ptes(
         set_anon_rmap(system, pages, anon_vma, vma.index(address))
         yield change(f"{system.page_name(pages.start)} is anonymous memory, found through {anon_vma.key}")
     if mine and system.kernel.cow.anon_exclusive:
-        frames.flags[pages] |= PG_anon_exclusive
+        frames.flags.set(pages, PG_anon_exclusive)
     more = width(pages) - 1
     if more:
         frames.ref_one_by_one(head, more)

@@ -77,16 +77,19 @@ def unmap_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, pa
             slots = device.slots(pages)
             if tables.marked(pte_table, part, pt._PAGE_DIRTY).any():
                 frames.flags[page] |= PG_dirty
-            tables.table[pte_table][part] = 0
+            tables.store(pte_table, part, 0)
             yield change("PTE cleared" if width(part) == 1 else f"{width(part)} PTEs cleared")
             why = "A GUP-fast that has read the old entry finishes first: its pin will be seen."
             yield from system.cpus.flush_tlb(f"the page of {vma.mm.name}", why, vma.mm.name, vma.start, vma.end)
             yield from swap_duplicate(system, slots)
             tables.fill(pte_table, part, slots.start, pt._SWP_DEVICE)
-            tables.table[pte_table][part] |= np.where(
-                frames.flags[pages] & PG_anon_exclusive, np.uint64(pt._SWP_EXCLUSIVE), np.uint64(0)
+            tables.store(
+                pte_table,
+                part,
+                tables.table[pte_table][part]
+                | (frames.flags[pages] & PG_anon_exclusive != 0) * np.uint64(pt._SWP_EXCLUSIVE),
             )
-            frames.flags[pages] &= ~PG_anon_exclusive
+            frames.flags.clear(pages, PG_anon_exclusive)
             yield change(
                 f"PTE = swap entry, {slots_text(slots)}"
                 if width(part) == 1
@@ -122,7 +125,7 @@ def discard_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, 
             frames.flags[page] |= PG_swapbacked
             yield change("PG_swapbacked again: " + ("it was written to" if dirty else "somebody holds it"))
             break
-        tables.table[pte_table][part.entries] = 0
+        tables.store(pte_table, part.entries, 0)
         yield change("PTE cleared", "The contents go with the page: MADV_FREE has given them up.")
         yield from system.cpus.flush_tlb(f"the page of {vma.mm.name}")
         yield from folio_remove_rmap_ptes(system, vma, part.pages)

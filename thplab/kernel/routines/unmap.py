@@ -179,7 +179,7 @@ def zap_pte_range(system: System, tlb: MmuGather, vma: Vma, pte_table: int, low:
         for batch in batches:
             parts = system.each(batch)
             for part in parts:
-                system.tables.table[pte_table][part] = 0
+                system.tables.store(pte_table, part, 0)
                 tlb.need_flush = True
                 yield change("PTE cleared" if part.stop - part.start == 1 else f"{part.stop - part.start} PTEs cleared")
             if run.kind == "page":

@@ -72,9 +72,8 @@ def map_small_copies(
         frames.flags[np.array(pages)] |= PG_anon_exclusive
         yield change("PG_anon_exclusive: they are this process's own")
     first = system.geometry.index(address, 0)
-    system.tables.table[pte_table][first : first + len(pages)] = (
-        np.array(pages, np.uint64) << np.uint64(12)
-    ) | np.uint64(bits)
+    entries = slice(first, first + len(pages))
+    system.tables.store(pte_table, entries, (np.array(pages, np.uint64) << np.uint64(12)) | np.uint64(bits))
     yield change(f"fill {len(pages)} PTEs with small pages")
 
 

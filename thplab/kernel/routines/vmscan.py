@@ -170,7 +170,7 @@ def pageout(system: System, page: int) -> Routine[bool]:
         return True
     slots = device.slots(pages)
     frames.flags[page] &= ~PG_dirty
-    device.content[slots] = frames.content[pages]
+    device.write(slots, frames.content[pages])
     if system.kernel.reclaim.out_notes_zeroes and not frames.content[pages].any():
         yield change(
             f"{slots_text(slots)}: all zeroes, says the zeromap", "There is nothing to write, nor to wait for."

@@ -15,7 +15,7 @@ def clear_exclusive(memory: Memory, part: slice) -> Routine[None]:
     take PG_anon_exclusive away where it is.
     """
     if (memory.frames.flags[part] & PG_anon_exclusive).any():
-        memory.frames.flags[part] &= ~PG_anon_exclusive
+        memory.frames.flags.clear(part, PG_anon_exclusive)
         yield change(f"{memory.pages_text(part)} PG_anon_exclusive cleared", "Two processes share it from now on.")
 
 

@@ -8,14 +8,14 @@ the same digest and their CPUs the same position (thplab.study.explore.position)
 from __future__ import annotations
 
 import itertools
-from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from thplab.machine.state import State
 from thplab.study.explore.graph import Graph, Node
+from thplab.study.explore.moves import UNKNOWN, Key, Move, Moves
 from thplab.study.explore.pair import Pair
-from thplab.study.explore.run import Key, RaceRun, Schedule, deadlock, format_schedule
+from thplab.study.explore.run import RaceRun, Schedule, deadlock, format_schedule
 from thplab.study.invariants import Violation
 
 LIMIT = 100_000
@@ -102,15 +102,6 @@ class _Place(NamedTuple):
     left: int = -1
 
 
-class _Move(NamedTuple):
-    """What a CPU's step makes of the machine and of its own position; None for a step that has to wait."""
-
-    machine: bytes
-    position: Hashable
-    bug: str
-    ended: bool
-
-
 def explore(pair: Pair, prune: bool = True, limit: int = LIMIT, max_switches: int | None = None) -> Exploration:
     """Visit every interleaving of the pair. Without `prune` each schedule is walked on its own, for checking.
 
@@ -134,23 +125,17 @@ class _Explorer:
         self.places: dict[int, _Place] = {}
         """What the nodes stand for; those after the last interruption are not told apart."""
         self.number: dict[_Place, int] = {}
-        self.moves: dict[tuple[bytes, int, Hashable], _Move | None] = {}
-        """A step depends on the machine and on its own CPU's position only,
-        so its outcome is known when it comes again.
-        """
-        self.problems: dict[tuple[bytes, bool, str], Violation | None] = {}
-        """What is wrong with a state of the machine, which many states of the race share."""
-        self.seen: set[Key] = set()
-        """What was carried out. A key that is put together from a known step may be none:
-        a position can depend on the machine.
-        """
+        self.moves = Moves(pair)
         self.pending: list[tuple[int, RaceRun | None, Schedule]] = []
 
     def explore(self) -> Exploration:
         """Visit everything within the bounds."""
         run = RaceRun(self.pair)
-        state = run.state(self.pair.start)
-        self._visit(_Place(run.key(state), left=self.max_switches), (), run, state)
+        state = run.state()
+        start = self.moves.start(run, state)
+        if self.prune and self.max_switches < 0:
+            self.moves.find_out(start, self.limit)
+        self._visit(_Place(start, left=self.max_switches), (), run, state)
         while self.pending:
             if len(self.graph.nodes) >= self.limit:
                 self.graph.complete = False
@@ -165,35 +150,23 @@ class _Explorer:
     def _visit(self, place: _Place, schedule: Schedule, run: RaceRun | None, state: State | None) -> int:
         """The node of a place that `schedule` leads to. A new one that is not an end is to be followed.
 
-        `run` and the `state` of its machine stand there; None if the same state of the race was seen before.
+        `run` and the `state` of its machine stand there; None if nothing had to be carried out to get there.
         """
         key, nodes, node = place.key, self.graph.nodes, len(self.graph.nodes)
-        self.seen.add(key)
         known = self.number.setdefault(place, node)
         if self.prune and known < node:
             return known
         nodes.append(Node())
         self.places[node] = place
-        under_way = any(position is not None for position in key.cpus)
-        if self._fails(node, self._problem(key.machine, under_way, key.bug, run, state)):
+        if self._fails(node, self.moves.problem(key, run, state, schedule)):
             return node
-        if not under_way:
+        if not key.under_way:
             self.result.ends.add(key.machine)
         elif place.left == 0 and place.turn >= 0:
             self._run_out(node, run or RaceRun(self.pair, schedule), place.turn, schedule)
         else:
             self.pending.append((node, run, schedule))
         return node
-
-    def _problem(
-        self, machine: bytes, under_way: bool, bug: str, run: RaceRun | None, state: State | None
-    ) -> Violation | None:
-        """What is wrong with a state of the machine; `run` and `state` are needed for one that was not seen before."""
-        seen = (machine, under_way, bug)
-        if seen not in self.problems:
-            assert run is not None and state is not None
-            self.problems[seen] = run.problem(state)
-        return self.problems[seen]
 
     def _fails(self, node: int, problem: Violation | None) -> bool:
         """Note what is wrong at a node."""
@@ -216,41 +189,26 @@ class _Explorer:
             nodes[here].edges[moved] = len(nodes)
             here = len(nodes)
             nodes.append(Node())
-        state = run.state(self.pair.start)
-        if not self._fails(here, self._problem(state.exact, False, run.bug, run, state)):
+        state = run.state()
+        if not self._fails(here, self.moves.problem(Key(state.exact, (), run.bug), run, state, schedule)):
             self.result.ends.add(state.exact)
 
     def _follow(self, here: int, live: RaceRun | None, schedule: Schedule) -> None:
-        """Find where each CPU's next step leads. That a routine returns touches nothing:
-        that need not be tried in every order.
-        """
+        """Find where each CPU's next step leads."""
         place, edges = self.places[here], self.graph.nodes[here].edges
         key = place.key
-        at = {cpu: (key.machine, cpu, position) for cpu, position in enumerate(key.cpus) if position is not None}
-        known = {cpu: self.moves[where] for cpu, where in at.items() if self.prune and where in self.moves}
-        ending = [cpu for cpu, move in known.items() if move is not None and move.ended]
-        for cpu in ending[:1] or sorted(at, key=lambda cpu: cpu != place.turn):
+        for cpu in sorted(self.moves.movers(key), key=lambda cpu: cpu != place.turn):
             interrupts = place.turn in edges
             if interrupts and not place.left:
                 break
-            run, state, move = None, None, known.get(cpu)
-            after = (
-                None
-                if move is None
-                else Key(move.machine, (*key.cpus[:cpu], move.position, *key.cpus[cpu + 1 :]), move.bug)
-            )
-            if cpu not in known or (after is not None and after not in self.seen):
+            run, state, move = None, None, self.moves.known(key, cpu) if self.prune else UNKNOWN
+            if move is UNKNOWN:
                 run, live = live or RaceRun(self.pair, schedule), None
-                state = run.state(self.pair.start) if run.move(cpu) else None
-                after = run.key(state) if state else None
-                move = self.moves[at[cpu]] = (
-                    _Move(after.machine, after.cpus[cpu], after.bug, run.ended) if after else None
-                )
-            if after is None or move is None:
+                move, state = self.moves.carry_out(run, key, cpu)
+            if not isinstance(move, Move):
                 continue
-            edges[cpu] = self._visit(
-                self._turn(place, after, cpu, interrupts, move.ended), (*schedule, cpu), run, state
-            )
+            after = self._turn(place, self.moves.after(key, cpu, move), cpu, interrupts, move.ended)
+            edges[cpu] = self._visit(after, (*schedule, cpu), run, state)
             if move.ended:
                 for other in edges.keys() - {cpu}:
                     del edges[other]

@@ -17,7 +17,7 @@ from thplab.kernel.policies import Kernel
 from thplab.machine.machine import Machine
 from thplab.machine.state import State
 from thplab.machine.trace import Setup, record
-from thplab.scenario import Operation, Scenario
+from thplab.scenario import VOCABULARY, Operation, Scenario
 
 Cpu = str | Callable[[Machine], Routine[int]]
 """What one CPU does: operations as a scenario writes them ("pin A 1 1 dma;
@@ -66,6 +66,11 @@ class Pair:
         return Setup(self.kernel, self.geometry.name, self.memory, swap=self.swap)
 
     @cached_property
+    def users(self) -> tuple[tuple[str, ...], ...]:
+        """The process whose memory each operation of each CPU uses, empty if none."""
+        return tuple(tuple(map(_user, program)) for program in self.programs)
+
+    @cached_property
     def start(self) -> State:
         """The state in which the routines start. KernelBug if `prepare` cannot be carried out."""
         trace = record(self.prepare, self.setup)
@@ -77,6 +82,13 @@ class Pair:
         """What a CPU does, in words: "pin(A, page 1, dma); unpin(dma)"."""
         nr = self.geometry.nr
         return "; ".join(op.label(nr) if isinstance(op, Operation) else op.__name__ for op in self.programs[cpu])
+
+
+def _user(op: Operation | Callable[[Machine], Routine[int]]) -> str:
+    """Who splits or reclaims a page gets at its mappings by the reverse map, not as its process."""
+    if not isinstance(op, Operation) or not VOCABULARY[op.op].of_process:
+        return ""
+    return "" if op.op == "swap_out" or op.fields.get("how") == "direct" else str(op.fields["proc"])
 
 
 def own_pair(

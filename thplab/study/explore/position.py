@@ -37,12 +37,11 @@ def position(routine: Any) -> Hashable:
         if frame is None:
             break  # it has ended; what it returned is in its caller's hands
         routine_name, local, called = at.gi_code.co_qualname, frame.f_locals, at.gi_yieldfrom
+        names = [name for name in sorted(local) if local[name] is not called or called is None]
         kept = [
-            (name, local[name] if type(local[name]) in _COMPARED else _plain(routine_name, name, local[name]))
-            for name in sorted(local)
-            if local[name] is not called or called is None
+            local[name] if type(local[name]) in _COMPARED else _plain(routine_name, name, local[name]) for name in names
         ]
-        chain.append((routine_name, frame.f_lasti, tuple(kept)))
+        chain.append((routine_name, frame.f_lasti, tuple(names), tuple(kept)))
         at = called
     return tuple(chain)
 
@@ -57,10 +56,12 @@ def _plain(routine_name: str, name: str, value: Any) -> Hashable:
         return ("slice", value.start, value.stop)
     if isinstance(value, (range, frozenset)):
         return value
+    if isinstance(value, _ONE_OF_A_KIND):
+        return type(value).__name__
     key = getattr(value, "key", None)
     if isinstance(key, str):
         return key
-    if isinstance(value, _ONE_OF_A_KIND) or hasattr(value, "page_split"):
+    if hasattr(value, "page_split"):
         return type(value).__name__
     if isinstance(value, (FunctionType, MethodType)):
         return value.__qualname__

@@ -150,13 +150,13 @@ class _Search:
         except BadInput:
             return False  # it makes no sense here
         except (KernelBug, Deadlock) as error:
-            self.found.states.append(capture(machine.system, state))
+            self.found.states.append(capture(machine.system))
             self.found._from.append((number, op))
             self.found.violation = Violation(
                 "no_kernel_bug" if isinstance(error, KernelBug) else "no_deadlock", str(error)
             )
             return True
-        return self._add(capture(machine.system, state), (number, op))
+        return self._add(capture(machine.system), (number, op))
 
     def _add(self, state: State, came_from: tuple[int, Operation] | None) -> bool:
         name = canonical(state)

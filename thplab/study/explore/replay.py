@@ -58,7 +58,7 @@ def _move(run: RaceRun, cpu: int, frames: list[Frame]) -> None:
         last = next(frame for frame in reversed(frames) if frame.cpu == cpu and frame.op == op)
         frames[last.number] = replace(last, result=run.results[cpu][before])
     result = run.results[cpu][-1] if run.ended else None
-    state = run.state(frames[-1].state)
+    state = run.state()
     frames.append(
         Frame(number, run.step, state, run.op(cpu), run.at[cpu], stack=run.stack(cpu), cpu=cpu, result=result)
     )

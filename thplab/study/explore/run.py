@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Hashable
-from typing import NamedTuple
 
 from thplab.errors import EINVAL, BadInput, KernelBug, errname
 from thplab.hardware.steps import WAIT, Routine, Step, read
@@ -14,7 +13,7 @@ from thplab.machine.operations.checks import refuse
 from thplab.machine.snapshot import capture
 from thplab.machine.state import State
 from thplab.machine.trace import stack_of
-from thplab.scenario import VOCABULARY, Operation
+from thplab.scenario import Operation
 from thplab.study.explore.pair import Pair
 from thplab.study.explore.position import position
 from thplab.study.invariants import Violation, check_state
@@ -43,16 +42,6 @@ def parse_schedule(text: str) -> Schedule:
             raise BadInput("schedule", f"{part[:40]!r} is too much", f"CPUs 0 to 9, and {_LONGEST:,} steps in all")
         schedule += [int(cpu)] * int(count)
     return tuple(schedule)
-
-
-class Key(NamedTuple):
-    """What two states of a race are told apart by: the machine, where each CPU stands (None:
-    it has ended), a bug that was met.
-    """
-
-    machine: bytes
-    cpus: tuple[Hashable, ...]
-    bug: str
 
 
 class RaceRun:
@@ -87,22 +76,13 @@ class RaceRun:
         except BadInput as error:
             self.at[cpu] = len(self.pair.programs[cpu]) - 1
             return refuse(EINVAL, f"not possible any more: {error}")
-        process = self._process(cpu)
+        process = self.pair.users[cpu][self.at[cpu]]
         return in_process(self.machine.system, process, routine) if process else routine
-
-    def _process(self, cpu: int) -> str:
-        """The process whose memory the operation of a CPU uses, empty if none: who splits or reclaims a page gets at
-        its mappings by the reverse map.
-        """
-        op = self.op(cpu)
-        if op is None or not VOCABULARY[op.op].of_process or op.op == "swap_out" or op.fields.get("how") == "direct":
-            return ""
-        return str(op.fields["proc"])
 
     def _count_users(self) -> None:
         """mm_users: the CPUs that are in a system call of the process."""
         under_way = [cpu for cpu, routine in enumerate(self.routines) if routine is not None and cpu not in self.fresh]
-        users = [self._process(cpu) for cpu in under_way]
+        users = [self.pair.users[cpu][self.at[cpu]] for cpu in under_way]
         for mm in self.machine.system.mms.values():
             mm.mm_users = users.count(mm.name)
 
@@ -161,16 +141,12 @@ class RaceRun:
         routine = self.routines[cpu]
         return stack_of(routine, self.machine.system) if routine is not None else ()
 
-    def state(self, previous: State | None = None) -> State:
+    def state(self) -> State:
         """The state of the machine now."""
-        return capture(self.machine.system, previous, in_progress=not self._all_over)
+        return capture(self.machine.system, in_progress=not self._all_over)
 
-    def key(self, state: State) -> Key:
-        """What tells this state of the race from others; `state` is the machine's."""
-        stands = tuple(map(self._stands, range(len(self.routines))))
-        return Key(state.exact, stands, self.bug)
-
-    def _stands(self, cpu: int) -> Hashable:
+    def stands(self, cpu: int) -> Hashable:
+        """Where a CPU stands; None if it has ended."""
         if self.over(cpu):
             return None
         return self.at[cpu], "" if cpu in self.fresh else position(self.routines[cpu])

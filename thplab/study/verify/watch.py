@@ -11,6 +11,7 @@ import numpy as np
 
 from thplab.hardware import frames as fr
 from thplab.hardware import page_tables as pt
+from thplab.hardware.blocks import Array, FrameColumn
 from thplab.hardware.steps import FLUSH as FLUSH_STEP
 from thplab.hardware.steps import Step
 from thplab.kernel.routines.user import access
@@ -59,6 +60,12 @@ class _Change(NamedTuple):
     new: Value
 
 
+def _fields(frames: fr.PageFrames, rows: slice, end: int) -> Array:
+    """[fields, frames]: these fields of all frames up to `end`."""
+    columns: list[FrameColumn] = [getattr(frames, name) for name in fr.COLUMNS[rows]]
+    return np.stack([column[:end] for column in columns])
+
+
 class Watch:
     """Advances an operation step by step and keeps what each step stored."""
 
@@ -66,7 +73,7 @@ class Watch:
         system = machine.system
         self.system = system
         self.hides_dirty = hides_dirty
-        self.fields = system.frames.fields.copy()
+        self.fields = _fields(system.frames, slice(None), len(system.frames.flags))
         self.tables = {pfn: row.copy() for pfn, row in system.tables.table.items()}
         self.levels = dict(system.tables.level)
         self.held = dict(system.cpus.held)
@@ -121,16 +128,15 @@ class Watch:
 
     def _pages(self) -> Iterator[_Change]:
         frames = self.system.frames
-        end = (int(frames.in_use.nonzero()[0][-1]) + 1) << frames.geometry.order
         self.made = self.none_made
         for rows in (_FIRST, _SECOND):
-            now, before = frames.fields[rows, :end], self.fields[rows, :end]
+            now, before = _fields(frames, rows, frames.end), self.fields[rows, : frames.end]
             differs = now != before
             if differs.any():
                 yield from self._columns(rows, now, before, differs)
                 before[differs] = now[differs]
 
-    def _columns(self, rows: slice, now: fr.Array, before: fr.Array, differs: Any) -> Iterator[_Change]:
+    def _columns(self, rows: slice, now: Array, before: Array, differs: Any) -> Iterator[_Change]:
         will = self.system.frames.flags
         if rows is _FIRST and differs[-1].any():
             self.made = (before[-1] ^ now[-1]) & fr.PG_used != 0
@@ -201,7 +207,7 @@ class Watch:
     def _huge_blocks(self) -> Iterator[int]:
         """The blocks that a recording calls frames: huge pages, and what was one and is mapped piece by piece."""
         frames, nr = self.system.frames, self.system.geometry.nr
-        yield from (np.flatnonzero(frames.flags & fr.PG_head) // nr).tolist()
+        yield from (np.array(frames.marked(fr.PG_head), np.int64) // nr).tolist()
         mapped: dict[int, set[int]] = {}
         for table, level in self.system.tables.level.items():
             for run in self.system.tables.runs(table, 0, nr) if level == 0 else ():
