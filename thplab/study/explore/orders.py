@@ -206,8 +206,8 @@ _EMPTY_FREE = replace(
 
 _FORCE = Pair(
     "forced-write-and-dontneed",
-    "A forced write (FOLL_FORCE) makes a copy that stays read-only. When that is gone before it is looked up again, the "
-    "write begins anew: only a dirty entry tells that a copy was made.",
+    "A forced write (FOLL_FORCE) makes a copy that stays read-only. When that is gone before it is looked up again, "
+    "the write begins anew: only a dirty entry tells that a copy was made.",
     "docs/KERNEL.md 6.16",
     "mmap A prot=r; read A 0",
     ("write A 0 value=0x66 force=yes", "madvise A 0 1thp dontneed"),
