@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from thplab import Machine
+from thplab.hardware.frames import COLUMNS, PG_hwpoison
 from thplab.hardware.geometry import X86_64
 from thplab.kernel.policies import Kernel
 from thplab.scenario import Scenario
 from thplab.study.invariants import check_state
 from thplab.study.observe import smaps
 
-SMAPS = {"rss": "Rss", "huge": "AnonHugePages", "lazyfree": "LazyFree", "ksm": "KSM", "swap": "Swap"}
+SMAPS = {"rss": "Rss", "huge": "AnonHugePages", "lazyfree": "LazyFree", "ksm": "KSM", "swap": "Swap", "referenced": "Referenced"}
 """Names in answers -> those of smaps, in kB."""
 
 
@@ -26,13 +29,16 @@ class Answers:
     def __getitem__(self, name: str) -> object:
         """"ret": what the last operation returned. "pin p": the byte that all pages of a pin hold, or a tuple of them.
         "A.0" or "A.0 T": the byte in a page of region R or T, None where nothing is mapped. "A.rss" and its like (SMAPS): kB.
-        "compound": the number of huge pages that exist. Anything else is an event of /proc/vmstat.
+        "compound": the number of huge pages that exist, and of smaller compound pages. "bad": of bad frames, freed or not.
+        Anything else is an event of /proc/vmstat.
         """
         state = self.machine.state
         if name == "ret":
             return self.results[-1]
         if name == "compound":
             return len(state.compound_pages())
+        if name == "bad":
+            return sum(int(np.count_nonzero(block[COLUMNS.index("flags")] & PG_hwpoison)) for block in state.blocks.values())
         if name.startswith("pin "):
             held = tuple(tag & 0xFF for tag in state.pin_contents(name.removeprefix("pin ")))
             return held[0] if len(set(held)) == 1 else held

@@ -24,6 +24,7 @@ from thplab.study.live import Agent, LiveError, check_live, command, nearest, po
 from thplab.study.live.generate import Generator
 from thplab.study.live.portable import PORTABLE
 from thplab.study.live.shrink import shrink
+from thplab.study.live.text import side_by_side
 from thplab.study.verify import replay_records
 
 ROOT = Path(__file__).parent.parent
@@ -44,6 +45,24 @@ def agent() -> Iterator[Agent]:
 
 def differences(outcomes: Any) -> list[str]:
     return [f"{o.number} {d.field}: {d.expected}, {d.got}" for o in outcomes for d in o.differences]
+
+
+PEEK = Scenario.parse("mmap A; fill A 0 4 same; fork A B; pin B 0 2 p; munmap B 0 4; write A 0 value=0x99; read A 0 3; unpin p")
+
+
+@live
+@agrees
+def test_a_run_shows_what_is_read_and_what_pins_read(agent: Agent) -> None:
+    after = agent.perform(PEEK.ops)
+    assert [seen.get("contents", {}).get("pin p") for seen in after] == [None] * 3 + [[0x77] * 2] * 4 + [None]
+    assert after[6]["contents"]["read"] == [0x99, 0x77, 0x77]
+    checked = check_live(agent, PEEK, KERNEL)
+    assert differences(checked.outcomes) == []
+    text = side_by_side(checked.outcomes, "")
+    assert "= read                    0: 0x99, 1–2: 0x77" in text and text.count("= pin p                   all 0x77") == 4
+    checked.record["after"][6]["contents"] = {"read": [0x77] * 3, "pin p": [0x99] * 2}
+    again = replay_records([checked.record], KERNEL)
+    assert differences(again) == ["6 read: all 0x77, 0: 0x99, 1–2: 0x77", "6 pin p: all 0x99, all 0x77"]
 
 
 # --- agreement ----------------------------------------------------------------------------------------------------------

@@ -44,12 +44,16 @@ MODES = {
     "one PTE left": Mode(f"{_THP}; munmap A 1 {NR - 1}", "0 1"),
     "half of it moved": Mode(f"{_THP}; mmap A region=T; mremap A {NR // 2} {NR // 2} T 0", f"0 {NR // 2}"),
     "the half that was moved": Mode(f"{_THP}; mmap A region=T; mremap A {NR // 2} {NR // 2} T 0", f"0 {NR // 2}", "T"),
+    "part of it shared": Mode(
+        f"{_THP}; madvise A {NR // 2} {NR // 2} dontfork; fork A C; exit C; madvise A {NR // 2} {NR // 2} dofork", "0 1thp"
+    ),
     "huge page, swapped out": Mode(f"{_THP}; madvise A 0 1thp pageout", "0 1thp", swap="swap"),
     "huge page by PTEs, swapped out": Mode(f"{_BY_PTES}; madvise A 0 1thp pageout", "0 1thp", swap="swap"),
 }
 
 _AGAIN = "mprotect A @ r; mprotect A @ rw"
 """The pages lose the right to write, and get it back."""
+_SHARED = "fork A B; pin A @ p pup"
 COW = {
     "fork": ("fork A B; write A @ value=0x99", {"B": OLD}),
     "fork and mprotect": (f"fork A B; {_AGAIN}; write A @ value=0x99", {"B": OLD}),
@@ -58,6 +62,9 @@ COW = {
     "vmsplice before the fork, unmap in the parent": ("pin A @ p; fork A B; munmap A @; write B @ value=0x99", {"pin p": OLD}),
     "vmsplice after the fork, unmap in the parent": ("fork A B; pin A @ p; munmap A @; write B @ value=0x99", {"pin p": OLD}),
     "a device and a read-only mapping": (f"pin A @ p io_uring; {_AGAIN}; write A @ value=0x99", {"pin p": NEW}),
+    "a device that reads what is shared": (f"{_SHARED}; write A @ value=0x99", {"pin p": NEW, "B": OLD}),
+    "a device that reads what is its own again": ("fork A B; exit B; pin A @ p pup; write A @ value=0x99", {"pin p": NEW}),
+    "a device that reads, and a fork": ("pin A @ p pup; fork A B; write A @ value=0x99", {"pin p": NEW, "B": OLD}),
     "a device and a fork": ("pin A @ p io_uring; fork A B; write A @ value=0x99", {"pin p": NEW, "B": OLD}),
 }
 
@@ -90,6 +97,9 @@ class Row(NamedTuple):
 _UNADVISED = "mmap A advise=none; "
 _FULL = f"{_UNADVISED}fill A 0 1thp same; "
 _MAX_PTES_NONE = f"sys /sys/kernel/mm/transparent_hugepage/khugepaged/max_ptes_none {NR // 2}; "
+_MAX_PTES_SHARED = f"sys /sys/kernel/mm/transparent_hugepage/khugepaged/max_ptes_shared {NR // 2}; "
+_MAX_PTES_SWAP = "sys /sys/kernel/mm/transparent_hugepage/khugepaged/max_ptes_swap 2; "
+_ZERO_PAGES = "/sys/kernel/mm/ksm/use_zero_pages"
 _BY_DAEMON = "madvise A 0 1thp hugepage; khugepaged_scan 2"
 _BY_ADVICE = "madvise A 0 1thp collapse"
 _HUGE = {"ret": 0, "A.huge": KIB, "A.rss": KIB, "A.0": OLD}
@@ -105,6 +115,21 @@ BOTH_WAYS: dict[str, tuple[str, Mapping[str, object], Mapping[str, object], str]
     "as many missing as may be": (f"{_MAX_PTES_NONE}{_UNADVISED}fill A 0 {NR // 2} same; ", _HUGE, {}, ""),
     "one more missing": (
         f"{_MAX_PTES_NONE}{_UNADVISED}fill A 0 {NR // 2 - 1} same; ",
+        {"A.huge": 0, "A.0": OLD},
+        {"A.huge": KIB},
+        "",
+    ),
+    "as many swapped out as may be": (
+        f"{_MAX_PTES_SWAP}{_FULL}madvise A 1 2 pageout; ", _HUGE | {"A.1": OLD, "A.swap": 0}, {}, "swap"
+    ),
+    "one more swapped out": (
+        f"{_MAX_PTES_SWAP}{_FULL}madvise A 1 3 pageout; ", {"A.huge": 0, "A.swap": 12}, {"A.huge": KIB, "A.swap": 0}, "swap"
+    ),
+    "as many shared as may be": (
+        f"{_MAX_PTES_SHARED}{_FULL}fork A B; write A {NR // 2} {NR // 2} value=0x99; ", _HUGE | {_LAST: NEW}, {}, ""
+    ),
+    "one more shared": (
+        f"{_MAX_PTES_SHARED}{_FULL}fork A B; write A {NR // 2 + 1} {NR // 2 - 1} value=0x99; ",
         {"A.huge": 0, "A.0": OLD},
         {"A.huge": KIB},
         "",
@@ -156,17 +181,32 @@ ROWS: dict[str, Row] = {
         {"ret": 0, "A.ksm": 0, "A.0": OLD},
         KERNELS[1:],  # from 6.1 to 6.5 KSM did not find such pages
     ),
+    "ksm_functional_tests.c: merged memory that may not be used, written by force": Row(
+        f"{_FULL}mprotect A 0 1thp none; madvise A 0 1thp mergeable; ksm_scan 3; write A 0 value=0x66 force=yes",
+        {"ret": 0, "A.0": 0x66, "A.1": OLD},
+        KERNELS[1:],
+    ),
+    "ksm_functional_tests.c: fork": Row(
+        f"{_FULL}madvise A 0 1thp mergeable; ksm_scan 3; fork A B; write B 0 value=0x99", {"A.0": OLD, "B.0": NEW, "A.ksm": KIB}
+    ),
+    "ksm_functional_tests.c: zero-filled pages": Row(
+        f"sys {_ZERO_PAGES} 1; {_UNADVISED}fill A 0 1thp zero; madvise A 0 1thp mergeable; ksm_scan 3",
+        {"ret": 0, "A.ksm": 0, "A.rss": 0, "A.0": 0},
+    ),
     "memory-failure.c: whoever touches a bad page dies": Row(
         f"{_FULL}madvise A 5 1 hwpoison; read A 5", {"ret": KILLED_BY_SIGBUS}, ("v6.1",)
     ),
     "memory-failure.c: whoever makes a page bad is told so at once": Row(
-        f"{_FULL}madvise A 5 1 hwpoison", {"ret": KILLED_BY_SIGBUS}, ("v6.12",)
+        f"{_FULL}madvise A 5 1 hwpoison", {"ret": KILLED_BY_SIGBUS}, ("v6.12", "v6.18")
     ),
     "memory-failure.c: other pages are not touched": Row(
         f"{_FULL}madvise A 5 1 hwpoison; read A 4", {"ret": 0, "A.4": OLD}, ("v6.1",)
     ),
     "memory-failure.c: soft offline moves the contents": Row(
-        f"{_FULL}madvise A 5 1 soft_offline; read A 5", {"ret": 0, "A.5": OLD, "A.rss": KIB}, KERNELS[:2]
+        f"{_FULL}madvise A 5 1 soft_offline; read A 5", {"ret": 0, "A.5": OLD, "A.rss": KIB}
+    ),
+    "memory-failure.c: soft offline of a huge page's part": Row(
+        f"{_THP}; madvise A 5 1 soft_offline; read A 5", {"ret": 0, "A.5": OLD, "A.rss": KIB, "bad": 1}
     ),
     "mkdirty.c: migration of a page": Row(
         f"{_FULL}mprotect A 0 1thp r; migrate A 0; write A 0 value=0x99", {"ret": -EFAULT, "A.0": OLD}
@@ -176,6 +216,17 @@ ROWS: dict[str, Row] = {
     ),
     "mkdirty.c: split of a PMD": Row(
         f"{_THP}; mprotect A 0 1thp r; split_pmd A 0; write A 0 value=0x99", {"ret": -EFAULT, "A.0": OLD, "A.huge": 0}
+    ),
+    "mkdirty.c: a debugger writes a page": Row(
+        f"{_UNADVISED}fill A 0 1 same; mprotect A 0 1 r; write A 0 value=0x66 force=yes; write A 0 value=0x99",
+        {"ret": -EFAULT, "A.0": 0x66},
+    ),
+    "mkdirty.c: a debugger writes a huge page": Row(
+        f"{_THP}; mprotect A 0 1thp r; write A 0 value=0x66 force=yes; write A 0 value=0x99",
+        {"ret": -EFAULT, "A.0": 0x66, "A.huge": KIB},
+    ),
+    "mkdirty.c: a debugger writes memory that nobody has read": Row(
+        "mmap A prot=r; read A 0; write A 0 value=0x66 force=yes; write A 0 value=0x99", {"ret": -EFAULT, "A.0": 0x66}
     ),
     "rmap.c: a page of four generations moves": Row(
         f"{_FULL}fork A B; fork B C; fork C D; migrate B 0", {"ret": 0, "A.0": OLD, "B.0": OLD, "C.0": OLD, "D.0": OLD}
@@ -198,6 +249,28 @@ for _to, _at in ((0, 0), (0, 1), (1, 0), (1, 1)):
         f"mmap A 2thp; fill A 0 2thp same; mmap A 2thp region=T; mremap A {_to} {2 * NR - 1} T {_at}",
         {"ret": 0, f"A.{_at} T": OLD, f"A.{_at + 2 * NR - 2} T": OLD, f"A.{_to}": None},
     )
+for _order, _pieces in ((2, NR // 4), (0, 0)):
+    ROWS[f"split_huge_page_test.c: to order {_order}"] = Row(
+        f"{_THP}; split A 0 1thp how=debugfs order={_order}",
+        {"ret": 0, "compound": _pieces, "A.huge": 0, "A.0": OLD, _LAST: OLD},
+        KERNELS[1:],
+    )
+ROWS["split_huge_page_test.c: moved, to another size"] = Row(
+    f"{_THP}; mmap A region=T; mremap A 0 1thp to=T at=0 size={NR // 2}; split A 0 {NR // 2} how=debugfs region=T",
+    {"ret": 0, "compound": 0, "A.0 T": OLD, "A.0": None},
+)
+ROWS["LTP: mremap lets memory grow where it is"] = Row(
+    f"{_THP}; munmap A {NR // 2} {NR // 2}; mremap A 0 {NR // 2} size={NR}; write A {NR - 1} value=0x99",
+    {"ret": 0, "A.0": OLD, f"A.{NR // 2}": None, _LAST: NEW},
+)
+
+
+@pytest.mark.parametrize("order", range(2, 9))
+@pytest.mark.parametrize("kernel", KERNELS[1:])
+def test_a_split_to_each_order(kernel: str, order: int) -> None:
+    """split_huge_page_test.c on 2 MiB: all of the contents is there, and nothing of the huge page."""
+    ran = carried_out(kernel, f"{_THP}; split A 0 how=debugfs order={order}; write A 3 value=0x99")
+    check(ran, {"ret": 0, "compound": 512 >> order, "A.huge": 0, "A.rss": 2048, "A.0": OLD, "A.3": NEW, "A.511": OLD})
 
 
 @pytest.mark.parametrize(("name", "kernel"), [(name, kernel) for name, row in ROWS.items() for kernel in row.kernels])

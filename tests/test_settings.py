@@ -11,6 +11,7 @@ from thplab.kernel.kernels import KERNELS
 from thplab.machine.operations.callers import SYS_FILES
 
 THP = "/sys/kernel/mm/transparent_hugepage"
+DEFRAG = f"{THP}/defrag"
 ENABLED, ZERO, UNDERUSED = f"{THP}/enabled", f"{THP}/use_zero_page", f"{THP}/shrink_underused"
 NONE, SWAP, SHARED = (f"{THP}/khugepaged/max_ptes_{what}" for what in ("none", "swap", "shared"))
 KSM = "/sys/kernel/mm/ksm/use_zero_pages"
@@ -23,7 +24,7 @@ ORDER = ["rfc-2014", "v3.16", "v4.5", "v5.10", "v6.1", "v6.12", "v6.18"]
 @pytest.mark.parametrize("path", [path for path in SYS_FILES if path.startswith("/sys")])
 def test_what_a_file_takes(path: str, kernel: str) -> None:
     machine = Machine(kernel)
-    good = "never" if path == ENABLED else "1" if path == KSM else "0"
+    good = "never" if path in (ENABLED, DEFRAG) else "1" if path == KSM else "0"
     before = machine.state
     if ORDER.index(kernel) < ORDER.index(SINCE.get(path, ORDER[0])):
         assert machine.sys(path, good) == -ENOENT and machine.state.exact == before.exact
@@ -32,6 +33,17 @@ def test_what_a_file_takes(path: str, kernel: str) -> None:
     assert machine.state.exact == before.exact
     assert machine.sys(path, good) == 0
     assert at_rest(Machine.restored(machine.state)).exact == machine.state.exact
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_defrag_takes_what_the_kernel_knows_and_changes_nothing_here(kernel: str) -> None:
+    late = ORDER.index(kernel) >= ORDER.index("v5.10")
+    machine = Machine(kernel)
+    assert [machine.sys(DEFRAG, mode) for mode in ("always", "madvise", "never")] == [0] * 3
+    assert [machine.sys(DEFRAG, mode) for mode in ("defer", "defer+madvise")] == [0 if late else -EINVAL] * 2
+    machine.spawn("A").mmap()
+    machine["A"].write(0)
+    assert [m.level for m in at_rest(machine).mapped] == [1]
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

@@ -134,6 +134,15 @@ def test_another_size_of_what_is_not_there_destroys_the_destination_or_not(kerne
     assert result == -EFAULT and kept == bool(KERNELS[kernel].mm.mremap_moves_vmas)
 
 
+@pytest.mark.parametrize("kernel", sorted(set(KERNELS) - {"v3.16"}))  # which splits the page
+def test_a_small_page_before_the_head_of_a_huge_page_is_no_part_of_it(kernel: str) -> None:
+    # Page 3 is the frame before that of the huge page, whose head mremap puts behind it.
+    machine, result = ran(kernel, "mmap B; mmap A; write A 7; madvise A 1 3 dontneed; write A 2 2; mremap A 0 3 to=R at=4")
+    by_page = {page: (m.pfn, count) for m, page, count in machine.state.mapped_in("A", *machine.state.region("A", "R"))}
+    assert result == 0 and by_page[4][0] == by_page[3][0] + 1 == machine.state.compound_pages()[0]
+    assert by_page[3][1] == by_page[4][1] == 1
+
+
 @pytest.mark.parametrize("kernel", KEEPS)
 def test_dontunmap_moves_the_pages_and_leaves_an_empty_vma(kernel: str) -> None:
     machine, result = ran(kernel, FULL + "mlock A 0 1thp; mmap A region=S; mremap A 0 1thp to=S at=0 dontunmap=yes")

@@ -119,9 +119,17 @@ def _draw_run(rng: random.Random) -> Run:
     nr = rng.choice((2, 4, 8))
     thps = rng.choice((1, 1, 2))
     begin = [Operation("mmap", {"proc": proc, "thps": thps}) for proc in rng.sample("AB", rng.randint(1, 2))]
-    ops = [propose(rng, thps * nr, serial) for serial in range(rng.randint(1, 30))]
+    ops = [_resized(rng, propose(rng, thps * nr, serial), thps * nr) for serial in range(rng.randint(1, 30))]
     kernel, swap = rng.choice(list(kernels.KERNELS)), rng.choice(("", "", "swap", "zram"))
     return Run(kernel, {2: "TINY", 4: "MINI", 8: "TOY"}[nr], nr * rng.choice((4, 8, 16, 32)), swap, (*begin, *ops))
+
+
+def _resized(rng: random.Random, op: Operation, pages: int) -> Operation:
+    """Many an mremap asks for another size, some of them at the same place."""
+    if op.op != "mremap" or rng.randrange(2):
+        return op
+    fields = {**op.fields, "size": rng.randrange(1, pages + 2)}
+    return Operation("mremap", fields if rng.randrange(2) else {**fields, "to": None})
 
 
 def _perform(run: Run) -> None:

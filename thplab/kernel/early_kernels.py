@@ -135,6 +135,7 @@ V3_16 = Kernel.of(
         ),
         "proc.hwpoison_in_rss": (False, Recorded("linux-3.16.jsonl", "x_hwpoison_shared")),
         "proc.clear_refs_splits": (True, Recorded("linux-3.16.jsonl", "l_clear_refs")),
+        "proc.defrag_defers": (False, Recalled("defer since 4.6, defer+madvise since 4.11")),
         "proc.clear_refs_flushes": (True, Recalled("flush_tlb_mm at the end of clear_refs_write, until 5.10")),
         "proc.soft_dirty_spares_pins": (None, Moot("there are no FOLL_PIN pins")),
         "khugepaged.preallocates": (

@@ -83,6 +83,7 @@ V5_10 = V4_5.later(
         "khugepaged.batches": (False, Derived("v6.12 still does it")),
         "ksm.splits_after": (True, Documented("tests/truth/README.md part A, surprise 13")),
         "ksm.uses_zero_pages": (True, Recalled("since 4.12")),
+        "proc.defrag_defers": (True, Recalled("defer since 4.6, defer+madvise since 4.11")),
         "ksm.max_sharing": (256, Recalled("the default of max_page_sharing")),
         "hwpoison.size_first": (True, Recalled("the loop of madvise over pages; no source was noted")),
         "hwpoison.answer": ("errno", Documented('tests/truth/README.md part A, "MADV_HWPOISON page 5"')),

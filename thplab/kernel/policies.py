@@ -253,6 +253,8 @@ class Proc(Policies):
     """smaps counts a PMD over the huge zero page as resident memory."""
     hwpoison_in_rss: bool
     """smaps counts a hwpoison entry as resident memory."""
+    defrag_defers: bool
+    """The file defrag takes "defer" and "defer+madvise", too, and holds "madvise" at first; else "always"."""
     clear_refs_splits: bool
     """Writing to /proc/PID/clear_refs splits every huge PMD of the process; else it changes the PMD."""
     clear_refs_flushes: bool

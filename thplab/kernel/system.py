@@ -25,6 +25,8 @@ _SWAP_THPS = 32
 
 THP_MODES = ("never", "madvise", "always")
 """What /sys/kernel/mm/transparent_hugepage/enabled may say: who gets huge pages."""
+DEFRAG_MODES = ("defer+madvise", "defer", "always", "madvise", "never")
+"""What its file defrag may say: who waits for compaction and reclaim to make room for one."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class System(Memory):
         """pfn of the huge zero page; 0 before its first use."""
         self.settings = {
             "enabled": THP_MODES.index("madvise"),
+            "defrag": DEFRAG_MODES.index("madvise" if kernel.proc.defrag_defers else "always"),
             "use_zero_page": 1,
             "shrink_underused": 1,
             "max_ptes_none": geometry.nr - 1,

@@ -13,7 +13,7 @@ from thplab.kernel.routines.migrate import compact_memory, do_pages_move
 from thplab.kernel.routines.split_huge_pages import split_huge_pages_pid, split_huge_pages_set
 from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
 from thplab.kernel.routines.walk import mapped_page
-from thplab.kernel.system import THP_MODES, System
+from thplab.kernel.system import DEFRAG_MODES, THP_MODES, System
 from thplab.machine.operations.checks import (
     check_huge_page,
     check_page,
@@ -130,6 +130,14 @@ def _enabled(system: System, value: str) -> Routine[int]:
     return _store(system, "enabled", value, THP_MODES.index(value))
 
 
+def _defrag(system: System, value: str) -> Routine[int]:
+    """How hard a fault looks for a huge page: nothing comes of it here, where no allocation compacts or reclaims."""
+    known = DEFRAG_MODES if system.kernel.proc.defrag_defers else DEFRAG_MODES[-3:]
+    if value not in known:
+        return refuse(EINVAL, f"not one of {', '.join(known)}")
+    return _store(system, "defrag", value, DEFRAG_MODES.index(value))
+
+
 def _number(setting: str, most: Callable[[System], int], there: Callable[[System], object] = lambda _: True) -> SysFile:
     """A file with a number from 0 to `most` in it, which kernels have for which `there` is something."""
 
@@ -166,6 +174,7 @@ SYS_FILES: dict[str, SysFile] = {
     "/proc/sys/vm/drop_caches": _drop_caches,
     "/proc/sys/vm/compact_memory": _compact_memory,
     f"{_THP}/enabled": _enabled,
+    f"{_THP}/defrag": _defrag,
     f"{_THP}/use_zero_page": _number("use_zero_page", _one),
     f"{_THP}/shrink_underused": _number("shrink_underused", _one, lambda system: system.kernel.queue.takes_new),
     f"{_THP}/khugepaged/max_ptes_none": _number("max_ptes_none", _others),

@@ -204,6 +204,27 @@ _EMPTY_FREE = replace(
     sees=((0, "PMD cleared"), (1, "read the PMD: empty")),
 )
 
+_FORCE = Pair(
+    "forced-write-and-dontneed",
+    "A forced write (FOLL_FORCE) makes a copy that stays read-only. When that is gone before it is looked up again, "
+    "the write begins anew: only a dirty entry tells that a copy was made.",
+    "docs/KERNEL.md 6.16",
+    "mmap A prot=r; read A 0",
+    ("write A 0 value=0x66 force=yes", "madvise A 0 1thp dontneed"),
+    loses=False,
+    kernel="v5.10",
+    geometry=TINY,
+)
+_READING_FORCE = replace(
+    _FORCE,
+    name="forced-write-asks-to-read",
+    about="Once the copy is made, the page is looked up as if only to be read, as until 4.8 (CVE-2016-5195): after a "
+    "MADV_DONTNEED that is the huge zero page, and the byte goes into everybody's zeroes.",
+    kernel="v4.5",
+    loses=True,
+    sees=((1, "PMD cleared"), (0, "0x66 written to pfn 0x2")),
+)
+
 ORDERS = (
     _LATE_WRITE,
     _WRITE,
@@ -221,4 +242,6 @@ ORDERS = (
     _MAPCOUNT,
     _EMPTY_FREE,
     _FREE,
+    _READING_FORCE,
+    _FORCE,
 )

@@ -87,7 +87,8 @@ def rows(outcome: Outcome) -> Iterator[ShownField]:
 
 def observed(unseen: Mapping[str, str]) -> list[str]:
     """What a run sees, a line each; `unseen` is what it does not see -> why."""
-    lines = ["seen: return codes, events of /proc/vmstat, smaps, which pages are present, exclusive or swapped"]
+    lines = ["seen: return codes, events of /proc/vmstat, smaps, which pages are present, exclusive or swapped,"]
+    lines += ["      what `read` has read, and what a pin in a pipe (vmsplice) reads"]
     lines += [
         f"not seen: {what}: {unseen[name]}" if name in unseen else f"seen: {what}"
         for name, what in _OBSERVATIONS.items()
@@ -123,4 +124,4 @@ def _facts(view: OperationView) -> dict[str, str]:
             }
         else:
             facts[name] = frame
-    return facts
+    return facts | view.contents

@@ -45,6 +45,9 @@ def differences(
             yield Difference(name, _kept(frame), _kept(block))
     if recorded.inside is not None:
         yield from _inside(recorded.inside, shown.inside, skipped)
+    for name, expected in recorded.contents.items():
+        if expected != shown.contents.get(name, expected):
+            yield Difference(name, expected, shown.contents[name])
     skipped.update(recorded.extra)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from thplab.errors import BadInput
 from thplab.foreign import read_lines
 from thplab.scenario import Scenario
+from thplab.study.contents import contents_text
 from thplab.study.verify.columns import NOTHING, Column, Columns, PagePlace, aligned
 from thplab.study.verify.shapes import RECORD
 
@@ -65,6 +66,8 @@ class OperationView:
     frames: dict[str, FrameView | str] = field(default_factory=dict)
     inside: dict[str, RegionView] | None = None
     """What was seen inside each page split, by `splitN.at`; None if nobody looked."""
+    contents: dict[str, str] = field(default_factory=dict)
+    """What an operation has read, and what pins read after it, in words, as far as it was recorded."""
     extra: tuple[str, ...] = ()
     """Whatever else the record holds: nothing that a machine shows."""
 
@@ -164,11 +167,12 @@ def recorded_view(after: Mapping[str, Any], labels: Labels) -> OperationView:
         if frame != GONE and (label in labels.names or _has_head(frame)):
             name = labels.see(label)
             view.frames[name] = _frame(frame, labels.freed[name])
+    view.contents = {name: contents_text(tags) for name, tags in after.get("contents", {}).items() if tags}
     if "hugezero" in after:
         view.frames["hugezero"] = _frame(after["hugezero"], set())
     if "trace" in after:
         view.inside = _inside(after["trace"])
-    view.extra = tuple(after.keys() - {"ret", "ev", "sz", "proc", "frames", "hugezero", "trace"})
+    view.extra = tuple(after.keys() - {"ret", "ev", "sz", "proc", "frames", "hugezero", "trace", "contents"})
     return view
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from thplab.machine.machine import Machine
 from thplab.machine.snapshot import capture
 from thplab.machine.state import State
 from thplab.scenario import Operation, Scenario
+from thplab.study.contents import contents_text
 from thplab.study.verify.compare import Difference, differences
 from thplab.study.verify.inside import drive, shows_inside
 from thplab.study.verify.records import (
@@ -242,13 +243,23 @@ class _Replay:
             recorded_view(after, self.labels),
             self.shown.view(self.state, result, hugezero="hugezero" in after),
         )
-        shown.inside = inside
+        shown.inside, shown.contents = inside, self._contents(op, after.get("contents", {}))
         self.views = blurred(recorded, self.unseen), blurred(shown, self.unseen)
         found = tuple(differences(*self.views, skipped, ignored))
         if found and first:
             other = blurred(recorded_view(first, labels), self.unseen)
             return found if any(differences(other, self.views[1], Counter(), ignored)) else ()
         return found
+
+    def _contents(self, op: Operation, recorded: Mapping[str, Sequence[int]]) -> dict[str, str]:
+        """What `op` has read, as far as it came, and what pins read after it: one byte of each page."""
+        found = {f"pin {name}": self.state.pin_contents(name) for name in self.state.pins}
+        if recorded.get("read") and op.op == "read":
+            plain = op.resolve(X86_64.nr)
+            start, stop = int(plain["start"] or 0), int(plain["start"] or 0) + len(recorded["read"])
+            there = self.state.contents(str(plain["proc"]), str(plain["region"]))[start:stop]
+            found["read"] = tuple(tag or 0 for tag in there)
+        return {name: contents_text([tag & 0xFF for tag in tags]) for name, tags in found.items() if tags}
 
     def _perform(self, op: Operation, recorded: object, look: bool) -> tuple[int | str, dict[str, RegionView] | None]:
         """Carry out an operation; returns what the kernel returns and, if asked to `look`,

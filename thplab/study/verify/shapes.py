@@ -57,7 +57,12 @@ _AFTER = ObjectShape(
         "proc": ObjectShape(others=ObjectShape(others=_REGION)),
         "frames": ObjectShape(others=_FRAME),
     },
-    {"sz": _COUNTS, "hugezero": _COMPOUND, "trace": ListShape(_LOOK, 10_000)},
+    {
+        "contents": ObjectShape(others=ListShape(IntShape(0, 255), 100_000)),
+        "sz": _COUNTS,
+        "hugezero": _COMPOUND,
+        "trace": ListShape(_LOOK, 10_000),
+    },
     others=AnyShape(),
 )
 RECORD = ObjectShape(

@@ -40,6 +40,8 @@ class Child:
         """Where the last region ends."""
         self.pins: dict[str, Callable[[], int | str]] = {}
         """Name of a pin -> how it is let go. Children inherit the files that hold it, so they can do it as well."""
+        self.views: dict[str, Callable[[], list[int]]] = {}
+        """Name of a pin -> what tells the first byte of each of its pages. Nothing can look through a ring's buffer."""
 
     def run(self) -> NoReturn:
         """Answer each request; end when the agent closes its side, or with the request to exit."""
@@ -85,9 +87,14 @@ class Child:
             case "exit":
                 return {"ret": 0}
             case "unpin":
+                self.views.pop(op["pin"], None)
                 return {"ret": self.pins.pop(op["pin"])()}
             case "clear_refs":
                 return {"ret": libc.clear_refs(op["value"])}
+            case "peek":
+                return {"ret": 0, "bytes": self.views[op["pin"]]()}
+            case "read":
+                return self.read(op)
         address = self.regions[op["region"]] + op["start"] * PAGE
         return {"ret": getattr(self, op["op"])(op, address, op["npages"] * PAGE)}
 
@@ -112,11 +119,12 @@ class Child:
             ctypes.c_ubyte.from_address(address + page * PAGE).value = op["value"]
         return 0 if reachable * PAGE == size else "-EFAULT"
 
-    def read(self, op: Op, address: int, size: int) -> int | str:
-        """Load a byte of each page as far as the process may: 0, or "-EFAULT"."""
-        for page in range(reachable := _reachable(address, size, "r")):
-            bytes(ctypes.c_ubyte.from_address(address + page * PAGE))
-        return 0 if reachable * PAGE == size else "-EFAULT"
+    def read(self, op: Op) -> Answer:
+        """Load a byte of each page as far as the process may, and say which: 0, or "-EFAULT"."""
+        address = self.regions[op["region"]] + op["start"] * PAGE
+        pages = range(_reachable(address, op["npages"] * PAGE, "r"))
+        loaded = [ctypes.c_ubyte.from_address(address + page * PAGE).value for page in pages]
+        return {"ret": 0 if len(pages) == op["npages"] else "-EFAULT", "bytes": loaded}
 
     def fill(self, op: Op, address: int, size: int) -> int | str:
         """Fill each page, with zeroes, the same, or something of its own, as far as the process may:
@@ -174,9 +182,19 @@ class Child:
             os.close(into)
             return 0
 
+        def look() -> list[int]:
+            copy, end = os.pipe()
+            try:
+                fcntl.fcntl(end, _F_SETPIPE_SZ, max(size, 16 * PAGE))
+                libc.tee(out, end, size)
+                return [os.read(copy, PAGE)[0] for _ in range(size // PAGE)]
+            finally:
+                os.close(copy)
+                os.close(end)
+
         taken = libc.vmsplice(into, address, size)
         if taken == 0:
-            self.pins[name] = let_go
+            self.pins[name], self.views[name] = let_go, look
         else:
             os.close(out)
             os.close(into)

@@ -41,7 +41,8 @@ _libc.mremap.argtypes = [_pointer, _size, _size, ctypes.c_int, _pointer]
 _libc.munmap.argtypes = _libc.mlock.argtypes = _libc.munlock.argtypes = [_pointer, _size]
 _libc.mprotect.argtypes = _libc.madvise.argtypes = [_pointer, _size, ctypes.c_int]
 _libc.vmsplice.argtypes = [ctypes.c_int, _pointer, ctypes.c_ulong, ctypes.c_uint]
-_libc.vmsplice.restype = ctypes.c_ssize_t
+_libc.tee.argtypes = [ctypes.c_int, ctypes.c_int, _size, ctypes.c_uint]
+_libc.vmsplice.restype = _libc.tee.restype = ctypes.c_ssize_t
 _libc.syscall.restype = _long
 
 
@@ -158,6 +159,12 @@ def vmsplice(pipe: int, address: int, size: int) -> int | str:
     vector = ctypes.create_string_buffer(struct.pack("QQ", address, size), 16)
     taken = _libc.vmsplice(pipe, vector, 1, 0)
     return "-EFAULT" if 0 <= taken < size else answer(taken == size)
+
+
+def tee(pipe: int, copy: int, size: int) -> None:
+    """Put what is in a pipe into another one, too: the same pages, with a reference more. Raises OSError."""
+    if _libc.tee(pipe, copy, size, 0) != size:
+        raise OSError(ctypes.get_errno(), "tee")
 
 
 def io_uring_setup() -> int:

@@ -38,6 +38,8 @@ class Processes:
         """Pin -> the processes that have its file."""
         self.rings: set[str] = set()
         """Pins that io_uring holds."""
+        self.contents: dict[str, list[int]] = {}
+        """What the last operation has read, under "read", and what each pin reads after it: a byte of each page."""
 
     def end(self) -> None:
         """End every process that is left, and wait for it."""
@@ -50,6 +52,7 @@ class Processes:
     def carry_out(self, op: dict[str, Any]) -> int | str:
         """Have an operation done by its process; what came of it. Raises Late."""
         kind: str = op["op"]
+        self.contents = {}
         process: str = min(self.holders.get(op["pin"], {""})) if kind == "unpin" else op["proc"]
         if kind == "mmap" and process not in self.pids:
             self.pids[process], self.lines[process] = start(os.getpid())
@@ -76,7 +79,20 @@ class Processes:
             self._bury(process)
         ret = answer["ret"]
         assert isinstance(ret, (int, str))
+        self.contents = {"read": answer["bytes"]} if kind == "read" else {}
+        for pin, holders in sorted(self.holders.items()):
+            if pin not in self.rings:
+                self.contents[f"pin {pin}"] = self._peek(min(holders), pin)
         return ret
+
+    def _peek(self, process: str, pin: str) -> list[int]:
+        """What a pin reads; nothing if the process that is asked has died."""
+        with contextlib.suppress(BrokenPipeError):
+            self.lines[process].sendall(json.dumps({"op": "peek", "pin": pin}).encode() + b"\n")
+        answer = self._receive(process)
+        found = answer["bytes"] if answer is not None and "bytes" in answer else []
+        assert isinstance(found, list)
+        return found
 
     def _adopt(self, name: str, parent: str, pid: int, line: socket.socket) -> None:
         """A process that another one has forked: it answers once by itself, when it is ready."""

@@ -34,7 +34,8 @@ class Performance(Processes):
         ret = self.carry_out(op)
         self.drain()
         changed = observe.changes(before, observe.counters())
-        return {"ret": ret} | changed | self.observer.look(self.pids, self.regions)
+        looked = {"ret": ret} | changed | self.observer.look(self.pids, self.regions)
+        return looked | ({"contents": self.contents} if self.contents else {})
 
 
 def _answer(request: dict[str, Any], observer: observe.Observer) -> dict[str, Any]:
