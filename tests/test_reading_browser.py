@@ -27,7 +27,7 @@ LECTURES = (
     "LESSONS[8].stepper(next(iter(LESSONS[8].shows)), lecture=True)",
 )
 LETTERS = """root => [...root.querySelectorAll(".thp-canvas svg text")]
-    .filter(e => e.checkVisibility() && e.textContent.trim())
+    .filter(e => e.getBoundingClientRect().width && e.textContent.trim())
     .flatMap(e => (e.children.length ? [...e.children] : [e]).filter(piece => piece.textContent.trim())
         .map(piece => [parseFloat(getComputedStyle(piece).fontSize) * e.getScreenCTM().a, piece.textContent]))
     .sort(([a], [b]) => a - b)"""
@@ -69,6 +69,9 @@ def test_letters_of_pictures_can_be_read_beside_an_open_file_browser(laptop: Pag
         else:
             form.locator("button").first.click()
     widget.locator(".thp-canvas svg").first.wait_for()
+    slider = widget.get_by_role("slider").first
+    if slider.count():  # where something is to be seen, and before the first question
+        slider.fill("8")
     found = letters(laptop, number)
     assert len(found) > 5 and found[0][0] >= 12, found[:3]
 
@@ -99,11 +102,12 @@ def test_letters_in_a_lecture_can_be_read_from_the_last_row(
     open_and_run(pg, server, name)
     lecture = pg.locator(".thp-lecture[data-step]")
     lecture.wait_for()
-    for key in ("End", "Home", "ArrowRight"):
-        lecture.locator(".thp-picture").press(key)
+    slider = lecture.get_by_role("slider", name="Step")
+    last = int(str(slider.get_attribute("max")))
+    for place in (last // 3, last // 2, 2 * last // 3):
+        slider.fill(str(place))
         found = letters(pg, 0)
-        assert key != "End" or len(found) > 10
-        assert not found or found[0][0] >= least, (key, found[:3])
+        assert len(found) > 10 and found[0][0] >= least, (place, found[:3])
 
 
 FONTS = """root => [...root.querySelectorAll("p, button, code")].filter(e => e.checkVisibility())
