@@ -117,9 +117,9 @@ def test_only_the_first_answer_scores_and_answers_are_kept(shown: Locator, quiz:
     expect(marks).to_have_text(["1 ✓ right", "2 ✗ wrong", "3 · open"])
     pg.reload()
     expect(marks).to_have_text(["1 ✓ right", "2 ✗ wrong", "3 · open"])
-    shown.get_by_role("button", name="Question 2 of 3: wrong the first time").click()
+    shown.get_by_role("button", name="question 2 of 3, wrong the first time").click()
     expect(shown.locator(".thp-yours")).to_have_text(str(given))
-    shown.get_by_role("button", name="Question 3 of 3: not answered yet").click()
+    shown.get_by_role("button", name="question 3 of 3, not answered yet").click()
     expect(shown.locator(".thp-questions")).to_contain_text(third.question)
     expect(button(shown, "Next")).to_have_attribute("aria-disabled", "true")
     button(shown, "Previous").click()
@@ -129,7 +129,7 @@ def test_only_the_first_answer_scores_and_answers_are_kept(shown: Locator, quiz:
 @pytest.mark.browser
 def test_keys(shown: Locator, quiz: Quiz, pg: Page) -> None:
     for key, number in (("ArrowRight", 1), ("End", 2), ("ArrowRight", 2), ("ArrowLeft", 1), ("Home", 0)):
-        shown.locator(".thp-picture").press(key)
+        shown.locator(".thp-list button").first.press(key)
         at(shown, number)
     number = next(i for i, question in enumerate(quiz.questions) if not question.answers)
     shown.locator(".thp-list button").nth(number).press("Enter")

@@ -137,7 +137,7 @@ def test_a_longer_race_is_loaded_from_the_middle_of_a_short_one(blind: Locator) 
 def test_the_keys_move_a_cpu_and_step_and_jupyterlab_does_not_get_them(pg: Page, blind: Locator) -> None:
     selected = "() => window.jupyterapp.shell.currentWidget.content.activeCellIndex"
     picture = blind.locator(".thp-picture")
-    picture.click()
+    picture.focus()
     before = pg.evaluate(selected)
     for number, key in enumerate("0110", start=1):
         picture.press(key)

@@ -83,6 +83,18 @@ def test_step_picture_sentence_and_question_stand_in_one_window(laptop: Page) ->
             break
         stepper.get_by_role("button", name="Next step").click()
     expect(stepper.locator(".thp-asking")).to_be_visible()
+    width, step = "e => e.offsetWidth", stepper.locator(".thp-step")
+    expect(step).to_have_text("Answer first")
+    place = str(stepper.get_attribute("data-step"))
+    step.click()
+    expect(stepper.locator(".thp-changes")).to_have_text("Answer the question first; then Step goes on.")
+    expect(stepper.locator(".thp-asking")).to_be_in_viewport(ratio=1)
+    expect(stepper).to_have_attribute("data-step", place)
+    asking = step.evaluate(width)
+    stepper.get_by_role("button", name="Back one step").click()
+    expect(step).to_have_text("Step")
+    assert step.evaluate(width) == asking
+    step.click()
     stepper.evaluate("root => root.scrollIntoView({ block: 'start' })")
     seen = laptop.evaluate(NOTEBOOK)
     for part in (".thp-step", ".thp-picture", ".thp-caption", ".thp-asking", ".thp-changes"):

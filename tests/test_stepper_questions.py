@@ -66,7 +66,7 @@ def answer_both(asking: Locator) -> None:
     button(asking, "commit").click()
     press(asking, "End")
     button(asking, "the head's").click()
-    expect(asking.locator(".thp-score")).to_have_text("2 of 2 answered")
+    expect(asking.locator(".thp-score")).to_have_text("2 of 2 answered, 1 right")
 
 
 def test_a_step_is_hidden_until_the_learner_has_answered(pg: Page, asking: Locator, data: dict[str, Any], shown: list[int]) -> None:
@@ -80,7 +80,7 @@ def test_a_step_is_hidden_until_the_learner_has_answered(pg: Page, asking: Locat
         at(asking, before)
         expect(field).to_be_focused()
     expect(asking.get_by_role("slider")).to_have_value(str(shown.index(before)))
-    button(asking, "Next step").click()
+    button(asking, "Next step: answer first").click()
     at(asking, before)
     assert "9" not in panel.inner_text() and "withdraw the deposited PTE table" in tree.inner_text()
     assert MIDDLE not in tree.inner_text() and "fill 8 PTEs" not in tree.inner_text()
@@ -110,7 +110,7 @@ def test_a_step_is_hidden_until_the_learner_has_answered(pg: Page, asking: Locat
     expect(panel.locator(".thp-right")).to_contain_text(verdict)
     press(asking, "End")
     at(asking, shown[-1])
-    expect(asking.locator(".thp-score")).to_have_text("2 of 2 answered")
+    expect(asking.locator(".thp-score")).to_have_text("2 of 2 answered, 1 right")
 
 
 def test_answers_can_be_saved(pg: Page, asking: Locator, tmp_path: Path) -> None:
@@ -133,11 +133,11 @@ def test_answers_outlive_a_second_run_and_can_be_given_again(pg: Page, asking: L
     pg.evaluate("() => { document.querySelector('.thp-stepper').dataset.old = 'yes'; }")
     pg.evaluate("async () => { await window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
     pg.locator(".thp-stepper[data-step]:not([data-old])").wait_for()
-    expect(asking.locator(".thp-score")).to_have_text("2 of 2 answered")
+    expect(asking.locator(".thp-score")).to_have_text("2 of 2 answered, 1 right")
     press(asking, "End")
     at(asking, len(data["frames"]) - 1)
     button(asking, "answer again").click()
-    expect(asking.locator(".thp-score")).to_have_text("0 of 2 answered")
+    expect(asking.locator(".thp-score")).to_have_text("0 of 2 answered, 0 right")
     expect(asking.get_by_label("Your prediction, a whole number")).to_be_visible()
     press(asking, "End")
     assert int(asking.get_attribute("data-step") or "") < step_named(data, MIDDLE)

@@ -216,14 +216,24 @@ class StepperView extends PictureView {
 
   // Show a frame, or the last one before a question that is not answered yet.
   go(wanted) {
-    const { number, question } = this.course.stop(this.frame, wanted);
-    if (number !== this.frame) this.show(number);
+    const from = this.frame, { number, question } = this.course.stop(from, wanted);
+    if (number !== from) this.show(number);
     else {
       this.slider.value = `${this.course.place(number)}`;
       this.later();
     }
-    if (question) focusOn(this.panel.querySelector("input, button"));
+    if (question) {
+      if (from === number) this.refuse();
+      focusOn(this.panel.querySelector("input, button"));
+    }
     return !question;
+  }
+
+  // Say that a question comes first, where it can be seen.
+  refuse() {
+    this.moved.textContent = "Answer the question first; then Step goes on.";
+    this.moved.classList.add("thp-error");
+    this.panel.scrollIntoView({ block: "nearest" });
   }
 
   // One step of Play. It stops at the first step of each further phase, at a question and at the end.
@@ -257,6 +267,7 @@ class StepperView extends PictureView {
     this.caption.replaceChildren(...this.captionOf(number));
     this.moved.textContent = this.changes(frame);
     this.moved.title = this.moved.textContent;
+    this.moved.classList.remove("thp-error");
     this.drawPanels();
     const phase = course.phase(number), count = this.data.phases.length;
     const where = (count ? `${this.data.unit} ${Math.max(phase, 0) + 1} of ${count} · ` : "") + `step ${place} / ${last}`;
@@ -360,6 +371,9 @@ class StepperView extends PictureView {
     const said = [...results, ...(asked ? [questionForm(asked, text => this.commit(asked, text))] : open)];
     this.panel.replaceChildren(...(said.length ? said : hint));
     this.panel.classList.toggle("thp-asking", Boolean(asked));
+    const name = asked ? "Next step: answer first" : "Next step";
+    for (const attribute of ["aria-label", "title"]) this.stepButton.setAttribute(attribute, name);
+    this.stepButton.firstChild.textContent = asked ? "Answer first" : "Step";
     disable(given.length === 0, this.save, this.again);
   }
 
