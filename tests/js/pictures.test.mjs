@@ -86,7 +86,8 @@ test("a box shows a sheet with its name, and keeps the sheets of each detail", (
   const [made, view] = box({ simple: [DATA], full: [DATA] });
   made.show(1, "Step 1", "A has a page");
   const simple = made.place.firstChild;
-  assert.equal(simple.getAttribute("aria-label"), "Step 1. A has a page");
+  assert.equal(simple.getAttribute("aria-label"), "Step 1");
+  assert.equal(simple.getAttribute("aria-description"), "A has a page");
   view.detail = "full";
   made.again();
   assert.notEqual(made.place.firstChild, simple);
@@ -101,6 +102,7 @@ test("what is loaded anew is shown anew", () => {
   made.show(1, "Step 1", "");
   const before = made.place.firstChild;
   made.load({ simple: [DATA] });
+  made.again();
   assert.notEqual(made.place.firstChild, before);
 });
 

@@ -51,6 +51,16 @@ function markTree({ rows }, number, limit) {
   return here;
 }
 
+// --- policies ----------------------------------------------------------------------------------------------------
+
+// A policy as the kernel has it, what that means, and the evidence: of this kernel, or of the one from whose record it has it.
+/** @param {Policy} policy */
+function policyText({ name, value, meaning, kernel, why }, here) {
+  const whose = kernel === here ? "" : `as ${kernel}, `;
+  return [h("dt", {}, h("code", {}, name), ": ", h("b", {}, value)),
+    h("dd", {}, h("div", {}, ...rich(meaning)), ...why.map(each => h("div", { class: "thp-because" }, whose, ...rich(each))))];
+}
+
 // --- the ledger ----------------------------------------------------------------------------------------------------
 
 // Counters before and now and who holds them.

@@ -61,14 +61,6 @@ class Course {
   }
 }
 
-// A policy as the kernel has it, what that means, and the evidence: of this kernel, or of the one from whose record it has it.
-/** @param {Policy} policy */
-function policyText({ name, value, meaning, kernel, why }, here) {
-  const whose = kernel === here ? "" : `as ${kernel}, `;
-  return [h("dt", {}, h("code", {}, name), ": ", h("b", {}, value)),
-    h("dd", {}, h("div", {}, ...rich(meaning)), ...why.map(each => h("div", { class: "thp-because" }, whose, ...rich(each))))];
-}
-
 /** @extends {PictureView<StepperAsks>} */
 class StepperView extends PictureView {
   /** @param {StepperData} data @param {Model} model */
