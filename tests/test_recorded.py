@@ -104,7 +104,10 @@ def test_a_row_without_stores_here_has_no_place() -> None:
 
 
 def test_the_stepper_has_the_recording_of_each_operation_that_was_recorded() -> None:
-    data = unpacked(Stepper("mmap A; fill A 0 1thp; fork A B; write A 4", kernel="v6.18"))
+    stepper = Stepper("mmap A; fill A 0 1thp; fork A B; write A 4", kernel="v6.18")
+    assert unpacked(stepper)["recorded"] is None, "there is something, which is read when it is asked for"
+    stepper.asks["recorded"](stepper)
+    data = unpacked(stepper)
     assert [each["name"] for each in data["recorded"]] == ["fork_pmd", "cow_pmd_shared"]
     fork = data["recorded"][0]
     assert fork["kernel"].startswith("6.18.")
@@ -152,5 +155,7 @@ def test_a_question_stays_open() -> None:
     (shown,) = recorded_payload(trace)
     at = shown["rows"][5]["frames"][0]
     asked = Prediction(at, "What comes now?", lambda _: "A", ["A", "B"])
-    data = unpacked(Stepper(trace, predictions=[asked]))
+    stepper = Stepper(trace, predictions=[asked])
+    stepper.asks["recorded"](stepper)
+    data = unpacked(stepper)
     assert data["questions"][0]["at"] == at == data["recorded"][0]["rows"][5]["frames"][0]
