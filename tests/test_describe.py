@@ -228,7 +228,7 @@ def test_the_story_tells_phases_results_and_reasons() -> None:
     assert "swap_out(A, page 0) -> -EBUSY" in lines and "split(A, page 0) -> 0" in lines
     assert "references but our own: 11 - 1 = 10, not equal: pinned — Every mapping holds one reference." in text
     assert "| vmstat: thp_split_page_failed 0 → 1" in lines
-    assert "| smaps of B: Rss 32 kB, Pss 16 kB, AnonHugePages 0 kB" in lines
+    assert "| smaps of B: Rss 32 kB, Pss 16 kB, AnonHugePages 0 kB, Referenced 32 kB" in lines
     assert max(map(len, lines)) <= 100
 
 

@@ -193,6 +193,12 @@ ROWS: dict[str, Row] = {
         f"sys {_ZERO_PAGES} 1; {_UNADVISED}fill A 0 1thp zero; madvise A 0 1thp mergeable; ksm_scan 3",
         {"ret": 0, "A.ksm": 0, "A.rss": 0, "A.0": 0},
     ),
+    "ksm_functional_tests.c: unmerge of zero-filled pages": Row(
+        f"sys {_ZERO_PAGES} 1; {_UNADVISED}fill A 0 1thp zero; madvise A 0 1thp mergeable; ksm_scan 3; "
+        f"madvise A 0 {NR // 2} unmergeable",
+        {"ret": 0, "A.rss": KIB // 2, "A.0": 0},
+        KERNELS[1:],
+    ),
     "memory-failure.c: whoever touches a bad page dies": Row(
         f"{_FULL}madvise A 5 1 hwpoison; read A 5", {"ret": KILLED_BY_SIGBUS}, ("v6.1",)
     ),

@@ -210,6 +210,11 @@ def mkclean(entry: int) -> int:
     return entry & ~_PAGE_DIRTY
 
 
+def is_ksm_zero_pte(entry: int) -> bool:
+    """The zero page's, and dirty: only KSM makes such an entry (since 6.6)."""
+    return pte_present(entry) and bool(pte_special(entry)) and bool(entry & _PAGE_DIRTY)
+
+
 def mkspecial(entry: int) -> int:
     return entry | _PAGE_SPECIAL
 

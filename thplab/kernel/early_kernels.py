@@ -152,6 +152,7 @@ V3_16 = Kernel.of(
         "ksm.scan_walks": (None, Moot("its trees find the same pages as the scan")),
         "ksm.max_sharing": (0, Recalled("there is no max_page_sharing yet")),
         "ksm.uses_zero_pages": (False, Recalled("since 4.12")),
+        "ksm.marks_zero": (False, Recalled("since 6.6")),
         "ksm.unshares": (False, Recorded("linux-3.16.jsonl", "l_ksm_pin_same")),
         "hwpoison.size_first": (False, Recalled("the loop of madvise over pages; no source was noted")),
         "hwpoison.answer": ("ignored", Documented('tests/truth/README.md part C, "hwpoison page 5"')),

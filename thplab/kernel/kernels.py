@@ -211,6 +211,7 @@ V6_12 = V6_1.later(
         "khugepaged.batches": (False, Recorded("linux-6.12.jsonl", "x_khp_pte_mapped_pinned")),
         "ksm.scan_walks": (None, Moot("its trees find the same pages as the scan")),
         "ksm.unshares": (True, Recalled("since 6.2")),
+        "ksm.marks_zero": (True, Recalled("since 6.6")),
         "hwpoison.unmaps_ksm": (True, Recorded("fresh/linux-6.12.jsonl", "hp_ksm_fork")),
         "hwpoison.checks_new": (False, Documented("docs/KERNEL.md 4.6: check_pages_enabled, since 6.3")),
         "hwpoison.answer": ("kills", Recorded("linux-6.12.jsonl", "x_hwpoison_shared")),

@@ -294,6 +294,8 @@ class KsmPolicies(Policies):
     """How many addresses share one page of KSM's before it makes another; 0: any number."""
     uses_zero_pages: bool
     """There is a file use_zero_pages: with 1 in it KSM maps the shared zero page in the place of zero-filled ones."""
+    marks_zero: bool
+    """An entry in which KSM maps the zero page is dirty. By that unmerging finds it, and gives the process a page of its own."""
     unshares: bool
     """Breaking a KSM page up gives the process a read-only copy; else it is done by a write fault."""
 

@@ -38,8 +38,9 @@ def do_wp_page(system: System, vma: Vma, address: int, pte_table: int, pte: int,
     """A write to a page that a read-only PTE maps:
     make the PTE writable if the page is this process's alone, else copy.
 
-    With `unshare` nobody writes: the PTE stays read-only, and the zero page stays as it is. Called under mmap_sem
-    (shared). Returns VM_FAULT_WRITE, 0 (try again), or VM_FAULT_OOM; on failure nothing has changed.
+    With `unshare` nobody writes: the PTE stays read-only, and the zero page stays as it is, unless KSM has put
+    it there. Called under mmap_sem (shared). Returns VM_FAULT_WRITE, 0 (try again), or VM_FAULT_OOM; on failure
+    nothing has changed.
     """
     tables = system.tables
     index = system.geometry.index(address, 0)
@@ -52,7 +53,7 @@ def do_wp_page(system: System, vma: Vma, address: int, pte_table: int, pte: int,
     old = pt.pte_pfn(pte)
     if pt.pte_special(pte):
         yield from system.cpus.unlock(lock)
-        if unshare:
+        if unshare and not pt.is_ksm_zero_pte(pte):
             return 0
     else:
         if system.kernel.cow.pte_asks_mapcount:

@@ -335,7 +335,7 @@ def replace_page(system: System, vma: Vma, address: int, page: int, kpage: int) 
     if same:
         entry = pt.mkyoung(pt.mk_pte(kpage, pt.pgprot(vma.prot)))
         if kpage == system.frames.zero_page:
-            entry = pt.mkspecial(entry)
+            entry = pt.mkspecial(pt.mkdirty(entry) if system.kernel.ksm.marks_zero else entry)
         else:
             yield from get_page(system, single(kpage))
             yield from folio_add_anon_rmap_ptes(system, vma, single(kpage))
@@ -367,16 +367,22 @@ def break_cow(system: System, place: Place) -> Routine[None]:
     yield from system.cpus.unlock(mm.mmap_sem)
 
 
+def _is_ksm_zero_pte(system: System, vma: Vma, address: int) -> bool:
+    """Is the zero page mapped there because KSM did so?"""
+    pte_table = system.tables.walk(vma.mm.pgd, address, 0)
+    return pte_table is not None and pt.is_ksm_zero_pte(system.tables.get(pte_table, system.geometry.index(address, 0)))
+
+
 @routine
 def break_ksm(system: System, vma: Vma, address: int) -> Routine[None]:
-    """If a page of KSM's is mapped at `address`, let a fault replace it by a copy, writable or not.
-    Called under mmap_sem.
+    """If a page of KSM's, or the zero page by its doing, is mapped at `address`, let a fault replace it by a copy,
+    writable or not. Called under mmap_sem.
     """
     while True:
         page = yield from follow_page(system, vma, address)
         if page is None:
             return
-        ksm = bool(system.frames.flags[page] & PG_ksm)
+        ksm = bool(system.frames.flags[page] & PG_ksm) or _is_ksm_zero_pte(system, vma, address)
         yield from put_page(system, single(page))
         if not ksm:
             return
