@@ -418,3 +418,14 @@ def _random_states(seed: int) -> list[State]:
         for _ in machine.begin(op):
             states.append(capture(machine.system, in_progress=True))
     return states
+
+
+def test_a_pin_tells_what_the_driver_reads_where_that_is_anything() -> None:
+    copied = "mmap A; fill A 0 1thp same; pin A 2 1 p; fork A B; write A 2 value=0x99"
+    for kernel, reads in (("v4.5", "reads 0x77"), ("v6.18", "reads 0x77 → 0x99")):  # copied at once; not for the driver's page
+        setup = Setup(kernel, geometry="TOY")
+        trace = record(load(copied if kernel == "v4.5" else copied.replace(" p;", " p io_uring;")), setup)
+        sheet = Sheet.of([frame.state for frame in trace])
+        told = [Picture(sheet.svg(number)).says("pin-p-reads") for number in range(len(trace))]
+        assert told[-1] == reads, kernel
+    assert "pin-dma-reads" not in story("TOY")[1][-30].groups, "nothing but zeroes takes no room"

@@ -69,7 +69,7 @@ interface Operation {
   phase: number;
   first: number;
   last: number;
-  /** "0", "-EBUSY"; "" if it has not returned */ result: string;
+  /** "0", "-EBUSY", and what it has read: "0, reads 0x99"; "" if it has not returned */ result: string;
   failed: boolean;
   rows: TreeRow[];
 }

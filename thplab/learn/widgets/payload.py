@@ -18,6 +18,7 @@ from thplab.scenario.text import write_line
 from thplab.show.describe import describe, policy_row
 from thplab.show.ledger import Account, counters, ledger, small_pages
 from thplab.study.asked import asked_policies
+from thplab.study.contents import seen
 from thplab.study.explore import PAIRS, RaceTrace
 from thplab.study.invariants import ALWAYS, INVARIANTS
 
@@ -229,12 +230,13 @@ def operation(label: str, frames: Sequence[Frame]) -> dict[str, Any]:
     Frames are numbered as in their trace.
     """
     result = frames[-1].result
+    read = seen(frames[-1].state, frames[-1].op) if result is not None and result >= 0 and frames[-1].op else ""
     return {
         "label": label,
         "phase": frames[0].phase,
         "first": frames[0].number,
         "last": frames[-1].number,
-        "result": "" if result is None else errname(result),
+        "result": "" if result is None else errname(result) + (f", {read}" if read else ""),
         "failed": result is not None and result < 0,
         "rows": list(_rows(frames)),
     }

@@ -15,6 +15,10 @@ from thplab.show.diagrams.picture import PictureNode
 from thplab.show.diagrams.rows import Rows
 from thplab.show.diagrams.tables import note
 from thplab.show.diagrams.view import View
+from thplab.study.contents import contents_text
+
+MOST_TOLD = 24
+"""Letters of what a pin reads: more of them would make the picture wide."""
 
 COMPOUND, ORDINARY, FREE = "compound page", "ordinary pages", "free memory"
 
@@ -293,11 +297,27 @@ def _pin(view: View, name: str) -> PictureNode:
     if pin is None:
         return PictureNode(id, (), "pin", "pin", "pin", shown=False)
     text = spans(Span(f"{name}: ", "pin", bold=True), Span(_pages(view.state, pin), "pin"))
-    rows = [CellRow(id, (Cell(f"{id}-pages", text, ground),), "pin")]
+    rows = [CellRow(id, (Cell(f"{id}-pages", text, ground),), "pin"), _reads(view, name, new)]
     if view.full:
         counted = spans(Span(_counted(view.state, pin), "pin", size=SMALL))
         rows.append(CellRow("", (Cell(f"{id}-counted", counted, ground),), "pin"))
     return PictureNode(id, tuple(rows), "pin", "pin", "pin")
+
+
+def _reads(view: View, name: str, new: bool) -> CellRow:
+    """What the driver's device would read, which tells whether it still sees what the process writes."""
+    id = f"{pin_id(name)}-reads"
+    then = view.previous if view.previous is not None and not new else None
+    now, was = (_contents(state, name) if state else None for state in (view.state, then))
+    changed = was is not None and was != now
+    text = old_new(was if changed else None, now or "", "pin")
+    cell = Cell(id, spans(Span("reads ", "pin"), *text), view.ground(id, changed, "pin-ground"))
+    return CellRow("", (cell,), "pin", idle=now in ("0", "all 0") and not changed)
+
+
+def _contents(state: State, name: str) -> str:
+    text = contents_text([tag & 0xFF for tag in state.pin_contents(name)])  # a byte of each page, as `dma_read` tells
+    return text if len(text) <= MOST_TOLD else "several numbers"
 
 
 def _pages(state: State, pin: Pin) -> str:
