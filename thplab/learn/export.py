@@ -52,8 +52,8 @@ font-src data:; img-src data: blob:; media-src data:; script-src 'unsafe-inline'
 {%- block html_head_css -%}
 {{ resources.include_css("static/theme-dark.css") | replace('<style type="text/css">', '<style media="(prefers-color-scheme: dark)">') }}
 <style>
-.jp-InputPrompt, .jp-OutputPrompt { color: var(--jp-content-font-color2); opacity: 1; }
-.jp-RenderedHTMLCommon a { text-decoration: underline; }
+.jp-Notebook :is(.jp-InputPrompt, .jp-OutputPrompt) { color: var(--jp-ui-font-color1) !important; opacity: 1 !important; }
+.jp-RenderedHTMLCommon a { text-decoration: underline !important; }
 @page { size: A4 landscape; margin: 12mm; }
 .thp-skip { position: absolute; left: -999em; padding: 8px; }
 .thp-skip:focus { left: 8px; top: 8px; z-index: 9; background: var(--jp-layout-color1); }
@@ -142,6 +142,7 @@ def _whole(path: Path, execute: bool) -> str:
 def _complete(notebook: nbformat.NotebookNode, path: Path) -> str:
     """The page of a notebook that has been run. Raises ExportFailed if it would load anything."""
     page = once(_with_pictures(_page(notebook, path), path.parent))
+    page = page.replace("<th></th>", "<td></td>")  # as a table in Markdown has it above its first column
     page = page.replace('<div id="thp-', '<div id="first-widget"></div><div id="thp-', 1)
     outside = sorted(set(_loads(page)))
     if outside:

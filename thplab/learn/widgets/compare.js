@@ -84,8 +84,8 @@ class CompareView extends PictureView {
     const bars = this.costs.map(({ kind, bars }) => h("div", {}, h("b", {}, kind), ...bars.map(bar => bar.element)));
     return h("div", { class: "thp-facts" },
       h("label", { class: "thp-switch" }, this.only, "only what differs"),
-      h("div", { class: "thp-numbers", tabindex: 0, role: "region", "aria-label": "All kernels" }, this.table), this.remarks,
-      h("h4", {}, "What it costs: this operation, of all so far"), h("div", { class: "thp-bars" }, ...bars));
+      h("div", { class: "thp-numbers", tabindex: 0, role: "group", "aria-label": "All kernels" }, this.table), this.remarks,
+      h("h4", { role: "presentation" }, "What it costs: this operation, of all so far"), h("div", { class: "thp-bars" }, ...bars));
   }
 
   buildForm(open) {

@@ -56,8 +56,8 @@ class LivePanel {
     this.button = h("button", { type: "button", class: "thp-run", title: why ? `Not possible: ${why}` : name, "aria-label": name, click: () => this.run() }, "Run on my kernel");
     view.says.className = "thp-live-says";
     this.title = h("p", { class: "thp-live-title" });
-    this.box = h("div", { class: "thp-live-box", role: "region", "aria-label": "The kernel beside the simulator", tabindex: 0 });
-    this.element = h("section", { class: "thp-live", hidden: true, "aria-label": "On my kernel" }, view.says, this.title, this.box);
+    this.box = h("div", { class: "thp-live-box", role: "group", "aria-label": "The kernel beside the simulator", tabindex: 0 });
+    this.element = h("div", { role: "group", class: "thp-live", hidden: true, "aria-label": "On my kernel" }, view.says, this.title, this.box);
   }
 
   run() {

@@ -95,7 +95,7 @@ class LedgerView extends PictureView {
   buildBody() {
     this.box = new PictureBox(this, "Picture");
     this.box.load(this.data.pictures);
-    this.table = h("div", { class: "thp-ledger", role: "region", "aria-label": "Ledger", tabindex: 0 }, this.buildTable());
+    this.table = h("div", { class: "thp-ledger", role: "group", "aria-label": "Ledger", tabindex: 0 }, this.buildTable());
     this.panel = h("div", { class: "thp-feedback", "aria-live": "polite" });
     const button = (name, run) => h("button", { type: "button", click: run }, name);
     this.checkButton = button("Check", () => this.check(this.current, true));

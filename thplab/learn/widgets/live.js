@@ -64,7 +64,7 @@ class LiveView extends PictureView {
   buildBody() {
     this.title = h("div", { class: "thp-live-title" });
     this.list = h("ol", { class: "thp-operations", "aria-label": "Operations" });
-    this.table = h("div", { class: "thp-live-box", role: "region", "aria-label": "The kernel beside the simulator", tabindex: 0, "aria-live": "polite" });
+    this.table = h("div", { class: "thp-live-box", role: "group", "aria-label": "The kernel beside the simulator", tabindex: 0, "aria-live": "polite" });
     this.box = new PictureBox(this, "Picture of the simulator; the arrow keys step");
     return h("div", { class: "thp-both-sides" }, this.title, this.list, this.table, this.box.frame);
   }

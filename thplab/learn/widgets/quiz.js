@@ -46,7 +46,7 @@ class QuizView extends PictureView {
     this.backButton = button("back", () => this.go(this.at - 1), icon(ICONS.back), "Previous");
     this.nextButton = button("next-question", () => this.go(this.at + 1), "Next", icon(ICONS.step));
     this.anotherButton = button("another", () => this.ask("another", { seed: this.model.get("seed") + 1 }, "Making another set…"), "Another set");
-    this.list = h("nav", { class: "thp-list", "aria-label": "Questions" });
+    this.list = h("div", { role: "group", class: "thp-list", "aria-label": "Questions" });
     this.says.id = `${this.id}-says`;
     disable(!this.live, this.anotherButton);
     if (!this.live) this.anotherButton.setAttribute("aria-describedby", this.says.id);
@@ -57,8 +57,8 @@ class QuizView extends PictureView {
   buildBody() {
     this.ops = h("ol", { class: "thp-ops", "aria-label": "Operations" });
     this.panel = h("div", { class: "thp-questions", "aria-live": "polite" });
-    this.ledger = h("div", { class: "thp-ledger", role: "region", "aria-label": "Counters and who holds them", tabindex: 0 });
-    return h("div", { class: "thp-body" }, h("section", { class: "thp-does", "aria-label": "What happens" }, h("h4", {}, "What happens"), this.ops),
+    this.ledger = h("div", { class: "thp-ledger", role: "group", "aria-label": "Counters and who holds them", tabindex: 0 });
+    return h("div", { class: "thp-body" }, h("div", { role: "group", class: "thp-does", "aria-label": "What happens" }, h("h4", { role: "presentation" }, "What happens"), this.ops),
       h("div", { class: "thp-ask" }, this.panel), this.box.frame, this.ledger);
   }
 

@@ -77,11 +77,11 @@ class RaceView extends PictureView {
   }
 
   buildBody() {
-    this.lanes = h("div", { class: "thp-lanes", role: "region", "aria-label": "Steps by CPU", tabindex: 0 });
+    this.lanes = h("div", { class: "thp-lanes", role: "group", "aria-label": "Steps by CPU", tabindex: 0 });
     this.checks = h("ul", { class: "thp-checks" });
-    this.verdict = h("h4", { class: "thp-verdict" });
+    this.verdict = h("h4", { role: "presentation", class: "thp-verdict" });
     this.caption = h("div", { class: "thp-caption", role: "status" });
-    this.panels = h("div", { class: "thp-lanes-beside" }, this.lanes, h("section", { class: "thp-must", "aria-label": "What must hold", tabindex: 0 }, this.verdict, this.checks));
+    this.panels = h("div", { class: "thp-lanes-beside" }, this.lanes, h("div", { role: "group", class: "thp-must", "aria-label": "What must hold", tabindex: 0 }, this.verdict, this.checks));
     return h("div", { class: "thp-body" }, this.box.frame, this.caption, this.panels);
   }
 

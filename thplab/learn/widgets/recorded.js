@@ -37,8 +37,8 @@ class RecordedPanel {
     const title = "What a real kernel stored in this operation, in order", click = () => this.toggle();
     this.button = h("button", { type: "button", class: "thp-as-recorded", "aria-pressed": "false", title, click }, "As recorded");
     this.title = h("p", {});
-    this.box = h("div", { class: "thp-recorded-box", role: "region", "aria-label": "As recorded", tabindex: 0 });
-    this.element = h("section", { class: "thp-recorded", hidden: true, "aria-label": title }, this.title, this.box);
+    this.box = h("div", { class: "thp-recorded-box", role: "group", "aria-label": "As recorded", tabindex: 0 });
+    this.element = h("div", { role: "group", class: "thp-recorded", hidden: true, "aria-label": title }, this.title, this.box);
   }
 
   toggle() {

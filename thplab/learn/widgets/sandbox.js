@@ -103,14 +103,14 @@ class SandboxView extends PictureView {
     this.moves = h("ol", { class: "thp-moves" });
     this.stepsButton = this.button("steps", "Show the steps of the operation", () => { this.open = !this.open; this.drawSteps(); }, "steps");
     this.steps = h("div", { class: "thp-tree", hidden: true });
-    this.verdict = h("h4", { class: "thp-verdict" });
+    this.verdict = h("h4", { role: "presentation", class: "thp-verdict" });
     this.checks = h("ul", { class: "thp-checks" });
-    this.ledger = h("div", { class: "thp-ledger", role: "region", "aria-label": "Counters and who holds them", tabindex: 0 });
+    this.ledger = h("div", { class: "thp-ledger", role: "group", "aria-label": "Counters and who holds them", tabindex: 0 });
     this.menu = h("div", { class: "thp-menu", role: "menu", hidden: true, focusout: event => { if (!this.menu.contains(event.relatedTarget)) this.closeMenu(false); } });
-    this.list = h("section", { class: "thp-did", "aria-label": "What you did; with its steps open, the arrow keys left and right go through them", tabindex: 0 },
-      h("h4", {}, h("span", {}, "What you did"), this.stepsButton), this.moves, this.steps);
+    this.list = h("div", { role: "group", class: "thp-did", "aria-label": "What you did; with its steps open, the arrow keys left and right go through them", tabindex: 0 },
+      h("h4", { role: "presentation" }, h("span", {}, "What you did"), this.stepsButton), this.moves, this.steps);
     return h("div", { class: "thp-body" }, this.box.frame, this.caption, this.list,
-      h("section", { class: "thp-must", "aria-label": "What must hold", tabindex: 0 }, this.verdict, this.checks), this.ledger);
+      h("div", { role: "group", class: "thp-must", "aria-label": "What must hold", tabindex: 0 }, this.verdict, this.checks), this.ledger);
   }
 
   buildShare() {

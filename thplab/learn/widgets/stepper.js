@@ -134,7 +134,7 @@ class StepperView extends PictureView {
       type: "button", class: "thp-mark", title, "aria-label": `${number + 1} ${title}: go to ${unit} ${number + 1} of ${phases.length}`,
       click: () => this.jump(this.course.begins[number]),
     }, h("b", {}, `${number + 1}`), h("span", {}, ` ${title}`)));
-    return phases.length > 1 ? h("nav", { class: "thp-marks", "aria-label": `By ${unit}` }, ...this.marks) : null;
+    return phases.length > 1 ? h("div", { role: "group", class: "thp-marks", "aria-label": `By ${unit}` }, ...this.marks) : null;
   }
 
   buildBody() {
@@ -151,12 +151,12 @@ class StepperView extends PictureView {
 
   // What one may look up: beside the picture where there is room, else below, folded where there is none.
   buildPanels() {
-    this.tree = h("div", { class: "thp-tree", role: "region", "aria-label": "Kernel routines", tabindex: 0 });
-    this.ledger = h("div", { class: "thp-ledger", role: "region", "aria-label": "Counters and who holds them", tabindex: 0 });
+    this.tree = h("div", { class: "thp-tree", role: "group", "aria-label": "Kernel routines", tabindex: 0 });
+    this.ledger = h("div", { class: "thp-ledger", role: "group", "aria-label": "Counters and who holds them", tabindex: 0 });
     this.folded = false;  // by the reader: then no change of size opens them
     this.side = h("details", { class: "thp-side", toggle: () => this.drawPanels() },
       h("summary", { click: () => { this.folded = true; } }, "Kernel routines, and who holds what"),
-      h("div", { class: "thp-panels" }, h("h4", {}, "Kernel routines"), this.tree, h("h4", {}, "Who holds what"), this.ledger));
+      h("div", { class: "thp-panels" }, h("h4", { role: "presentation" }, "Kernel routines"), this.tree, h("h4", { role: "presentation" }, "Who holds what"), this.ledger));
     return this.side;
   }
 
@@ -341,7 +341,7 @@ class StepperView extends PictureView {
   drawWhy() {
     if (!this.why?.open) return;
     const { now, before } = this.course.asked(this.frame), told = each => policyText(this.data.policies[each], this.data.kernel.split(" ")[0]);
-    const part = (title, asks) => (asks.length ? [h("h4", {}, title), h("dl", {}, ...asks.flatMap(told))] : []);
+    const part = (title, asks) => (asks.length ? [h("h4", { role: "presentation" }, title), h("dl", {}, ...asks.flatMap(told))] : []);
     const nothing = "So far nothing was asked in this operation in which kernels differ.";
     const parts = [...part("Asked on the way to this step", now), ...part("Asked before it in this operation", before)];
     this.evidence.replaceChildren(...(parts.length ? parts : [h("p", {}, nothing)]));
