@@ -15,6 +15,7 @@ from playwright.sync_api import Locator, Page, expect
 from thplab.learn.widgets.payload import payload
 from thplab.machine.trace import Trace, record
 from thplab.scenario import load
+from thplab.show.diagrams import Sheet
 from thplab.show.describe import describe
 
 pytestmark = pytest.mark.browser
@@ -47,6 +48,9 @@ def show(server: Server, pg: Page) -> Callable[[str], Locator]:
         stepper.locator(".thp-switch input").set_checked(False) if name == "story" else None
         press(stepper, "Home")
         at(stepper, 0)
+        side = stepper.locator(".thp-side")
+        if side.count() and side.get_attribute("open") is None:  # folded where the window is too low for it
+            side.locator("summary").click()
         return stepper
 
     return show
@@ -101,14 +105,14 @@ def begins(data: dict[str, Any], shown: list[int]) -> list[int]:
 # --- going ----------------------------------------------------------------------------------------------------------------
 
 
-def test_step_back_first_and_last(story: Locator, data: dict[str, Any], shown: list[int]) -> None:
+def test_step_back_first_and_last(story: Locator, trace: Trace, data: dict[str, Any], shown: list[int]) -> None:
     seen = [picture(story)]
     for number in shown[1:7]:
         button(story, "Next step").click()
         at(story, number)
         assert data["frames"][number]["text"] in story.locator(".thp-caption").inner_text()
         seen.append(picture(story))
-    changes = data["pictures"]["simple"][0]["changes"]
+    changes = Sheet.of([frame.state for frame in trace]).page()["changes"]
     moved = [any(changes[before + 1 : now + 1]) for before, now in pairwise(shown[:7])]
     assert [one != other for one, other in pairwise(seen)] == moved and sum(moved) > 2
     button(story, "Back one step").click()
@@ -119,7 +123,7 @@ def test_step_back_first_and_last(story: Locator, data: dict[str, Any], shown: l
     expect(button(story, "Next step")).to_be_disabled()
     button(story, "Next step").click(force=True)
     at(story, shown[-1])
-    expect(story.locator(".thp-position")).to_contain_text(f"phase 7 of 7 · step {len(shown) - 1} / {len(shown) - 1}")
+    expect(story.locator(".thp-position")).to_contain_text(f"{len(shown) - 1} / {len(shown) - 1}")
     button(story, "First step").click()
     at(story, 0)
     assert picture(story) == seen[0]
