@@ -102,9 +102,10 @@ def test_the_explored_routine_is_the_one_that_runs_everywhere() -> None:
 
 def both_write(machine: Machine) -> Routine[int]:
     """A read whose value is used later: the classic lost update."""
-    count = int(machine.system.frames.content[0])
+    page = machine.state.mapped[0].pfn
+    count = int(machine.system.frames.content[page])
     yield read("read")
-    machine.system.frames.content[0] = count + 1
+    machine.system.frames.content[page] = count + 1
     yield change("write")
     return 0
 
@@ -143,7 +144,7 @@ def small_pairs() -> list[Pair]:
     return [
         split,
         replace(split, name="two blind PMD splits", variants={"split_huge_pmd": trusts_the_first_look}, loses=True),
-        Pair("lost update", "", "", "mmap A", (both_write, both_write), loses=False),
+        Pair("lost update", "", "", "mmap A; write A 0", (both_write, both_write), loses=False),
         Pair("plus and minus", "", "", "mmap A", (touch, touch), loses=False),
         Pair("lock", "", "", "mmap A", (locked, locked, touch), loses=False),
         crossed("lock 1", "lock 2"),
