@@ -220,7 +220,7 @@ def test_what_a_kernel_does_not_have_is_answered_and_the_scenario_goes_on() -> N
     assert comparison.operations[3].remarks[0].startswith("pin 'dma' is not held") and comparison.operations[3].remarks[1] == ""
     said = {operation: comparison.operations[operation].remarks for operation in (1, 2, 4)}
     cold = "madvise: this kernel does not know the advice 'cold'"
-    assert said == {1: ("", ""), 2: ("io_uring does not exist in this kernel", ""), 4: (cold, "")}
+    assert said == {1: ("", ""), 2: ("io_uring does not exist in this kernel: there is no FOLL_PIN", ""), 4: (cold, "")}
     assert not comparison.problem
     # what changed nothing: a kernel that could not do it is as it was
     assert comparison.operations[3].row("F0 references").values[0] == comparison.operations[2].row("F0 references").values[0]

@@ -40,7 +40,7 @@ def test_what_is_marked_is_what_differs_now_and_not_what_it_was_before() -> None
 def test_a_kernel_that_does_not_have_an_operation_says_so() -> None:
     data = unpacked(Compare("mmap A; write A 0; madvise A 0 1 cold; pin A 0 1 dma io_uring", kernels=("v4.5", "v6.18")).packed)
     assert data["frames"][3]["remarks"] == [["v4.5", "madvise: this kernel does not know the advice 'cold'"]]
-    assert data["frames"][4]["remarks"] == [["v4.5", "io_uring does not exist in this kernel"]]
+    assert data["frames"][4]["remarks"] == [["v4.5", "io_uring does not exist in this kernel: there is no FOLL_PIN"]]
     assert "answer" in [group for group, _ in data["frames"][3]["groups"]]
 
 
