@@ -71,3 +71,14 @@ def test_what_no_device_can_do_is_refused_and_nothing_changes(op: str, wrong: st
     with pytest.raises(BadInput, match=wrong):
         machine.call(Scenario.parse(op).ops[0])
     assert machine.state.exact == before
+
+
+@pytest.mark.parametrize("kernel", ["v3.16", "rfc-2014", "v4.5", "v6.18"])
+def test_no_driver_writes_to_a_zero_page(kernel: str) -> None:
+    for advise in ("none", "hugepage"):
+        machine = Machine.restored(record(f"mmap A advise={advise}; read A 0; pin A 0 1 p gup", Setup(kernel))[-1].state)
+        before = machine.state.exact
+        if machine.state.pins:
+            with pytest.raises(BadInput, match="'p' holds the zero page there"):
+                machine.call(Scenario.parse("dma_write p 0").ops[0])
+        assert machine.state.exact == before

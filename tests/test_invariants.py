@@ -102,7 +102,7 @@ def test_invariants_hold_when_memory_is_short() -> None:
     for seed in range(200):
         machine, _ = run_checked(seed, 8 * 4)
         fallbacks += machine.vmstat["thp_fault_fallback"]
-    assert fallbacks > 10
+    assert fallbacks > 5
 
 
 BY_INVARIANT = [name for name, mutant in MUTANTS.items() if isinstance(mutant.killed_by, str)]

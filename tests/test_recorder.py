@@ -376,7 +376,7 @@ def test_what_cannot_be_performed_is_refused_with_what_to_do_instead(line: str, 
 
 def test_the_guest_is_told_plain_numbers_and_all_fields() -> None:
     told = performed.plain(Scenario.parse("write A 1/2thp").ops[0])
-    assert told == {"op": "write", "proc": "A", "start": 256, "npages": 1, "value": 0x55, "region": "R"}
+    assert told == {"op": "write", "proc": "A", "start": 256, "npages": 1, "value": 0x55, "force": False, "region": "R"}
 
 
 # --- the program

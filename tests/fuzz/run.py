@@ -63,12 +63,17 @@ def feed(
     """Give a target the inputs of these numbers as long as `go_on` says so."""
     fed = Fed(name)
     draw, take = target or TARGETS[name]
-    logging.getLogger("thplab").setLevel(logging.CRITICAL)
-    with _limited():
-        while go_on(fed):
-            number = next(numbers)
-            given = draw(random.Random(f"{seed} {name} {number}"))
-            _feed_one(fed, number, given, take)
+    log = logging.getLogger("thplab")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        with _limited():
+            while go_on(fed):
+                number = next(numbers)
+                given = draw(random.Random(f"{seed} {name} {number}"))
+                _feed_one(fed, number, given, take)
+    finally:
+        log.setLevel(before)
     return fed
 
 

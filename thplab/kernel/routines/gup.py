@@ -239,7 +239,10 @@ def gup_get_pages(
         if foll_pin and frames.is_compound(head):
             frames.pincount_add(head, -count)
             yield change(f"head _pincount -= {count}")
-        frames.ref_one_by_one(head, 1 - refs)
+        if refs > 1:
+            frames.ref_one_by_one(head, 1 - refs)
+            pages_text = system.pages_text(single(head))
+            yield change(f"{pages_text} {system.refcount_name} -= {refs - 1}", "All but the last one.")
         yield from put_page(system, single(head))
     return same
 

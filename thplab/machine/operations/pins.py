@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from thplab.errors import ENOSYS, BadInput
+from thplab.hardware.frames import PG_reserved
 from thplab.hardware.steps import Routine
 from thplab.kernel.routines import dma
 from thplab.kernel.routines.gup import get_pages_raw, get_user_pages
@@ -66,8 +67,14 @@ def dma_read(system: System, pin: str, start: int) -> Routine[int]:
 
 
 def dma_write(system: System, pin: str, start: int, value: int) -> Routine[int]:
-    """The pin must be held, and its buffer must have the page."""
-    return dma.dma_write(system, pin, _in_buffer(system, pin, start), value)
+    """The pin must be held, and its buffer must have the page. No driver writes to a zero page, which all share: a pin
+    that is taken to write never holds it.
+    """
+    page = _in_buffer(system, pin, start)
+    pfn = system.pins[pin].buffer[page]
+    if system.frames.flags[system.frames.compound_head(pfn)] & PG_reserved:
+        raise BadInput("pin", f"{pin!r} holds the zero page there, which is for reading", "a pin of a page of its own")
+    return dma.dma_write(system, pin, page, value)
 
 
 def _in_buffer(system: System, pin: str, page: int) -> int:
