@@ -80,8 +80,8 @@ class StepperView extends PictureView {
     this.recorded = new RecordedPanel(model.get("lecture") ? [] : data.recorded, frame => this.jump(frame), () => this.ask("recorded", {}, "Looking up what was recorded…"));
     this.bar = this.buildBar();
     this.time = this.buildTime();
-    const lecture = model.get("lecture"), more = lecture ? [] : [this.buildTools(), this.lab.element, this.recorded.element, this.buildWhy(), this.buildWords()];
-    const parts = [this.bar, this.time, h("div", { class: "thp-stage" }, this.buildBody(), lecture ? null : this.buildPanels()), ...more];
+    const lecture = model.get("lecture"), body = this.buildBody(), more = lecture ? [] : [this.buildTools(), this.lab.element, this.recorded.element, this.buildWhy(), this.buildWords()];
+    const parts = [this.bar, this.time, h("div", { class: "thp-stage" }, body, lecture ? null : this.buildPanels()), ...more];
     this.root.append(...parts.filter(part => part != null));
   }
 
