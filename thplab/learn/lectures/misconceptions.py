@@ -24,6 +24,5 @@ MISCONCEPTIONS = {
     "the caller alone": "Only what the caller has named is thought to change. Others may have to pay, or to wait.",
     "today's kernel": "That is what kernels do today. The old one did otherwise.",
     "the lock is free": "A lock is an atomic operation when it is taken, and one more when it is given back.",
-    "nobody else is there": "Somebody else may hold what looks free: the state is shared with others.",
 }
 """Name -> the sentence."""
