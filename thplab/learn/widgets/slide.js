@@ -25,6 +25,7 @@ class Talk {
     this.stage = h("div", { class: "thp-talk-stage" });
     this.element = h("div", { class: "thp-talk", tabindex: -1, role: "dialog", "aria-modal": "true", "aria-label": "Lecture", "data-lm-suppress-shortcuts": true }, this.stage);
     this.element.addEventListener("keydown", event => this.key(event));
+    this.element.addEventListener("thp-slide-move", event => void this.move(/** @type {CustomEvent<number>} */ (event).detail));
     this.close = null;
     this.notes = null;
     this.began = 0;
@@ -127,14 +128,15 @@ class SlideView extends View {
     this.title = h("h2", {}, data.title);
     this.body = h("div", { class: "thp-screen" });
     this.where = h("span", { class: "thp-where" });
-    this.back = this.button("back", "Back", () => this.move(-1), icon(ICONS.back));
-    this.on = this.button("on", "On", () => this.move(1), icon(ICONS.step));
+    this.back = this.button("back", "Back", () => this.leads(-1), icon(ICONS.back));
+    this.on = this.button("on", "On", () => this.leads(1), icon(ICONS.step));
     const present = this.live ? this.button("present", "Present this lecture from here, over the whole window (Escape ends it)", () => this.present(), icon(ICONS.enlarge), "Present") : null;
     this.root.append(this.title, this.body, h("div", { class: "thp-slide-foot" }, h("span", { class: "thp-lecture-title" }, data.lecture), present, this.back, this.on, this.where));
   }
 
   async start() {
     this.show(this.model.get("place"));
+    this.root.dispatchEvent(new CustomEvent("thp-slide-made", { bubbles: true }));
   }
 
   async follow() {
@@ -166,6 +168,12 @@ class SlideView extends View {
     this.show(this.place + by);
   }
 
+  // Where the slide stands on a screen of its own, that screen knows what comes after its last place.
+  leads(by) {
+    if (this.root.closest(".thp-talk, .reveal")) this.root.dispatchEvent(new CustomEvent("thp-slide-move", { bubbles: true, detail: by }));
+    else this.move(by);
+  }
+
   // Show a place, or the nearest that there is.
   show(wanted) {
     const { places, id, number, of } = this.data, last = places.length - 1;
@@ -178,8 +186,9 @@ class SlideView extends View {
     if (screen === "card" || screen === "answer") this.drawCard(screen === "answer");
     else void this.stop(screen, stop);
     this.where.textContent = `${id} · ${number + 1} / ${of}` + (last ? ` · ${"●".repeat(this.place + 1)}${"○".repeat(last - this.place)}` : "");
-    disable(this.place === 0, this.back);
-    disable(this.place === last, this.on);
+    const alone = !this.root.closest(".thp-talk, .reveal");
+    disable(alone && this.place === 0, this.back);
+    disable(alone && this.place === last, this.on);
     this.tell("place", this.place);
   }
 
