@@ -48,9 +48,10 @@ def deck(lecture: Lecture) -> str:
         notes = f'<aside class="notes">{slide.notes_html()}</aside>'
         sections.append(f'<section>{slide.html()}<div class="thp-places">{places}</div>{notes}</section>')
     head = _HEAD.format(title=html.escape(lecture.title), reveal=_file("reveal/reveal.css"), own=_file("deck.css"))
-    scripts = "".join(f"<script>{_file(name)}</script>\n" for name in ("reveal/reveal.js", "reveal/notes.js", "deck.js"))
+    codes = map(_file, ("reveal/reveal.js", "reveal/notes.js", "deck.js"))
+    scripts = "".join(f"<script>{code}</script>\n" for code in codes)
     body = f'<div class="reveal"><div class="slides">\n{once("".join(sections))}\n</div></div>\n'
-    return f"{head}{body}{scripts}<script>{_START}</script>\n</body>\n</html>\n"
+    return f"{head}{body}{scripts}</body>\n</html>\n"
 
 
 def _opening(lecture: Lecture) -> str:
