@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from thplab.errors import BadInput
-from thplab.learn.lectures.exhibits import Counted, Exhibit, Row, Walk, reading_of
+from thplab.learn.lectures.exhibits import Counted, Exhibit, FactRow, Walk, reading_of
 from thplab.learn.lectures.misconceptions import MISCONCEPTIONS
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Slide:
     notes: Notes
     card: Card | None
     exhibits: tuple[Exhibit, ...]
-    facts: tuple[Row, ...] = ()
+    facts: tuple[FactRow, ...] = ()
 
     def check(self) -> list[str]:
         """What is not as the slide says, when all of it is carried out."""
