@@ -113,10 +113,11 @@ def test_races_without_a_name_tells_all_and_fails_if_one_is_not_as_it_should_be(
     monkeypatch.setattr(cli, "PAIRS", few)
     assert cli.main(["races"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 3
+    assert len(lines) == 4
     assert lines[0].split()[:3] == ["ok", "blind-pmd-split-and-zap", "loses"]
     assert lines[1].split()[:3] == ["ok", "pmd-split-and-zap", "holds"]
     assert lines[2].startswith("2 pairs, 1 that lose and 1 that hold: all as they should be.")
+    assert lines[3].startswith("735 states, ")
     for name, pair in few.items():
         monkeypatch.setattr(cli, "PAIRS", {name: replace(pair, loses=not pair.loses)})
         assert cli.main(["races"]) == 1

@@ -78,7 +78,7 @@ def test_another_comparison_and_what_cannot_be_compared() -> None:
     widget = Compare(SCENARIO, kernels=THREE)
     ask(widget, "compare", scenario="cow", kernels=["v4.5", "v6.18"], geometry="MINI")
     data = unpacked(widget.packed)
-    assert (data["name"], data["kernels"], widget.step, widget.says) == ("cow", ["v4.5", "v6.18"], 0, "")
+    assert (data["name"], data["kernels"], widget.step, widget.says) == ("cow", ["v4.5", "v6.18"], 1, "")
     assert len(data["frames"]) == 1 + len(load("cow").ops) and data["geometry"].startswith("MINI")
     assert widget.comparison.scenario == load("cow") and [k.name for k in widget.comparison.kernels] == ["v4.5", "v6.18"]
     for scenario, kernels in (("cow", ["v4.5"]), ("nonsense", THREE), ("cow", KERNELS)):

@@ -223,7 +223,7 @@ def test_with_keys_alone_and_jupyterlab_does_not_get_them(pg: Page, sandbox: Loc
     expect(items.nth(1)).to_be_focused()
     pg.keyboard.press("Enter")
     at(sandbox, 5, 5)
-    assert did(sandbox)[-1] == "5. read A 0 → 0"
+    assert did(sandbox)[-1] == "5. read A 0 → 0, reads 0x55"
     expect(sandbox.locator("#A-pmd0-r0")).to_be_focused()
     for keys, done in (("Control+z", 4), ("Control+z", 3), ("Control+y", 4), ("Control+Shift+z", 5)):
         pg.keyboard.press(keys)

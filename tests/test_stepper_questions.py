@@ -45,6 +45,7 @@ def asking(server: Server, pg: Page) -> Locator:
     open_and_run(pg, server, "asking.ipynb")
     stepper = pg.locator(".thp-stepper")
     at(stepper, 0)
+    stepper.locator(".thp-side summary").click()  # folded, for the window is too low for it
     return stepper
 
 

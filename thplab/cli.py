@@ -44,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _lab(words[cut + 1 :])
         if options.command == "export":
             return _export(options)
+        if options.command == "lecture":
+            return _lecture(options)
         if options.command == "verify":
             return _verify(options)
         if options.command == "steps":
@@ -198,6 +200,19 @@ def _parser() -> argparse.ArgumentParser:
     page.add_argument(
         "-o", "--output", type=Path, help="a file (default: beside the notebook, ending in .html), or a folder (default: thplab-series)"
     )
+
+    talk = commands.add_parser(
+        "lecture",
+        help="write a lecture as one page of slides, or its handout",
+        description="Write a lecture as one HTML page that shows its slides without Python and without a network, or what the class takes "
+        "home; or tell its slides and minutes.",
+        epilog="In the page PageDown and PageUp lead on and back; b blanks, s opens the notes, o shows all slides, t is light or dark, "
+        "a tells an answer.",
+    )
+    talk.add_argument("lecture", nargs="?", metavar="LECTURE", default="", help="a name, or a file.toml (default: name them all)")
+    talk.add_argument("-o", "--output", metavar="FILE.html", help="where the slides go")
+    talk.add_argument("--handout", metavar="FILE.pdf", help="write the handout, two slides a page (.html: to be printed)")
+    talk.add_argument("--teacher", action="store_true", help="the handout with answers and notes")
 
     commands.add_parser(
         "lab",
@@ -360,6 +375,30 @@ def _export(options: argparse.Namespace) -> int:
     except ExportFailed as error:
         print(f"thplab: {error}", file=sys.stderr)
         return 1
+    return 0
+
+
+def _lecture(options: argparse.Namespace) -> int:
+    from thplab.learn.lectures.deck import write_deck
+    from thplab.learn.lectures.handout import NoBrowser, write_handout
+    from thplab.learn.lectures.reading import LECTURES, lecture, read
+
+    if not options.lecture:
+        for each in map(lecture, LECTURES):
+            _print(f"{each.name:{max(map(len, LECTURES))}}  {each.minutes:g} minutes  {each.title}\n")
+        return 0
+    talk = lecture(options.lecture) if options.lecture in LECTURES else read(Path(options.lecture))
+    try:
+        if options.output:
+            print(write_deck(talk, options.output))
+        if options.handout:
+            print(write_handout(talk, options.handout, options.teacher))
+    except NoBrowser as error:
+        print(f"thplab: {error}", file=sys.stderr)
+        return 1
+    if not (options.output or options.handout):
+        for part in talk.timing():
+            _print(f"{part.name or 'slides'}: {', '.join(f'{id} {minutes:g}' for id, minutes in part.slides)}; over at {part.sum:g}\n")
     return 0
 
 

@@ -15,19 +15,20 @@ def refuse_input(path: Path, made_from: Iterable[Path]) -> None:
         raise BadInput("output", f"{str(path)!r} is what is read", "another file")
 
 
-def write_file(path: Path, text: str) -> None:
-    """Write `text` (UTF-8) to `path`: to a file beside it first, which then takes its place.
+def write_file(path: Path, text: str | bytes) -> None:
+    """Write `text` (a str as UTF-8) to `path`: to a file beside it first, which then takes its place.
 
     What is no ordinary file, as a pipe, is written at once. Raises BadInput if it cannot be written; then everything is
     as it was.
     """
     target = path.resolve()
+    data = text.encode("utf-8") if isinstance(text, str) else text
     beside = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         if target.exists() and not target.is_file():
-            target.write_text(text, encoding="utf-8")
+            target.write_bytes(data)
             return
-        beside.write_text(text, encoding="utf-8")
+        beside.write_bytes(data)
         if target.exists():
             beside.chmod(target.stat().st_mode)
         beside.replace(target)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any
 
 from thplab.show.diagrams.roles import ROLES, stylesheet
@@ -27,16 +28,16 @@ def script(*names: str) -> str:
 
 @cache
 def style(*names: str) -> str:
-    """The CSS of a widget: what all share, with the colour roles of the pictures, then the files so named.
+    """The CSS of a widget: what all share, with the colour roles of the pictures, then the files so named that there
+    are: not all have a look of their own.
 
     A page may set the variables to colours of its own.
     """
     light = "".join(f"--thp-{name}:{role.light};" for name, role in ROLES.items())
     changed = f".thp-forward .thp-picture [fill='{ROLES['changed'].light}']{{animation:thp-lights-up .35s ease-out}}"
     motion = f"@media (prefers-reduced-motion:no-preference){{{changed}}}"
-    return f":where(:root){{{light}}}\n{stylesheet()}\n{motion}\n" + "\n".join(
-        _read(f"{name}.css") for name in ("thplab", *names)
-    )
+    own = [_read(f"{name}.css") for name in ("thplab", *names) if _file(f"{name}.css").is_file()]
+    return "\n".join((f":where(:root){{{light}}}", stylesheet(), motion, *own))
 
 
 def pack(data: Mapping[str, Any]) -> str:
@@ -52,6 +53,24 @@ def page_id(packed: str) -> str:
     return "thp-" + hashlib.sha256(packed.encode()).hexdigest()[:12]
 
 
+def kind_of(names: Sequence[str]) -> str:
+    """What a page calls the widgets that are made of these files."""
+    return "-".join(names)
+
+
+def definition(names: Sequence[str]) -> str:
+    """What a page needs once for all widgets of these files: from then on thplab[KIND](id, state) fills an element."""
+    kind = kind_of(names)
+    code, number = _EXPORT.subn(
+        lambda export: f'(globalThis.thplab ??= {{}})["{kind}"] = (id, state) => alone({export[1]}, id, state);',
+        script(*names),
+    )
+    assert number == 1, "a widget's own file ends with its export"
+    return (
+        f'<style data-thp="{kind}">{style(*names)}</style>\n<script type="module" data-thp="{kind}">{code}</script>\n'
+    )
+
+
 def standalone(names: Sequence[str], state: Mapping[str, Any], picture: str, caption: str) -> str:
     """A widget as HTML: it runs from the page alone.
     Without script it shows `picture` (SVG text) and `caption` (plain text).
@@ -59,18 +78,10 @@ def standalone(names: Sequence[str], state: Mapping[str, Any], picture: str, cap
     `names` are its files as script() takes them. `state` holds the widget's traits; its "packed" names the element.
     """
     traits = json.dumps(dict(state)).replace("<", "\\u003c")  # no text of the state can end the script
-    kind = "-".join(names)
-    code, number = _EXPORT.subn(
-        lambda export: f'(globalThis.thplab ??= {{}})["{kind}"] = (id, state) => alone({export[1]}, id, state);',
-        script(*names),
-    )
-    assert number == 1, "a widget's own file ends with its export"
     still = f'<figure class="thp-still">{picture}<figcaption>{html.escape(caption)}</figcaption></figure>'
     return (
-        f'<style data-thp="{kind}">{style(*names)}</style>\n'
-        f'<div id="{page_id(state["packed"])}">{still}</div>\n'
-        f'<script type="module" data-thp="{kind}">{code}</script>\n'
-        f'<script type="module">thplab["{kind}"]("{page_id(state["packed"])}", {traits});</script>'
+        f'{definition(names)}<div id="{page_id(state["packed"])}">{still}</div>\n'
+        f'<script type="module">thplab["{kind_of(names)}"]("{page_id(state["packed"])}", {traits});</script>'
     )
 
 
@@ -101,5 +112,9 @@ def later(picture: str, caption: str) -> str:
     return f'<div class="thp-later"><style>{_LATER}</style>{still}<p><b>Run this cell to go on.</b></p></div>'
 
 
+def _file(name: str) -> Traversable:
+    return files("thplab.learn.widgets").joinpath(name)
+
+
 def _read(name: str) -> str:
-    return files("thplab.learn.widgets").joinpath(name).read_text(encoding="utf-8")
+    return _file(name).read_text(encoding="utf-8")

@@ -15,6 +15,7 @@ interface StepperData {
   /** a frame has the number of its ledger */ ledgers: LedgerGroup[][];
   /** each state in words; missing until they are asked for */ words?: string[];
   questions: StepperQuestion[];
+  /** the frames at which a lecture comes to rest */ stops: number[];
   /** what was asked of the kernel record on the way; none for a trace in which another CPU moves */ policies: Policy[];
   /** the operations that a real kernel was seen at, in their order; null: there are some, and they can be asked for */ recorded: RecordedOperation[] | null;
   /** Python that makes the state of a frame again: before the frame's number, and after it */ code: [string, string];
@@ -52,6 +53,7 @@ interface StepperFrame {
   /** why; "" where that needs no words */ why: string;
   /** whether it is folded into the next frame unless all steps are shown */ plain: boolean;
   /** the numbers of the policies that were asked on the way to it */ asks: number[];
+  /** references = mappings + pins, of the first huge page: "10 = 9 + 1"; strip.py */ strip: string;
 }
 
 /** In what kernels differ: what this one does, what that means, and why it is believed. policy_row() of kernel_text.py. */

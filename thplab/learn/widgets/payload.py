@@ -17,6 +17,7 @@ from thplab.scenario import Operation
 from thplab.scenario.text import write_line
 from thplab.show.describe import describe, policy_row
 from thplab.show.ledger import Account, counters, ledger, small_pages
+from thplab.show.strip import followed, strip
 from thplab.study.asked import asked_policies
 from thplab.study.contents import seen
 from thplab.study.explore import PAIRS, RaceTrace
@@ -31,17 +32,18 @@ A text where a flag is among a counter's bits.
 """
 
 
-def payload(trace: Trace, predictions: Sequence[Prediction] = ()) -> dict[str, Any]:
+def payload(trace: Trace, predictions: Sequence[Prediction] = (), stops: Sequence[int] = ()) -> dict[str, Any]:
     """All that a stepper shows of a trace but its pictures and words, as JSON can hold it.
     Raises BadInput as Prediction.on does.
 
-    Ledgers that several frames share are stored once; a frame has their indexes.
+    `stops` are frames at which a lecture comes to rest. Ledgers that several frames share are stored once; a frame has their indexes.
     """
     ledgers, known = _Shelf(), dict[object, int]()
     operations = _operations(trace)
     places = {frame: number for number, op in enumerate(operations) for frame in range(op["first"], op["last"] + 1)}
     questions = sorted((prediction.on(trace) for prediction in predictions), key=lambda question: int(question["at"]))
-    asked = {question[key] for question in questions for key in ("at", "of")}
+    asked = {question[key] for question in questions for key in ("at", "of")} | set(stops)
+    head = followed(trace)
     policies = asked_policies(trace) or [()] * len(trace)
     names = sorted({name for each in policies for name in each})
     kernel = trace.setup.machine().system.kernel
@@ -60,6 +62,7 @@ def payload(trace: Trace, predictions: Sequence[Prediction] = ()) -> dict[str, A
                 "why": frame.step.why if frame.step else "",
                 "plain": before is not None and is_plain(frame, before) and frame.number not in asked,
                 "asks": [names.index(name) for name in policies[frame.number]],
+                "strip": "" if head is None else strip(frame.state, head).text,
             }
         )
     geometry = trace[0].state.geometry
@@ -76,6 +79,7 @@ def payload(trace: Trace, predictions: Sequence[Prediction] = ()) -> dict[str, A
         "frames": frames,
         "ledgers": ledgers.items,
         "questions": questions,
+        "stops": list(stops),
         "policies": [policy_row(kernel, name)._asdict() for name in names],
         "recorded": None if is_recorded(trace) else [],
         "code": code(trace),

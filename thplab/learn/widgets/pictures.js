@@ -126,8 +126,9 @@ class PictureBox {
   // The pixels for a unit in this much room; answers them. Where that is too much for the room, the box scrolls.
   fit(width, height, lecture = false) {
     const [w, hgt] = this.size, letters = !lecture ? DESK : window.innerWidth < 1600 ? CLASS : HALL;
-    const scale = Math.max(letters / this.sheet.smallest, Math.min(width / w, height / hgt, lecture ? LARGEST_IN_LECTURE : LARGEST));
-    this.element.style.setProperty("--picture-width", `${Math.floor(w * scale)}px`);
+    const least = letters / this.sheet.smallest, wanted = Math.min(width / w, height / hgt, lecture ? LARGEST_IN_LECTURE : LARGEST);
+    const scale = Math.max(least, wanted);
+    this.element.style.setProperty("--picture-width", `${Math.max(Math.ceil(w * least), Math.floor(w * wanted))}px`);
     this.scale = scale;
     return scale;
   }

@@ -4,63 +4,6 @@
 const SPEEDS = { slow: 3000, medium: 1500, fast: 600 };  // milliseconds for a step of Play
 const SIDE = 380, PANELS = 150, PANELS_BESIDE = 260;  // pixels: width of the panels beside the picture, their least heights below and there
 
-// The way through a trace: the numbers of the frames that are shown, `all` of them or those that are not plain, and where each phase begins.
-// A frame that is not shown is folded into the next one.
-class Course {
-  /** @param {StepperData} data @param {Questions} questions @param {boolean} all */
-  constructor({ frames, phases }, questions, all) {
-    this.all = all;
-    this.frames = frames;
-    this.questions = questions;
-    this.shown = [...frames.keys()].filter(number => all || !frames[number].plain);
-    this.begins = phases.map(({ first }) => this.at(first));
-    this.last = this.shown.length - 1;
-  }
-
-  // The frame that shows another one: itself, the one that it is folded into, or the last.
-  at(number) {
-    return this.shown.find(each => each >= number) ?? this.shown.at(-1);
-  }
-
-  place(number) {
-    return this.shown.indexOf(number);
-  }
-
-  // The frame `by` places behind another one; nothing where there is none.
-  next(number, by = 1) {
-    return this.shown[this.place(number) + by];
-  }
-
-  before(question) {
-    return this.shown.findLast(number => number < question.at);
-  }
-
-  // Where one comes who goes on from a frame to another: there, or before the first question in between that is not answered yet.
-  stop(from, wanted) {
-    const there = this.at(wanted), question = this.questions.between(from, there);
-    return question ? { number: this.before(question), question } : { number: there };
-  }
-
-  // The number of the phase that a frame is in; -1 before the first step.
-  phase(number) {
-    return number ? this.begins.findLastIndex(first => first <= number) : -1;
-  }
-
-  // What is folded into a frame.
-  folded(number) {
-    const before = this.next(number, -1) ?? 0;
-    return this.frames.slice(before + 1, Math.max(before + 1, number));
-  }
-
-  // The numbers of the policies that were asked on the way to a frame (`now`), and `before` that in the same operation.
-  asked(number) {
-    const { op } = this.frames[number], folded = this.folded(number).filter(frame => frame.op === op);
-    const first = this.frames.findIndex(frame => frame.op === op), asks = frames => new Set(frames.flatMap(frame => frame.asks));
-    const now = asks([...folded, this.frames[number]]), before = asks(this.frames.slice(first, number - folded.length));
-    return { now: [...now], before: [...before].filter(each => !now.has(each)) };
-  }
-}
-
 /** @extends {PictureView<StepperAsks>} */
 class StepperView extends PictureView {
   /** @param {StepperData} data @param {Model} model */
@@ -75,13 +18,14 @@ class StepperView extends PictureView {
     this.box.load(data.pictures);
     this.player = new Player(`Play to the end of the ${data.unit}`, "Play", () => this.play(), () => SPEEDS[this.speed?.value ?? "medium"]);
     this.root.classList.toggle("thp-lecture", model.get("lecture"));
+    this.root.addEventListener("thp-stop", event => this.jump(/** @type {CustomEvent<number>} */ (event).detail));
     this.bookmark = new Bookmark(`stepper ${data.kernel} ${data.geometry} ${data.scenario} ${model.get("step")}`);
     this.lab = new LivePanel(this, data.kernel);
     this.recorded = new RecordedPanel(model.get("lecture") ? [] : data.recorded, frame => this.jump(frame), () => this.ask("recorded", {}, "Looking up what was recorded…"));
     this.bar = this.buildBar();
     this.time = this.buildTime();
-    const lecture = model.get("lecture"), more = lecture ? [] : [this.buildTools(), this.lab.element, this.recorded.element, this.buildWhy(), this.buildWords()];
-    const parts = [this.bar, this.time, h("div", { class: "thp-stage" }, this.buildBody(), lecture ? null : this.buildPanels()), ...more];
+    const lecture = model.get("lecture"), body = this.buildBody(), more = lecture ? [] : [this.buildTools(), this.lab.element, this.recorded.element, this.buildWhy(), this.buildWords()];
+    const parts = [this.bar, this.time, h("div", { class: "thp-stage" }, body, lecture ? null : this.buildPanels()), ...more];
     this.root.append(...parts.filter(part => part != null));
   }
 
@@ -140,12 +84,15 @@ class StepperView extends PictureView {
   buildBody() {
     this.caption = h("div", { class: "thp-caption", role: "status" });
     this.moved = h("p", { class: "thp-changes" });
+    this.strip = h("b", { class: "thp-strip", title: "references = mappings + pins" });
+    this.events = h("span", { class: "thp-events" });
+    this.sum = h("div", { class: "thp-sum" }, h("span", { class: "thp-sum-of" }, "references = mappings + pins"), this.strip, this.events, this.moved);
     this.panel = h("div", { class: "thp-questions", "aria-live": "polite" });
     this.save = h("button", { type: "button", class: "thp-save", click: () => this.saveAnswers() }, "save my answers");
     this.again = h("button", { type: "button", class: "thp-again", click: () => this.answerAgain() }, "answer again");
     this.score = h("span", { class: "thp-score" });
     this.asking = this.data.questions.length > 0;
-    return h("div", { class: "thp-body" }, this.box.frame, this.caption, this.moved,
+    return h("div", { class: "thp-body" }, this.box.frame, this.caption, this.sum,
       this.asks = this.asking ? h("div", { class: "thp-ask" }, this.panel) : null);
   }
 
@@ -201,6 +148,13 @@ class StepperView extends PictureView {
     this.jump(this.course.next(this.frame, by) ?? this.frame);
   }
 
+  // To the next stop, or the one before; by one step where a lecture has none.
+  rest(by) {
+    const { stops } = this.data, there = by > 0 ? stops.find(stop => stop > this.frame) : stops.findLast(stop => stop < this.frame);
+    if (stops.length) this.jump(there ?? this.frame);
+    else this.move(by);
+  }
+
   jump(wanted) {
     this.player.pause();
     this.go(wanted);
@@ -242,7 +196,7 @@ class StepperView extends PictureView {
     if (!runs) actions[" "] = () => this.player.toggle();
     if (this.model.get("lecture")) {  // the keys of a presenter's remote
       const blank = () => this.root.classList.toggle("thp-blank");
-      Object.assign(actions, { PageDown: () => this.move(1), PageUp: () => this.move(-1), ".": blank, b: blank });
+      Object.assign(actions, { PageDown: () => this.rest(1), PageUp: () => this.rest(-1), ".": blank, b: blank });
     }
     return actions;
   }
@@ -260,6 +214,8 @@ class StepperView extends PictureView {
     this.moved.textContent = this.changes(frame);
     this.moved.title = this.moved.textContent;
     this.moved.classList.remove("thp-error");
+    this.strip.textContent = frame.strip;
+    this.events.textContent = this.risen(frame);
     this.drawPanels();
     const phase = course.phase(number), count = this.data.phases.length;
     const where = (count ? `${this.data.unit} ${Math.max(phase, 0) + 1} of ${count} · ` : "") + `step ${place} / ${last}`;
@@ -290,6 +246,12 @@ class StepperView extends PictureView {
   changes(frame) {
     const moved = this.data.ledgers[frame.ledger].flatMap(group => group.rows).filter(([, before, now]) => before !== now);
     return moved.map(([name, before, now]) => (before === null ? `${name} ${now}, new.` : `${name} ${before} → ${now}.`)).join(" ");
+  }
+
+  // What has been counted so far of what splits, moves and refuses; faults are told by the picture.
+  risen(frame) {
+    const group = this.data.ledgers[frame.ledger].find(({ title }) => title.startsWith("events"));
+    return (group?.rows ?? []).filter(([name]) => !name.includes("fault")).map(([name, , now]) => `${name} ${now}`).join(" · ");
   }
 
   captionOf(number) {
@@ -422,7 +384,7 @@ class StepperView extends PictureView {
     this.root.classList.toggle("thp-wide", wide);
     this.set("caption", this.captionHeight());
     if (this.asking) this.set("questions", greatestHeight(this.panel, this.largestQuestions()));
-    return [this.bar, this.time, this.caption, this.moved, this.asks].reduce((sum, part) => sum + (part?.offsetHeight ?? 0), 12);
+    return [this.bar, this.time, this.caption, this.sum, this.asks].reduce((sum, part) => sum + (part?.offsetHeight ?? 0), 12);
   }
 
   captionHeight() {

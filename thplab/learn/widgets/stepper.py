@@ -29,15 +29,16 @@ from thplab.study.live.request import refuse_unless_portable, refuse_unless_sens
 from thplab.study.live.support import release
 
 
-class Stepper(LiveWidget, Pictured, Stepped, page="comparison recorded stepper"):
+class Stepper(LiveWidget, Pictured, Stepped, page="comparison recorded course stepper"):
     """Steps through a trace. All frames are in the page:
     once shown, it works without a kernel, also in an exported page.
 
     `scenario` is a trace, which brings its own machine, or what thplab.scenario.load takes (a built-in name, a file,
     operations), or a Scenario, recorded on `kernel` and `geometry`. `step` is the frame to begin at: a number, a
     phase's title or a step's text; left out, the trace's position. `all_steps` shows plain reads and locks from the
-    start. `lecture` is for a projector: large, without predictions and without live runs. `detail` is how much the
-    pictures say until the reader chooses: "simple" or "full". Where a Python kernel runs and the scenario is portable,
+    start. `lecture` is for a projector: large, without predictions and without live runs; `stops` are the frames at
+    which it comes to rest there. `detail` is how much the pictures say until the reader chooses: "simple" or "full".
+    Where a Python kernel runs and the scenario is portable,
     it can be run on the kernel of this machine. Raises BadInput for a scenario, frame, prediction or detail that makes
     no sense, and NoEngine if no pictures can be drawn.
     """
@@ -62,11 +63,14 @@ class Stepper(LiveWidget, Pictured, Stepped, page="comparison recorded stepper")
         predictions: Sequence[Prediction] = (),
         all_steps: bool = False,
         lecture: bool = False,
+        stops: Sequence[int] = (),
         detail: str = SIMPLE,
     ) -> None:
         self.trace = trace_of(scenario, Setup(kernel, geometry))
         number = self.trace.position if step is None else find_frame(self.trace, step, "step")
-        self._data = payload(self.trace, () if lecture else predictions)
+        for stop in stops:
+            find_frame(self.trace, stop, "stops")
+        self._data = payload(self.trace, () if lecture else predictions, stops)
         live = {} if lecture or isinstance(self.trace, RaceTrace) else {"kernel": release(), "why": self._not_live()}
         self._sheets: dict[str, Sheet] = {}
         self._details = (detail,)

@@ -52,9 +52,12 @@ class Widget(Conversation):
 
     def html(self) -> str:
         """The widget as HTML that works from the page alone. Equal widgets give equal texts."""
+        return standalone(self._page, self.state_for_html(), *self.still())
+
+    def state_for_html(self) -> dict[str, Any]:
+        """The traits with which the HTML begins."""
         state = {name: getattr(self, name) for name in self.traits_in_html}
-        state |= {"packed": self.packed_for_html(), "answer": self.answer | {"to": 0}}
-        return standalone(self._page, state, *self.still())
+        return state | {"packed": self.packed_for_html(), "answer": self.answer | {"to": 0}}
 
     def _ipython_display_(self) -> None:
         """Show the live widget, and after it what a notebook shows that is opened again without running it: the still

@@ -1,0 +1,137 @@
+"""What a class takes home: two slides a page, the key pictures with room to write; and the same with answers and notes."""
+
+from __future__ import annotations
+
+import html
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from thplab.errors import BadInput, ThplabError
+from thplab.files import write_file
+from thplab.learn.lectures.exhibits import Counted, Live, Tabular, Walk
+from thplab.learn.lectures.slide import LETTERS, Card, Lecture, Slide
+from thplab.learn.lectures.walks import Table
+from thplab.show.diagrams import SIMPLE, Sheet
+from thplab.show.diagrams.roles import stylesheet
+from thplab.show.strip import followed, strip
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+"""What can print a page; the environment variable CHROMIUM names another one."""
+_PATIENCE = 120
+_LINES = 4
+"""Lines to write on below a slide; the teacher's copy has the notes there."""
+
+_STYLE = """
+@page { size: A4; margin: 6mm; }
+body { margin: 0; color: #1b1f24; background: #fff; font: 11pt/1.35 system-ui, sans-serif; }
+h1 { margin: 1mm 3mm; font-size: 16pt; }
+.slide { box-sizing: border-box; min-height: 132mm; padding: 2mm 3mm 4mm; border-bottom: 1px solid #bbb; break-inside: avoid; }
+.slide h2 { margin: 0 0 2mm; font-size: 13pt; line-height: 1.2; }
+.slide svg { display: block; width: auto; max-width: 100%; max-height: 74mm; margin: 0 auto; }
+.sum { margin: 1mm 0; font-size: 13pt; font-weight: 700; text-align: center; }
+.card { margin: 1mm 0 2mm; } .card p { margin: 0 0 1mm; font-weight: 700; } .card span { margin-right: 6mm; white-space: nowrap; }
+.right { font-weight: 700; text-decoration: underline; }
+table { border-collapse: collapse; } :is(td, th) { padding: 1mm 3mm; border-bottom: 1px solid #bbb; text-align: left; }
+.line { height: 8mm; border-bottom: 1px dotted #888; }
+.notes p { margin: 0 0 1mm; font-size: 10pt; }
+"""
+
+
+class NoBrowser(ThplabError):
+    """Nothing is here that prints a page as PDF."""
+
+
+def write_handout(lecture: Lecture, output: str | Path, teacher: bool = False) -> Path:
+    """Write the handout as PDF, or as a page to be printed if the file ends in .html; return where. `teacher` puts the
+    answers and the notes in the place of the lines to write on.
+
+    Raises BadInput for another ending or a folder that is not there, and NoBrowser if a PDF is wanted and nothing can
+    print one; then nothing has been written.
+    """
+    path = Path(output)
+    if path.suffix not in (".pdf", ".html") or not path.parent.is_dir():
+        raise BadInput("output", f"is {str(output)!r}", "a file .pdf or .html in a folder that exists")
+    page = handout(lecture, teacher)
+    if path.suffix == ".html":
+        write_file(path, page)
+    else:
+        write_file(path, _printed(page))
+    return path
+
+
+def handout(lecture: Lecture, teacher: bool = False) -> str:
+    """The page that is printed."""
+    title = html.escape(lecture.title) + (": teacher's copy" if teacher else "")
+    slides = "".join(_slide(slide, teacher) for slide in lecture.slides)
+    head = f'<meta charset="utf-8"/><title>{title}</title><style>{stylesheet()}{_STYLE}</style>'
+    return f'<!doctype html><html lang="en"><head>{head}</head><body><h1>{title}</h1>{slides}</body></html>\n'
+
+
+def _slide(slide: Slide, teacher: bool) -> str:
+    parts = [_card(slide.card, teacher)] if slide.card else []
+    for exhibit in slide.exhibits:
+        if isinstance(exhibit, Walk):
+            parts.append(_pictures(exhibit, teacher or slide.card is None))
+        elif isinstance(exhibit, Tabular) and (teacher or not isinstance(exhibit, (Counted, Live))):
+            parts.append(_table(exhibit.table()))
+    if teacher:
+        parts.append(_notes(slide))
+    else:
+        parts += ['<div class="line"></div>'] * _LINES
+    return f'<section class="slide"><h2>{html.escape(f"{slide.id}  {slide.title}")}</h2>{"".join(parts)}</section>'
+
+
+def _pictures(walk: Walk, told: bool) -> str:
+    """The picture where the walk begins, or, when the answer may be seen, where it ends; and its strip."""
+    trace = walk.trace()
+    frames, head = walk.frames(trace), followed(trace)
+    number = frames[-1] if told else frames[0]
+    state = trace[number].state
+    text = "" if head is None else strip(state, head).text
+    return f'{Sheet.of([state], SIMPLE).svg(0)}<p class="sum">references = mappings + pins: {html.escape(text)}</p>'
+
+
+def _card(card: Card, teacher: bool) -> str:
+    choices = "".join(
+        f'<span class="{"right" if teacher and number == card.right else ""}">'
+        f"{'✓' if teacher and number == card.right else '☐'} {LETTERS[number]} {html.escape(choice)}</span>"
+        for number, choice in enumerate(card.choices)
+    )
+    why = f"<div>{html.escape(card.why)}</div>" if teacher else ""
+    return f'<div class="card"><p>{html.escape(card.question)}</p>{choices}{why}</div>'
+
+
+def _table(table: Table) -> str:
+    head = "".join(f"<th>{html.escape(text)}</th>" for text in table["columns"])
+    rows = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in row) + "</tr>" for row in table["rows"]
+    )
+    whole = f"<table><tr>{head}</tr>{rows}</table>" if rows else ""
+    return whole + f"<p>{html.escape(table['below'])}</p>"
+
+
+def _notes(slide: Slide) -> str:
+    notes = slide.notes
+    lines = [("Say", notes.say), ("Ask", notes.ask), ("Answer", notes.answer)]
+    lines += [("Wrong", each) for each in notes.wrong] + [("When late", notes.late)]
+    told = "".join(f"<p><b>{name}:</b> {html.escape(text)}</p>" for name, text in lines if text)
+    return f'<div class="notes"><p><b>{slide.minutes:g} minutes.</b></p>{told}</div>'
+
+
+def _printed(page: str) -> bytes:
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        raise NoBrowser(f"a PDF needs one of {', '.join(BROWSERS)} on PATH; write a .html and print it instead")
+    with tempfile.TemporaryDirectory(prefix="thplab-handout-") as name:
+        source, target = Path(name) / "handout.html", Path(name) / "handout.pdf"
+        source.write_text(page, encoding="utf-8")
+        own = (f"--user-data-dir={name}/profile", "--headless", "--disable-gpu", "--no-first-run")
+        own += ("--no-sandbox",) if getattr(os, "geteuid", lambda: 1)() == 0 else ()  # root has none in Chromium
+        printing = ("--no-pdf-header-footer", f"--print-to-pdf={target}", source.as_uri())
+        done = subprocess.run((found, *own, *printing), capture_output=True, text=True, timeout=_PATIENCE, check=False)
+        if not target.is_file():
+            raise NoBrowser(f"{found} printed nothing: {done.stderr.strip()[-300:]}")
+        return target.read_bytes()
