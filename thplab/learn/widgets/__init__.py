@@ -9,7 +9,6 @@ from thplab.learn.widgets.question import Question
 from thplab.learn.widgets.quiz import Quiz
 from thplab.learn.widgets.race import RaceStepper
 from thplab.learn.widgets.sandbox import Sandbox
-from thplab.learn.widgets.slide import Slide
 from thplab.learn.widgets.stepper import Stepper
 from thplab.learn.widgets.walker import AddressWalker
 
