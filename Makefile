@@ -4,6 +4,7 @@
 # make mutants breaks the kernel in some places, and tells how much of it the graded tests find
 # make fuzz   feeds everything that takes input with wrong and right input, for HOURS=1
 # make assets draws the figures of the notebooks
+# make lectures writes the notebooks of the lectures and their pages for the instructor
 # make docs   writes the API reference to build/reference
 # make clean  removes .venv and all caches
 #
@@ -31,7 +32,7 @@ NOT_SLOW := -m 'not slow'
 
 PYTEST = $(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 
-.PHONY: help lab test check lint mutants fuzz docs chromium assets clean
+.PHONY: help lab test check lint mutants fuzz docs chromium assets lectures clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -64,6 +65,9 @@ chromium:
 
 assets: $(VENV)/.has-thplab
 	$(BIN)/python -m thplab.learn.lessons.figures assets
+
+lectures: $(VENV)/.has-thplab
+	$(BIN)/python -m thplab.learn.lectures.notes notebooks
 
 clean:
 	rm -rf $(VENV) .ci/node_modules dist build .hypothesis .mypy_cache .pytest_cache .ruff_cache

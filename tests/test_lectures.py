@@ -8,13 +8,16 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import nbformat
 import pytest
+from lesson_checks import NOTEBOOKS
 
 from thplab import Setup, record
 from thplab.errors import EBUSY, BadInput
 from thplab.learn.lectures import LECTURES, Slide, lecture, read
 from thplab.learn.lectures.exhibits import AskClass, Live, Tabular, Walk
 from thplab.learn.lectures.misconceptions import MISCONCEPTIONS
+from thplab.learn.lectures.notes import files
 from thplab.show.strip import followed, strip
 from thplab.study.explore.pairs import pair_named
 from thplab.study.explore.race import Race
@@ -52,9 +55,10 @@ def test_what_is_not_as_the_slide_says_is_told() -> None:
     assert "has risen by 0" in problems('{ at = "o3", events = ["thp_split_pmd +1"] }')[0]
     assert "does not occur" in problems('"o9"')[0]
     assert "not in order" in problems('"o1"')[0]
-    assert "rises, and the slide does not say so" in read(
-        OWN.replace("fork A B", "split A 0").replace("A B", "A C")
-    ).check()[0]
+    split = OWN.replace("fork A B", "split A 0")
+    assert read(split).check() == []
+    told = read(split.replace('"o3"]', '{ at = "o3", strip = "8 pages: 1 each", events = ["thp_split_page +1"] }]')).check()
+    assert "thp_split_pmd rises, and the slide does not say so" in told[0]
 
 
 @pytest.mark.parametrize(
@@ -200,3 +204,37 @@ def test_both_by_small_entries_and_whole_is_sixteen() -> None:
     trace = record("mmap A; fill A 0 1thp; fork A B; mprotect A 4 1 r; mprotect B 4 1 r", Setup("v4.5"))
     head = followed(trace)
     assert head is not None and strip(trace[-1].state, head).text == "16 = 16 + 0"
+
+
+# --- what is written from the lectures --------------------------------------------------------------------------------
+
+
+def test_pages_and_notebooks_are_what_is_written_from_the_lectures() -> None:
+    written = files()
+    assert {path.name for path in (NOTEBOOKS / "lectures").iterdir() if path.suffix == ".ipynb"} == {f"{name}.ipynb" for name in LECTURES}
+    assert [path for path, text in written.items() if (NOTEBOOKS / path).read_text() != text] == [], "run make lectures"
+
+
+@every_lecture
+def test_a_notebook_has_a_cell_for_each_slide_and_its_notes(name: str) -> None:
+    notebook = nbformat.read(NOTEBOOKS / "lectures" / f"{name}.ipynb", 4)
+    nbformat.validate(notebook)
+    cells = notebook.cells
+    assert cells[1].source == f'from thplab.learn.lectures import lecture\n\ntalk = lecture("{name}")'
+    slides = [cell.source for cell in cells[2:] if cell.metadata.slideshow.slide_type == "slide"]
+    assert slides == [f'talk.slide("{slide.id}")' for slide in lecture(name).slides]
+    notes = [cell.source for cell in cells[2:] if cell.metadata.slideshow.slide_type == "notes"]
+    assert all(slide.notes.say in text for slide, text in zip(lecture(name).slides, notes, strict=True))
+    assert len({cell.id for cell in cells}) == len(cells)
+
+
+def test_the_lecture_of_one_s_own_on_the_page_can_be_given() -> None:
+    (toml,) = re.findall(r"```toml\n(.*?)```", (NOTEBOOKS / "instructor" / "giving_a_lecture.md").read_text(), re.DOTALL)
+    own = read(toml)
+    assert own.check() == [] and own.minutes == 8.5
+
+
+def test_links_of_the_pages_lead_somewhere() -> None:
+    for page in (NOTEBOOKS / "instructor").glob("*lecture*.md"):
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            assert (page.parent / target).is_file(), (page, target)

@@ -20,6 +20,7 @@ from random_scenarios import propose
 from thplab.errors import BadInput
 from thplab.hardware.steps import drain
 from thplab.kernel import kernels
+from thplab.learn import lectures
 from thplab.learn.lessons.questions import head_refcount, split_result
 from thplab.learn.widgets import Compare, FootprintLab, Quiz, RaceStepper, Sandbox
 from thplab.learn.widgets.widget import Widget
@@ -298,7 +299,47 @@ def _share(line: str) -> None:
     Branches.of(scenario, setup)
 
 
+# --- lectures ---------------------------------------------------------------------------------------------------------
+
+_LECTURE = """
+title = "Mine"
+[scenarios]
+shared = "mmap A; write A 0; fork A B"
+[[slides]]
+use = "1.5"
+[[slides]]
+use = "05: three attempts"
+minutes = 4
+[[slides]]
+id = "X1"
+title = "A claim"
+minutes = 1.5
+show = [
+  { walk = "shared", kernel = "v4.5", stops = ["o2", { at = "o3: head", strip = "2 = 2 + 0", events = ["thp_split_pmd +1"] }] },
+  { compare = "shared", kernels = ["v3.16", "v6.18"], rows = [{ label = "pages", what = "page frames in use", at = "o3" }] },
+  { race = "naive-split-and-pin", turns = "0x10 1x6" },
+]
+[slides.card]
+question = "How many?"
+choices = ["1", "2"]
+right = "b"
+slips = { a = "one split" }
+"""
+
+
+@cache
+def _lectures() -> list[str]:
+    folder = Path(lectures.__file__).parent
+    return [_LECTURE] * 3 + [(folder / f"{name}.toml").read_text() for name in ("two_splits", "races")]
+
+
+def _read_lecture(toml: str) -> None:
+    talk = lectures.read(toml)
+    assert all(slide.title is not None and (slide.card or slide.exhibits) for slide in talk.slides) and talk.timing()
+
+
 TARGETS = {
+    "lectures": Target(lambda rng: garble.text(rng, rng.choice(_lectures())), _read_lecture),
     "parser": Target(_draw_text, _parse),
     "scenarios": Target(_draw_json, _read_json),
     "machine": Target(_draw_run, _perform),

@@ -14,7 +14,7 @@ from thplab.errors import BadInput, ThplabError
 from thplab.files import write_file
 from thplab.learn.lectures.exhibits import Counted, Live, Tabular, Walk
 from thplab.learn.lectures.slide import LETTERS, Card, Lecture, Slide
-from thplab.learn.lectures.walks import Table
+from thplab.learn.lectures.walks import TableTexts
 from thplab.show.diagrams import SIMPLE, Sheet
 from thplab.show.diagrams.roles import stylesheet
 from thplab.show.strip import followed, strip
@@ -91,7 +91,7 @@ def _card(card: Card, teacher: bool) -> str:
     return f'<div class="card"><p>{html.escape(card.question)}</p>{choices}{why}</div>'
 
 
-def _table(table: Table) -> str:
+def _table(table: TableTexts) -> str:
     head = "".join(f"<th>{html.escape(text)}</th>" for text in table["columns"])
     rows = "".join(
         "<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in row) + "</tr>" for row in table["rows"]

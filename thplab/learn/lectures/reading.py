@@ -95,7 +95,7 @@ def lecture(name: str) -> Lecture:
     if name not in _FILES:
         raise BadInput("lecture", f"is {name!r}", "one of " + ", ".join(LECTURES))
     texts = ((Path(__file__).parent / file).read_text(encoding="utf-8") for file in _FILES[name])
-    return _Reader(LECTURES[: LECTURES.index(name)]).lecture("\n".join(texts), name)
+    return _LectureReader(LECTURES[: LECTURES.index(name)]).lecture("\n".join(texts), name)
 
 
 def read(source: str | Path) -> Lecture:
@@ -106,11 +106,11 @@ def read(source: str | Path) -> Lecture:
     carried out here: Lecture.check() does that. Raises BadInput that names the slide and the field.
     """
     if isinstance(source, Path):
-        return _Reader(LECTURES).lecture(read_text(source, "a lecture in TOML"), source.stem)
-    return _Reader(LECTURES).lecture(source, "lecture")
+        return _LectureReader(LECTURES).lecture(read_text(source, "a lecture in TOML"), source.stem)
+    return _LectureReader(LECTURES).lecture(source, "lecture")
 
 
-class _Reader:
+class _LectureReader:
     """Reads a lecture, which may take over slides of the project's own ones in `others`."""
 
     def __init__(self, others: tuple[str, ...]) -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 from thplab.errors import BadInput
-from thplab.learn.lectures.exhibits import Counted, Exhibit, Row, Walk, reading_of
+from thplab.learn.lectures.exhibits import Counted, Exhibit, FactRow, Walk, reading_of
 from thplab.learn.lectures.misconceptions import MISCONCEPTIONS
-
-if TYPE_CHECKING:
-    from thplab.learn.widgets.slide import Slide as SlideWidget  # type: ignore[import-not-found]
 
 LETTERS = "abcdef"
 """What the choices of a card are called."""
@@ -79,7 +77,7 @@ class Slide:
     notes: Notes
     card: Card | None
     exhibits: tuple[Exhibit, ...]
-    facts: tuple[Row, ...] = ()
+    facts: tuple[FactRow, ...] = ()
 
     def check(self) -> list[str]:
         """What is not as the slide says, when all of it is carried out."""
@@ -141,16 +139,15 @@ class Lecture:
                 return slide
         raise BadInput("id", f"is {id!r}", "one of " + ", ".join(slide.id for slide in self.slides))
 
-    def slide(self, id: str) -> SlideWidget:
-        """A slide to be shown in a notebook. Raises BadInput if there is none of that id."""
-        from thplab.learn.widgets.slide import Slide as SlideWidget
-
-        return SlideWidget(self, self.find(id))
+    def slide(self, id: str) -> Any:
+        """A slide as a widget, to be shown in a notebook. Raises BadInput if there is none of that id."""
+        widgets = import_module("thplab.learn.widgets.slide")  # which imports what is in here
+        return widgets.Slide(self, self.find(id))
 
     def check(self) -> list[str]:
         """What is not as the lecture says: each a sentence that begins with its slide."""
         found = [problem for slide in self.slides for problem in slide.check()]
-        total = self.timing()[-1].sum if self.slides else 0
-        if total != self.minutes:
+        total = self.timing()[-1].sum
+        if abs(total - self.minutes) > 0.01:
             found.append(f"the slides take {total:g} minutes, not {self.minutes:g}")
         return found

@@ -12,8 +12,8 @@ from thplab.learn.lectures.walks import (
     NOTHING,
     PLACE,
     Exhibit,
-    Stop,
-    Table,
+    StopPlace,
+    TableTexts,
     Tabular,
     Walk,
     carried_out,
@@ -24,8 +24,7 @@ from thplab.machine.trace import Setup, Trace, record
 from thplab.scenario import load
 from thplab.show.ledger import ledger
 from thplab.show.strip import followed
-from thplab.study.compare import Comparison as Compared
-from thplab.study.compare import Fact, compare
+from thplab.study.compare import Comparison, Fact, compare
 from thplab.study.explore import Exploration, Pair, RaceTrace, explore, replay
 from thplab.study.explore.pairs import pair_named
 from thplab.study.explore.race import Race
@@ -34,7 +33,7 @@ from thplab.study.live.request import refuse_unless_portable
 
 
 @dataclass(frozen=True)
-class Row:
+class FactRow:
     """One fact of a comparison.
 
     `what` is the label of a row of thplab.study.compare, or several, joined by " + ", whose numbers are added. `at` is
@@ -59,7 +58,7 @@ class Row:
             return tuple(NOTHING if value is None else str(value) for value in facts[0].values)
         return tuple(str(sum(int(fact.values[i] or 0) for fact in facts)) for i in range(len(kernels)))
 
-    def _fact(self, compared: Compared, label: str) -> Fact:
+    def _fact(self, compared: Comparison, label: str) -> Fact:
         if self.at != "all":
             match = re.fullmatch(PLACE, self.at)
             if match is None or match[2] or int(match[1]) > len(compared.operations):
@@ -86,24 +85,24 @@ _OTHER = ("v6.18", "v6.12")
 
 
 @lru_cache(16)
-def _compared(scenario: str, kernels: tuple[str, ...], geometry: str, swap: str) -> Compared:
+def _compared(scenario: str, kernels: tuple[str, ...], geometry: str, swap: str) -> Comparison:
     return compare(load(scenario), kernels, geometry, swap=swap)
 
 
 @dataclass(frozen=True)
-class Comparison(Tabular):
+class SideBySide(Tabular):
     """Rows of a scenario's comparison on several kernels; a row may have a scenario of its own."""
 
     scenario: str
     kernels: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[FactRow, ...]
     geometry: str = "TOY"
     below: str = ""
 
-    def _own(self) -> list[Row]:
+    def _own(self) -> list[FactRow]:
         return [replace(row, scenario=row.scenario or self.scenario, geometry=self.geometry) for row in self.rows]
 
-    def table(self) -> Table:
+    def table(self) -> TableTexts:
         rows = [[row.label, *row.read(self.kernels)] for row in self._own()]
         return {"columns": ["", *self.kernels], "rows": rows, "below": self.below}
 
@@ -118,10 +117,10 @@ class Live(Tabular):
     """
 
     scenario: str
-    rows: tuple[Row, ...] = ()
+    rows: tuple[FactRow, ...] = ()
     below: str = ""
 
-    def table(self) -> Table:
+    def table(self) -> TableTexts:
         own = [replace(row, scenario=self.scenario, geometry="X86_64") for row in self.rows]
         rows = [[row.label, *row.read(_OTHER)] for row in own]
         return {"columns": ["the simulator says", *_OTHER] if rows else [], "rows": rows, "below": self.below}
@@ -138,7 +137,7 @@ class Live(Tabular):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Attempt:
     """What comes of one attempt: who makes it, in which scenario it is operation `at`, and in words what follows.
     `answer` and `failed` are what the lecture says of it: what it returns, and by how much thp_split_page_failed rises.
     """
@@ -157,14 +156,14 @@ class Outcomes(Tabular):
     """Attempts that are refused, or not, on one kernel."""
 
     kernel: str
-    rows: tuple[Outcome, ...]
+    rows: tuple[Attempt, ...]
     below: str = ""
 
-    def _read(self, row: Outcome) -> tuple[str, str]:
+    def _read(self, row: Attempt) -> tuple[str, str]:
         trace = record(load(row.scenario), Setup(self.kernel, swap=row.swap))
         return reading_of(trace, "returns", row.at), reading_of(trace, "thp_split_page_failed", row.at)
 
-    def table(self) -> Table:
+    def table(self) -> TableTexts:
         rows = [[row.who, *self._read(row), row.follows] for row in self.rows]
         return {"columns": ["who asks", "answer", "failed splits", "what follows"], "rows": rows, "below": self.below}
 
@@ -190,7 +189,7 @@ class Counted(Tabular):
         """The scenario, carried out."""
         return carried_out(self.scenario, self.setup)
 
-    def table(self) -> Table:
+    def table(self) -> TableTexts:
         trace = self.trace()
         head = followed(trace)
         if head is None:
@@ -200,7 +199,7 @@ class Counted(Tabular):
         return {"columns": ["counter", "value", "who holds it"], "rows": rows, "below": ""}
 
     def check(self) -> list[str]:
-        return Walk(self.scenario, self.setup, (Stop(self.at, self.strip),)).check()
+        return Walk(self.scenario, self.setup, (StopPlace(self.at, self.strip),)).check()
 
 
 # --- races ------------------------------------------------------------------------------------------------------------
@@ -231,7 +230,7 @@ class Schedule(Tabular):
         pair = pair_named(self.pair)
         return pair, replay(pair, parse_schedule(self.schedule))
 
-    def table(self) -> Table:
+    def table(self) -> TableTexts:
         pair, trace = self._race()
         rows = []
         for number in self.steps:
@@ -271,7 +270,7 @@ class Holds(Tabular):
     schedules: int
     below: str
 
-    def table(self) -> Table:
+    def table(self) -> TableTexts:
         pair = pair_named(self.pair)
         heads = [f"CPU {cpu}: {pair.does(cpu)}" for cpu in range(len(pair.cpus))]
         return {

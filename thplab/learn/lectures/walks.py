@@ -33,7 +33,7 @@ an event, by how much the operation has raised it.
 """
 
 
-class Table(TypedDict):
+class TableTexts(TypedDict):
     """Texts in rows, and a sentence below them; either may be missing."""
 
     columns: list[str]
@@ -53,7 +53,7 @@ class Tabular(Exhibit):
     """An exhibit that is text."""
 
     @abstractmethod
-    def table(self) -> Table:
+    def table(self) -> TableTexts:
         """What it says."""
 
 
@@ -114,9 +114,10 @@ def _events(before: State, after: State) -> dict[str, int]:
 
 
 @dataclass(frozen=True)
-class Stop:
+class StopPlace:
     """Where a walk comes to rest: see PLACE. What is said of it: its strip, the events since the stop before (at the
     first one those of its operation) as "thp_split_pmd +1", and what its operation returns; an empty text says nothing.
+    Where the strip is told, all events of a split must be.
     """
 
     at: str
@@ -137,7 +138,7 @@ class Walk(Exhibit):
 
     scenario: str
     setup: Setup
-    stops: tuple[Stop, ...] = ()
+    stops: tuple[StopPlace, ...] = ()
     meanwhile: tuple[str, str, str] | None = None
     lesson: str = ""
     show: str = ""
@@ -175,7 +176,7 @@ class Walk(Exhibit):
             before = trace[number].state
         return found
 
-    def _differs(self, trace: Trace, stop: Stop, number: int, before: State | None) -> Iterable[str]:
+    def _differs(self, trace: Trace, stop: StopPlace, number: int, before: State | None) -> Iterable[str]:
         frame, head = trace[number], followed(trace)
         text = "" if head is None else strip(frame.state, head).text
         if stop.strip and stop.strip != text:
@@ -188,7 +189,7 @@ class Walk(Exhibit):
             if str(risen.get(name)) != count:
                 yield f"{name} has risen by {risen.get(name, 0)}, not as in {event!r}"
         untold = {name for name in risen if "split" in name} - {event.partition(" ")[0] for event in stop.events}
-        if before is not None and untold:
+        if before is not None and stop.strip and untold:
             yield f"{', '.join(sorted(untold))} rises, and the slide does not say so"
 
 
@@ -261,7 +262,7 @@ class Sentence(Tabular):
 
     text: str
 
-    def table(self) -> Table:
+    def table(self) -> TableTexts:
         return {"columns": [], "rows": [], "below": self.text}
 
     def check(self) -> list[str]:

@@ -14,19 +14,19 @@ from thplab.foreign import EitherShape, ExactShape, IntShape, ListShape, ObjectS
 from thplab.kernel import kernels
 from thplab.learn.lectures.exhibits import (
     AskClass,
-    Comparison,
+    Attempt,
     Counted,
     Exhibit,
+    FactRow,
     Holds,
     Live,
-    Outcome,
     Outcomes,
     Questions,
     RacePlay,
-    Row,
     Schedule,
     Sentence,
-    Stop,
+    SideBySide,
+    StopPlace,
     Walk,
 )
 from thplab.learn.lectures.walks import PLACE, lesson_named, show_named
@@ -96,12 +96,12 @@ def scenario(text: str, named: Named) -> str:
     return line
 
 
-def fact(data: Any, named: Named) -> Row:
+def fact(data: Any, named: Named) -> FactRow:
     """A number of the notes."""
     fitting(data, FACT_NEEDS, FACT_MAY, "a fact")
     known = kernels.kernel(data["kernel"]).name
     line, geometry, swap = scenario(data["scenario"], named), data.get("geometry", "TOY"), data.get("swap", "")
-    return Row("", data["what"], data["at"], line, known, geometry, swap, (data["is"],))
+    return FactRow("", data["what"], data["at"], line, known, geometry, swap, (data["is"],))
 
 
 def exhibit(data: Any, named: Named) -> Exhibit:
@@ -122,9 +122,9 @@ def _setup(data: Data) -> Setup:
     return setup
 
 
-def _stops(data: Data) -> tuple[Stop, ...]:
+def _stops(data: Data) -> tuple[StopPlace, ...]:
     return tuple(
-        Stop(stop) if isinstance(stop, str) else Stop(**(stop | {"events": tuple(stop.get("events", ()))}))
+        StopPlace(stop) if isinstance(stop, str) else StopPlace(**(stop | {"events": tuple(stop.get("events", ()))}))
         for stop in data.get("stops", ())
     )
 
@@ -135,7 +135,7 @@ def _walk(data: Data, named: Named) -> Walk:
     return Walk(line, _setup(data), _stops(data), meanwhile, routines=data.get("routines", False))
 
 
-def lesson_walk(name: str, stops: tuple[Stop, ...] = (), routines: bool = False) -> Walk:
+def lesson_walk(name: str, stops: tuple[StopPlace, ...] = (), routines: bool = False) -> Walk:
     """The walk through a stepper of a lesson, "05: three attempts". Raises BadInput if there is none of that name."""
     number, _, show = (part.strip() for part in name.partition(":"))
     with at(name):
@@ -147,9 +147,9 @@ def _stepper(data: Data, named: Named) -> Walk:
     return lesson_walk(data["stepper"], _stops(data), data.get("routines", False))
 
 
-def _rows(data: Data, named: Named) -> tuple[Row, ...]:
+def _rows(data: Data, named: Named) -> tuple[FactRow, ...]:
     return tuple(
-        Row(
+        FactRow(
             row["label"],
             row["what"],
             row["at"],
@@ -160,16 +160,16 @@ def _rows(data: Data, named: Named) -> tuple[Row, ...]:
     )
 
 
-def _compare(data: Data, named: Named) -> Comparison:
+def _compare(data: Data, named: Named) -> SideBySide:
     names = tuple(kernels.kernel(name).name for name in data["kernels"])
     if len(set(names)) < max(2, len(names)):
         raise BadInput("kernels", f"are {', '.join(names)}", "two or more different ones")
     line, rows = scenario(data["compare"], named), _rows(data, named)
-    return Comparison(line, names, rows, data.get("geometry", "TOY"), data.get("below", ""))
+    return SideBySide(line, names, rows, data.get("geometry", "TOY"), data.get("below", ""))
 
 
 def _outcomes(data: Data, named: Named) -> Outcomes:
-    rows = (Outcome(**(row | {"scenario": scenario(row["scenario"], named)})) for row in data["rows"])
+    rows = (Attempt(**(row | {"scenario": scenario(row["scenario"], named)})) for row in data["rows"])
     return Outcomes(kernels.kernel(data["outcomes"]).name, tuple(rows), data.get("below", ""))
 
 
