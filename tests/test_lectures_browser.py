@@ -1,0 +1,159 @@
+"""Every slide of every lecture, exported and live: it fits, it can be read from the last row, and PageDown leads through all of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from labserver import Server, open_and_run, page, write_notebook
+from playwright.sync_api import Page, expect
+
+from thplab.learn.lectures.deck import deck
+from thplab.learn.lectures.reading import LECTURES, lecture, read
+
+pytestmark = pytest.mark.browser
+
+SIZES = [((1280, 720), 18), ((1920, 1080), 24)]
+
+# Of the slide that is shown: the smallest letters, and what scrolls or is cut off.
+MEASURE = """root => {
+    const seen = e => e.checkVisibility({ visibilityProperty: true, opacityProperty: true }) && !e.closest("aside, .thp-sr, option");
+    const size = e => {
+        const svg = e.closest("svg"), box = svg?.viewBox?.baseVal;
+        return parseFloat(getComputedStyle(e).fontSize) * (box?.width ? svg.getBoundingClientRect().width / box.width : 1);
+    };
+    const letters = [...root.querySelectorAll("*")].filter(e => seen(e) && [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()))
+        .map(e => [size(e), e.textContent.slice(0, 40)]).sort((a, b) => a[0] - b[0]);
+    const room = e => [e.scrollWidth - e.clientWidth, e.scrollHeight - e.clientHeight];
+    const boxes = [root, ...root.querySelectorAll("h2, .thp-screen, .thp-picture, .thp-caption, .thp-sum, .thp-strip, .thp-events")].filter(seen);
+    return { letters: letters.slice(0, 3), cut: boxes.map(e => [e.className || e.tagName, ...room(e)]).filter(([, w, h]) => w > 1 || h > 1) };
+}"""
+SHOWN = """() => {
+    const slide = document.querySelector(".thp-talk .thp-slide") ?? Reveal.getCurrentSlide().querySelector(".thp-slide");
+    const child = [...(slide?.querySelectorAll(".thp-child:not(.thp-away)") ?? [])][0];
+    return child && !child.querySelector(".thp-widget") ? null : slide?.querySelector(".thp-where").textContent ?? "opening";
+}"""
+
+
+def measured(pg: Page, least: float, where: str) -> None:
+    slide = pg.locator(".thp-talk .thp-slide, .reveal section.present .thp-slide")
+    found = slide.evaluate(MEASURE)
+    assert found["letters"][0][0] >= least - 0.01, (where, found["letters"])
+    assert found["cut"] == [], (where, found["cut"])
+
+
+def shown(pg: Page, before: str = "") -> str:
+    """Where the lecture is, once it is elsewhere than `before`."""
+    told = pg.wait_for_function(f"before => {{ const now = ({SHOWN})(); return now !== null && now !== before && now; }}", arg=before)
+    pg.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    return str(told.json_value())
+
+
+@pytest.fixture(scope="module", params=LECTURES)
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    path = tmp_path_factory.mktemp("lecture") / f"{request.param}.html"
+    path.write_text(deck(lecture(request.param)))
+    return request.param, path
+
+
+@pytest.mark.parametrize(("size", "least"), SIZES)
+def test_a_page_of_slides_is_given_with_page_down_alone_and_without_a_network(
+    exported: tuple[str, Path], size: tuple[int, int], least: int
+) -> None:
+    name, path = exported
+    with page(*size, offline=True) as pg:
+        errors: list[str] = []
+        pg.on("pageerror", lambda error: errors.append(str(error)))
+        pg.goto(path.as_uri())
+        where = shown(pg)
+        assert where == "opening"
+        places = sum(slide.places for slide in (lecture(name).slide(each.id) for each in lecture(name).slides))
+        for number in range(places):
+            pg.keyboard.press("PageDown")
+            where = shown(pg, where)
+            measured(pg, least, f"{name} {where}")
+            assert number < places
+        assert re.match(rf"\S+ · {len(lecture(name).slides)} / ", where) and "○" not in where
+        for _ in range(places):
+            pg.keyboard.press("PageUp")
+            where = shown(pg, where)
+        assert where == "opening" and errors == []
+
+
+@pytest.fixture(scope="module")
+def talk(server: Server) -> Iterator[Page]:
+    cells = ["from thplab.learn.lectures import lecture\ntalk = lecture('two_splits')"]
+    write_notebook(server.folder / "talk.ipynb", *cells, *(f"talk.slide({slide.id!r})" for slide in lecture("two_splits").slides))
+    with page(1280, 720) as pg:
+        open_and_run(pg, server, "talk.ipynb")
+        yield pg
+
+
+def test_a_lecture_is_presented_from_its_notebook_and_keys_lead_through_it(talk: Page) -> None:
+    talk.get_by_role("button", name=re.compile("Present this lecture")).first.click()
+    where, seen = shown(talk), 1
+    last = len(lecture("two_splits").slides)
+    while not re.match(rf"\S+ · {last} / ", where):
+        talk.keyboard.press("PageDown")
+        where = shown(talk, where)
+        measured(talk, 18, where)
+        seen += 1
+    assert seen > 20
+    talk.keyboard.press("PageUp")
+    where = shown(talk, where)
+    talk.keyboard.press("Home")
+    assert shown(talk, where).startswith("1.1 ")
+    show = talk.locator(".thp-talk")
+    talk.keyboard.press("b")
+    expect(show).to_have_class(re.compile("thp-blank"))
+    talk.keyboard.press("b")
+    expect(show).not_to_have_class(re.compile("thp-blank"))
+    with talk.expect_popup() as notes:
+        talk.keyboard.press("s")
+    expect(notes.value.locator("body")).to_contain_text(lecture("two_splits").slides[0].notes.say[:40])
+    notes.value.close()
+    talk.bring_to_front()
+    show.focus()
+    talk.keyboard.press("Escape")
+    expect(show).to_have_count(0)
+
+
+def test_hands_are_counted_and_the_misconception_of_most_is_told(tmp_path: Path) -> None:
+    talk = read('title = "One"\n[[slides]]\nuse = "1.5"')
+    card = talk.slides[0].card
+    assert card is not None and card.right == 1
+    (tmp_path / "one.html").write_text(deck(talk))
+    with page(1280, 720) as pg:
+        pg.goto((tmp_path / "one.html").as_uri())
+        pg.keyboard.press("PageDown")
+        where = shown(pg, "opening")
+        because, hands = pg.locator(".thp-because"), pg.locator(".thp-card input")
+        expect(because).to_have_text("")
+        for number, count in enumerate(("3", "20", "9")):
+            hands.nth(number).fill(count)
+        expect(because).to_have_text("")
+        pg.get_by_role("button", name="Answer").click()
+        expect(because).to_contain_text(card.why)
+        expect(because).to_contain_text(card.slips[2])
+        expect(pg.locator(".thp-card li.thp-right")).to_contain_text(card.choices[1])
+        hands.nth(0).fill("12")
+        expect(because).to_contain_text(card.slips[0])
+        pg.locator(".thp-asked").click()
+        pg.keyboard.press("PageDown")
+        assert shown(pg, where) != where
+
+
+def test_a_lecturers_view_has_the_notes_and_the_next_slide(exported: tuple[str, Path]) -> None:
+    name, path = exported
+    with page(1280, 720) as pg:
+        pg.goto(path.as_uri())
+        pg.keyboard.press("PageDown")
+        shown(pg, "opening")
+        with pg.expect_popup() as view:
+            pg.keyboard.press("s")
+        expect(view.value.locator("body")).to_contain_text(lecture(name).slides[0].notes.say[:40])
+        pg.bring_to_front()
+        pg.keyboard.press("o")
+        expect(pg.locator(".reveal")).to_have_class(re.compile("overview"))
