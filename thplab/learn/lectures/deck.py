@@ -26,41 +26,6 @@ frame-src 'self' file:; font-src data:; img-src data: blob:; script-src 'unsafe-
 <body data-jp-theme-light="true">
 """
 
-# Letters of the title page as large as those of the slides; the places of a slide are reveal.js's fragments, which nobody sees.
-_STYLE = """
-html, body { height: 100%; margin: 0; overflow: hidden; }
-body { color: var(--thp-ink); background: var(--thp-paper); font-family: system-ui, sans-serif; }
-.reveal .slides { text-align: left; }
-.reveal .slides > section { height: 100%; padding: 0; }
-.reveal .slides > section > div { height: 100%; }
-.reveal .thp-slide { height: 100%; border: 0; border-radius: 0; margin: 0; }
-.reveal .thp-places { display: none; }
-.reveal .thp-opening { display: flex; flex-direction: column; justify-content: center; gap: 1em; height: 100%; padding: 0 8%; box-sizing: border-box; font-size: max(20px, 2.8vh); line-height: 1.4; }
-.reveal .thp-opening h1 { margin: 0; font-size: 2.4em; line-height: 1.15; }
-.reveal .thp-opening :is(p, ul) { margin: 0; }
-"""
-
-_START = """
-const theme = matchMedia("(prefers-color-scheme: dark)");
-const setTheme = dark => { document.body.dataset.jpThemeLight = `${!dark}`; };
-theme.addEventListener("change", () => setTheme(theme.matches));
-setTheme(theme.matches);
-Reveal.initialize({
-  width: "100%", height: "100%", margin: 0, minScale: 1, maxScale: 1, center: false, transition: "none", display: "block",
-  controls: false, progress: true, slideNumber: false, hash: true, overview: true, fragmentInURL: true, plugins: [RevealNotes],
-  keyboard: { 84: () => setTheme(document.body.dataset.jpThemeLight === "true") },
-  keyboardCondition: event => !event.target?.matches?.("input, textarea, select"),
-});
-const place = () => {
-  const shown = Reveal.getCurrentSlide()?.querySelector(".thp-slide"), { f } = Reveal.getIndices();
-  shown?.dispatchEvent(new CustomEvent("thp-place", { detail: (f ?? -1) + 1 }));
-};
-for (const event of ["ready", "slidechanged", "fragmentshown", "fragmenthidden"]) Reveal.on(event, place);
-// A slide that has just been made shows the place that reveal.js is at, and its own buttons lead on as the keys do.
-document.addEventListener("thp-slide-made", place);
-document.addEventListener("thp-slide-move", event => (event.detail > 0 ? Reveal.next() : Reveal.prev()));
-"""
-
 
 def write_deck(lecture: Lecture, output: str | Path) -> Path:
     """Write a lecture as one HTML file and return where.
@@ -82,10 +47,11 @@ def deck(lecture: Lecture) -> str:
         places = '<span class="fragment"></span>' * (slide.places - 1)
         notes = f'<aside class="notes">{slide.notes_html()}</aside>'
         sections.append(f'<section>{slide.html()}<div class="thp-places">{places}</div>{notes}</section>')
-    head = _HEAD.format(title=html.escape(lecture.title), reveal=_file("reveal.css"), own=_STYLE)
-    scripts = "".join(f"<script>{_file(name)}</script>\n" for name in ("reveal.js", "notes.js"))
+    head = _HEAD.format(title=html.escape(lecture.title), reveal=_file("reveal/reveal.css"), own=_file("deck.css"))
+    codes = map(_file, ("reveal/reveal.js", "reveal/notes.js", "deck.js"))
+    scripts = "".join(f"<script>{code}</script>\n" for code in codes)
     body = f'<div class="reveal"><div class="slides">\n{once("".join(sections))}\n</div></div>\n'
-    return f"{head}{body}{scripts}<script>{_START}</script>\n</body>\n</html>\n"
+    return f"{head}{body}{scripts}</body>\n</html>\n"
 
 
 def _opening(lecture: Lecture) -> str:
@@ -100,5 +66,5 @@ def _opening(lecture: Lecture) -> str:
 
 
 def _file(name: str) -> str:
-    text = files("thplab.learn.lectures").joinpath("reveal", name).read_text(encoding="utf-8")
+    text = files("thplab.learn.lectures").joinpath(*name.split("/")).read_text(encoding="utf-8")
     return text.replace("</script", "<\\/script") if name.endswith(".js") else text

@@ -1,4 +1,4 @@
-"""What a class takes home: two slides a page, the key pictures with room to write; and the same with answers and notes."""
+"""What a class takes home: two slides a page, key pictures and room to write; the same with answers and notes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from importlib.resources import files
 from pathlib import Path
 
 from thplab.errors import BadInput, ThplabError
@@ -23,21 +24,6 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 _PATIENCE = 120
 _LINES = 4
 """Lines to write on below a slide; the teacher's copy has the notes there."""
-
-_STYLE = """
-@page { size: A4; margin: 6mm; }
-body { margin: 0; color: #1b1f24; background: #fff; font: 11pt/1.35 system-ui, sans-serif; }
-h1 { margin: 1mm 3mm; font-size: 16pt; }
-.slide { box-sizing: border-box; min-height: 132mm; padding: 2mm 3mm 4mm; border-bottom: 1px solid #bbb; break-inside: avoid; }
-.slide h2 { margin: 0 0 2mm; font-size: 13pt; line-height: 1.2; }
-.slide svg { display: block; width: auto; max-width: 100%; max-height: 74mm; margin: 0 auto; }
-.sum { margin: 1mm 0; font-size: 13pt; font-weight: 700; text-align: center; }
-.card { margin: 1mm 0 2mm; } .card p { margin: 0 0 1mm; font-weight: 700; } .card span { margin-right: 6mm; white-space: nowrap; }
-.right { font-weight: 700; text-decoration: underline; }
-table { border-collapse: collapse; } :is(td, th) { padding: 1mm 3mm; border-bottom: 1px solid #bbb; text-align: left; }
-.line { height: 8mm; border-bottom: 1px dotted #888; }
-.notes p { margin: 0 0 1mm; font-size: 10pt; }
-"""
 
 
 class NoBrowser(ThplabError):
@@ -66,7 +52,8 @@ def handout(lecture: Lecture, teacher: bool = False) -> str:
     """The page that is printed."""
     title = html.escape(lecture.title) + (": teacher's copy" if teacher else "")
     slides = "".join(_slide(slide, teacher) for slide in lecture.slides)
-    head = f'<meta charset="utf-8"/><title>{title}</title><style>{stylesheet()}{_STYLE}</style>'
+    own = files("thplab.learn.lectures").joinpath("handout.css").read_text(encoding="utf-8")
+    head = f'<meta charset="utf-8"/><title>{title}</title><style>{stylesheet()}{own}</style>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body><h1>{title}</h1>{slides}</body></html>\n'
 
 

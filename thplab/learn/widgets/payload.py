@@ -36,7 +36,8 @@ def payload(trace: Trace, predictions: Sequence[Prediction] = (), stops: Sequenc
     """All that a stepper shows of a trace but its pictures and words, as JSON can hold it.
     Raises BadInput as Prediction.on does.
 
-    `stops` are frames at which a lecture comes to rest. Ledgers that several frames share are stored once; a frame has their indexes.
+    `stops` are frames at which a lecture comes to rest. Ledgers that several frames share are stored once; a frame has
+    their indexes.
     """
     ledgers, known = _Shelf(), dict[object, int]()
     operations = _operations(trace)

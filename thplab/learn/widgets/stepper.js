@@ -215,6 +215,7 @@ class StepperView extends PictureView {
     this.moved.title = this.moved.textContent;
     this.moved.classList.remove("thp-error");
     this.strip.textContent = frame.strip;
+    this.sum.classList.toggle("thp-adds-up", frame.strip.includes("="));
     this.events.textContent = this.risen(frame);
     this.drawPanels();
     const phase = course.phase(number), count = this.data.phases.length;
@@ -248,10 +249,10 @@ class StepperView extends PictureView {
     return moved.map(([name, before, now]) => (before === null ? `${name} ${now}, new.` : `${name} ${before} → ${now}.`)).join(" ");
   }
 
-  // What has been counted so far of what splits, moves and refuses; faults are told by the picture.
+  // What has been counted so far of splits done, refused and put off; there is room for no more.
   risen(frame) {
     const group = this.data.ledgers[frame.ledger].find(({ title }) => title.startsWith("events"));
-    return (group?.rows ?? []).filter(([name]) => !name.includes("fault")).map(([name, , now]) => `${name} ${now}`).join(" · ");
+    return (group?.rows ?? []).filter(([name]) => name.includes("split")).map(([name, , now]) => `${name} ${now}`).join(" · ");
   }
 
   captionOf(number) {
