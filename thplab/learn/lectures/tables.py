@@ -272,12 +272,9 @@ class Holds(Tabular):
 
     def table(self) -> TableTexts:
         pair = pair_named(self.pair)
-        heads = [f"CPU {cpu}: {pair.does(cpu)}" for cpu in range(len(pair.cpus))]
-        return {
-            "columns": [*heads, "schedules", "that fail"],
-            "rows": [["", "", f"{self.schedules:,}", "0"]],
-            "below": self.below,
-        }
+        rows = [[f"CPU {cpu}", pair.does(cpu)] for cpu in range(len(pair.cpus))]
+        rows += [["schedules", f"{self.schedules:,}"], ["that fail", "0"]]
+        return {"columns": ["", self.pair], "rows": rows, "below": self.below}
 
     def check(self) -> list[str]:
         return _counts(self.pair, self.schedules, 0, self.pair)
