@@ -115,8 +115,9 @@ def _printed(page: str) -> bytes:
     with tempfile.TemporaryDirectory(prefix="thplab-handout-") as name:
         source, target = Path(name) / "handout.html", Path(name) / "handout.pdf"
         source.write_text(page, encoding="utf-8")
-        own = (f"--user-data-dir={name}/profile", "--headless", "--disable-gpu", "--no-first-run")
-        own += ("--no-sandbox",) if getattr(os, "geteuid", lambda: 1)() == 0 else ()  # root has none in Chromium
+        own = [f"--user-data-dir={name}/profile", "--headless", "--disable-gpu", "--no-first-run"]
+        if getattr(os, "geteuid", lambda: 1)() == 0:
+            own.append("--no-sandbox")  # Chromium has none for root
         printing = ("--no-pdf-header-footer", f"--print-to-pdf={target}", source.as_uri())
         done = subprocess.run((found, *own, *printing), capture_output=True, text=True, timeout=_PATIENCE, check=False)
         if not target.is_file():

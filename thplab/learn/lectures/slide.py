@@ -142,7 +142,7 @@ class Lecture:
     def slide(self, id: str) -> Any:
         """A slide as a widget, to be shown in a notebook. Raises BadInput if there is none of that id."""
         widgets = import_module("thplab.learn.widgets.slide")  # which imports what is in here
-        return widgets.Slide(self, self.find(id))
+        return widgets.LectureSlide(self, self.find(id))
 
     def check(self) -> list[str]:
         """What is not as the lecture says: each a sentence that begins with its slide."""

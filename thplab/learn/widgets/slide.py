@@ -11,8 +11,7 @@ from ipywidgets import widget_serialization
 
 from thplab.learn.lectures.exhibits import AskClass, Exhibit, Live, Questions, RacePlay, Tabular, Walk
 from thplab.learn.lectures.misconceptions import MISCONCEPTIONS
-from thplab.learn.lectures.slide import LETTERS, Card, Lecture
-from thplab.learn.lectures.slide import Slide as SlideData
+from thplab.learn.lectures.slide import LETTERS, Card, Lecture, Slide
 from thplab.learn.lectures.walks import lesson_named
 from thplab.learn.widgets.live import LiveLab
 from thplab.learn.widgets.page import definition, kind_of, pack
@@ -26,7 +25,7 @@ CARD, ANSWER = "card", "answer"
 """Screens beside those of the exhibits, which have numbers."""
 
 
-class Slide(Widget, page="slide"):
+class LectureSlide(Widget, page="slide"):
     """A slide on the projector. In a notebook it stands in its cell, and "Present" shows it, and the lecture's other
     slides whose cells have been run, over the whole window.
 
@@ -42,7 +41,7 @@ class Slide(Widget, page="slide"):
     )
     """The widgets on it, in the order of the exhibits that need one."""
 
-    def __init__(self, lecture: Lecture, slide: SlideData) -> None:
+    def __init__(self, lecture: Lecture, slide: Slide) -> None:
         self.slide = slide
         screens: list[dict[str, Any]] = []
         widgets: list[Widget] = []
