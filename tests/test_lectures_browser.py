@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from labserver import Server, open_and_run, page, write_notebook
+from labserver import Server, open_and_run, page
 from playwright.sync_api import Page, expect
 
 from thplab.learn.lectures.deck import deck
@@ -82,42 +81,37 @@ def test_a_page_of_slides_is_given_with_page_down_alone_and_without_a_network(
         assert where == "opening" and errors == []
 
 
-@pytest.fixture(scope="module")
-def talk(server: Server) -> Iterator[Page]:
-    cells = ["from thplab.learn.lectures import lecture\ntalk = lecture('two_splits')"]
-    write_notebook(server.folder / "talk.ipynb", *cells, *(f"talk.slide({slide.id!r})" for slide in lecture("two_splits").slides))
+@pytest.mark.parametrize("name", LECTURES)
+def test_a_lecture_is_presented_from_its_notebook_and_keys_lead_through_it(server: Server, name: str) -> None:
+    """The notebook as it is in the series, in JupyterLab, run from top to bottom."""
+    slides = lecture(name).slides
     with page(1280, 720) as pg:
-        open_and_run(pg, server, "talk.ipynb")
-        yield pg
-
-
-def test_a_lecture_is_presented_from_its_notebook_and_keys_lead_through_it(talk: Page) -> None:
-    talk.get_by_role("button", name=re.compile("Present this lecture")).first.click()
-    where, seen = shown(talk), 1
-    last = len(lecture("two_splits").slides)
-    while not re.match(rf"\S+ · {last} / ", where):
-        talk.keyboard.press("PageDown")
-        where = shown(talk, where)
-        measured(talk, 18, where)
-        seen += 1
-    assert seen > 20
-    talk.keyboard.press("PageUp")
-    where = shown(talk, where)
-    talk.keyboard.press("Home")
-    assert shown(talk, where).startswith("1.1 ")
-    show = talk.locator(".thp-talk")
-    talk.keyboard.press("b")
-    expect(show).to_have_class(re.compile("thp-blank"))
-    talk.keyboard.press("b")
-    expect(show).not_to_have_class(re.compile("thp-blank"))
-    with talk.expect_popup() as notes:
-        talk.keyboard.press("s")
-    expect(notes.value.locator("body")).to_contain_text(lecture("two_splits").slides[0].notes.say[:40])
-    notes.value.close()
-    talk.bring_to_front()
-    show.focus()
-    talk.keyboard.press("Escape")
-    expect(show).to_have_count(0)
+        open_and_run(pg, server, f"lectures/{name}.ipynb")
+        pg.get_by_role("button", name=re.compile("Present this lecture")).first.click()
+        where, seen = shown(pg), 1
+        while not (where.startswith(f"{slides[-1].id} · {len(slides)} / ") and "○" not in where):
+            pg.keyboard.press("PageDown")
+            where = shown(pg, where)
+            measured(pg, 18, f"{name} {where}")
+            seen += 1
+        assert seen > 2 * len(slides) - 5
+        pg.keyboard.press("PageUp")
+        where = shown(pg, where)
+        pg.keyboard.press("Home")
+        assert shown(pg, where).startswith(f"{slides[0].id} ")
+        show = pg.locator(".thp-talk")
+        pg.keyboard.press("b")
+        expect(show).to_have_class(re.compile("thp-blank"))
+        pg.keyboard.press("b")
+        expect(show).not_to_have_class(re.compile("thp-blank"))
+        with pg.expect_popup() as notes:
+            pg.keyboard.press("s")
+        expect(notes.value.locator("body")).to_contain_text(slides[0].notes.say[:40])
+        notes.value.close()
+        pg.bring_to_front()
+        show.focus()
+        pg.keyboard.press("Escape")
+        expect(show).to_have_count(0)
 
 
 def test_hands_are_counted_and_the_misconception_of_most_is_told(tmp_path: Path) -> None:
