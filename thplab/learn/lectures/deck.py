@@ -41,7 +41,7 @@ def write_deck(lecture: Lecture, output: str | Path) -> Path:
 
 def deck(lecture: Lecture) -> str:
     """The page of a lecture. Equal lectures give equal texts."""
-    slides = [lecture.slide(slide.id) for slide in lecture.slides]
+    slides = [lecture.slide(slide.id, live=False) for slide in lecture.slides]
     sections = [_opening(lecture)]
     for slide in slides:
         places = '<span class="fragment"></span>' * (slide.places - 1)

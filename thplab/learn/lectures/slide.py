@@ -139,10 +139,12 @@ class Lecture:
                 return slide
         raise BadInput("id", f"is {id!r}", "one of " + ", ".join(slide.id for slide in self.slides))
 
-    def slide(self, id: str) -> Any:
-        """A slide as a widget, to be shown in a notebook. Raises BadInput if there is none of that id."""
+    def slide(self, id: str, live: bool = True) -> Any:
+        """A slide as a widget, to be shown in a notebook; without `live` for a page in which no kernel can be asked.
+        Raises BadInput if there is none of that id.
+        """
         widgets = import_module("thplab.learn.widgets.slide")  # which imports what is in here
-        return widgets.LectureSlide(self, self.find(id))
+        return widgets.LectureSlide(self, self.find(id), live)
 
     def check(self) -> list[str]:
         """What is not as the lecture says: each a sentence that begins with its slide."""

@@ -20,7 +20,11 @@ from thplab.learn.widgets.race import RaceStepper
 from thplab.learn.widgets.sandbox import Sandbox
 from thplab.learn.widgets.stepper import Stepper
 from thplab.learn.widgets.widget import Widget
+from thplab.scenario import load
+from thplab.study.live.recording import shipped
 
+SHOWN_FIRST = "cow"
+"""The scenario of a live lab for which the lecture names none."""
 CARD, ANSWER = "card", "answer"
 """Screens beside those of the exhibits, which have numbers."""
 
@@ -29,7 +33,8 @@ class LectureSlide(Widget, page="slide"):
     """A slide on the projector. In a notebook it stands in its cell, and "Present" shows it, and the lecture's other
     slides whose cells have been run, over the whole window.
 
-    One goes through its places in order: the card, each stop of each exhibit, the card with its answer.
+    One goes through its places in order: the card, each stop of each exhibit, the card with its answer. Without `live`
+    a live lab is on it only if it has a recorded run to show; what the simulator says of its scenario is there always.
     """
 
     traits_in_html = ("place",)
@@ -41,20 +46,21 @@ class LectureSlide(Widget, page="slide"):
     )
     """The widgets on it, in the order of the exhibits that need one."""
 
-    def __init__(self, lecture: Lecture, slide: Slide) -> None:
+    def __init__(self, lecture: Lecture, slide: Slide, live: bool = True) -> None:
         self.slide = slide
         screens: list[dict[str, Any]] = []
         widgets: list[Widget] = []
         places: list[dict[str, int | str]] = [{"screen": CARD}] if slide.card else []
-        for number, exhibit in enumerate(slide.exhibits):
-            if isinstance(exhibit, Tabular) and not isinstance(exhibit, Live):
-                screens.append({"table": exhibit.table()})
-                places.append({"screen": number})
-                continue
-            widget, stops = exhibit_widget(exhibit)
-            screens.append({"widget": len(widgets)})
-            widgets.append(widget)
-            places += [{"screen": number, "stop": stop} for stop in stops] or [{"screen": number}]
+        for exhibit in slide.exhibits:
+            if not isinstance(exhibit, Tabular) or (isinstance(exhibit, Live) and (live or is_recorded(exhibit))):
+                widget, stops = exhibit_widget(exhibit)
+                number = len(screens)
+                places += [{"screen": number, "stop": stop} for stop in stops] or [{"screen": number}]
+                screens.append({"widget": len(widgets)})
+                widgets.append(widget)
+            if isinstance(exhibit, Tabular) and (table := exhibit.table())["rows"] + [table["below"]] != [""]:
+                places.append({"screen": len(screens)})
+                screens.append({"table": table})
         places += [{"screen": ANSWER}] if slide.card else []
         notes = slide.notes
         self._data: dict[str, Any] = {
@@ -110,6 +116,11 @@ class LectureSlide(Widget, page="slide"):
         return f"<p><b>{self.slide.id}</b>, {self.slide.minutes:g} minutes</p>{told}"
 
 
+def is_recorded(exhibit: Live) -> bool:
+    """Does a recorded run of its scenario come with thplab?"""
+    return shipped(load(exhibit.scenario or SHOWN_FIRST)) is not None
+
+
 def exhibit_widget(exhibit: Exhibit) -> tuple[Widget, list[int]]:
     """The widget that shows an exhibit in a lecture, and the frames at which it stops."""
     if isinstance(exhibit, Walk):
@@ -131,7 +142,7 @@ def exhibit_widget(exhibit: Exhibit) -> tuple[Widget, list[int]]:
         )
         return sandbox, []
     if isinstance(exhibit, Live):
-        return LiveLab(exhibit.scenario, lecture=True), []
+        return LiveLab(exhibit.scenario or SHOWN_FIRST, lecture=True), []
     assert isinstance(exhibit, Questions), "no other kind needs a widget"
     lesson = lesson_named(exhibit.lesson)
     assert isinstance(lesson.quiz_setup.kernel, str), "a lesson names its kernels"
