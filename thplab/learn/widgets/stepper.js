@@ -74,7 +74,6 @@ class StepperView extends PictureView {
     this.box = new PictureBox(this, "Picture; the arrow keys step");
     this.box.load(data.pictures);
     this.player = new Player(`Play to the end of the ${data.unit}`, "Play", () => this.play(), () => SPEEDS[this.speed?.value ?? "medium"]);
-    this.root.classList.toggle("thp-lecture", model.get("lecture"));
     this.bookmark = new Bookmark(`stepper ${data.kernel} ${data.geometry} ${data.scenario} ${model.get("step")}`);
     this.lab = new LivePanel(this, data.kernel);
     this.recorded = new RecordedPanel(model.get("lecture") ? [] : data.recorded, frame => this.jump(frame), () => this.ask("recorded", {}, "Looking up what was recorded…"));
@@ -88,6 +87,8 @@ class StepperView extends PictureView {
   get boxes() {
     return this.box ? [this.box] : [];
   }
+
+  get fills() { return false; }
 
   load(data) {
     this.data.words = data.words;

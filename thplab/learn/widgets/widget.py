@@ -26,7 +26,7 @@ class Widget(Conversation):
 
     `page="more mine"` brings more.js and more.css before its own: what some widgets share.
 
-    `traits_in_html` names the traits, besides `packed` and `answer`, with which the HTML begins.
+    `traits_in_html` names the traits, besides `packed`, `answer` and `lecture`, with which the HTML begins.
     A widget says what stands there where no script runs.
     """
 
@@ -35,6 +35,8 @@ class Widget(Conversation):
 
     packed = traitlets.Unicode("").tag(sync=True)
     """Everything that is shown, packed."""
+    lecture = traitlets.Bool(False).tag(sync=True)
+    """Whether it is for a projector: large, with what a class needs and no more."""
 
     def __init_subclass__(cls, page: str | None = None, **kwargs: Any) -> None:
         if page is not None:  # traitlets makes subclasses of its own
@@ -53,7 +55,7 @@ class Widget(Conversation):
     def html(self) -> str:
         """The widget as HTML that works from the page alone. Equal widgets give equal texts."""
         state = {name: getattr(self, name) for name in self.traits_in_html}
-        state |= {"packed": self.packed_for_html(), "answer": self.answer | {"to": 0}}
+        state |= {"packed": self.packed_for_html(), "answer": self.answer | {"to": 0}, "lecture": self.lecture}
         return standalone(self._page, state, *self.still())
 
     def _ipython_display_(self) -> None:
