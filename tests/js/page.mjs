@@ -43,7 +43,7 @@ export function page(...files) {
   const setTimeout = (run, milliseconds) => { timers.set(timers.size + 1, [run, milliseconds]); return timers.size; };
   const context = vm.createContext({
     document, localStorage, setTimeout, clearTimeout: timer => timers.delete(timer), console: { error: error => errors.push(error) },
-    window: { addEventListener() {}, innerWidth: 1280, innerHeight: 720 }, atob, Blob, DecompressionStream, Response, Uint8Array, ResizeObserver: class { observe() {} disconnect() {} },
+    window: { addEventListener() {}, removeEventListener() {}, innerWidth: 1280, innerHeight: 720 }, atob, Blob, DecompressionStream, Response, Uint8Array, ResizeObserver: class { observe() {} disconnect() {} },
   });
   const text = ["base", "view", "pictures", "parts", ...files].map(name => readFileSync(new URL(`${name}.js`, FOLDER), "utf8")).join("\n");
   vm.runInContext(text.replace(/^export default /m, "globalThis.widget = "), context);

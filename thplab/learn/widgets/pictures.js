@@ -4,6 +4,7 @@
 const DETAILS = ["simple", "full"];
 // The smallest letters, in pixels, that can be read at a desk, in a class, in a hall; and the most pixels for a unit of a picture.
 const DESK = 12, CLASS = 18, HALL = 24, LARGEST = 1.6, LARGEST_IN_LECTURE = 3;
+const SPARE = 0.03;  // pixels that letters have more than the least where a picture fills a place: a browser rounds
 
 function svgElement(tag, attributes) {
   const element = document.createElementNS(SVG, tag);
@@ -82,12 +83,15 @@ class PictureBox {
     this.which = which;
     this.sheets = new Map();
     this.last = null;
+    this.least = 1;  // pixels for a unit with which the smallest letters can be read
     this.place = h("div", { class: "thp-canvas" });
     this.enlarge = view.button("enlarge", "Enlarge the picture to the window", () => this.toggle(), icon(ICONS.enlarge));
     this.element = h("div", { class: "thp-picture", tabindex: 0, role: "group", "aria-label": label }, this.place);
-    this.frame = h("div", { class: "thp-pictured" }, this.element, this.enlarge);
-    if (view.clickEnlarges) this.element.addEventListener("click", () => this.open());
+    this.frame = h("div", { class: "thp-pictured" }, this.element, view.fills ? null : this.enlarge);
+    if (view.clickEnlarges && !view.fills) this.element.addEventListener("click", () => this.open());
     this.dialog = null;
+    this.watch = view.fills ? new ResizeObserver(() => this.fill()) : null;
+    this.watch?.observe(this.element);
   }
 
   // Take other pictures; there may be none of the number that is shown, so nothing is shown until show() or again().
@@ -109,7 +113,9 @@ class PictureBox {
     sheet.show(number);
     svg.setAttribute("aria-label", title);
     svg.setAttribute("aria-description", description);
-    if (this.place.firstChild !== svg) this.place.replaceChildren(svg);
+    if (this.place.firstChild === svg) return;
+    this.place.replaceChildren(svg);
+    if (this.view.fills) this.fill();
   }
 
   // Show what was shown last, for the detail or the sheet has changed.
@@ -126,11 +132,20 @@ class PictureBox {
   // The pixels for a unit in this much room; answers them. Where that is too much for the room, the box scrolls.
   fit(width, height, lecture = false) {
     const [w, hgt] = this.size, letters = !lecture ? DESK : window.innerWidth < 1600 ? CLASS : HALL;
-    const least = letters / this.sheet.smallest, wanted = Math.min(width / w, height / hgt, lecture ? LARGEST_IN_LECTURE : LARGEST);
+    const least = this.least = (letters + (this.view.fills ? SPARE : 0)) / this.sheet.smallest, wanted = Math.min(width / w, height / hgt, lecture ? LARGEST_IN_LECTURE : LARGEST);
     const scale = Math.max(least, wanted);
     this.element.style.setProperty("--picture-width", `${Math.max(Math.ceil(w * least), Math.floor(w * wanted))}px`);
     this.scale = scale;
     return scale;
+  }
+
+  // The largest that the place has room for, which the styles give it; they are told the least height that it needs.
+  fill() {
+    if (!this.last) return;
+    const { clientWidth, clientHeight } = this.element;
+    if (clientWidth) this.fit(clientWidth, clientHeight, true);
+    this.view.set("least", Math.ceil(this.size[1] * this.least));
+    this.view.set("least-width", Math.ceil(this.size[0] * this.least));
   }
 
   toggle() {
@@ -196,9 +211,9 @@ class PictureView extends View {
     return this.boxes[0]?.pictures ?? {};
   }
 
-  // The detail that is preferred: the reader's, else the one that the widget begins with.
+  // The detail that is preferred: the reader's, else the one that the widget begins with. A lecture has no switch for it.
   get preferred() {
-    return preference.detail ?? this.model.get("detail") ?? DETAILS[0];
+    return (this.lecture ? null : preference.detail) ?? this.model.get("detail") ?? DETAILS[0];
   }
 
   // The detail that can be shown: what is preferred, if it is here already.

@@ -122,7 +122,6 @@ class SlideView extends View {
     this.votes = new Map();
     this.screens = new Map();
     this.children = new Map();
-    this.root.classList.add("thp-lecture");
     this.root.dataset.last = `${data.places.length - 1}`;
     this.root.addEventListener("thp-place", event => this.show(/** @type {CustomEvent<number>} */ (event).detail));
     this.title = h("h2", {}, data.title);
@@ -140,7 +139,7 @@ class SlideView extends View {
   }
 
   async follow() {
-    if (this.model.get("place") !== this.place) this.show(this.model.get("place"));
+    if (this.model.get("place") !== this.at) this.show(this.model.get("place"));
   }
 
   layout() {
@@ -165,7 +164,7 @@ class SlideView extends View {
   }
 
   move(by) {
-    this.show(this.place + by);
+    this.show(this.at + by);
   }
 
   // Where the slide stands on a screen of its own, that screen knows what comes after its last place.
@@ -177,19 +176,19 @@ class SlideView extends View {
   // Show a place, or the nearest that there is.
   show(wanted) {
     const { places, id, number, of } = this.data, last = places.length - 1;
-    this.place = Math.max(0, Math.min(last, wanted));
-    const { screen, stop } = places[this.place];
-    this.root.dataset.place = `${this.place}`;
+    this.at = Math.max(0, Math.min(last, wanted));
+    const { screen, stop } = places[this.at];
+    this.root.dataset.place = `${this.at}`;
     this.title.classList.toggle("thp-hidden", screen === "card");
     const shown = this.screen(screen === "answer" ? "card" : screen);
     for (const each of this.body.children) each.classList.toggle("thp-away", each !== shown);
     if (screen === "card" || screen === "answer") this.drawCard(screen === "answer");
     else void this.stop(screen, stop);
-    this.where.textContent = `${id} · ${number + 1} / ${of}` + (last ? ` · ${"●".repeat(this.place + 1)}${"○".repeat(last - this.place)}` : "");
+    this.where.textContent = `${id} · ${number + 1} / ${of}` + (last ? ` · ${"●".repeat(this.at + 1)}${"○".repeat(last - this.at)}` : "");
     const alone = !this.root.closest(".thp-talk, .reveal");
-    disable(alone && this.place === 0, this.back);
-    disable(alone && this.place === last, this.on);
-    this.tell("place", this.place);
+    disable(alone && this.at === 0, this.back);
+    disable(alone && this.at === last, this.on);
+    this.tell("place", this.at);
   }
 
   // What a screen holds, made when it is first shown.
@@ -222,7 +221,7 @@ class SlideView extends View {
 
   async stop(screen, frame) {
     await this.children.get(screen);
-    if (frame === undefined || this.data.places[this.place].stop !== frame) return;
+    if (frame === undefined || this.data.places[this.at].stop !== frame) return;
     this.screens.get(screen).querySelector(".thp-widget")?.dispatchEvent(new CustomEvent("thp-stop", { detail: frame }));
   }
 

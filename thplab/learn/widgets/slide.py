@@ -83,7 +83,7 @@ class LectureSlide(Widget, page="slide"):
                 "late": notes.late,
             },
         }
-        super().__init__(packed=pack(self._data), children=widgets)
+        super().__init__(packed=pack(self._data), children=widgets, lecture=True)
 
     @property
     def places(self) -> int:

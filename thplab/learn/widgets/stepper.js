@@ -17,7 +17,6 @@ class StepperView extends PictureView {
     this.box = new PictureBox(this, "Picture; the arrow keys step");
     this.box.load(data.pictures);
     this.player = new Player(`Play to the end of the ${data.unit}`, "Play", () => this.play(), () => SPEEDS[this.speed?.value ?? "medium"]);
-    this.root.classList.toggle("thp-lecture", model.get("lecture"));
     this.root.addEventListener("thp-stop", event => this.jump(/** @type {CustomEvent<number>} */ (event).detail));
     this.bookmark = new Bookmark(`stepper ${data.kernel} ${data.geometry} ${data.scenario} ${model.get("step")}`);
     this.lab = new LivePanel(this, data.kernel);
@@ -32,6 +31,8 @@ class StepperView extends PictureView {
   get boxes() {
     return this.box ? [this.box] : [];
   }
+
+  get fills() { return false; }
 
   load(data) {
     this.data.words = data.words;
@@ -194,7 +195,7 @@ class StepperView extends PictureView {
     const actions = { ArrowRight: () => this.move(1), ArrowLeft: () => this.move(-1), Home: () => this.jump(0), End: () => this.jump(Infinity) };
     if (!scrolls) Object.assign(actions, { ArrowUp: () => this.move(up), ArrowDown: () => this.move(-up) });
     if (!runs) actions[" "] = () => this.player.toggle();
-    if (this.model.get("lecture")) {  // the keys of a presenter's remote
+    if (this.lecture && !this.root.closest(".thp-slide")) {  // the keys of a presenter's remote, which on a slide lead on
       const blank = () => this.root.classList.toggle("thp-blank");
       Object.assign(actions, { PageDown: () => this.rest(1), PageUp: () => this.rest(-1), ".": blank, b: blank });
     }

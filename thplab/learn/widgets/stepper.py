@@ -43,10 +43,9 @@ class Stepper(LiveWidget, Pictured, Stepped, page="comparison recorded course st
     no sense, and NoEngine if no pictures can be drawn.
     """
 
-    traits_in_html = ("step", "all_steps", "lecture", "detail", "compared")
+    traits_in_html = ("step", "all_steps", "detail", "compared")
 
     all_steps = traitlets.Bool(False).tag(sync=True)
-    lecture = traitlets.Bool(False).tag(sync=True)
     detail = traitlets.Enum(DETAILS, SIMPLE).tag(sync=True)
     live = traitlets.Dict().tag(sync=True)
     """What can be run on the machine's own kernel: its release and, if nothing can, why;

@@ -6,6 +6,7 @@ const ICONS = {
   enlarge: "M2 2h5v2H4v3H2zM9 2h5v5h-2V4H9zM2 9h2v3h3v2H2zM12 9h2v5H9v-2h3z",
   undo: "M7 3v3h3a4 4 0 0 1 0 8H5v-2h5a2 2 0 0 0 0-4H7v3L2 7z", redo: "M9 3v3H6a4 4 0 0 0 0 8h5v-2H6a2 2 0 0 1 0-4h3v3l5-4z",
 };
+const REMOTE = ["PageDown", "PageUp", ".", "b"];  // what the keys of a presenter's remote send
 const ANSWER = 20000;  // milliseconds that an answer of Python may take
 
 // The number of the last question. Another view, and the same one in another page, begins elsewhere.
@@ -35,8 +36,11 @@ class View {
   constructor(model, kind, label) {
     this.model = model;
     this.live = typeof model.send === "function";
+    this.lecture = Boolean(model.get("lecture"));
     this.id = `thp-${kind}-${Math.random().toString(36).slice(2)}`;  // the same widget may be in a page twice
     this.root = h("div", { class: `thp-widget thp-${kind}`, id: this.id, role: "group", "aria-label": label, keydown: event => this.key(event) });
+    this.root.classList.toggle("thp-lecture", this.lecture);
+    this.root.classList.toggle("thp-fills", this.fills);
     this.says = h("p", { class: "thp-says", "aria-live": "polite" });
     this.quiet = "";  // what is said where nothing is
     this.seen = new Map();
@@ -54,6 +58,17 @@ class View {
   async follow(_trait) {}
 
   layout() {}
+
+  // Does it fill what can be seen at once, with a place for each part by its styles, and pictures in what is left? It does in a lecture.
+  get fills() {
+    return this.lecture;
+  }
+
+  // Lay out what is shown, whenever the room for it may have changed.
+  place() {
+    if (this.fills) this.set("room", this.room());
+    this.layout();
+  }
 
   drawWords() {}
 
@@ -156,13 +171,15 @@ class View {
   }
 
   // Carry out the action of a key, if it has one. JupyterLab would cut the cell at an x and insert one at a b, so no key leaves the widget
-  // without a modifier, but for those that lead out of it.
+  // without a modifier, but for those that lead out of it; in a lecture those of a presenter's remote, too, unless they are typed.
   take(event, action) {
     if (action) {
       action();
       event.preventDefault();
     }
-    if (action || !/^(Tab|Escape|F\d+)$/.test(event.key)) event.stopPropagation();
+    const typed = event.target.matches("select") || (event.target.matches("input[type=text], input[type=number]") && event.key.length === 1);
+    const leaves = /^(Tab|Escape|F\d+)$/.test(event.key) || (this.lecture && !typed && REMOTE.includes(event.key));
+    if (action || !leaves) event.stopPropagation();
   }
 
   // --- parts -------------------------------------------------------------------------------------------------------
@@ -208,7 +225,7 @@ class View {
   room() {
     let box = (this.root.closest(".jp-Cell") ?? this.root).parentElement;  // the boxes of a cell grow with what they hold
     while (box && !(/auto|scroll/.test(getComputedStyle(box).overflowY) && box.clientHeight)) box = box.parentElement;
-    return Math.max(480, Math.min(box?.clientHeight ?? Infinity, window.innerHeight) - 16);
+    return Math.max(480, Math.min(box?.clientHeight ?? Infinity, window.innerHeight) - (this.fills ? 8 : 16));
   }
 
   set(name, pixels) {
@@ -262,14 +279,15 @@ function mount(Kind, ...traits) {
   return {
     async render({ model, el }) {
       let view = null, shown = null, heard = null, gone = false, turn = Promise.resolve();
-      const watch = new ResizeObserver(() => view.layout());
+      const place = () => view?.place(), watch = new ResizeObserver(place);
       const begin = async data => {
         view = new Kind(data, model);
         el.replaceChildren(view.root);
         for (const trait of traits) view.seen.set(trait, model.get(trait));
         await view.start();
-        view.layout();
+        view.place();
         watch.observe(view.root);
+        window.addEventListener("resize", place);
       };
       // Answers whether what is packed now is shown, and not something older.
       const bring = async () => {
@@ -312,6 +330,7 @@ function mount(Kind, ...traits) {
         gone = true;
         for (const event of events) model.off(event, next);
         watch.disconnect();
+        window.removeEventListener("resize", place);
         view?.destroy();
       };
     },

@@ -26,7 +26,7 @@ class Widget(Conversation):
 
     `page="more mine"` brings more.js and more.css before its own: what some widgets share.
 
-    `traits_in_html` names the traits, besides `packed` and `answer`, with which the HTML begins.
+    `traits_in_html` names the traits, besides `packed`, `answer` and `lecture`, with which the HTML begins.
     A widget says what stands there where no script runs.
     """
 
@@ -35,6 +35,8 @@ class Widget(Conversation):
 
     packed = traitlets.Unicode("").tag(sync=True)
     """Everything that is shown, packed."""
+    lecture = traitlets.Bool(False).tag(sync=True)
+    """Whether it is for a projector: large, with what a class needs and no more."""
 
     def __init_subclass__(cls, page: str | None = None, **kwargs: Any) -> None:
         if page is not None:  # traitlets makes subclasses of its own
@@ -57,7 +59,8 @@ class Widget(Conversation):
     def state_for_html(self) -> dict[str, Any]:
         """The traits with which the HTML begins."""
         state = {name: getattr(self, name) for name in self.traits_in_html}
-        return state | {"packed": self.packed_for_html(), "answer": self.answer | {"to": 0}}
+        told = {"packed": self.packed_for_html(), "answer": self.answer | {"to": 0}, "lecture": self.lecture}
+        return state | told
 
     def _ipython_display_(self) -> None:
         """Show the live widget, and after it what a notebook shows that is opened again without running it: the still
