@@ -142,6 +142,10 @@ class SlideView extends View {
     if (this.model.get("place") !== this.at) this.show(this.model.get("place"));
   }
 
+  get fills() {
+    return false;
+  }
+
   layout() {
     // In a cell as high as what can be seen; on a screen of its own as high as that.
     if (!this.root.closest(".thp-talk, .reveal")) this.set("slide", this.room());
