@@ -16,7 +16,7 @@ from playwright.sync_api import Page
 
 from thplab.learn.export import export
 from thplab.learn.lessons.series import LESSONS
-from thplab.learn.widgets import AddressWalker, Compare, FootprintLab, Ledger, LiveLab, RaceStepper, Sandbox
+from thplab.learn.widgets import AddressWalker, Compare, FootprintLab, Ledger, LiveLab, Quiz, RaceStepper, Sandbox
 from thplab.learn.widgets.widget import Widget
 
 pytestmark = pytest.mark.browser
@@ -36,6 +36,12 @@ WIDGETS: dict[str, Callable[[], Widget]] = {
     "sandbox": lambda: Sandbox("mmap A; fill A 0 1thp; fork A B; write A 3"),
     "ledger": lambda: Ledger("story", step="B splits one PMD", gaps="some"),
     "live": lambda: LiveLab("cow", recorded=True),
+    "race in a lecture": lambda: RaceStepper("naive-split-and-pin: 0x3 1x4", lecture=True),
+    "compare in a lecture": lambda: Compare("cow", lecture=True),
+    "quiz in a lecture": lambda: Quiz(LESSONS[4].families, lecture=True),
+    "sandbox in a lecture": lambda: Sandbox("mmap A; fill A 0 1thp; fork A B; write A 3", lecture=True),
+    "ledger in a lecture": lambda: Ledger("story", step="B splits one PMD", gaps="some", lecture=True),
+    "live in a lecture": lambda: LiveLab("cow", recorded=True, lecture=True),
     "walker": lambda: AddressWalker("mmap A; write A 0"),
     "footprint": lambda: FootprintLab(),
 }

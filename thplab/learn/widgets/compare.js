@@ -20,12 +20,13 @@ class CompareView extends PictureView {
   /** @param {CompareData} data */
   load(data) {
     this.data = data;
-    this.pair = [0, data.kernels.length - 1];
+    this.pair = [0, this.lecture ? NONE : data.kernels.length - 1];
     this.sides = this.pair.map((kernel, side) => new PictureBox(this, `The ${side ? "second" : "first"} picture`, kernel));
     for (const side of this.sides) side.load(data.pictures);
     const open = this.more?.open ?? false, only = this.only?.checked ?? true;
     const kept = [this.source, this.submit].findIndex(each => each === document.activeElement);  // who asked goes on asking
-    this.root.replaceChildren(this.buildBar(), this.buildPictures(), this.buildBody(), this.buildFoot(), this.buildForm(open));
+    const parts = [this.buildBar(), this.buildPictures(), this.buildBody(), this.buildFoot(), this.buildForm(open)];
+    this.root.replaceChildren(...(this.lecture ? [parts[0], this.buildLecture()] : parts));
     this.only.checked = only;
     focusOn([this.source, this.submit][kept]);
     this.step = -1;
@@ -57,6 +58,21 @@ class CompareView extends PictureView {
       h("span", { class: "thp-chip", title: data.geometry }, `geometry: ${data.geometry.split(":")[0]}`));
   }
 
+  // One picture, of the kernel that is chosen beside the operation, and what differs.
+  buildLecture() {
+    const choice = (name, kernel) => h("button", { type: "button", class: "thp-detail", click: () => this.choose(kernel) }, name);
+    this.choices = this.data.kernels.map(choice);
+    const choices = h("span", { role: "group", "aria-label": "Kernel of the picture" }, ...this.choices);
+    this.bar.append(h("div", { class: "thp-head" }, this.label, choices));
+    const facts = h("div", { class: "thp-facts" }, this.numbers, this.remarks);
+    return h("div", { class: "thp-body", style: `--kernels: ${this.data.kernels.length}` }, this.sides[0].frame, facts);
+  }
+
+  choose(kernel) {
+    this.pair[0] = (kernel + this.data.kernels.length) % this.data.kernels.length;
+    this.drawPictures();
+  }
+
   // Two kernels are in the pictures, or one. Which ones, the reader chooses.
   buildPictures() {
     const { kernels, schemes } = this.data;
@@ -78,13 +94,14 @@ class CompareView extends PictureView {
   buildBody() {
     this.only = h("input", { type: "checkbox", role: "switch", checked: true, change: () => this.drawTable() });
     this.table = h("table", {});
+    this.numbers = h("div", { class: "thp-numbers", tabindex: 0, role: "group", "aria-label": "All kernels" }, this.table);
     this.remarks = h("div", { class: "thp-remarks" });
     this.costs = this.data.frames.at(-1).costs.map(([kind, , all]) => (
       { kind, most: Math.max(1, ...all), bars: this.data.kernels.map((name, index) => barRow(index, name, "all", "now")) }));
     const bars = this.costs.map(({ kind, bars }) => h("div", {}, h("b", {}, kind), ...bars.map(bar => bar.element)));
     return h("div", { class: "thp-facts" },
       h("label", { class: "thp-switch" }, this.only, "only what differs"),
-      h("div", { class: "thp-numbers", tabindex: 0, role: "group", "aria-label": "All kernels" }, this.table), this.remarks,
+      this.numbers, this.remarks,
       h("h4", { role: "presentation" }, "What it costs: this operation, of all so far"), h("div", { class: "thp-bars" }, ...bars));
   }
 
@@ -141,6 +158,7 @@ class CompareView extends PictureView {
 
   drawPictures() {
     const frame = this.data.frames[this.step];
+    this.choices?.forEach((button, kernel) => button.setAttribute("aria-pressed", `${kernel === this.pair[0]}`));
     this.pair.forEach((kernel, side) => {
       this.sides[side].frame.hidden = kernel === NONE;
       if (kernel === NONE) return;
@@ -155,22 +173,26 @@ class CompareView extends PictureView {
     const body = groups.map(([title, rows]) => {
       const shown = rows.filter(([, , others]) => others.includes(true) || !this.only.checked);
       const heading = h("tr", {}, h("th", { scope: "colgroup", class: "thp-group", colspan: kernels.length + 1 }, title));
-      return shown.length ? h("tbody", {}, heading, ...shown.map(row => this.row(row))) : null;
+      return shown.length ? h("tbody", {}, this.lecture ? null : heading, ...shown.flatMap(row => this.row(row))) : null;
     }).filter(Boolean);
     const none = this.step === 0 ? "Nothing has been done yet." : "On all of them the same.";
     const empty = h("tbody", {}, h("tr", {}, h("td", { colspan: kernels.length + 1, class: "thp-in" }, none)));
-    this.table.replaceChildren(h("caption", {}, "≠ marks what is not as on the first kernel; – stands where a kernel has no such thing"),
-      h("thead", {}, h("tr", {}, h("td", {}), ...kernels.map(name => h("th", { scope: "col" }, name)))), ...(body.length ? body : [empty]));
+    const about = h("caption", {}, "≠ marks what is not as on the first kernel; – stands where a kernel has no such thing");
+    const head = h("tr", {}, this.lecture ? null : h("td", {}), ...kernels.map(name => h("th", { scope: "col" }, name)));
+    this.table.replaceChildren(...(this.lecture ? [] : [about]), h("thead", {}, head), ...(body.length ? body : [empty]));
     const problem = this.data.problem && this.step === this.data.frames.length - 1 ? [["", this.data.problem]] : [];
     this.remarks.replaceChildren(...[...remarks, ...problem].map(([name, text]) => h("p", { class: "thp-error" }, h("b", {}, name ? `${name}: ` : ""), text)));
   }
 
+  // In a lecture the label stands above, for the column is narrow.
   row([label, texts, others, moved]) {
     const cells = texts.map((text, index) => {
       const other = others[index];
       return h("td", { class: other ? "thp-other" : "" }, other ? h("span", { class: "thp-sign", "aria-label": "differs" }, "≠ ") : null, text === "-" ? "–" : text);
     });
-    return h("tr", { class: moved ? "thp-moved" : "" }, h("th", { scope: "row" }, ...rich(label)), ...cells);
+    const line = (...parts) => h("tr", { class: moved ? "thp-moved" : "" }, ...parts);
+    if (this.lecture) return [line(h("th", { scope: "rowgroup", class: "thp-of", colspan: cells.length }, ...rich(label))), line(...cells)];
+    return [line(h("th", { scope: "row" }, ...rich(label)), ...cells)];
   }
 
   drawBars() {
@@ -185,7 +207,7 @@ class CompareView extends PictureView {
   // Side by side where both can be read there, else below each other.
   layout() {
     const width = this.root.clientWidth, key = `${width} ${this.detail}`;
-    if (!width || this.step < 0 || key === this.laidOut) return;
+    if (this.fills || !width || this.step < 0 || key === this.laidOut) return;
     this.laidOut = key;
     const shown = this.sides.filter((_, side) => this.pair[side] !== NONE), both = shown.length > 1 && shown.every(side => 2 * side.size[0] + 60 <= width);
     this.root.classList.toggle("thp-both", both);
@@ -194,7 +216,9 @@ class CompareView extends PictureView {
   }
 
   keys() {
-    return { ArrowRight: () => this.go(this.step + 1), ArrowLeft: () => this.go(this.step - 1), Home: () => this.go(0), End: () => this.go(Infinity) };
+    const go = { ArrowRight: () => this.go(this.step + 1), ArrowLeft: () => this.go(this.step - 1), Home: () => this.go(0), End: () => this.go(Infinity) };
+    if (!this.lecture) return go;
+    return { ...go, ArrowDown: () => this.choose(this.pair[0] + 1), ArrowUp: () => this.choose(this.pair[0] - 1) };
   }
 }
 

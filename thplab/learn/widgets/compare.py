@@ -32,7 +32,7 @@ class Compare(Pictured, Stepped, page="bars compare"):
 
     `scenario` is what thplab.scenario.load takes, or a Scenario; `kernels` are two to four names, or records of the
     reader's own. The learner may choose others while there is Python; what was compared works without. Raises BadInput
-    as compare() does, and for too many kernels.
+    as compare() does, and for too many kernels. `lecture` is for a projector: one picture at a time, and what differs.
     """
 
     traits_in_html = ("step",)
@@ -44,6 +44,7 @@ class Compare(Pictured, Stepped, page="bars compare"):
         kernels: Sequence[str | Kernel] = KERNELS,
         geometry: str = "TOY",
         step: int = 1,
+        lecture: bool = False,
     ) -> None:
         self._known = known.KERNELS | {kernel.name: kernel for kernel in kernels if isinstance(kernel, Kernel)}
         self.comparison, self._source = (
@@ -51,7 +52,7 @@ class Compare(Pictured, Stepped, page="bars compare"):
             scenario if isinstance(scenario, str) else "",
         )
         self._data = payload(self.comparison, self._source, tuple(self._known))
-        super().__init__(packed=self.packed_now(), step=step)
+        super().__init__(packed=self.packed_now(), step=step, lecture=lecture)
 
     @asked("compare")
     def _compare_anew(self, scenario: str, kernels: list[str], geometry: str) -> None:

@@ -79,7 +79,9 @@ class LedgerView extends PictureView {
     this.open = this.cells.filter(({ cell }) => cell.blank);
     this.current = this.open[0] ?? null;
     this.open.forEach((entry, i) => entry.restart(model.get("results")[i]));
-    this.root.append(this.buildHead(), this.buildBody(), this.buildWords("The picture in words"));
+    const head = this.buildHead(), body = this.buildBody();
+    if (this.lecture) this.tools.append(this.score);
+    this.root.append(...(this.lecture ? [body] : [head, body, this.buildWords("The picture in words")]));
     this.show();
   }
 
@@ -107,15 +109,15 @@ class LedgerView extends PictureView {
   }
 
   buildTable() {
-    const head = ["counter", "who holds", "by", "amount"].map(name => h("th", { scope: "col" }, name));
+    const head = ["counter", "who holds", "by", "amount"].slice(this.lecture ? 1 : 0).map(name => h("th", { scope: "col" }, name));
     let next = 0;
     const bodies = this.data.groups.map(({ title, accounts }) => h("tbody", {},
-      h("tr", {}, h("th", { scope: "rowgroup", colspan: 4, class: "thp-group" }, title)),
+      h("tr", {}, h("th", { scope: "rowgroup", colspan: head.length, class: "thp-group" }, title)),
       ...accounts.flatMap(({ name, stored, rows }) => [
-        h("tr", { class: "thp-total" }, h("th", { scope: "row", colspan: 3 }, h("b", {}, ...rich(name)), h("small", {}, ` ${stored}`)), this.buildCell(this.cells[next++])),
-        ...rows.map(({ holder, by }) => h("tr", {}, h("td", {}), h("th", { scope: "row" }, holder), h("td", {}, by), this.buildCell(this.cells[next++]))),
+        h("tr", { class: "thp-total" }, h("th", { scope: "row", colspan: head.length - 1 }, h("b", {}, ...rich(name)), this.lecture ? null : h("small", {}, ` ${stored}`)), this.buildCell(this.cells[next++])),
+        ...rows.map(({ holder, by }) => h("tr", {}, this.lecture ? null : h("td", {}), h("th", { scope: "row" }, holder), h("td", {}, by), this.buildCell(this.cells[next++]))),
       ])));
-    if (!bodies.length) bodies.push(h("tbody", {}, h("tr", {}, h("td", { colspan: 4 }, "No page is in use yet."))));
+    if (!bodies.length) bodies.push(h("tbody", {}, h("tr", {}, h("td", { colspan: head.length }, "No page is in use yet."))));
     return h("table", {}, h("thead", {}, h("tr", {}, ...head)), ...bodies);
   }
 
@@ -265,13 +267,13 @@ class LedgerView extends PictureView {
   }
 
   drawWords(done = this.open.every(entry => entry.done)) {
-    if (!this.details.open) return;
+    if (!this.details?.open) return;
     this.words.replaceChildren(wordsTable(done ? this.data.words : this.data.entries, done ? "The state in words." : "The entries and pins in words; the counters are told when the ledger is full."));
   }
 
   layout() {
     const width = this.root.clientWidth;
-    if (width) this.set("picture", this.box.size[1] * this.box.fit(width - 4, PICTURE));
+    if (width && !this.fills) this.set("picture", this.box.size[1] * this.box.fit(width - 4, PICTURE));
   }
 }
 

@@ -26,8 +26,8 @@ class Ledger(Pictured, page="ledger"):
     on `kernel` and `geometry`. `step` is the frame: a number, a phase's title or a step's text; left out, where the
     trace stands, the end of a scenario. `gaps` is "none" (all is filled in), "some" (cells that `seed` chooses are
     blank) or "all". What is blank can be told from the entries and pins in the picture; its counters are covered until
-    all cells are filled. The answers come from the state. Raises BadInput for a scenario, frame or kind of gaps that
-    makes no sense, and NoEngine if no picture can be drawn.
+    all cells are filled. The answers come from the state. `lecture` is for a projector. Raises BadInput for a scenario,
+    frame or kind of gaps that makes no sense, and NoEngine if no picture can be drawn.
     """
 
     traits_in_html = ("results",)
@@ -46,6 +46,7 @@ class Ledger(Pictured, page="ledger"):
         step: int | str | None = None,
         gaps: str = "none",
         seed: int = 0,
+        lecture: bool = False,
     ) -> None:
         if gaps not in GAPS:
             raise BadInput("gaps", f"is {gaps!r}", "one of " + ", ".join(GAPS))
@@ -57,7 +58,7 @@ class Ledger(Pictured, page="ledger"):
             "geometry": geometry_text(self.frame.state.geometry),
             "scenario": (trace.scenario.name if trace is scenario else "") or trace.scenario.line(),
         }
-        super().__init__(packed=self.packed_now())
+        super().__init__(packed=self.packed_now(), lecture=lecture)
 
     @property
     def cells(self) -> int:

@@ -13,8 +13,9 @@ class LiveView extends PictureView {
     this.data = null;
     this.step = -1;
     this.why = this.live ? machine.why : "that needs the notebook's Python; this page shows a run that was made before";
-    this.root.append(this.buildHead(), this.buildAsk(), this.buildBar(), this.buildBody(), this.buildMore());
-    if (this.why) this.reason.textContent = `Not run here: ${this.why}.`;
+    const parts = [this.buildHead(), this.buildAsk(), this.buildBar(), this.buildBody(), this.buildMore()];
+    this.root.append(...(this.lecture ? parts.slice(1, 4) : parts));
+    if (this.why && !this.lecture) this.reason.textContent = `Not run here: ${this.why}.`;
     for (const control of [this.choice, this.line]) control.disabled = !this.live;
   }
 
@@ -28,7 +29,7 @@ class LiveView extends PictureView {
   }
 
   get boxes() {
-    return this.box && this.data ? [this.box] : [];
+    return this.box && this.data && !this.lecture ? [this.box] : [];
   }
 
   // --- parts -------------------------------------------------------------------------------------------------------
@@ -66,7 +67,7 @@ class LiveView extends PictureView {
     this.list = h("ol", { class: "thp-operations", "aria-label": "Operations" });
     this.table = h("div", { class: "thp-live-box", role: "group", "aria-label": "The kernel beside the simulator", tabindex: 0, "aria-live": "polite" });
     this.box = new PictureBox(this, "Picture of the simulator; the arrow keys step");
-    return h("div", { class: "thp-both-sides" }, this.title, this.list, this.table, this.box.frame);
+    return h("div", { class: "thp-body thp-both-sides" }, this.title, this.list, this.table, this.lecture ? null : this.box.frame);
   }
 
   buildMore() {
@@ -158,7 +159,7 @@ class LiveView extends PictureView {
   show() {
     const { data, step } = this, last = data.operations.length - 1, { label, verdict, picture } = data.operations[step];
     this.table.replaceChildren(comparisonTable(data, step));
-    this.table.scrollTop = 0;
+    this.scroll();
     this.rows.forEach((row, number) => markHere(row, number === step));
     if (!isInSight(this.list, this.rows[step].parentElement)) center(this.list, this.rows[step].parentElement);
     const where = `operation ${step + 1} of ${last + 1}`;
@@ -166,12 +167,19 @@ class LiveView extends PictureView {
     drawSlider(this.slider, step, last, `${where}, ${label}: ${VERDICTS[verdict]}`);
     this.drawSteps(step, last);
     this.box.frame.hidden = picture === undefined;
-    if (picture !== undefined) {
+    if (picture !== undefined && !this.lecture) {
       this.box.show(picture, `The simulator, ${data.simulator}, after operation ${step + 1}: ${label}`,
         "Page tables and pages. The state in words is below the picture.");
     }
     this.drawWords();
     this.root.dataset.step = `${step}`;
+  }
+
+  // To the first row; in a lecture to the first that differs.
+  scroll() {
+    const differs = this.lecture ? this.table.querySelector("tr.thp-differs") : null;
+    if (differs) center(this.table, differs);
+    else this.table.scrollTop = 0;
   }
 
   drawWords() {
@@ -181,7 +189,8 @@ class LiveView extends PictureView {
 
   layout() {
     const width = this.root.clientWidth;
-    if (width && this.box.last) this.set("picture", this.box.size[1] * this.box.fit(width - 4, PICTURE));
+    if (this.fills) this.scroll();
+    else if (width && this.box.last) this.set("picture", this.box.size[1] * this.box.fit(width - 4, PICTURE));
   }
 }
 

@@ -24,8 +24,9 @@ class LiveLab(LiveWidget, page="comparison live"):
     """Performs a scenario on the kernel that runs here, and steps through both sides of what came out.
 
     `scenario` is what thplab.scenario.load takes; every operation must be portable. Until it is run, and where nothing
-    can be run or `recorded` is true, the recorded run that comes with thplab is shown, if there is one. Raises BadInput
-    for a scenario that makes no sense or is not portable, and NoEngine if no pictures can be drawn.
+    can be run or `recorded` is true, the recorded run that comes with thplab is shown, if there is one. `lecture` is
+    for a projector, without pictures. Raises BadInput for a scenario that makes no sense or is not portable, and
+    NoEngine if no pictures can be drawn.
     """
 
     traits_in_html = ("compared", "scenario", "step")
@@ -36,13 +37,13 @@ class LiveLab(LiveWidget, page="comparison live"):
     step = traitlets.Int(0).tag(sync=True)
     """The number of the operation that is shown, from 0."""
 
-    def __init__(self, scenario: str = "cow", *, recorded: bool = False) -> None:
+    def __init__(self, scenario: str = "cow", *, recorded: bool = False, lecture: bool = False) -> None:
         why = ASKED_FOR if recorded else unable()
         self._kernel = nearest(release())[0]
         self._why = why
         choices = [[each.name, each.about, each.line()] for each in portable_builtins()]
         machine = {"choices": choices, "why": why, "kernel": release(), "simulator": self._kernel}
-        super().__init__(packed=pack(machine))
+        super().__init__(packed=pack(machine), lecture=lecture)
         self.choose(scenario)
 
     def choose(self, source: str) -> None:

@@ -3,6 +3,8 @@
 
 const MARKS = { open: ["·", "open", "not answered yet"], right: ["✓", "right", "right the first time"], wrong: ["✗", "wrong", "wrong the first time"] };
 
+const TALL = 2.2;  // a picture that is not wider than this times its height stands beside the text in a lecture
+
 /** @extends {PictureView<QuizAsks>} */
 class QuizView extends PictureView {
   /** @param {QuizData} data @param {Model} model */
@@ -11,7 +13,9 @@ class QuizView extends PictureView {
     if (!this.live) this.quiet = this.offline;
     this.bookmark = new Bookmark(`quiz ${data.questions.map(({ id }) => id).join()}`);
     this.box = new PictureBox(this, "Picture of the state; the arrow keys change the question");
-    this.root.append(this.buildHead(), this.buildBar(), this.buildBody(), this.buildWords());
+    const head = this.buildHead(), bar = this.buildBar(), body = this.buildBody();
+    if (this.lecture) this.root.append(bar, body);
+    else this.root.append(head, bar, body, this.buildWords());
     this.load(data);
   }
 
@@ -26,6 +30,7 @@ class QuizView extends PictureView {
   // The set that one had the last time, Python makes again.
   async start() {
     await super.start();
+    if (this.lecture) return;
     const kept = Number(this.bookmark.place);
     this.started = true;
     if (kept > this.model.get("seed")) this.askLater("another", { seed: kept });
@@ -51,7 +56,7 @@ class QuizView extends PictureView {
     disable(!this.live, this.anotherButton);
     if (!this.live) this.anotherButton.setAttribute("aria-describedby", this.says.id);
     return h("div", {}, h("div", { class: "thp-bar", role: "toolbar", "aria-label": "Questions of this set" },
-      this.backButton, this.nextButton, this.list, this.anotherButton), this.says);
+      this.backButton, this.nextButton, this.list, this.anotherButton, this.lecture ? this.kernel : null), this.lecture ? null : this.says);
   }
 
   buildBody() {
@@ -59,7 +64,7 @@ class QuizView extends PictureView {
     this.panel = h("div", { class: "thp-questions", "aria-live": "polite" });
     this.ledger = h("div", { class: "thp-ledger", role: "group", "aria-label": "Counters and who holds them", tabindex: 0 });
     return h("div", { class: "thp-body" }, h("div", { role: "group", class: "thp-does", "aria-label": "What happens" }, h("h4", { role: "presentation" }, "What happens"), this.ops),
-      h("div", { class: "thp-ask" }, this.panel), this.box.frame, this.ledger);
+      h("div", { class: "thp-ask" }, this.panel, this.lecture ? this.says : null), this.box.frame, this.lecture ? null : this.ledger);
   }
 
   // --- going -------------------------------------------------------------------------------------------------------
@@ -167,7 +172,8 @@ class QuizView extends PictureView {
     this.box.which = this.at;
     this.box.show(0, `The state after ${question.operations.at(-1)[0]}`,
       "Page tables and pages in the end; what the last operation changed is marked. The state in words is below.");
-    this.box.fit(this.root.clientWidth - 4, this.room() / 2);
+    this.root.classList.toggle("thp-tall", this.box.size[0] < TALL * this.box.size[1]);
+    if (!this.fills) this.box.fit(this.root.clientWidth - 4, this.room() / 2);
     this.ledger.replaceChildren(ledgerTable(question.ledger));
     this.ledger.scrollTop = 0;
   }
@@ -186,17 +192,18 @@ class QuizView extends PictureView {
   }
 
   drawWords() {
-    if (!this.details.open) return;
+    if (!this.details?.open) return;
     const question = this.questions.list[this.at], told = this.latest(question) !== null;
     this.words.replaceChildren(told ? wordsTable(question.words) : h("p", {}, "The state is told when you have answered."));
   }
 
   // --- sizes -------------------------------------------------------------------------------------------------------
 
-  // Every part gets the height that its largest content in this set needs, so that no answer moves anything.
+  // Every part gets the height that its largest content in this set needs, so that no answer moves anything. In a lecture the picture
+  // comes with the answer, and says what the operations did.
   layout() {
     const width = this.root.clientWidth, key = `${width} ${this.detail}`;
-    if (!width || !this.questions || key === this.laidOut) return;
+    if (this.fills || !width || !this.questions || key === this.laidOut) return;
     this.laidOut = key;
     const { list } = this.questions;
     if (this.box.last) this.box.fit(width - 4, this.room() / 2);

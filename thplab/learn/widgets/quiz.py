@@ -28,7 +28,7 @@ class Quiz(Pictured, page="quiz"):
     the same ones for the same `seed`.
 
     All questions of a set are in the page, so it works without a kernel, but for another set, which is that of the next
-    seed. Raises BadInput as make does, and NoEngine if no pictures can be drawn.
+    seed. `lecture` is for a projector. Raises BadInput as make does, and NoEngine if no pictures can be drawn.
     """
 
     traits_in_html = ("seed",)
@@ -48,10 +48,11 @@ class Quiz(Pictured, page="quiz"):
         geometry: str = "TOY",
         count: int = 5,
         seed: int = 1,
+        lecture: bool = False,
     ) -> None:
         self._families, self._setup, self._count = tuple(families), Setup(kernel, geometry), count
         self.questions = make(self._families, self._setup, count, seed)
-        super().__init__(packed=self.packed_now(), seed=seed)
+        super().__init__(packed=self.packed_now(), seed=seed, lecture=lecture)
 
     @asked("another")
     def _give_another(self, seed: int) -> None:

@@ -16,7 +16,10 @@ class RaceView extends PictureView {
     this.box = new PictureBox(this, "Picture; digits move a CPU, the arrow keys step");
     this.lanesOfCpus = this.buildCpus();
     this.bar = this.buildBar();
-    this.root.append(this.lanesOfCpus, this.bar, this.buildBody(), this.buildShare(), this.buildFoot(), this.buildWords());
+    this.body = this.buildBody();
+    const share = this.buildShare();
+    if (this.lecture) this.root.append(this.bar, this.body);
+    else this.root.append(this.lanesOfCpus, this.bar, this.body, share, this.buildFoot(), this.buildWords());
     this.load(data);
   }
 
@@ -27,6 +30,7 @@ class RaceView extends PictureView {
   // Where one was the last time, Python makes again.
   async start() {
     await super.start();
+    if (this.lecture) return;
     const kept = this.bookmark.place;
     this.started = true;
     if (kept && kept !== this.line.value) this.askLater("load", { line: kept });
@@ -81,8 +85,12 @@ class RaceView extends PictureView {
     this.checks = h("ul", { class: "thp-checks" });
     this.verdict = h("h4", { role: "presentation", class: "thp-verdict" });
     this.caption = h("div", { class: "thp-caption", role: "status" });
-    this.panels = h("div", { class: "thp-lanes-beside" }, this.lanes, h("div", { role: "group", class: "thp-must", "aria-label": "What must hold", tabindex: 0 }, this.verdict, this.checks));
-    return h("div", { class: "thp-body" }, this.box.frame, this.caption, this.panels);
+    if (this.lecture) {
+      const turns = h("div", { class: "thp-turns" }, this.lanesOfCpus, this.verdict);
+      return h("div", { class: "thp-body" }, this.box.frame, turns, this.caption, this.lanes);
+    }
+    const must = h("div", { role: "group", class: "thp-must", "aria-label": "What must hold", tabindex: 0 }, this.verdict, this.checks);
+    return h("div", { class: "thp-body" }, this.box.frame, this.caption, h("div", { class: "thp-lanes-beside" }, this.lanes, must));
   }
 
   // --- asking Python -----------------------------------------------------------------------------------------------
@@ -127,7 +135,8 @@ class RaceView extends PictureView {
       return h("tr", { click: () => this.going(i + 1) }, h("th", { scope: "row" }, `${i + 1}`), ...cells);
     });
     const head = h("tr", {}, h("th", { scope: "col" }, "step"), ...data.cpus.map((_, cpu) => h("th", { scope: "col" }, `CPU ${cpu}`)));
-    const none = h("tr", {}, h("td", { colspan: data.cpus.length + 1 }, "Nothing has happened yet. Let a CPU move."));
+    const begin = this.lecture ? [this.prepared(), "Let a CPU move."] : ["Nothing has happened yet. Let a CPU move."];
+    const none = h("tr", {}, h("td", { colspan: data.cpus.length + 1 }, ...begin));
     this.lanes.replaceChildren(h("table", {}, h("thead", {}, head), h("tbody", {}, ...(this.rows.length ? this.rows : [none]))));
     this.step = -1;
     this.go(this.model.get("step"));
@@ -184,9 +193,7 @@ class RaceView extends PictureView {
       row.classList.toggle("thp-later", i + 1 > step);
       markHere(row, i + 1 === step);
     });
-    const here = this.rows[step - 1];
-    if (!here) this.lanes.scrollTop = 0;
-    else if (!isInSight(this.lanes, here)) center(this.lanes, here);
+    this.scroll();
     this.line.value = `${data.name}: ${frame.line}`.trim();
     if (this.started) this.bookmark.place = this.line.value;
     this.position.textContent = `step ${step} / ${last}`;
@@ -194,6 +201,13 @@ class RaceView extends PictureView {
     disable(last === 0, this.player.button);
     this.root.dataset.step = `${step}`;
     this.root.dataset.steps = `${last}`;
+  }
+
+  // The steps of both CPUs, to the one that is shown.
+  scroll() {
+    const here = this.rows[this.step - 1];
+    if (!here) this.lanes.scrollTop = 0;
+    else if (!isInSight(this.lanes, here)) center(this.lanes, here);
   }
 
   drawCpus(frame) {
@@ -220,18 +234,26 @@ class RaceView extends PictureView {
     for (const [name, problem] of Object.entries(frame.broken)) {
       parts.push(h("p", { class: "thp-error" }, h("b", {}, `✗ ${name.replaceAll("_", " ")}: `), problem));
     }
-    if (this.step === 0) parts.splice(0, 1, h("p", {}, ...rich(this.data.about)), h("p", {}, "Prepared by ", h("code", {}, this.data.prepare), ". Now the CPUs run at the same time: you choose who makes the next step."));
+    if (this.step === 0) {
+      const begin = h("p", {}, this.prepared(), "Now the CPUs run at the same time: you choose who makes the next step.");
+      parts.splice(0, 1, h("p", {}, ...rich(this.data.about)), ...(this.lecture ? [] : [begin]));
+    }
     this.caption.replaceChildren(...parts);
   }
 
+  prepared() {
+    return h("span", {}, "Prepared by ", h("code", {}, this.data.prepare), ". ");
+  }
+
   drawWords() {
-    if (this.details.open) this.words.replaceChildren(wordsTable(this.data.frames[this.step].words));
+    if (this.details?.open) this.words.replaceChildren(wordsTable(this.data.frames[this.step].words));
   }
 
   // The picture gets what is left of what can be seen at once; what stands below it never moves.
   layout() {
     const width = this.root.clientWidth, room = this.room(), key = `${width} ${room} ${this.detail}`;
-    if (!width || this.step < 0 || key === this.laidOut) return;
+    if (this.fills) this.scroll();
+    if (this.fills || !width || this.step < 0 || key === this.laidOut) return;
     this.laidOut = key;
     this.root.classList.toggle("thp-wide", width >= BESIDE);
     const beside = [this.lanesOfCpus, this.bar, this.caption].reduce((sum, part) => sum + part.offsetHeight, 12);

@@ -24,17 +24,17 @@ class RaceStepper(Pictured, Stepped, page="race"):
 
     `race` is a pair's name or a Pair, a name with a schedule ("naive-split-and-pin: 0x10 1x6", what the widget's
     "share" copies), or a replayed schedule. The race needs the Python kernel to go on; what has happened so far can be
-    looked at without. Raises BadInput for a pair or schedule that makes no sense, and NoEngine if no pictures can be
-    drawn.
+    looked at without. `lecture` is for a projector. Raises BadInput for a pair or schedule that makes no sense, and
+    NoEngine if no pictures can be drawn.
     """
 
     traits_in_html = ("step",)
 
-    def __init__(self, race: str | Pair | RaceTrace) -> None:
+    def __init__(self, race: str | Pair | RaceTrace, *, lecture: bool = False) -> None:
         self.race = _race(race)
         self._payload = RacePayload(self.race)
         self._data = self._payload.data()
-        super().__init__(packed=self.packed_now(), step=len(self.race.schedule))
+        super().__init__(packed=self.packed_now(), step=len(self.race.schedule), lecture=lecture)
 
     def way_back(self) -> Callable[[], None]:
         """To the schedule before."""

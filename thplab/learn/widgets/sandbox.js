@@ -23,8 +23,10 @@ class SandboxView extends PictureView {
     this.picture.addEventListener("click", event => this.clicked(event));
     this.tall = 0;
     this.data = data;
-    this.above = [this.buildHead(), this.buildBar(), this.buildForm()];
-    this.root.append(...this.above, this.buildBody(), this.buildShare(), this.buildWords(), this.menu);
+    const head = this.buildHead(), bar = this.buildBar(), form = this.buildForm(), body = this.buildBody(), share = this.buildShare();
+    this.above = [head, bar, form];
+    if (this.lecture) this.root.append(this.buildTyping(head, bar), form, body, this.menu);
+    else this.root.append(...this.above, body, share, this.buildWords(), this.menu);
     this.load(data);
   }
 
@@ -43,6 +45,7 @@ class SandboxView extends PictureView {
   // Where one was the last time, Python makes again.
   async start() {
     await super.start();
+    if (this.lecture) return;
     const kept = this.bookmark.place;
     this.started = true;
     if (kept && kept !== this.line.value) this.askLater("load", { line: kept });
@@ -85,6 +88,18 @@ class SandboxView extends PictureView {
     return h("div", { class: "thp-bar", role: "toolbar", "aria-label": "Operations" }, this.undoButton, this.redoButton, this.firstButton, this.branches, this.position);
   }
 
+  // In a lecture: what the class calls out, as it is written in a scenario; the field is empty for the next one when that is done.
+  buildTyping(head, bar) {
+    this.typed = h("input", { type: "text", class: "thp-line-of", "aria-label": "Operations; press Enter to carry them out",
+      placeholder: "type, for example: write B 3", spellcheck: "false", autocomplete: "off", disabled: !this.live });
+    const submit = event => {
+      event.preventDefault();
+      if (this.typed.value.trim() && this.ask("type", { line: this.typed.value })) this.typing = true;
+    };
+    this.firstButton.after(h("form", { class: "thp-typing", submit }, this.typed), this.kernel);
+    return h("div", {}, bar, ...head.querySelectorAll(".thp-about"));
+  }
+
   buildForm() {
     this.op = this.select("op", "Operation", () => this.drawFields(false));
     this.fields = h("span", { class: "thp-fields" });
@@ -109,6 +124,8 @@ class SandboxView extends PictureView {
     this.menu = h("div", { class: "thp-menu", role: "menu", hidden: true, focusout: event => { if (!this.menu.contains(event.relatedTarget)) this.closeMenu(false); } });
     this.list = h("div", { role: "group", class: "thp-did", "aria-label": "What you did; with its steps open, the arrow keys left and right go through them", tabindex: 0 },
       h("h4", { role: "presentation" }, h("span", {}, "What you did"), this.stepsButton), this.moves, this.steps);
+    const did = this.lecture ? h("div", { class: "thp-done-so-far" }, this.list, this.says, this.verdict) : null;
+    if (did) return h("div", { class: "thp-body" }, this.box.frame, this.caption, did);
     return h("div", { class: "thp-body" }, this.box.frame, this.caption, this.list,
       h("div", { role: "group", class: "thp-must", "aria-label": "What must hold", tabindex: 0 }, this.verdict, this.checks), this.ledger);
   }
@@ -132,6 +149,8 @@ class SandboxView extends PictureView {
   // What was asked is done, or is a mistake: then nothing has changed, and the selects go back to what is.
   answered({ error }) {
     this.drawHead();
+    if (this.typing && !error) this.typed.value = "";
+    this.typing = false;
     if (this.pending && !error) this.openMenu();
     this.pending = null;
   }
@@ -197,7 +216,7 @@ class SandboxView extends PictureView {
     disable(data.done === 0, this.undoButton, this.firstButton);
     disable(data.done === data.reached, this.redoButton);
     disable(!this.live, this.loadButton, this.doButton, ...(this.checkButton ? [this.checkButton] : []));
-    this.position.textContent = `${data.done} of ${data.ops.length} operations done`;
+    this.position.textContent = `${data.done} of ${data.ops.length}${this.lecture ? "" : " operations done"}`;
   }
 
   drawPicture(frame) {
@@ -250,8 +269,12 @@ class SandboxView extends PictureView {
         h("button", { type: "button", "aria-disabled": i >= data.reached, title: stops ? data.stopped[1] : null, click: () => this.go(i + 1) },
           h("code", {}, `${i + 1}. ${line}`), " ", h("span", { class: failed || stops ? "thp-error" : null }, says), broken ? h("b", { class: "thp-error" }, " ✗ breaks") : null));
     }));
-    const here = this.moves.querySelector(".thp-here");
-    if (focused) focusOn(here?.firstChild);
+    if (focused) focusOn(this.moves.querySelector(".thp-here")?.firstChild);
+    this.scroll();
+  }
+
+  scroll() {
+    const here = /** @type {HTMLElement} */ (this.moves.querySelector(".thp-here"));
     if (here && !isInSight(this.list, here)) center(this.list, here);
   }
 
@@ -272,7 +295,7 @@ class SandboxView extends PictureView {
   }
 
   drawWords() {
-    if (this.details.open) this.words.replaceChildren(wordsTable(this.frame().words));
+    if (this.details?.open) this.words.replaceChildren(wordsTable(this.frame().words));
   }
 
   // --- the form ----------------------------------------------------------------------------------------------------
@@ -398,7 +421,8 @@ class SandboxView extends PictureView {
   // The picture gets what is left of what can be seen at once; its place only grows, so that what is below rarely moves.
   layout() {
     const width = this.root.clientWidth, key = `${width} ${this.detail}`;
-    if (!width || !this.box.last || key === this.laidOut) return;
+    if (this.fills) this.scroll();
+    if (this.fills || !width || !this.box.last || key === this.laidOut) return;
     this.laidOut = key;
     if (width !== this.width) this.tall = LEAST;
     this.width = width;

@@ -16,7 +16,7 @@ from thplab.learn.widgets.sandbox_form import Spot, operation_of
 from thplab.learn.widgets.sandbox_payload import SandboxPayload
 from thplab.machine.branches import Branches, read_share
 from thplab.machine.trace import Setup, Trace
-from thplab.scenario import Scenario
+from thplab.scenario import Operation, Scenario
 from thplab.scenario.text import write_operation
 from thplab.show.diagrams import SIMPLE, Sheet
 
@@ -30,7 +30,8 @@ class Sandbox(Pictured, page="sandbox"):
     `scenario` is what has been done already: what thplab.scenario.load takes, or a Scenario, or a line that the sandbox
     shared, which names its own machine. `kernel` is a name, or a record of the reader's own; `mutant` names something
     that it gets wrong, `swap` a kind of swap device. `task` (of thplab.learn.lessons) is asked above it, on its own
-    kernel and geometry, and checked. Raises BadInput for what does not exist, and NoEngine if no pictures can be drawn.
+    kernel and geometry, and checked. `lecture` is for a projector: what a class calls out is typed, too. Raises
+    BadInput for what does not exist, and NoEngine if no pictures can be drawn.
     """
 
     _branches: Branches
@@ -49,13 +50,14 @@ class Sandbox(Pictured, page="sandbox"):
         mutant: str = "",
         swap: str = "",
         task: Task | None = None,
+        lecture: bool = False,
     ) -> None:
         if task and (kernel, geometry, mutant, swap) != (kernels.DEFAULT, "TOY", "", ""):
             raise BadInput("task", "brings a machine of its own", "no kernel, geometry, mutant or swap beside it")
         self._task = task
         setup = task.setup if task else Setup(kernel, geometry, mutant=mutant, swap=swap)
         self._take(scenario, setup)
-        super().__init__(packed=self.packed_now())
+        super().__init__(packed=self.packed_now(), lecture=lecture)
 
     # --- for Python ---------------------------------------------------------------------------------------------------
 
@@ -93,12 +95,12 @@ class Sandbox(Pictured, page="sandbox"):
     @asked("op")
     def _do(self, op: str, fields: dict[str, str]) -> str:
         """Carry out an operation that a form describes."""
-        operation = operation_of(op, fields)
-        self._branches.do(operation)
-        given = {name: str(operation.fields[name]) for name in Spot._fields if operation.fields.get(name) is not None}
-        self._spot = self._spot._replace(**given)
-        self._show()
-        return self._stopped()
+        return self._carry_out(operation_of(op, fields))
+
+    @asked("type")
+    def _type(self, line: str) -> str:
+        """Carry out the operations of a line, after those that are done."""
+        return self._carry_out(*Scenario.parse(line).ops)
 
     @asked("go")
     def _go(self, at: int) -> None:
@@ -150,6 +152,16 @@ class Sandbox(Pictured, page="sandbox"):
         if replace(shown, geometry=wanted.geometry) != wanted:
             raise BadInput("kernel", f"is {kernel_text(shown)} here", f"{kernel_text(wanted)}, the machine of the task")
         return repr(self._task.attempt("task", self.scenario, self._branches.setup.geometry))
+
+    def _carry_out(self, *operations: Operation) -> str:
+        for operation in operations:
+            self._branches.do(operation)
+            fields = operation.fields
+            self._spot = self._spot._replace(
+                **{name: str(fields[name]) for name in Spot._fields if fields.get(name) is not None}
+            )
+        self._show()
+        return self._stopped()
 
     def _stopped(self) -> str:
         """Where and why the branch stopped; "" if it did not."""

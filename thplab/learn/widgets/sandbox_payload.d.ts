@@ -88,6 +88,7 @@ interface FormField {
 
 interface SandboxAsks extends PictureAsks {
   op: { op: string; fields: Record<string, string> };
+  type: { line: string };
   go: { at: number };
   switch: { branch: number };
   machine: { kernel: string; geometry: string };
