@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from thplab import Machine
-from thplab.hardware.frames import COLUMNS, PG_hwpoison
+from thplab.hardware.frames import COLUMNS, PG_hwpoison, PG_mlocked
 from thplab.hardware.geometry import X86_64
 from thplab.kernel.policies import Kernel
 from thplab.scenario import Scenario
@@ -30,6 +30,7 @@ class Answers:
         """"ret": what the last operation returned. "pin p": the byte that all pages of a pin hold, or a tuple of them.
         "A.0" or "A.0 T": the byte in a page of region R or T, None where nothing is mapped. "A.rss" and its like (SMAPS): kB.
         "compound": the number of huge pages that exist, and of smaller compound pages. "bad": of bad frames, freed or not.
+        "mlocked": of pages, small and huge ones, that know that they are locked in memory.
         Anything else is an event of /proc/vmstat.
         """
         state = self.machine.state
@@ -39,6 +40,8 @@ class Answers:
             return len(state.compound_pages())
         if name == "bad":
             return sum(int(np.count_nonzero(block[COLUMNS.index("flags")] & PG_hwpoison)) for block in state.blocks.values())
+        if name == "mlocked":
+            return sum(int(np.count_nonzero(block[COLUMNS.index("flags")] & PG_mlocked)) for block in state.blocks.values())
         if name.startswith("pin "):
             held = tuple(tag & 0xFF for tag in state.pin_contents(name.removeprefix("pin ")))
             return held[0] if len(set(held)) == 1 else held

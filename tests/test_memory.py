@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 
 from thplab import BadInput, Machine
+from thplab.hardware.frames import PG_mlocked
 from thplab.hardware.page_tables import pte_write
 from thplab.hardware.steps import drain
 from thplab.kernel.kernels import KERNELS
@@ -15,7 +16,7 @@ from thplab.scenario.text import read_operation
 from thplab.study.invariants import check_state
 from thplab.study.observe import smaps
 
-EAGAIN, ENOMEM, EFAULT, EINVAL = -11, -12, -14, -22
+EAGAIN, ENOMEM, EFAULT, EBUSY, EINVAL = -11, -12, -14, -16, -22
 NEWER = KERNELS["v4.5"].but(
     {"advice.known": KERNELS["v4.5"].advice.known | {"populate_write", "wipeonfork"}, "split.debugfs": "range"}
 )
@@ -34,6 +35,11 @@ def bench(kernel: str = "v4.5", *ops: str) -> Machine:
     for line in ops:
         machine.call(read_operation(line))
     return machine
+
+
+def marked(machine: Machine) -> int:
+    """How many pages, small ones and heads, have PG_mlocked."""
+    return len(machine.system.frames.marked(PG_mlocked))
 
 
 def counters(state: State) -> list[list[int]]:
@@ -124,6 +130,35 @@ def test_locked_memory_that_becomes_writable_is_copied_at_once() -> None:
     ops = ["mprotect A 0 8 r", "mlock A 0 8"]
     machine = bench("v4.5", *ops, "mprotect A 0 8 rw")
     assert all(pte_write(m.entry) for m in machine.state.mapped)
+
+
+@each_kernel
+def test_reclaim_leaves_locked_memory_alone(kernel: str) -> None:
+    machine = Machine(kernel, swap="swap")
+    for line in ("mmap A advise=none", "fill A 0 8", "mlock A 0 4"):
+        machine.call(read_operation(line))
+    assert machine["A"].swap_out(0) == EBUSY and machine["A"].swap_out(4) == 0
+    assert sum(m.kind == "swap" for m in machine.state.mapped) == 1
+    machine["A"].munlock(0, 4)
+    assert machine["A"].swap_out(0) == 0 and check_state(machine.state) == []
+
+
+def test_a_locked_vma_keeps_a_page_whose_mark_was_missed() -> None:
+    machine = Machine("v6.12", swap="zram")
+    for line in ("mmap A advise=none", "fill A 0 8", "madvise A 0 8 pageout", "mlock A 0 8"):
+        machine.call(read_operation(line))
+    assert not marked(machine), "what was read from the device is not marked (recorded: mlk_swapped_zram)"
+    assert machine["A"].swap_out(0) == EBUSY and marked(machine) == 1
+    assert not any(m.kind == "swap" for m in machine.state.mapped) and check_state(machine.state) == []
+
+
+def test_a_mark_without_a_mapping_is_found() -> None:
+    machine = Machine("v5.10")
+    for line in ("mmap A", "fill A 0 8", "pin A 0 1 p raw", "mlock A 0 8", "munmap A 0 8"):
+        machine.call(read_operation(line))
+    assert not marked(machine) and check_state(machine.state) == []
+    machine.system.frames.flags[machine.state.compound_pages()[0]] |= PG_mlocked
+    assert [v.invariant for v in check_state(machine.state)] == ["what_is_locked_in_memory_is_mapped"]
 
 
 # --- mremap -----------------------------------------------------------------------------------------------------------

@@ -42,6 +42,7 @@ _CHILD_READS = "fork A B; pin B 0 1 p; munmap B 0 {0}; write A 0 1 value=0x99"
 _RELOCK = "mprotect A 0 512 r; mprotect A 0 512 rw; write A 0 512 value=0x99"
 _TCMALLOC = "mmap A advise=none; fill A 0 512; madvise A 0 512 hugepage; madvise A 1 32 dontneed; madvise A 34 478 dontneed"
 _MAX_PTES_NONE = "/sys/kernel/mm/transparent_hugepage/khugepaged/max_ptes_none"
+_LOCKED = "mmap A; fill A 0 1thp; mlock A 0 1thp"
 _LAZYFREE = "mmap A; fill A 0 512; madvise A 0 512 free; "
 
 _BAD = SHARED + "pin A 2 1 p raw; madvise A 5 1 hwpoison; "
@@ -179,6 +180,23 @@ REPORTS = {
         "the kernel's page_migration.rst: since 5.9",
         "mmap A; write A 0; migrate A 0",
         _all(SINCE_5_10, thp_migration_success=1, thp_migration_fail=0, thp_migration_split=0),
+    ),
+    "mlock marks a huge page": Report(
+        "commits 7479df6da950, e90309c9f772", _LOCKED, _all(("v3.16", "rfc-2014", *EVERY[1:]), mlocked=1)
+    ),
+    "a PMD split munlocks it": Report(
+        "the same; before them the page split hands the mark to each of its pages, since 6.18 what maps all of it keeps it",
+        _LOCKED + "; mprotect A 1 1 r",
+        (
+            (("v3.16",), {"mlocked": 512, "compound": 0}),
+            (("rfc-2014", "v6.18"), {"mlocked": 1, "compound": 1}),
+            (("v4.5", "v5.10", "v6.1", "v6.12"), {"mlocked": 0, "compound": 1}),
+        ),
+    ),
+    "also that of a process that has not locked it": Report(
+        "the same; since 5.18 only the lock of its own VMA",
+        _LOCKED + "; fork A B; mprotect B 1 1 r",
+        ((("v4.5", "v5.10"), {"mlocked": 0}), (SINCE_6_1, {"mlocked": 1})),
     ),
     "a bad page is reported": Report(
         "the kernel's selftest mm/memory-failure.c: 6.18 as distributions build it",

@@ -32,7 +32,7 @@ def records(path: str) -> list[dict[str, Any]]:
 
 
 FILES = [*(f"tests/truth/linux-{name[1:]}.jsonl" for name in BUILT), LIVE]
-FRESH = [f"tests/truth/fresh/linux-{release}.jsonl" for release in ("5.10", "6.1", "6.12")]
+FRESH = [f"tests/truth/fresh/linux-{release}.jsonl" for release in ("5.10", "6.1", "6.12", "6.18")]
 NOISE = {
     "a61_93": {"ev.thp_split_page_failed"},
     "a612_56": {"ev.thp_split_page_failed", "sz.split_failed"},

@@ -35,6 +35,7 @@ PG_swapbacked = 1 << 12  # reclaim has to keep the contents; MADV_FREE takes the
 PG_maybe_shared = 1 << 13  # on a head: more than one mm may map it (v6.18, in _mm_ids)
 PG_swapcache = 1 << 14  # on a small page or a head: in the swap cache, which holds a reference for each of its pages
 PG_lazyfree_batch = 1 << 15  # waits in a CPU's batch to lose PG_swapbacked
+PG_mlocked = 1 << 16  # on a small page or a head: locked in memory, reclaim leaves it alone
 PG_hwpoison = 1 << 20  # the memory behind it is bad: nobody gets it any more
 PG_has_hwpoisoned = 1 << 21  # on a head: a subpage has PG_hwpoison (v6.1 on)
 PG_ksm = 1 << 22  # one page of KSM's for all who had the same contents; nobody writes to it
@@ -72,6 +73,7 @@ FLAG_NAMES = {
     PG_has_hwpoisoned: "has_hwpoisoned",
     PG_ksm: "ksm",
     PG_anon: "anon",
+    PG_mlocked: "mlocked",
     PG_lru: "lru",
     PG_locked: "locked",
 }
@@ -84,7 +86,7 @@ JUNK = -0x5A5A
 """Content of a free frame, and links of a freed one: a stale user of it shows."""
 
 COLUMNS = (
-    "refcount", "mapcount", "flags", "first_page", "mapping", "index", "content",
+    "refcount", "mapcount", "flags", "first_page", "mapping", "index", "content", "mlock_count",
     "compound_mapcount", "large_mapcount", "nr_pages_mapped", "pincount",
     "mm_id_0", "mm_id_mapcount_0", "mm_id_1", "mm_id_mapcount_1",
 )  # fmt: skip
@@ -95,7 +97,7 @@ _FRESH = {
     COLUMNS.index(name): value
     for name, value in dict(
         refcount=0, mapcount=-1, compound_mapcount=-1, large_mapcount=-1, mapping=0, index=0, nr_pages_mapped=0,
-        pincount=0, mm_id_0=0, mm_id_mapcount_0=0, mm_id_1=0, mm_id_mapcount_1=0,
+        pincount=0, mm_id_0=0, mm_id_mapcount_0=0, mm_id_1=0, mm_id_mapcount_1=0, mlock_count=0,
     ).items()
 }  # fmt: skip
 """What each frame of an allocation has in the fields in which all have the same; not the content."""
@@ -134,7 +136,8 @@ class PageFrames:
     field `_mapcount`: -1 = no mapping. What it counts is the scheme's business. flags       PG_* bits first_page  pfn
     of the head, on tails mapping     number of the anon_vma, 0 = none index       page offset at which the VMAs of that
     anon_vma map the page content     the first 8 bytes as a number (little-endian), which stand for all: pages with
-    equal ones are equal; 0 = zero-filled
+    equal ones are equal; 0 = zero-filled mlock_count how many mappings have locked it in memory, since 5.18 and
+    while it is on the LRU
 
     On a head only (the kernel keeps these in the struct pages of the first tails): compound_mapcount  from v4.5 on: the
     raw count of PMD mappings, -1 = none; `_entire_mapcount` of a folio large_mapcount     of a folio: the raw count of
@@ -150,6 +153,7 @@ class PageFrames:
     mapping: FrameColumn
     index: FrameColumn
     content: FrameColumn
+    mlock_count: FrameColumn
     compound_mapcount: FrameColumn
     large_mapcount: FrameColumn
     nr_pages_mapped: FrameColumn

@@ -34,6 +34,8 @@ class Split(Policies):
     """A split sets the frozen page's reference count from 1 to 0 by compare-and-swap; else it reads it and relies on the freeze."""
     drops_pmd_whole: bool | None
     """Freezing a PMD mapping takes away one mapping and one reference; else first 512 small ones are made of them."""
+    clears_mlocked: bool | None
+    """A PMD split takes PG_mlocked from the huge page: what PTEs map is not locked in memory as a whole (e90309c9f772)."""
     marks_dirty: bool | None
     """PTEs that come back after a page was frozen for a split are dirty."""
     frees_zero_pages: bool | None
@@ -66,6 +68,8 @@ class Migration(Policies):
     """A page that is mapped again counts the mapping before its PTE is there; else after."""
     split_fails: bool | None
     """A huge page that is split because it cannot move as one counts as failed, too; else only if the split is refused."""
+    mlocks: bool | None
+    """A page that is mapped again by a VMA that is locked in memory is marked so again; else it stays without PG_mlocked."""
     keeps_young: bool | None
     """A migration entry remembers the accessed and the dirty bit of the PTE that it stands for."""
 
@@ -152,9 +156,12 @@ class Mm(Policies):
     """A zap counts the mapping of a huge PMD away before it withdraws the deposited table; else after it."""
     fork_holds_first: bool
     """fork takes the reference for a mapping of the child's before it asks whether a pin forbids to share the page; else after that."""
-    mlocks: Literal["", "found", "walked"]
-    """How mlock tells pages: each that it has "found" for populating, which it takes off the LRU for a moment under its lock, or all that
-    it has "walked" over before that. Empty: it tells none."""
+    mlocks: Literal["found", "walked"]
+    """How mlock tells pages: each that it has "found" for populating, which it takes off the LRU for a moment under its lock; the last
+    mapping that goes takes PG_mlocked along. Or all that it has "walked" over before that; then each mapping of the VMA counts."""
+    mlocks_large: Literal["PMD", "walked", "whole"] | None
+    """What marks a huge page as locked in memory: a "PMD" alone, whose going unmarks it; or mlock if it has "walked" over all of it, by a
+    PMD or PTEs, or these and mappings of the "whole" of it that are added at once. With both any mapping that goes unmarks it."""
     fork_protects_last: bool
     """fork makes the parent's entry read-only when it has counted the child's mapping; else before that, or, of a PMD, before it
     deposits the child's table."""
@@ -197,6 +204,8 @@ class Reclaim(Policies):
     """All of a huge page that is still in the swap cache is mapped by one fault; else its head alone, and its tails are copied."""
     in_writable: bool
     """A page that is the process's own comes back writable also when it is only read."""
+    in_forgets_mlock: bool | None
+    """A page that is read from the device is mapped as a new one, and not marked as locked in memory, though its VMA is."""
     splits_lazyfree: bool
     """A huge page whose contents MADV_FREE has given up is split before it is thrown away."""
     puts_back_last: bool

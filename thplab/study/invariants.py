@@ -23,6 +23,7 @@ from thplab.hardware.frames import (
     PG_ksm,
     PG_lost,
     PG_maybe_shared,
+    PG_mlocked,
     PG_reserved,
     PG_swapcache,
     PG_table,
@@ -232,12 +233,22 @@ def mapcounts_count_mappings(state: State) -> Iterator[str]:
 
 
 @_invariant(AT_REST)
+def what_is_locked_in_memory_is_mapped(state: State) -> Iterator[str]:
+    """PG_mlocked is on small pages and heads that somebody maps: the last mapping that goes takes it along."""
+    for number in state.blocks:
+        flags, first = _columns(state, number)["flags"], number * state.geometry.nr
+        for pfn in (np.flatnonzero(flags & PG_mlocked) + first).tolist():
+            end = state.compound(pfn).stop if flags[pfn - first] & PG_head else pfn + 1
+            if pfn not in state.pmd_maps and not state.pte_maps[pfn:end].any():
+                yield f"pfn {pfn:#x} has PG_mlocked, but nobody maps it"
+
+
+@_invariant(AT_REST)
 def pincounts_count_pins(state: State) -> Iterator[str]:
     """A head's _pincount is the number of FOLL_PIN pins of the compound page (where the kernel has them)."""
     pins = np.zeros(state.nframes, np.int64)
-    for pin in state.pins.values():
-        if pin.foll_pin:
-            np.add.at(pins, np.array([state.head(pfn) for pfn in pin.pages], np.int64), 1)
+    for pin in (pin for pin in state.pins.values() if pin.foll_pin):
+        np.add.at(pins, np.array([state.head(pfn) for pfn in pin.pages], np.int64), 1)
     for head in state.compound_pages():
         if state.field("pincount", head) != pins[head]:
             yield f"pfn {head:#x}: _pincount {state.field('pincount', head)}, but drivers hold {pins[head]} pins"
@@ -392,8 +403,7 @@ def double_map_means_both_kinds(state: State) -> Iterator[str]:
         if "double_map" not in scheme.raw_fields({name: state.field(name, head) for name in COLUMNS}, head in state.deferred):
             return
         flag = bool(state.field("flags", head) & PG_double_map)
-        by_pmd = bool(state.pmd_maps.get(head))
-        by_pte = bool(state.pte_maps[state.compound(head)].any())
+        by_pmd, by_pte = bool(state.pmd_maps.get(head)), bool(state.pte_maps[state.compound(head)].any())
         if (flag and not by_pmd) or (by_pmd and by_pte and not flag):
             yield f"pfn {head:#x}: PageDoubleMap is {flag}, mapped by PMD: {by_pmd}, by PTE: {by_pte}"
 
@@ -410,9 +420,7 @@ def zero_pages_hold_zeroes(state: State) -> Iterator[str]:
 @_invariant(AT_REST)
 def nothing_is_frozen(state: State) -> Iterator[str]:
     """No migration entry is left: whoever froze a page has mapped it again."""
-    for m in state.mapped:
-        if m.kind == "migration":
-            yield f"{m.process} has a migration entry at {m.address:#x}"
+    yield from (f"{m.process} has a migration entry at {m.address:#x}" for m in state.mapped if m.kind == "migration")
 
 
 @_invariant(AT_REST)
@@ -437,7 +445,6 @@ def a_system_call_changes_its_own_tables(before: Frame, after: Frame) -> Iterato
     caller = after.op.fields["proc"]
     for process in before.state.processes:
         if process.name != caller and any(p.name == process.name for p in after.state.processes):
-            old = [m for m in before.state.mapped if m.process == process.name]
-            new = [m for m in after.state.mapped if m.process == process.name]
+            old, new = ([m for m in each.state.mapped if m.process == process.name] for each in (before, after))
             if old != new:
                 yield f"{after.op.op} by {caller} has changed the page tables of {process.name}"

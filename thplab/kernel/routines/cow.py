@@ -7,10 +7,11 @@ import numpy as np
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_anon_exclusive, PG_ksm, PG_swapcache, single
 from thplab.hardware.steps import Routine, change, phrase, read, routine
-from thplab.kernel.address_space import Vma
+from thplab.kernel.address_space import VM_LOCKED, Vma
 from thplab.kernel.pages import deferred_split_huge_page
 from thplab.kernel.routines.deposit import pgtable_trans_huge_withdraw
 from thplab.kernel.routines.mm import get_page, put_page
+from thplab.kernel.routines.munlock import munlock_vma_page
 from thplab.kernel.routines.rmap import (
     anon_vma_prepare,
     folio_add_new_anon_rmap,
@@ -116,8 +117,19 @@ def wp_page_copy(system: System, vma: Vma, address: int, pte_table: int, pte: in
     for page in outside:
         yield from put_page(system, page)
     if not pt.pte_special(pte):
+        if same and VM_LOCKED in vma.flags and system.kernel.mm.mlocks == "found":
+            yield from munlock_copied(system, old)
         yield from put_page(system, single(old))
     return VM_FAULT_WRITE if same else 0
+
+
+@phrase("the page that was copied is not locked in memory any more")
+def munlock_copied(system: System, old: int) -> Routine[None]:
+    """A VMA that is locked in memory maps a copy of `old` now: whoever else maps that may not have locked it."""
+    lock = system.page_lock(system.frames.compound_head(old))
+    yield from system.cpus.lock(lock)
+    yield from munlock_vma_page(system, old)
+    yield from system.cpus.unlock(lock)
 
 
 @phrase("drop the copied mapping")

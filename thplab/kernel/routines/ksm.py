@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from thplab.errors import EFAULT
 from thplab.hardware import page_tables as pt
-from thplab.hardware.frames import PG_anon, PG_anon_exclusive, PG_dirty, PG_ksm, single
+from thplab.hardware.frames import PG_anon, PG_anon_exclusive, PG_dirty, PG_ksm, PG_mlocked, single
 from thplab.hardware.steps import Routine, change, phrase, read, routine
-from thplab.kernel.address_space import VM_MERGEABLE, AddressSpace, Vma
+from thplab.kernel.address_space import VM_LOCKED, VM_MERGEABLE, AddressSpace, Vma
 from thplab.kernel.pages import get_page_unless_zero
 from thplab.kernel.rmap_items import Place, RmapItem
 from thplab.kernel.routines.fault import handle_mm_fault
 from thplab.kernel.routines.follow_page import follow_page
+from thplab.kernel.routines.mlocked import mlock_vma_page
 from thplab.kernel.routines.mm import get_page, put_page
+from thplab.kernel.routines.munlock import munlock_vma_page
 from thplab.kernel.routines.rmap import folio_add_anon_rmap_ptes, folio_remove_rmap_ptes
 from thplab.kernel.routines.split_huge_page import lock_of_kept, split_huge_page
 from thplab.kernel.routines.vm_fault import VM_FAULT_OOM
@@ -259,6 +261,13 @@ def try_to_merge_one_page(system: System, vma: Vma, address: int, page: int, kpa
         same = bool(frames.content[page] == frames.content[kpage])
         yield read("are they still equal? " + ("yes" if same else "no"))
         error = (yield from replace_page(system, vma, address, page, kpage)) if same else -EFAULT
+        if not error and VM_LOCKED in vma.flags and system.kernel.mm.mlocks == "found":
+            yield from munlock_vma_page(system, page)
+            if kpage != frames.zero_page and not frames.flags[kpage] & PG_mlocked:
+                yield from system.cpus.unlock(lock_of_kept(system, lock, page))
+                page, lock = kpage, system.page_lock(kpage)
+                yield from system.cpus.lock(lock)
+                yield from mlock_vma_page(system, kpage)
     yield from system.cpus.unlock(lock_of_kept(system, lock, page))
     return -EFAULT if error else 0
 

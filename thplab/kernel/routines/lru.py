@@ -6,12 +6,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from thplab.hardware.frames import PageFrames, PG_lazyfree_batch, PG_lru, PG_swapbacked, PG_swapcache, single, width
+from thplab.hardware.frames import (
+    PageFrames,
+    PG_lazyfree_batch,
+    PG_lru,
+    PG_mlocked,
+    PG_swapbacked,
+    PG_swapcache,
+    single,
+    width,
+)
 from thplab.hardware.steps import Routine, change, routine
-from thplab.kernel.address_space import VM_LOCKED
 from thplab.kernel.routines.mm import put_page
-from thplab.kernel.routines.rmap import rmap_walk_page
-from thplab.kernel.routines.walk import mapped_page
 from thplab.kernel.system import System
 
 PAGEVEC_SIZE = 31
@@ -22,14 +28,6 @@ kernels show no batch (tests/truth/README.md, part A: drained after every operat
 def batch_is_full(frames: PageFrames) -> bool:
     """Do as many pages wait for MADV_FREE as a batch takes?"""
     return len(frames.marked(PG_lazyfree_batch)) >= PAGEVEC_SIZE
-
-
-def is_unevictable(system: System, page: int) -> bool:
-    """PG_unevictable of a small page:
-    does a VMA that is locked in memory map it? Then reclaim has it on no list of its own.
-    """
-    locked = [(vma, address) for vma, address in rmap_walk_page(system, page) if VM_LOCKED in vma.flags]
-    return any(mapped_page(system, vma.mm, address) == page for vma, address in locked)
 
 
 @dataclass(eq=False)
@@ -91,7 +89,9 @@ def putback_lru_page(system: System, page: int, active: bool) -> Routine[None]:
     """Put a page back on the LRU, as active if it could not be written out,
     and give up the reference of whoever worked on it.
     """
-    system.frames.flags[page] |= PG_lru
+    frames = system.frames
+    frames.flags[page] |= PG_lru
+    frames.mlock_count[page] = system.kernel.mm.mlocks == "walked" and bool(frames.flags[page] & PG_mlocked)
     yield change(
         "the page goes back to the LRU" + (", as active" if active else ""),
         "Swap-out copes with a refusal: it will come back." if active else "",

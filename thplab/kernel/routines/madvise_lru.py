@@ -7,11 +7,11 @@ if that is refused they go on and still return 0.
 from __future__ import annotations
 
 from thplab.hardware import page_tables as pt
-from thplab.hardware.frames import PG_dirty, PG_lazyfree_batch, PG_swapcache, single, width
+from thplab.hardware.frames import PG_dirty, PG_lazyfree_batch, PG_mlocked, PG_swapcache, single, width
 from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import Vma
 from thplab.kernel.routines.huge_pmd import pmdp_invalidate
-from thplab.kernel.routines.lru import batch_is_full, is_unevictable, isolate_lru_page, lru_add_drain, lru_lazyfree
+from thplab.kernel.routines.lru import batch_is_full, isolate_lru_page, lru_add_drain, lru_lazyfree
 from thplab.kernel.routines.mm import get_page, put_page
 from thplab.kernel.routines.swap import free_swap_and_cache, try_to_free_swap
 from thplab.kernel.routines.vmscan import shrink_page_list, split_locked
@@ -310,7 +310,7 @@ def mark_page_lazyfree(system: System, page: int) -> Routine[None]:
         frames.flags[page] &= ~PG_dirty
     if frames.is_compound(page):
         yield from lru_lazyfree(system, page)
-    elif is_unevictable(system, page):
+    elif frames.flags[page] & PG_mlocked:
         yield read(f"{system.page_name(page)} is locked in memory for another process: its contents are kept")
     else:
         frames.flags[page] |= PG_lazyfree_batch

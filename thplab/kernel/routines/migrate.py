@@ -32,6 +32,7 @@ from thplab.hardware.steps import Routine, change, read, routine
 from thplab.kernel.address_space import AddressSpace, Vma
 from thplab.kernel.routines.follow_page import follow_page
 from thplab.kernel.routines.migration import freeze_ptes
+from thplab.kernel.routines.mlocked import mlock_migrated
 from thplab.kernel.routines.mm import get_page, put_page
 from thplab.kernel.routines.rmap import (
     folio_add_anon_rmap_pmd,
@@ -222,7 +223,8 @@ def remove_migration_pte(
             frames.flags[now] |= np.where(tables.marked(pte_table, part, pt._SWP_EXCLUSIVE), PG_anon_exclusive, 0)
             tables.unfreeze(pte_table, part, pt.pgprot(vma.prot))
             yield change("PTE = " + ("the page again" if target == page else "the new page"))
-            yield from folio_add_anon_rmap_ptes(system, vma, now)
+            yield from folio_add_anon_rmap_ptes(system, vma, now, at_once=False)
+            yield from mlock_migrated(system, vma, now)
     yield from system.cpus.unlock(system.ptl(pte_table))
 
 
@@ -309,6 +311,7 @@ def remove_migration_pmd(system: System, vma: Vma, table: int, index: int, page:
         exclusive = int(system.frames.flags[page] & PG_anon_exclusive)
         yield from get_page(system, single(target))
         yield from folio_add_anon_rmap_pmd(system, vma, target)
+        yield from mlock_migrated(system, vma, single(target), by_pmd=True)
         yield from folio_remove_rmap_pmd(system, vma, page)
         yield from put_page(system, single(page))
         system.frames.flags[target] |= exclusive

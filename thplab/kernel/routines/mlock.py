@@ -1,11 +1,14 @@
-"""mlock and munlock (mm/mlock.c): VMAs whose pages are kept in memory. No counter of a page knows of it."""
+"""mlock and munlock (mm/mlock.c): VMAs whose pages are kept in memory, and how the pages come to know of it."""
 
 from __future__ import annotations
 
 from thplab.errors import EAGAIN, EFAULT, EHWPOISON, ENOMEM
 from thplab.hardware import page_tables as pt
+from thplab.hardware.frames import single, width
 from thplab.hardware.steps import Routine, read, routine
 from thplab.kernel.address_space import VM_LOCKED, AddressSpace
+from thplab.kernel.routines.mlocked import mlock_folio, munlock_folio
+from thplab.kernel.routines.munlock import mapped_parts, munlock_vma_pages_range
 from thplab.kernel.routines.populate import mm_populate
 from thplab.kernel.routines.protect import vma_modify_flags
 from thplab.kernel.routines.walk import next_vma, pmd_at, pmd_ranges
@@ -48,27 +51,39 @@ def apply_vma_lock_flags(system: System, mm: AddressSpace, start: int, end: int,
             yield read("no VMA is there")
             error = -ENOMEM
             break
-        changes = (VM_LOCKED in found.vma.flags) != (VM_LOCKED in flags)
+        changes, locks = (VM_LOCKED in found.vma.flags) != (VM_LOCKED in flags), VM_LOCKED in flags
         yield from vma_modify_flags(system, found.vma, found.start, found.end, (found.vma.flags - {VM_LOCKED}) | flags)
         if changes and system.kernel.mm.mlocks == "walked":
-            yield from mlock_vma_pages_range(system, mm, found.start, found.end)
+            yield from mlock_vma_pages_range(system, mm, found.start, found.end, locks)
+        elif changes and not locks:
+            yield from munlock_vma_pages_range(system, mm, found.start, found.end)
         address = found.end
     yield from system.cpus.unlock(mm.mmap_sem)
     return error
 
 
 @routine
-def mlock_vma_pages_range(system: System, mm: AddressSpace, start: int, end: int) -> Routine[None]:
-    """Tell reclaim of the pages in [start, end) that they are locked in memory now, or not any more.
+def mlock_vma_pages_range(system: System, mm: AddressSpace, start: int, end: int, locks: bool) -> Routine[None]:
+    """Tell the pages that are mapped in [start, end) that they are locked in memory now, or not any more.
 
-    Under the lock of each PMD that maps a huge page, and of each table: a batch takes the pages to their list.
+    Under the lock of each PMD that maps a huge page, and of each table: a batch takes the pages to their list. A huge
+    page under PTEs is left out, or, where they count as well, one that is to be locked and not mapped as a whole.
     """
+    frames, change_one = system.frames, mlock_folio if locks else munlock_folio
     ranges = pmd_ranges(system.geometry, start, end)
-    for address, _ in ranges:
+    for address, stop in ranges:
         found = pmd_at(system, mm, address)
         if found is None or pt.pte_none(found.entry):
             continue
         lock = system.ptl(found.table if pt.pmd_trans_huge(found.entry) else pt.pte_pfn(found.entry))
         yield from system.cpus.lock(lock)
-        yield read("what is mapped goes to the list of locked pages, or back")
+        mapped = mapped_parts(system, mm, address, stop)
+        yield read("what is mapped here is told")
+        for pages, by_pmd in mapped:
+            head = frames.compound_head(pages.start)
+            whole = width(pages) == width(frames.compound(head)) or not locks
+            if not frames.is_compound(head):
+                yield from change_one(system, pages)
+            elif by_pmd or (system.kernel.mm.mlocks_large != "PMD" and whole):
+                yield from change_one(system, single(head))
         yield from system.cpus.unlock(lock)

@@ -6,11 +6,11 @@ import numpy as np
 
 from thplab.errors import EFAULT, EHWPOISON, ENOMEM
 from thplab.hardware import page_tables as pt
-from thplab.hardware.frames import PG_dirty, single
+from thplab.hardware.frames import PG_dirty
 from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import VM_LOCKED, AddressSpace, Vma
 from thplab.kernel.routines.fault import handle_mm_fault
-from thplab.kernel.routines.lru import isolate_lru_page, putback_lru_page
+from thplab.kernel.routines.mlocked import mlock_vma_page
 from thplab.kernel.routines.vm_fault import VM_FAULT_HWPOISON, VM_FAULT_OOM, VM_FAULT_SIGSEGV
 from thplab.kernel.routines.walk import accessible, entry_range, next_vma, pmd_at
 from thplab.kernel.system import System
@@ -82,33 +82,30 @@ def follow_trans_huge_pmd(system: System, vma: Vma, pmd_table: int, index: int, 
     lock = system.ptl(pmd_table)
     yield from system.cpus.lock(lock)
     if system.tables.get(pmd_table, index) == pmd:
-        system.tables.set(pmd_table, index, pt.mkyoung(pmd) | (pt._PAGE_DIRTY if write else 0))
-        yield change("PMD marked accessed" + (" and dirty" if write else ""))
+        if write or system.kernel.gup.touch_dirties:  # x86 stores nothing where only the accessed bit would change
+            system.tables.set(pmd_table, index, pt.mkyoung(pmd) | pt._PAGE_DIRTY)
+            yield change("PMD marked accessed and dirty")
         page = pt.pte_pfn(pmd)
         if (
             mlocks_found(system, vma)
             and page != system.huge_zero_page
-            and system.scheme.page_mapcount(system.frames, page) == 1
+            and (not system.scheme.pmd_split_is_local or system.scheme.page_mapcount(system.frames, page) == 1)
         ):
-            yield from mlock_vma_page(system, page)
+            yield from mlock_found(system, page)
     yield from system.cpus.unlock(lock)
 
 
-@routine
-def mlock_vma_page(system: System, page: int) -> Routine[None]:
-    """Let reclaim know that a page, small or a head, is locked in memory: it moves to the list of those.
-    Called under the page table lock.
+@phrase("lock what was found in memory")
+def mlock_found(system: System, page: int) -> Routine[None]:
+    """Mark a page, small or a head, as locked in memory. Called under the page table lock.
 
     A page that somebody else has locked is left out: reclaim finds out by itself.
     """
     lock = system.page_lock(page)
     locked = yield from system.cpus.trylock(lock)
-    if not locked:
-        return
-    isolated = yield from isolate_lru_page(system, single(page))
-    if isolated:
-        yield from putback_lru_page(system, page, False)
-    yield from system.cpus.unlock(lock)
+    if locked:
+        yield from mlock_vma_page(system, page)
+        yield from system.cpus.unlock(lock)
 
 
 @phrase("the pages count as written to")
@@ -129,7 +126,7 @@ def touch_ptes(system: System, vma: Vma, pte_table: int, low: int, high: int, wr
             else tuple(range(run.pages.start, run.pages.stop))
         )
         for page in small:
-            yield from mlock_vma_page(system, page)
+            yield from mlock_found(system, page)
     yield from system.cpus.unlock(lock)
 
 

@@ -17,6 +17,7 @@ from thplab.hardware.frames import (
 )
 from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import AnonVma, Vma
+from thplab.kernel.routines.mlocked import mlock_new_folio, mlock_vma_folio, munlock_vma_folio
 from thplab.kernel.routines.walk import Pmd, pmd_at
 from thplab.kernel.system import System
 
@@ -40,6 +41,7 @@ def folio_add_new_anon_rmap(system: System, vma: Vma, address: int, page: int) -
     if system.kernel.cow.anon_exclusive:
         system.frames.flags[page] |= PG_anon_exclusive
         yield change("PG_anon_exclusive: the page is this process's own")
+    yield from mlock_new_folio(system, vma, single(page))
 
 
 @routine
@@ -47,6 +49,7 @@ def folio_add_anon_rmap_pmd(system: System, vma: Vma, page: int) -> Routine[None
     """Count one PMD more, or the first mapping of all, of a huge page that is registered already."""
     first = not system.scheme.total_mapcount(system.frames, page)
     yield from (system.scheme.new_rmap if first else system.scheme.dup_pmd_rmap)(system, vma, page)
+    yield from mlock_vma_folio(system, vma, single(page), by_pmd=True)
 
 
 def clear_anon_exclusive(system: System, pages: slice) -> Routine[None]:
@@ -73,21 +76,25 @@ def folio_try_dup_anon_rmap_ptes(system: System, vma: Vma, pages: slice) -> Rout
 
 
 @routine
-def folio_add_anon_rmap_ptes(system: System, vma: Vma, pages: slice) -> Routine[None]:
-    """Count one more PTE for each of `pages`, of one compound page, or small ones that lie together."""
+def folio_add_anon_rmap_ptes(system: System, vma: Vma, pages: slice, at_once: bool = True) -> Routine[None]:
+    """Count one more PTE for each of `pages`, of one compound page, or small ones that lie together. Not `at_once`:
+    the step stands for as many calls."""
     yield from system.scheme.add_pte_rmap(system, vma, pages)
+    yield from mlock_vma_folio(system, vma, pages, at_once=at_once)
 
 
 @routine
 def folio_remove_rmap_pmd(system: System, vma: Vma, page: int) -> Routine[None]:
     """Count one PMD less that maps a huge page."""
     yield from system.scheme.remove_pmd_rmap(system, vma, page)
+    yield from munlock_vma_folio(system, vma, single(page), by_pmd=True)
 
 
 @routine
 def folio_remove_rmap_ptes(system: System, vma: Vma, pages: slice) -> Routine[None]:
     """Count one PTE less for each of `pages`."""
     yield from system.scheme.remove_pte_rmap(system, vma, pages)
+    yield from munlock_vma_folio(system, vma, pages)
 
 
 @routine

@@ -27,6 +27,7 @@ from thplab.kernel.pages import clear_partially_mapped
 from thplab.kernel.routines.folios import let_go_of_folios, make_folios
 from thplab.kernel.routines.lru import PageList
 from thplab.kernel.routines.migration import freeze_ptes
+from thplab.kernel.routines.mlocked import mlock_migrated
 from thplab.kernel.routines.mm import get_page
 from thplab.kernel.routines.rmap import (
     anon_vma_lock,
@@ -353,7 +354,9 @@ def unfreeze_page_vma(
             exclusive = tuple((tables.marked(pte_table, part, pt._SWP_EXCLUSIVE) != 0).tolist())
             if not counts_first:
                 yield from _set_pte_again(system, vma, pte_table, part)
-            yield from folio_add_anon_rmap_ptes(system, vma, mapped)
+            yield from folio_add_anon_rmap_ptes(system, vma, mapped, at_once=False)
+            if system.kernel.split.remaps_by_page:
+                yield from mlock_migrated(system, vma, mapped)
             if any(exclusive):
                 system.frames.flags[mapped] |= np.array(exclusive) * PG_anon_exclusive
                 yield change(f"{system.pages_text(mapped)} exclusive again")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from thplab.hardware import page_tables as pt
-from thplab.hardware.frames import PG_anon_exclusive, PG_dirty, single, width
+from thplab.hardware.frames import PG_anon_exclusive, PG_dirty, PG_mlocked, single, width
 from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.address_space import Vma
 from thplab.kernel.routines.deposit import pgtable_trans_huge_withdraw
 from thplab.kernel.routines.huge_pmd import pmdp_huge_clear_flush, pmdp_invalidate
 from thplab.kernel.routines.migration import __folio_try_share_anon_rmap
+from thplab.kernel.routines.mlocked import clear_page_mlock, munlock_vma_folio
 from thplab.kernel.routines.mm import get_page, put_page
 from thplab.kernel.routines.rmap import folio_add_anon_rmap_ptes, folio_remove_rmap_pmd, folio_remove_rmap_ptes
 from thplab.kernel.routines.split_huge_page_tails import split_huge_page_tails
@@ -65,6 +66,8 @@ def split_huge_pmd(
                 yield from system.cpus.unlock(lock)
                 yield from system.cpus.unlock(page_lock)
                 return (yield from split_huge_pmd(system, vma, address))
+    if system.kernel.split.clears_mlocked and system.frames.flags[pt.pte_pfn(pmd)] & PG_mlocked:
+        yield from clear_page_mlock(system, pt.pte_pfn(pmd))
     yield from __split_huge_pmd_locked(system, vma, pmd_table, index, pmd, freeze)
     if page_lock:
         yield from system.cpus.unlock(page_lock)
@@ -175,6 +178,7 @@ def split_pmd_refs(system: System, page: int) -> Routine[None]:
 def split_pmd_mapcounts(system: System, vma: Vma, page: int) -> Routine[None]:
     """Count the new PTE mappings and the PMD mapping that goes, in the scheme's own way."""
     yield from system.scheme.split_pmd_rmap(system, vma, page)
+    yield from munlock_vma_folio(system, vma, single(page), by_pmd=True)
 
 
 @phrase("fill the PTEs")

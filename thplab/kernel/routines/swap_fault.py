@@ -193,7 +193,8 @@ def set_swapped_ptes(
     else:
         mine = write and (yield from reuse_swap_page(system, pages.start))
         yield from swap_free(system, slots)
-    if not frames.flags[pages.start] & PG_anon and not frames.flags[head] & PG_anon:
+    new = not frames.flags[pages.start] & PG_anon and not frames.flags[head] & PG_anon
+    if new:
         anon_vma = vma.chain[0 if mine or fresh else -1]
         set_anon_rmap(system, pages, anon_vma, vma.index(address))
         yield change(f"{system.page_name(pages.start)} is anonymous memory, found through {anon_vma.key}")
@@ -215,4 +216,7 @@ def set_swapped_ptes(
         f"{'PTE' if width(entries) == 1 else f'{width(entries)} PTEs'} = {system.page_name(pages.start)}: "
         f"{pt.entry_text(entry)}"
     )
-    yield from folio_add_anon_rmap_ptes(system, vma, pages)
+    if new and system.kernel.reclaim.in_forgets_mlock:
+        yield from system.scheme.add_pte_rmap(system, vma, pages)
+    else:
+        yield from folio_add_anon_rmap_ptes(system, vma, pages)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from thplab.hardware import page_tables as pt
-from thplab.hardware.frames import PG_anon_exclusive, PG_dirty, PG_swapbacked, width
+from thplab.hardware.frames import PG_anon_exclusive, PG_dirty, PG_swapbacked, single, width
 from thplab.hardware.steps import Routine, change, phrase, read, routine
-from thplab.kernel.address_space import Vma
+from thplab.kernel.address_space import VM_LOCKED, Vma
+from thplab.kernel.routines.mlocked import mlock_vma_folio, mlock_vma_page
 from thplab.kernel.routines.mm import put_page
 from thplab.kernel.routines.rmap import (
     anon_vma_lock,
@@ -18,7 +19,7 @@ from thplab.kernel.routines.rmap import (
 )
 from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
 from thplab.kernel.routines.swap import slots_text, swap_duplicate
-from thplab.kernel.routines.walk import entry_range, pmd_at, pmd_ranges
+from thplab.kernel.routines.walk import entry_range, mapped_page, pmd_at, pmd_ranges
 from thplab.kernel.system import System
 
 
@@ -46,8 +47,17 @@ def try_to_unmap(system: System, page: int) -> Routine[bool]:
 
 @routine
 def try_to_unmap_one(system: System, vma: Vma, address: int, page: int) -> Routine[None]:
-    """Unmap `page`, whose first small page would be at `address`, from one VMA."""
+    """Unmap `page`, whose first small page would be at `address`, from one VMA, unless that is locked in memory: then
+    a small page whose mark was missed gets it."""
     geometry, frames = system.geometry, system.frames
+    if VM_LOCKED in vma.flags:
+        maps = not frames.is_compound(page) and mapped_page(system, vma.mm, address) == page
+        yield read("the VMA is locked in memory: it keeps its pages")
+        if maps and system.kernel.mm.mlocks == "found":
+            yield from mlock_vma_page(system, page)
+        elif maps:
+            yield from mlock_vma_folio(system, vma, single(page))
+        return
     low = max(address, vma.start)
     high = min(address + width(frames.compound(page)) * geometry.page_size, vma.end)
     found = pmd_at(system, vma.mm, low)

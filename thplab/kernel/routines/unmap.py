@@ -16,6 +16,7 @@ from thplab.hardware.steps import Routine, change, read, routine
 from thplab.kernel.address_space import AddressSpace, Vma
 from thplab.kernel.routines.deposit import pgtable_trans_huge_withdraw
 from thplab.kernel.routines.huge_pmd import pmd_trans_huge_lock
+from thplab.kernel.routines.munlock import munlock_vma_pages_all
 from thplab.kernel.routines.protect import of_one_folio, split_vma
 from thplab.kernel.routines.rmap import anon_vma_lock, folio_remove_rmap_pmd, folio_remove_rmap_ptes
 from thplab.kernel.routines.split_huge_pmd import split_huge_pmd
@@ -64,6 +65,7 @@ def do_munmap(system: System, mm: AddressSpace, start: int, end: int) -> Routine
     for border in borders:
         yield from split_vma(system, mm, border)
     gone = mm.overlapping(start, end)
+    yield from munlock_vma_pages_all(system, gone)
     if gone:
         mm.vmas = [vma for vma in mm.vmas if vma not in gone]
         yield change(
@@ -77,6 +79,7 @@ def do_munmap(system: System, mm: AddressSpace, start: int, end: int) -> Routine
 def exit_mmap(system: System, mm: AddressSpace) -> Routine[None]:
     """Take a process's whole memory down. Called when nobody else uses it: mmap_sem is not needed."""
     gone = tuple(mm.vmas)
+    yield from munlock_vma_pages_all(system, gone)
     mm.vmas = []
     yield from _unmap(system, mm, gone, 0, system.geometry.address_limit)
     system.tables.free(mm.pgd)

@@ -9,7 +9,8 @@ import numpy as np
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PG_anon_exclusive, single
 from thplab.hardware.steps import Routine, change, phrase
-from thplab.kernel.address_space import Vma
+from thplab.kernel.address_space import VM_LOCKED, Vma
+from thplab.kernel.routines.mlocked import mlock_new_folio
 from thplab.kernel.routines.rmap import folio_add_new_anon_rmap, set_anon_rmap
 from thplab.kernel.system import System
 
@@ -71,6 +72,8 @@ def map_small_copies(
     if system.kernel.cow.anon_exclusive:
         frames.flags[np.array(pages)] |= PG_anon_exclusive
         yield change("PG_anon_exclusive: they are this process's own")
+    for new in pages if VM_LOCKED in vma.flags else ():
+        yield from mlock_new_folio(system, vma, single(new))
     first = system.geometry.index(address, 0)
     entries = slice(first, first + len(pages))
     system.tables.store(pte_table, entries, (np.array(pages, np.uint64) << np.uint64(12)) | np.uint64(bits))

@@ -6,7 +6,16 @@ import numpy as np
 
 from thplab.errors import EBUSY, ENOSPC
 from thplab.hardware import page_tables as pt
-from thplab.hardware.frames import PG_dirty, PG_lru, PG_partially_mapped, PG_swapbacked, PG_swapcache, single, width
+from thplab.hardware.frames import (
+    PG_dirty,
+    PG_lru,
+    PG_mlocked,
+    PG_partially_mapped,
+    PG_swapbacked,
+    PG_swapcache,
+    single,
+    width,
+)
 from thplab.hardware.steps import Routine, change, phrase, read, routine
 from thplab.kernel.pages import free_page, get_page_unless_zero
 from thplab.kernel.routines.lru import PageList, lru_add_drain, putback_lru_page
@@ -14,7 +23,7 @@ from thplab.kernel.routines.mm import put_page
 from thplab.kernel.routines.rmap import rmap_walk_page
 from thplab.kernel.routines.split_huge_page import split_huge_page
 from thplab.kernel.routines.split_huge_page_freeze import split_huge_page_to_order
-from thplab.kernel.routines.swap import add_to_swap, slots_text
+from thplab.kernel.routines.swap import add_to_swap, slots_text, try_to_free_swap
 from thplab.kernel.routines.try_to_unmap import try_to_unmap
 from thplab.kernel.routines.walk import pmd_at
 from thplab.kernel.system import System
@@ -99,6 +108,9 @@ def unmap_for_swap(system: System, page: int, page_list: PageList) -> Routine[in
     split returns, -ENOSPC without room, -EBUSY if somebody still maps the page.
     """
     frames = system.frames
+    if frames.flags[page] & PG_mlocked:
+        yield read("it is locked in memory: leave it alone")
+        return -EBUSY
     if frames.flags[page] & PG_swapbacked and frames.maybe_dma_pinned(page):
         yield read("a device may be writing to it (FOLL_PIN): leave it alone")
         return -EBUSY
@@ -122,6 +134,8 @@ def unmap_for_swap(system: System, page: int, page_list: PageList) -> Routine[in
         if not added:
             return -ENOSPC
     gone = yield from try_to_unmap(system, page)
+    if not gone and frames.flags[page] & PG_mlocked and frames.flags[page] & PG_swapcache:
+        yield from try_to_free_swap(system, page)
     return 0 if gone else -EBUSY
 
 

@@ -22,7 +22,7 @@ from thplab.study.verify.shapes import RECORD
 
 LEFT_OUT = {
     "frames.flags": "LRU and other page flags, in sub as well: the simulator has no LRU lists; x (anon_exclusive) "
-    "alone is compared",
+    "and m (mlocked) alone are compared",
     "frames.queue_len": "the list is the system's: other THP users are on it, too; whether this page is on it is "
     "compared (deferred)",
     "frames.order": "a page of another order shows in head and sub",
@@ -194,8 +194,10 @@ def _page_columns(runs: Iterable[list[Any]], labels: Labels) -> Columns:
         elif isinstance(label, str) and label.startswith("F"):
             frame = labels.see(label)
         elif isinstance(label, str) and label.startswith("s:"):
-            frame, small = "s", label[2:].rsplit(" ", 1)[0]
+            small, _, letters = label[2:].rpartition(" ")
+            frame = "s"
             columns["small page"].add(page, count, small)
+            columns["mlocked"].add(page, count, "m" in letters)
         columns["runs"].add(page, count, PagePlace(state, frame, index, how))
         others = {"mapcount": rest[0], "kind": kind, "excl": rest[3]} if live else {"flags": rest[1]}
         for name, value in others.items():
@@ -220,7 +222,8 @@ def _frame(frame: Any, freed: set[int]) -> FrameView:
             if isinstance(frame, list):
                 found = {"mapcount": values[0]}
             else:
-                found = {"_refcount": values[0], "_mapcount": values[1], "anon_exclusive": "x" in values[2]}
+                found = {"_refcount": values[0], "_mapcount": values[1]}
+                found |= {"anon_exclusive": "x" in values[2], "mlocked": "m" in values[2]}
             for name, value in found.items():
                 columns[name].add(low, 1 + len(rest), value)
     if isinstance(frame, list):

@@ -19,6 +19,7 @@ from thplab.hardware.frames import (
     PG_head,
     PG_hwpoison,
     PG_ksm,
+    PG_mlocked,
     PG_table,
     PG_tail,
     PG_used,
@@ -50,7 +51,8 @@ _STATS = {
 }
 """Counters of hugepages-2048kB/stats -> the event that counts the same. THPs have one size here."""
 
-_COUNTERS = [row for row, name in enumerate(COLUMNS) if name not in ("first_page", "mapping", "index", "content")]
+_NOT_SHOWN = ("first_page", "mapping", "index", "content", "mlock_count")
+_COUNTERS = [row for row, name in enumerate(COLUMNS) if name not in _NOT_SHOWN]
 """Rows of a block by which what is compared of a page is told."""
 
 _FLAGS = ((pt._PAGE_PROTNONE, "n"), (pt._PAGE_RW, "w"), (pt._PAGE_DIRTY, "d"), (pt._PAGE_ACCESSED, "y"))
@@ -187,6 +189,7 @@ class Shown:
             columns["_mapcount"].add(page, count, state.field("mapcount", pfn))
             columns["kpagecount"].add(page, count, mapcount)
             columns["mapcount"].add(page, count, mapcount)
+            columns["mlocked"].add(page, count, bool(state.field("flags", pfn) & PG_mlocked))
             exclusive = self._exclusive(pfn)
             if exclusive is not None:
                 columns["anon_exclusive"].add(page, count, exclusive)
@@ -289,6 +292,7 @@ class Shown:
         else:
             columns["runs"].add(page, count, PagePlace("present", "s", None, how))
             small = f"small ref={state.field('refcount', pfn)} mc={state.field('mapcount', pfn)}"
+            columns["mlocked"].add(page, count, bool(flags & PG_mlocked))
             columns["small page"].add(page, count, small)
         columns["kind"].add(
             page,

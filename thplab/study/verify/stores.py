@@ -63,7 +63,7 @@ NOT_COMPARED = {
     "page_type, compound_dtor, compound_order, compound_nr, _nr_pages": "what a page is allocated as",
     "memcg_data, lru, pt_list, pt_mm": "memory cgroups, and lists and owners that the simulator does not have",
     "flags uptodate, large_rmappable, error": "say nothing that is not known by other means",
-    "flags lru, active, workingset, unevictable, mlocked, reclaim": "the LRU, of which the simulator has one flag and "
+    "flags lru, active, workingset, unevictable, reclaim": "the LRU, of which the simulator has one flag and "
     "no lists",
     "flags that mark_page_accessed sets": "the LRU's, by which pages age; that GUP-fast sets PG_referenced is compared",
     "the allocator's stores": "a page is made or given back (prep_compound_page, free_unref_page ...): one step here",
@@ -113,12 +113,12 @@ FLAGS = frozenset(
             "swapbacked",
             "swapcache",
         ),
-        *("referenced", "hwpoison", "has_hwpoisoned"),
+        *("referenced", "hwpoison", "has_hwpoisoned", "mlocked"),
     ]
 )
 """The page flags that are compared, as the kernel calls them."""
 _NO_FLAGS = frozenset(
-    ["uptodate", "large_rmappable", "error", "lru", "active", "workingset", "unevictable", "mlocked", "reclaim"]
+    ["uptodate", "large_rmappable", "error", "lru", "active", "workingset", "unevictable", "reclaim"]
 )
 _ALIASES = {"owner_priv_1": "swapcache", "owner_2": "swapcache"}
 

@@ -31,6 +31,7 @@ _OF_THE_PAGE = {
     fr.PG_swapcache: "swapcache",
     fr.PG_hwpoison: "hwpoison",
     fr.PG_referenced: "referenced",
+    fr.PG_mlocked: "mlocked",
 }
 _OF_THE_FIRST_TAIL = {
     fr.PG_double_map: "double_map",
