@@ -80,7 +80,7 @@ class LedgerView extends PictureView {
     this.current = this.open[0] ?? null;
     this.open.forEach((entry, i) => entry.restart(model.get("results")[i]));
     const head = this.buildHead(), body = this.buildBody();
-    if (this.lecture) this.tools.append(this.score);
+    if (this.lecture) this.tools.append(this.score, chips(this.data.kernel, this.data.geometry)[0]);
     this.root.append(...(this.lecture ? [body] : [head, body, this.buildWords("The picture in words")]));
     this.show();
   }
