@@ -15,6 +15,7 @@ from typedefs import FOLDER, Fields, fields_of, typedefs, wrong
 
 from thplab.kernel.mutants import MUTANTS
 from thplab.learn import widgets
+from thplab.learn.lectures import lecture
 from thplab.learn.lessons.questions import head_refcount, split_result
 from thplab.learn.lessons.series import LESSONS
 from thplab.learn.lessons.tasks import Task
@@ -58,6 +59,10 @@ PAYLOADS: dict[str, tuple[str, Callable[[], list[str]]]] = {
         lambda: [Stepper("mmap A; fill A 0 1thp; mprotect A 4 1 r", kernel="v6.12").packed],
     ),
     "a scenario that stops": ("StepperData", lambda: [Stepper("mmap A; mmap A").packed]),
+    "slides": (
+        "SlideData",
+        lambda: [lecture("two_splits").slide("1.5").packed_for_html(), lecture("two_splits").slide("1.8").packed],
+    ),
     "a race": (
         "RaceData",
         lambda: [RaceStepper(f"blind-pmd-split-and-zap{how}").packed for how in ("", ": 0x2 1x7 0x2")],
@@ -192,6 +197,7 @@ def test_the_document_names_every_question() -> None:
 def test_the_document_names_every_widget_and_its_payload() -> None:
     rows = re.findall(r"^\| ([\w, ]+) \| `(\w+)` \| (\w+)\.py \|", DOCUMENT.read_text(), re.M)
     kinds = {name for name in widgets.__all__ if issubclass(getattr(widgets, name), Widget)}
+    kinds.add("LectureSlide")  # which a lecture makes, and nobody else
     assert {name for names, _, _ in rows for name in names.split(", ")} == kinds
     assert {payload for _, payload, _ in rows} == {payload for payload, _ in PAYLOADS.values()}
     assert all((FOLDER / f"{module}.py").is_file() for _, _, module in rows)

@@ -294,7 +294,7 @@ def test_the_page_shows_the_frame_without_script(story: Trace) -> None:
     assert still is not None and stepper.sheets("simple")[0].svg(50) in still.group()
     assert data["frames"][50]["text"] in still.group()
     assert page.count("<script") == 2 and "export default" not in page and "https:" not in page
-    started = re.search(r'>thplab\["comparison-recorded-stepper"\]\("(thp-[0-9a-f]{12})", ', page)
+    started = re.search(r'>thplab\["comparison-recorded-course-stepper"\]\("(thp-[0-9a-f]{12})", ', page)
     assert started is not None and f'id="{started[1]}"' in page
 
 

@@ -1,4 +1,4 @@
-// The way through a trace, with plain steps folded away and questions on it: Course of stepper.js.
+// The way through a trace, with plain steps folded away and questions on it: Course of course.js.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -14,7 +14,7 @@ const DATA = {
 };
 
 function course(all, ...asked) {
-  const { names } = page("comparison", "recorded", "stepper"), questions = new names.Questions(asked.map(at => ({ id: `${at}`, at })));
+  const { names } = page("comparison", "recorded", "course", "stepper"), questions = new names.Questions(asked.map(at => ({ id: `${at}`, at })));
   return { course: new names.Course(DATA, questions, all), questions };
 }
 
