@@ -22,8 +22,8 @@ from thplab.show.strip import followed, strip
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 """What can print a page; the environment variable CHROMIUM names another one."""
 _PATIENCE = 120
-_LINES = 4
-"""Lines to write on below a slide; the teacher's copy has the notes there."""
+_LINES = 12
+"""Lines to write on below a slide, as far as there is room; the teacher's copy has the notes there."""
 
 
 class NoBrowser(ThplabError):
@@ -67,7 +67,8 @@ def _slide(slide: Slide, teacher: bool) -> str:
     if teacher:
         parts.append(_notes(slide))
     else:
-        parts += ['<div class="line"></div>'] * _LINES
+        lines = '<div class="line"></div>' * _LINES
+        parts.append(f'<div class="lines">{lines}</div>')
     return f'<section class="slide"><h2>{html.escape(f"{slide.id}  {slide.title}")}</h2>{"".join(parts)}</section>'
 
 
