@@ -18,7 +18,7 @@ SMALLEST = """() => Math.min(...[...document.querySelectorAll("svg tspan")].filt
     const svg = e.closest("svg");
     return parseFloat(getComputedStyle(e).fontSize) * svg.getBoundingClientRect().width / svg.viewBox.baseVal.width * 72 / 96;
 }))"""
-A4 = {"width": 748, "height": 1077}  # pixels within the margins
+WIDTH, HEIGHT = 748, 1077  # pixels of A4 within the margins
 
 
 @pytest.mark.parametrize("name", LECTURES)
@@ -44,14 +44,14 @@ def test_the_class_sees_where_a_walk_begins_if_the_end_is_the_answer() -> None:
 @pytest.mark.parametrize("name", LECTURES)
 def test_letters_have_nine_points_and_two_slides_find_room_on_a_page(name: str, tmp_path: Path) -> None:
     (tmp_path / "handout.html").write_text(handout(lecture(name)))
-    with page(**A4) as pg:
+    with page(WIDTH, HEIGHT) as pg:
         pg.emulate_media(media="print")
         pg.goto((tmp_path / "handout.html").as_uri())
         assert name == "your_kernel" or pg.evaluate(SMALLEST) >= 9
         heights = pg.evaluate("() => [...document.querySelectorAll('.slide')].map(e => e.getBoundingClientRect().height)")
         assert len(heights) == len(lecture(name).slides)
-        assert sum(height > A4["height"] / 2 for height in heights) <= 1, heights  # two pictures on one slide
-        assert pg.evaluate("() => document.documentElement.scrollWidth") <= A4["width"]
+        assert sum(height > HEIGHT / 2 for height in heights) <= 1, heights  # two pictures on one slide
+        assert pg.evaluate("() => document.documentElement.scrollWidth") <= WIDTH
 
 
 def test_a_pdf_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -79,7 +79,8 @@ def _pictures(walk: Walk, told: bool) -> str:
     number = frames[-1] if told else frames[0]
     state = trace[number].state
     text = "" if head is None else strip(state, head).text
-    return f'{Sheet.of([state], SIMPLE).svg(0)}<p class="sum">references = mappings + pins: {html.escape(text)}</p>'
+    summed = f"references = mappings + pins: {text}" if "=" in text else text
+    return f'{Sheet.of([state], SIMPLE).svg(0)}<p class="sum">{html.escape(summed)}</p>'
 
 
 def _card(card: Card, teacher: bool) -> str:
