@@ -20,6 +20,7 @@ from thplab.errors import BadInput
 from thplab.kernel.kernels import KERNELS
 from thplab.kernel.mutants import MUTANTS
 from thplab.kernel.policies import POLICIES
+from thplab.learn import folders
 from thplab.machine.trace import Setup, record
 from thplab.scenario import builtin, load
 from thplab.show.describe import narrate, policy_rows
@@ -256,7 +257,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     folder = tmp_path / "thplab"
     folder.mkdir()
-    monkeypatch.setattr(cli, "_PACKAGE", folder)
+    monkeypatch.setattr(folders, "_PACKAGE", folder)
     monkeypatch.setattr(os, "execv", execv)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     return folder
@@ -317,7 +318,7 @@ def test_lab_without_notebooks_says_so(package: Path, capsys: pytest.CaptureFixt
     assert cli.main(["lab"]) == 2
     assert re.fullmatch("thplab: notebooks are neither in .* nor beside it; expected .*\n", capsys.readouterr().err)
     with pytest.raises(BadInput):
-        cli.notebook_folder()
+        folders.notebook_folder()
 
 
 def test_lab_really_starts_jupyterlab() -> None:

@@ -19,6 +19,8 @@ from thplab.hardware.geometry import GEOMETRIES, TINY, TOY, X86_64, geometry
 from thplab.hardware.swap_device import DEVICES
 from thplab.kernel import kernels
 from thplab.kernel.mutants import MUTANTS, mutant
+from thplab.learn.folders import lab_command, notebook_folder
+from thplab.learn.start import home, start
 from thplab.machine.trace import Setup, record
 from thplab.scenario import builtin, load
 from thplab.show.describe import footprint_table, kernel_text, kernels_text, narrate, policy_text, side_by_side, story, summary
@@ -30,8 +32,6 @@ from thplab.study.footprint import PATTERNS, population, project
 from thplab.study.live import LiveError, command
 from thplab.study.verify import told, verify, verify_steps
 
-_PACKAGE = Path(__file__).parent
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Carry out a command line and return its exit status: 0; 1 if the scenario stopped early; 2 for bad input."""
@@ -41,7 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(words[:cut])
     try:
         if options.command == "lab":
-            return _lab(words[cut + 1 :])
+            return _lab(options.folder, words[cut + 1 :])
+        if options.command == "start":
+            _print(start(options.folder, options.name).text())
+            return 0
         if options.command == "export":
             return _export(options)
         if options.command == "verify":
@@ -199,12 +202,22 @@ def _parser() -> argparse.ArgumentParser:
         "-o", "--output", type=Path, help="a file (default: beside the notebook, ending in .html), or a folder (default: thplab-series)"
     )
 
-    commands.add_parser(
+    own = commands.add_parser(
+        "start",
+        help="make a folder of your own with the series in it, which keeps your progress",
+        description="Copy the series into a folder of your own, where your progress is kept in one file; or bring such a folder up to date: "
+        "what you have changed is left as it is.",
+    )
+    own.add_argument("folder", metavar="DIR", type=Path, help="a new or empty folder, or one that was made so")
+    own.add_argument("--name", metavar="NAME", default="", help="yours, as the page on your progress shows it")
+
+    lab = commands.add_parser(
         "lab",
         help="open the notebooks in JupyterLab",
         description="Open the notebooks in JupyterLab, reachable from this computer only.",
         epilog="What follows -- goes to JupyterLab: thplab lab -- --port 9999",
     )
+    lab.add_argument("folder", nargs="?", metavar="DIR", type=Path, help="one that thplab start made (default: thplab's own notebooks)")
     return parser
 
 
@@ -366,36 +379,9 @@ def _export(options: argparse.Namespace) -> int:
 # --- lab ----------------------------------------------------------------------------------------------------------------
 
 
-def _lab(extra: Sequence[str]) -> int:
+def _lab(folder: Path | None, extra: Sequence[str]) -> int:
     """Become JupyterLab where the system can do that, so that its signals and its exit status are JupyterLab's own."""
-    command = lab_command(notebook_folder(), extra)
+    command = lab_command(notebook_folder() if folder is None else home(folder), extra)
     if os.name == "posix":
         os.execv(command[0], command)
     return subprocess.call(command)
-
-
-def notebook_folder() -> Path:
-    """Where the notebooks are: in the package if it was installed from a wheel, else beside it in the checkout.
-
-    Raises BadInput if they are in neither place.
-    """
-    for folder in (_PACKAGE / "notebooks", _PACKAGE.parent / "notebooks"):
-        if folder.is_dir():
-            return folder
-    raise BadInput("notebooks", f"are neither in {_PACKAGE} nor beside it", "thplab as installed from its wheel or from a checkout")
-
-
-def lab_command(folder: Path, extra: Sequence[str]) -> list[str]:
-    """The command that starts JupyterLab in `folder` on loopback, at the notebook that comes first if there is just one.
-
-    The folder above is what is served: the notebooks show figures from `../assets`.
-    """
-    first = sorted(folder.glob("00_*.ipynb"))
-    at = f"{folder.name}/{first[0].name}" if len(first) == 1 else folder.name
-    command = [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={folder.parent}"]
-    command.append(f"--LabApp.default_url=/lab/tree/{at}")
-    # Nothing here needs the internet: JupyterLab neither asks about its news nor looks for a newer version of itself.
-    command += ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        command.append("--allow-root")  # JupyterLab refuses to run as root unless told so
-    return [*command, *extra]

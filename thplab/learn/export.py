@@ -26,8 +26,8 @@ from traitlets.config import Config
 
 from thplab.errors import BadInput, ThplabError
 from thplab.files import refuse_input, write_file
+from thplab.learn import EXPORTING
 from thplab.learn.widgets.page import once
-from thplab.learn.widgets.widget import EXPORTING
 
 TIMEOUT = 600
 """Seconds that one cell may take."""

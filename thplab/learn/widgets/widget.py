@@ -11,13 +11,11 @@ import traitlets
 from IPython.display import display
 
 from thplab.errors import BadInput
+from thplab.learn import EXPORTING
 from thplab.learn.widgets.conversation import Conversation
 from thplab.learn.widgets.page import later, script, standalone, style
 from thplab.machine.trace import Setup, Trace, record
 from thplab.scenario import Scenario, load
-
-EXPORTING = "THPLAB_EXPORTING"
-"""Environment variable: set while a notebook is run to be exported."""
 
 
 class Widget(Conversation):
