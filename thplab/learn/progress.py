@@ -213,17 +213,20 @@ def answers(ids: Iterable[str]) -> dict[str, str | None]:
     return {id: kept[id]["answer"] for id in ids if id in kept}
 
 
-def record_answers(kind: str, where: str, given: Mapping[str, str | None], actual: Mapping[str, str]) -> bool:
-    """Keep what was answered to questions, of which `actual` has the right answers: None takes an answer back.
-    Answers whether anything was new. What is no question of these, or no answer, is left out.
+def record_answers(
+    kind: str, where: str, what: str, given: Mapping[str, str | None], actual: Mapping[str, str]
+) -> None:
+    """Keep what was answered to the questions of a widget: None takes an answer back. `actual` has the right answers by
+    the questions' ids. What is no question of these, or no answer, is left out.
     """
     path = _file()
     if not path:
-        return False
+        return
     with changing(path) as kept:
         old = kept["answers"]
         new = [_answer(old, kind, where, id, text, actual[id]) for id, text in given.items() if id in actual]
-    return any(new)
+        if any(new) and kind == QUIZ:  # a stepper tells where it is
+            _stop(kept, where, what, 0)
 
 
 def _answer(kept: Kept, kind: str, where: str, id: str, text: str | None, actual: str) -> bool:
@@ -260,14 +263,6 @@ def step(where: str, what: str) -> int | None:
     path = _file()
     found: int | None = _stepper(read(path), where, what)["step"] if path else None
     return found
-
-
-def record_stop(where: str, what: str) -> None:
-    """Keep that the learner was at something that has no steps."""
-    path = _file()
-    if path:
-        with changing(path) as kept:
-            _stop(kept, where, what, 0)
 
 
 def _stepper(kept: Kept, where: str, what: str) -> Kept:

@@ -9,7 +9,7 @@ class QuizView extends PictureView {
   constructor(data, model) {
     super(model, "quiz", "Check yourself");
     if (!this.live) this.quiet = this.offline;
-    this.bookmark = new Bookmark(`quiz ${data.questions.map(({ id }) => id).join()}`);
+    this.bookmark = new Bookmark(`quiz ${data.questions.map(({ id }) => id).join()}`, this.store);
     this.box = new PictureBox(this, "Picture of the state; the arrow keys change the question");
     this.root.append(this.buildHead(), this.buildBar(), this.buildBody(), this.buildWords());
     this.load(data);
@@ -69,7 +69,7 @@ class QuizView extends PictureView {
   load(data) {
     this.say(this.quiet);
     this.data = data;
-    this.questions = new Questions(data.questions);
+    this.questions = new Questions(data.questions, this);
     this.tries = new Map();  // later answers, which are not kept and do not score; null while one is asked for
     this.box.load(data.pictures);
     this.marks = data.questions.map((_, number) => h("button", { type: "button", class: "thp-mark", click: () => this.go(number) }));

@@ -35,6 +35,7 @@ class View {
   constructor(model, kind, label) {
     this.model = model;
     this.live = typeof model.send === "function";
+    this.store = new Store(model.get("learner"));
     this.id = `thp-${kind}-${Math.random().toString(36).slice(2)}`;  // the same widget may be in a page twice
     this.root = h("div", { class: `thp-widget thp-${kind}`, id: this.id, role: "group", "aria-label": label, keydown: event => this.key(event) });
     this.says = h("p", { class: "thp-says", "aria-live": "polite" });

@@ -11,7 +11,7 @@ import traitlets
 from IPython.display import display
 
 from thplab.errors import BadInput
-from thplab.learn import EXPORTING
+from thplab.learn import EXPORTING, progress
 from thplab.learn.widgets.conversation import Conversation
 from thplab.learn.widgets.page import later, script, standalone, style
 from thplab.machine.trace import Setup, Trace, record
@@ -33,6 +33,14 @@ class Widget(Conversation):
 
     packed = traitlets.Unicode("").tag(sync=True)
     """Everything that is shown, packed."""
+    learner = traitlets.Unicode().tag(sync=True)
+    """The id of the learner in whose folder the notebook is, under which the browser keeps what it keeps;
+    "" where there is none.
+    """
+
+    @traitlets.default("learner")
+    def _whose(self) -> str:
+        return progress.learner()
 
     def __init_subclass__(cls, page: str | None = None, **kwargs: Any) -> None:
         if page is not None:  # traitlets makes subclasses of its own
