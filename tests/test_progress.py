@@ -10,13 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from labserver import write_notebook
 from lesson_checks import NOTEBOOKS
+from nbformat.v4 import new_markdown_cell
 
+from thplab import Progress
 from thplab.errors import BadInput
 from thplab.learn import EXPORTING, progress
 from thplab.learn.lessons import story
 from thplab.learn.lessons.questions import head_refcount, split_result
+from thplab.learn.lessons.series import LESSONS
 from thplab.learn.progress import EXERCISE, FILE, PREDICTION, QUIZ, TASK, Kept, read
+from thplab.learn.progress_page import Count, NotebookRow
 from thplab.learn.start import start
 from thplab.learn.widgets import Prediction, Quiz, RaceStepper, Stepper
 
@@ -255,6 +260,88 @@ def test_the_file_has_a_bound(ada: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert "4" in kept(ada)["answers"]
 
 
+# --- the page ------------------------------------------------------------------------------------------------------------
+
+
+def lesson_row() -> NotebookRow:
+    return next(row for row in Progress().rows if row.where == LESSON.notebook)
+
+
+def test_the_page_tells_what_was_done_and_where_to_go_on(ada: Path) -> None:
+    page = Progress()
+    assert [row.where for row in page.rows] == [lesson.notebook for lesson in LESSONS] and not any(row.begun for row in page.rows)
+    assert "Begin: 0. The whole story in half an hour" in repr(page)
+    stepper = LESSON.stepper(STEPPER)
+    assert not lesson_row().begun, "run, not yet done"
+    first, *more = stepper.asks_now()
+    stepper.answers = stepper.asks_now() | {first: "made up"}
+    LESSON.attempt("held by nobody", TRIED)
+    LESSON.hint("held by nobody", 1)
+    LESSON.hint("held by nobody", 2)
+    quiz = LESSON.quiz()
+    quiz.answers = quiz.asks_now()
+    progress.record_attempt(TASK, LESSON.notebook, "two tables, one page", True)
+    row = lesson_row()
+    assert (row.begun, row.complete, row.hints) == (True, False, 2)
+    assert row.predictions == Count(len(more) + 1, len(more) + 1, len(more)) and row.quiz == Count(5, 0, 5)
+    assert row.tasks == Count(1, 3, 1) and row.exercises == Count()
+    stepper.reached = 5
+    shown = Progress()._repr_html_()
+    link = f'<a href="{LESSON.notebook}.ipynb">0. The whole story in half an hour, “{STEPPER}”</a>'
+    assert f"<b>Go on where you stopped:</b> {link}" in shown and "Progress of Ada" in shown
+    told = repr(Progress())
+    assert f"◐ 0. The whole story in half an hour      predictions: {len(more) + 1} of {len(more) + 1}, {len(more)} right" in told
+    stepper.answers = dict.fromkeys(stepper.asks_now())
+    assert lesson_row().predictions.done == 0, "she wants to answer again"
+
+
+def test_a_lesson_is_complete_when_everything_in_it_was_done(ada: Path) -> None:
+    for name in LESSON.shows:
+        assert not lesson_row().complete
+        stepper = LESSON.stepper(name)
+        stepper.answers = stepper.asks_now()
+    quiz = LESSON.quiz()
+    quiz.answers = quiz.asks_now()
+    for task in LESSON.tasks:
+        assert not lesson_row().complete
+        progress.record_attempt(TASK, LESSON.notebook, task, True)
+    assert lesson_row().complete and "✓ 0." in repr(Progress())
+
+
+def test_sets_of_exercises_and_one_s_own_notebooks_have_rows(ada: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_notebook(ada / "notebooks" / "exercises" / "00_a.ipynb", new_markdown_cell("# <b>First</b> set"))
+    for solved in (False, True):
+        progress.record_attempt(EXERCISE, "exercises/00_a", "0.1", solved)
+    progress.record_attempt(EXERCISE, "exercises/00_a", "0.2", False)
+    monkeypatch.setenv("JPY_SESSION_NAME", str(ada / "notebooks" / "mine.ipynb"))
+    stepper = asking()
+    stepper.answers = stepper.asks_now()
+    exercises, mine = Progress().rows[-2:]
+    assert (exercises.title, exercises.exercises) == ("<b>First</b> set", Count(1, 2, 0))
+    assert (mine.title, mine.predictions) == ("mine", Count(2, 2, 2))
+    monkeypatch.chdir(ada / "notebooks" / "exercises")
+    shown = Progress()._repr_html_()
+    assert '<a href="00_a.ipynb">&lt;b&gt;First&lt;/b&gt; set' in shown and f'href="../{LESSON.notebook}.ipynb"' in shown
+
+
+def test_progress_is_exported_and_says_what_it_comes_to(ada: Path, tmp_path: Path) -> None:
+    LESSON.attempt("held by nobody", TRIED)
+    exported = json.loads(Progress().export(tmp_path / "mine.json").read_text())
+    assert exported["name"] == "Ada" and exported["work"] == kept(ada)["work"] and "copied" not in exported
+    assert exported["notebooks"][0]["tasks"] == {"done": 0, "of": 3, "first": 0}
+    before = (ada / FILE).read_bytes()
+    with pytest.raises(BadInput, match="is what is read"):
+        Progress().export(ada / FILE)
+    assert (ada / FILE).read_bytes() == before
+
+
+def test_where_nothing_is_kept_the_page_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "thplab start DIR" in repr(Progress()) and "thplab start DIR" in Progress()._repr_html_()
+    with pytest.raises(BadInput, match="progress is not kept here"):
+        Progress().export(tmp_path / "mine.json")
+
+
 # --- a file that makes no sense ------------------------------------------------------------------------------------------
 
 SPOILED: dict[str, Callable[[Kept], Any]] = {
@@ -279,6 +366,7 @@ def test_a_spoiled_file_is_named_in_one_error_and_left_as_it_is(ada: Path, wrong
         lambda: LESSON.quiz(),
         lambda: LESSON.attempt("held by nobody", TRIED),
         lambda: start(ada),
+        Progress,
     ):
         with pytest.raises(BadInput, match=rf"{FILE}.*{wrong}"):
             use()

@@ -242,7 +242,7 @@ def _answer(kept: Kept, kind: str, where: str, id: str, text: str | None, actual
 
 
 def record_stepper(where: str, what: str, asks: Iterable[str]) -> None:
-    """Keep which questions a stepper asks, by their ids."""
+    """Keep that a stepper was opened, and which questions it asks, by their ids."""
     path = _file()
     if path:
         with changing(path) as kept:

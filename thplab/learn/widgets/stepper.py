@@ -77,8 +77,7 @@ class Stepper(LiveWidget, Pictured, Stepped, Asking, page="comparison recorded s
         self._sheets: dict[str, Sheet] = {}
         self._details = (detail,)
         self.kept_as = progress.here(self.trace.scenario.name or self.trace.scenario.line())
-        if self.asks_now():
-            progress.record_stepper(*self.kept_as, self.asks_now())
+        progress.record_stepper(*self.kept_as, self.asks_now())
         super().__init__(
             packed=self.packed_now(), step=number, lecture=lecture, all_steps=all_steps, detail=detail, live=live
         )
