@@ -78,4 +78,4 @@ def test_an_answer_comes_back_in_another_browser_and_another_learner_has_none(se
         expect(shown).to_contain_text("Progress of ada")
         expect(shown.get_by_role("row", name="◐ mine 1 of 1, 0 right at first 1, 0 right at first")).to_be_visible()
         shown.get_by_role("link", name="mine, “cow”").click()
-        expect(pg.locator(".thp-stepper:visible")).to_be_visible()
+        pg.wait_for_function("() => window.jupyterapp.shell.currentWidget.context?.path === 'ada/notebooks/mine.ipynb'")

@@ -195,12 +195,13 @@ def _parser() -> argparse.ArgumentParser:
         "export",
         help="write notebooks as HTML pages that need nothing else",
         description="Run a notebook and write it as one HTML page that steps without a kernel and without a network. For a folder, write "
-        "all its notebooks as such pages, and an index page over them.",
+        "all its notebooks as such pages, and an index page over them. Exit status 0; 1 if a cell fails, which its page then shows.",
     )
     page.add_argument("notebook", nargs="?", metavar="NOTEBOOK", type=Path, help="a notebook or a folder of them (default: the series)")
     page.add_argument(
         "-o", "--output", type=Path, help="a file (default: beside the notebook, ending in .html), or a folder (default: thplab-series)"
     )
+    page.add_argument("--no-execute", action="store_true", help="run nothing: show the results that the notebooks have")
 
     own = commands.add_parser(
         "start",
@@ -367,9 +368,10 @@ def _export(options: argparse.Namespace) -> int:
     # nbconvert takes a while to load, and the other commands do without.
     from thplab.learn.export import ExportFailed, export, export_series
 
-    source = options.notebook or notebook_folder()
+    source, execute = options.notebook or notebook_folder(), not options.no_execute
     try:
-        print(export_series(source, options.output or "thplab-series") if source.is_dir() else export(source, options.output))
+        made = export_series(source, options.output or "thplab-series", execute) if source.is_dir() else export(source, options.output, execute)
+        print(made)
     except ExportFailed as error:
         print(f"thplab: {error}", file=sys.stderr)
         return 1
