@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from nbformat.v4 import new_markdown_cell
 
 from thplab import Progress
 from thplab.errors import BadInput
+from thplab.files import write_file
 from thplab.learn import EXPORTING, progress
 from thplab.learn.lessons import story
 from thplab.learn.lessons.questions import head_refcount, split_result
@@ -231,20 +232,22 @@ def test_an_update_of_the_series_keeps_what_was_done(ada: Path) -> None:
     assert kept(ada) == before
 
 
-def try_often(folder: Path, id: str) -> None:
-    os.chdir(folder)
-    for number in range(40):
-        progress.record_attempt(EXERCISE, "x", id, False, f"answer {number}")
+def test_two_notebooks_at_once_lose_nothing(ada: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write_slowly(path: Path, text: str) -> None:
+        time.sleep(0.02)  # the other one would read meanwhile
+        write_file(path, text)
 
+    def try_often(id: str) -> None:
+        for number in range(10):
+            progress.record_attempt(EXERCISE, "x", id, False, f"answer {number}")
 
-def test_two_notebooks_at_once_lose_nothing(ada: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    both = [context.Process(target=try_often, args=(ada, id)) for id in "ab"]
+    monkeypatch.setattr(progress, "write_file", write_slowly)
+    both = [threading.Thread(target=try_often, args=(id,)) for id in "ab"]
     for each in both:
         each.start()
     for each in both:
         each.join()
-    assert sorted((id, tries) for _, _, id, _, tries, _ in work(ada)) == [("a", 40), ("b", 40)]
+    assert sorted((id, tries) for _, _, id, _, tries, _ in work(ada)) == [("a", 10), ("b", 10)]
 
 
 def test_the_file_has_a_bound(ada: Path, monkeypatch: pytest.MonkeyPatch) -> None:

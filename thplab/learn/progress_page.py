@@ -123,7 +123,7 @@ class Progress:
     def _link(self, where: str, title: str) -> str:
         """A link to a notebook from the one that runs, or plain text if it is not there."""
         file = self._folder / f"{where}.ipynb"
-        if not where or not file.is_file():
+        if not where or not os.path.isfile(file):
             return html.escape(title)
         return f'<a href="{quote(Path(os.path.relpath(file)).as_posix())}">{html.escape(title)}</a>'
 
