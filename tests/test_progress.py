@@ -175,7 +175,9 @@ def test_tries_are_counted_until_one_solves_it(ada: Path) -> None:
     (proposed,) = (text.split('"""')[1] for text in map("".join, (c["source"] for c in cells)) if text.startswith(f'lesson.attempt("{name}"'))
     LESSON.attempt(name, proposed)
     assert work(ada) == [], "the notebook's own proposal is no try"
-    for scenario in (TRIED, TRIED, "mmap A; wriet", TRIED):
+    LESSON.attempt(name, "  ")
+    assert work(ada) == [], "nor is nothing"
+    for scenario in (TRIED, TRIED, "mmap A", TRIED):
         LESSON.attempt(name, scenario)
     LESSON.hint(name, 2)
     LESSON.hint(name, 2)
@@ -186,6 +188,12 @@ def test_tries_are_counted_until_one_solves_it(ada: Path) -> None:
     with pytest.raises(BadInput):
         LESSON.attempt("nothing", TRIED)
     assert len(work(ada)) == 1
+
+
+def test_a_try_that_solves_counts_whatever_it_is(ada: Path) -> None:
+    for answer, solved in (("story", False), ("one mapping is split", False), ("8", False), ("one mapping is split", True)):
+        progress.record_attempt(TASK, LESSON.notebook, "x", solved, answer)
+    assert work(ada) == [(TASK, LESSON.notebook, "x", True, 3, [])], "the notebook has the second as a text"
 
 
 def test_exercises_are_kept_by_their_seed(ada: Path) -> None:

@@ -7,6 +7,7 @@ names it, and leaves it as it is, if the file makes no sense or cannot be writte
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import os
@@ -284,20 +285,20 @@ def _entry(entries: list[Kept], key: Kept, empty: Kept) -> Kept:
 # --- tasks and exercises ----------------------------------------------------------------------------------------------
 
 
-def record_attempt(kind: str, where: str, id: str, solved: bool, answer: str = "", seed: str = "") -> None:
+def record_attempt(kind: str, where: str, id: str, solved: bool, answer: str | None = None, seed: str = "") -> None:
     """Keep that a task or an exercise was tried: `kind` is TASK or EXERCISE, `where` as about() says, `seed` the
     variant.
 
-    What the notebook itself proposes is no try, nor is the same `answer` once more, nor anything after the one that
-    has solved it.
+    An `answer` that is blank is no try, nor is one that the notebook itself proposes and that does not solve it, the
+    same once more, or anything after the one that has solved it. Without an answer each call is a try.
     """
     path = _file()
-    if not path or _is_proposed(where, answer):
+    if not path or (answer is not None and not solved and _is_proposed(where, answer.strip())):
         return
-    last = hashlib.sha256(answer.encode("utf-8", "replace")).hexdigest()[:16] if answer else ""
+    last = "" if answer is None else hashlib.sha256(answer.encode("utf-8", "replace")).hexdigest()[:16]
     with changing(path) as kept:
         entry = _work(kept, kind, where, id, seed)
-        if not entry["solved"] and not (answer and last == entry["last"]):
+        if not entry["solved"] and not (last and last == entry["last"]):
             entry |= {"tries": min(entry["tries"] + 1, _STEPS), "solved": solved, "last": last}
             _stop(kept, where, id, 0)
 
@@ -318,10 +319,20 @@ def _work(kept: Kept, kind: str, where: str, id: str, seed: str) -> Kept:
 
 
 def _is_proposed(where: str, answer: str) -> bool:
-    """Whether an answer is what a cell of the notebook holds as it came."""
+    """Whether an answer is blank, or a text that a cell of the notebook holds as it came."""
+    if not answer:
+        return True
     try:
         cells = json.loads((notebook_folder() / f"{where}.ipynb").read_text(encoding="utf-8"))["cells"]
     except (BadInput, OSError, ValueError, KeyError):
         return False
-    wanted = answer.strip()
-    return bool(wanted) and any(wanted in "".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    sources = ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    return any(answer == text.strip() for source in sources for text in _texts(source))
+
+
+def _texts(source: str) -> Iterator[str]:
+    """The texts that a program holds."""
+    with suppress(SyntaxError):  # a line for IPython
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
