@@ -20,6 +20,7 @@ from thplab.errors import BadInput
 from thplab.kernel.kernels import KERNELS
 from thplab.kernel.mutants import MUTANTS
 from thplab.kernel.policies import POLICIES
+from thplab.learn import folders
 from thplab.machine.trace import Setup, record
 from thplab.scenario import builtin, load
 from thplab.show.describe import narrate, policy_rows
@@ -256,7 +257,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     folder = tmp_path / "thplab"
     folder.mkdir()
-    monkeypatch.setattr(cli, "_PACKAGE", folder)
+    monkeypatch.setattr(folders, "_PACKAGE", folder)
     monkeypatch.setattr(os, "execv", execv)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     return folder
@@ -317,7 +318,7 @@ def test_lab_without_notebooks_says_so(package: Path, capsys: pytest.CaptureFixt
     assert cli.main(["lab"]) == 2
     assert re.fullmatch("thplab: notebooks are neither in .* nor beside it; expected .*\n", capsys.readouterr().err)
     with pytest.raises(BadInput):
-        cli.notebook_folder()
+        folders.notebook_folder()
 
 
 def test_lab_really_starts_jupyterlab() -> None:
@@ -338,11 +339,16 @@ def test_export_writes_a_page_and_says_where(tmp_path: Path) -> None:
 
 def test_export_of_what_cannot_be_read_or_run_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["export", str(tmp_path / "none.ipynb")]) == 2
+    assert "cannot be read" in capsys.readouterr().err
     source = tmp_path / "broken.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 / 0")]), source)
     assert cli.main(["export", str(source)]) == 1
-    assert "ZeroDivisionError" in capsys.readouterr().err
-    assert not source.with_suffix(".html").exists()
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith(f"thplab: {source}: cell 1 fails (ZeroDivisionError: division by zero)") and err.count("\n") == 1
+    assert "ZeroDivisionError" in source.with_suffix(".html").read_text()
+    source.with_suffix(".html").unlink()
+    assert cli.main(["export", "--no-execute", str(source)]) == 0
+    assert "ZeroDivisionError" not in source.with_suffix(".html").read_text()
 
 
 def test_races_of_your_own(capsys: pytest.CaptureFixture[str]) -> None:

@@ -142,10 +142,45 @@ def test_without_running_the_outputs_that_are_there_are_shown(tmp_path: Path) ->
     assert output == tmp_path / "old.html" and "kept" in output.read_text()
 
 
-def test_a_cell_that_fails_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ExportFailed, match="ZeroDivisionError"):
-        export(write_notebook(tmp_path / "bad.ipynb", "1 / 0"))
-    assert not (tmp_path / "bad.html").exists()
+def test_a_cell_that_fails_is_named_and_the_page_shows_it(tmp_path: Path) -> None:
+    cells = [new_markdown_cell("# Mine"), "print(6 * 7)", "1 / 0", "print(40 + 59)", "undefined"]
+    with pytest.raises(ExportFailed, match=r"bad\.ipynb: cell 3 fails \(ZeroDivisionError: division by zero\), and 1 more; everything"):
+        export(write_notebook(tmp_path / "bad.ipynb", *cells))
+    text = (tmp_path / "bad.html").read_text()
+    places = [text.index(part) for part in (">42\n", "division by zero", ">99\n", "NameError")]
+    assert places == sorted(places)
+
+
+def test_a_cell_that_ends_its_kernel_or_takes_too_long_is_named_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thplab.learn.export.TIMEOUT", 5)
+    for name, source in (("DeadKernelError", "import os; os._exit(1)"), ("CellTimeoutError", "import time; time.sleep(60)")):
+        kept = new_code_cell("1 + 1", outputs=[new_output("stream", text="as it was")])
+        with pytest.raises(ExportFailed, match=rf"cell 2 fails \({name}: "):
+            export(write_notebook(tmp_path / "bad.ipynb", "print(6 * 7)", source, kept))
+        text = (tmp_path / "bad.html").read_text()
+        assert ">42\n" in text and name in text and "as it was" in text
+
+
+def test_an_error_that_is_wanted_is_no_failure(tmp_path: Path) -> None:
+    wanted = new_code_cell("1 / 0", metadata={"tags": ["raises-exception"]})
+    assert "ZeroDivisionError" in export(write_notebook(tmp_path / "fine.ipynb", wanted)).read_text()
+
+
+def test_a_single_page_leads_to_pages_that_are_there_and_names_the_others(tmp_path: Path) -> None:
+    text = (
+        "[on →](01_b.ipynb) [far](01_b.ipynb#there) [and <b>2</b>](02_c.ipynb) [huge *page*](02_c.ipynb#a) "
+        "[gone](03_d.ipynb) [up](../x.ipynb) [mail](https://example.org/x.ipynb)"
+    )
+    write_notebook(tmp_path / "00_a.ipynb", new_markdown_cell(text))
+    write_notebook(tmp_path / "02_c.ipynb", new_markdown_cell("# 2. C & more\n\n## a"))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "01_b.html").write_text("there")
+    page_text = export(tmp_path / "00_a.ipynb", tmp_path / "out" / "a.html", execute=False).read_text()
+    (shown,) = re.findall(r"<p>(<a href=\"01.*?)</p>", page_text)
+    assert shown == (
+        '<a href="01_b.html">on →</a> <a href="01_b.html#there">far</a> 2. C &amp; more huge <em>page</em> gone up '
+        '<a href="https://example.org/x.ipynb">mail</a>'
+    )
 
 
 @pytest.mark.parametrize(
@@ -230,11 +265,15 @@ def test_a_series_is_a_folder_of_pages_and_an_index_that_asks_for_nothing(tmp_pa
     assert refused == []
 
 
-def test_a_series_with_a_broken_notebook_writes_nothing(tmp_path: Path) -> None:
+def test_a_series_with_a_cell_that_fails_is_written_and_says_so(tmp_path: Path) -> None:
     write_notebook(tmp_path / "series" / "0.ipynb", new_markdown_cell("# Fine"))
     write_notebook(tmp_path / "series" / "1.ipynb", "1 / 0")
-    with pytest.raises(ExportFailed, match="ZeroDivisionError"):
+    with pytest.raises(ExportFailed, match=r"1\.ipynb: cell 1 fails \(ZeroDivisionError"):
         export_series(tmp_path / "series", tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.html", "1.html", "index.html"]
+
+
+def test_a_series_that_cannot_be_complete_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="holds no notebook"):
         export_series(tmp_path, tmp_path / "out")
     write_notebook(tmp_path / "taken" / "index.ipynb", new_markdown_cell("# Mine"))

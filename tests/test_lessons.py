@@ -25,8 +25,8 @@ def cells(path: Path) -> list[nbformat.NotebookNode]:
     return found
 
 
-def test_every_notebook_belongs_to_a_lesson_or_is_the_glossary() -> None:
-    assert {path.stem for path in NOTEBOOKS.glob("*.ipynb")} - {"glossary"} == {lesson.notebook for lesson in LESSONS}
+def test_every_notebook_belongs_to_a_lesson_or_is_for_all_of_them() -> None:
+    assert {path.stem for path in NOTEBOOKS.glob("*.ipynb")} - {"glossary", "progress"} == {lesson.notebook for lesson in LESSONS}
     assert [lesson.number for lesson in LESSONS] == list(range(len(LESSONS)))
 
 
@@ -130,7 +130,6 @@ def test_the_instructor_s_page_has_its_parts(lesson: Lesson) -> None:
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
 def test_links_lead_somewhere(path: Path) -> None:
     text = "\n".join(cell.source for cell in cells(path) if cell.cell_type == "markdown")
-    glossary = NOTEBOOKS / "glossary.ipynb"
     for target in re.findall(r"(?<!!)\[[^\]]+\]\(([^()\s]+(?:\(\))?)\)", text):
         name, _, place = unquote(target).partition("#")
         if name.startswith("https://"):
@@ -140,7 +139,7 @@ def test_links_lead_somewhere(path: Path) -> None:
         if place:
             headings = re.findall(r"^#+ (.+)$", "\n".join(cell.source for cell in cells(file)), re.MULTILINE)
             assert place in {heading.strip().replace(" ", "-") for heading in headings}, target
-    if path != glossary:
+    if path.stem[0].isdigit():
         number = int(path.stem[:2])
         for near in (lesson.notebook for lesson in LESSONS if abs(lesson.number - number) == 1):
             assert f"({near}.ipynb)" in text, f"no link to {near}"

@@ -1,7 +1,8 @@
 """thplab: how a transparent huge page is mapped, split, pinned and counted, to be learned by doing.
 
-Here stands what most need: a machine or a scenario, its trace or comparison, words and widgets for it, and check() for
-a scheme of one's own. A widget is loaded when it is first asked for, so that nothing else needs Jupyter.
+Here stands what most need: a machine or a scenario, its trace or comparison, words and widgets for it, check() for
+a scheme of one's own, and the learner's progress. What is of `learn` is loaded when it is first asked for, so that
+nothing else needs Jupyter.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from thplab.study.compare import compare
 from thplab.study.explore.check import Report, check
 
 if TYPE_CHECKING:
+    from thplab.learn.progress_page import Progress
     from thplab.learn.widgets import (
         AddressWalker,
         Compare,
@@ -54,6 +56,7 @@ __all__ = [
     "OutOfMemory",
     "Prediction",
     "Process",
+    "Progress",
     "Question",
     "Quiz",
     "RaceStepper",
@@ -75,7 +78,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        return globals().setdefault(name, getattr(import_module("thplab.learn.widgets"), name))
+        module = "progress_page" if name == "Progress" else "widgets"
+        return globals().setdefault(name, getattr(import_module(f"thplab.learn.{module}"), name))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

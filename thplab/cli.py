@@ -19,6 +19,8 @@ from thplab.hardware.geometry import GEOMETRIES, TINY, TOY, X86_64, geometry
 from thplab.hardware.swap_device import DEVICES
 from thplab.kernel import kernels
 from thplab.kernel.mutants import MUTANTS, mutant
+from thplab.learn.folders import lab_command, notebook_folder
+from thplab.learn.start import home, start
 from thplab.machine.trace import Setup, record
 from thplab.scenario import builtin, load
 from thplab.show.describe import footprint_table, kernel_text, kernels_text, narrate, policy_text, side_by_side, story, summary
@@ -30,8 +32,6 @@ from thplab.study.footprint import PATTERNS, population, project
 from thplab.study.live import LiveError, command
 from thplab.study.verify import told, verify, verify_steps
 
-_PACKAGE = Path(__file__).parent
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Carry out a command line and return its exit status: 0; 1 if the scenario stopped early; 2 for bad input."""
@@ -41,7 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(words[:cut])
     try:
         if options.command == "lab":
-            return _lab(words[cut + 1 :])
+            return _lab(options.folder, words[cut + 1 :])
+        if options.command == "start":
+            _print(start(options.folder, options.name).text())
+            return 0
         if options.command == "export":
             return _export(options)
         if options.command == "lecture":
@@ -194,12 +197,13 @@ def _parser() -> argparse.ArgumentParser:
         "export",
         help="write notebooks as HTML pages that need nothing else",
         description="Run a notebook and write it as one HTML page that steps without a kernel and without a network. For a folder, write "
-        "all its notebooks as such pages, and an index page over them.",
+        "all its notebooks as such pages, and an index page over them. Exit status 0; 1 if a cell fails, which its page then shows.",
     )
     page.add_argument("notebook", nargs="?", metavar="NOTEBOOK", type=Path, help="a notebook or a folder of them (default: the series)")
     page.add_argument(
         "-o", "--output", type=Path, help="a file (default: beside the notebook, ending in .html), or a folder (default: thplab-series)"
     )
+    page.add_argument("--no-execute", action="store_true", help="run nothing: show the results that the notebooks have")
 
     talk = commands.add_parser(
         "lecture",
@@ -214,12 +218,22 @@ def _parser() -> argparse.ArgumentParser:
     talk.add_argument("--handout", metavar="FILE.pdf", help="write the handout, two slides a page (.html: to be printed)")
     talk.add_argument("--teacher", action="store_true", help="the handout with answers and notes")
 
-    commands.add_parser(
+    own = commands.add_parser(
+        "start",
+        help="make a folder of your own with the series in it, which keeps your progress",
+        description="Copy the series into a folder of your own, where your progress is kept in one file; or bring such a folder up to date: "
+        "what you have changed is left as it is.",
+    )
+    own.add_argument("folder", metavar="DIR", type=Path, help="a new or empty folder, or one that was made so")
+    own.add_argument("--name", metavar="NAME", default="", help="yours, as the page on your progress shows it")
+
+    lab = commands.add_parser(
         "lab",
         help="open the notebooks in JupyterLab",
         description="Open the notebooks in JupyterLab, reachable from this computer only.",
         epilog="What follows -- goes to JupyterLab: thplab lab -- --port 9999",
     )
+    lab.add_argument("folder", nargs="?", metavar="DIR", type=Path, help="one that thplab start made (default: thplab's own notebooks)")
     return parser
 
 
@@ -369,9 +383,10 @@ def _export(options: argparse.Namespace) -> int:
     # nbconvert takes a while to load, and the other commands do without.
     from thplab.learn.export import ExportFailed, export, export_series
 
-    source = options.notebook or notebook_folder()
+    source, execute = options.notebook or notebook_folder(), not options.no_execute
     try:
-        print(export_series(source, options.output or "thplab-series") if source.is_dir() else export(source, options.output))
+        made = export_series(source, options.output or "thplab-series", execute) if source.is_dir() else export(source, options.output, execute)
+        print(made)
     except ExportFailed as error:
         print(f"thplab: {error}", file=sys.stderr)
         return 1
@@ -405,36 +420,9 @@ def _lecture(options: argparse.Namespace) -> int:
 # --- lab ----------------------------------------------------------------------------------------------------------------
 
 
-def _lab(extra: Sequence[str]) -> int:
+def _lab(folder: Path | None, extra: Sequence[str]) -> int:
     """Become JupyterLab where the system can do that, so that its signals and its exit status are JupyterLab's own."""
-    command = lab_command(notebook_folder(), extra)
+    command = lab_command(notebook_folder() if folder is None else home(folder), extra)
     if os.name == "posix":
         os.execv(command[0], command)
     return subprocess.call(command)
-
-
-def notebook_folder() -> Path:
-    """Where the notebooks are: in the package if it was installed from a wheel, else beside it in the checkout.
-
-    Raises BadInput if they are in neither place.
-    """
-    for folder in (_PACKAGE / "notebooks", _PACKAGE.parent / "notebooks"):
-        if folder.is_dir():
-            return folder
-    raise BadInput("notebooks", f"are neither in {_PACKAGE} nor beside it", "thplab as installed from its wheel or from a checkout")
-
-
-def lab_command(folder: Path, extra: Sequence[str]) -> list[str]:
-    """The command that starts JupyterLab in `folder` on loopback, at the notebook that comes first if there is just one.
-
-    The folder above is what is served: the notebooks show figures from `../assets`.
-    """
-    first = sorted(folder.glob("00_*.ipynb"))
-    at = f"{folder.name}/{first[0].name}" if len(first) == 1 else folder.name
-    command = [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={folder.parent}"]
-    command.append(f"--LabApp.default_url=/lab/tree/{at}")
-    # Nothing here needs the internet: JupyterLab neither asks about its news nor looks for a newer version of itself.
-    command += ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        command.append("--allow-root")  # JupyterLab refuses to run as root unless told so
-    return [*command, *extra]

@@ -6,6 +6,7 @@ mistake of thplab's. A target that has more to hold than that asserts it.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import random
@@ -20,8 +21,9 @@ from random_scenarios import propose
 from thplab.errors import BadInput
 from thplab.hardware.steps import drain
 from thplab.kernel import kernels
-from thplab.learn import lectures
+from thplab.learn import lectures, progress
 from thplab.learn.lessons.questions import head_refcount, split_result
+from thplab.learn.progress_page import Progress
 from thplab.learn.widgets import Compare, FootprintLab, Quiz, RaceStepper, Sandbox
 from thplab.learn.widgets.widget import Widget
 from thplab.machine.branches import Branches, read_share
@@ -194,6 +196,22 @@ def _follow(path: Path) -> None:
             str(difference.line)
 
 
+def _draw_progress(rng: random.Random) -> str:
+    answer = {"kind": "quiz", "where": "00_the_whole_story", "answer": "8", "right": True, "first": False}
+    work = {"kind": "task", "where": "x", "id": "a", "seed": "", "solved": True, "tries": 2, "hints": [1], "last": "0"}
+    stepper = {"where": "00_the_whole_story", "what": "a pin", "asks": ["q"], "step": None}
+    who = {"thplab": 1, "learner": "0123456789abcdef", "name": "Ada", "copied": {"notebooks/x.ipynb": "0" * 64}}
+    done = {"answers": {"q": answer}, "work": [work], "steppers": [stepper]}
+    return garble.line(rng, who | done | {"stopped": {"where": "x", "what": "a", "step": 1}})
+
+
+def _go_on(line: str) -> None:
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        Path(progress.FILE).write_text(line, encoding="utf-8", errors="surrogatepass")
+        progress.record_hint(progress.TASK, "00_the_whole_story", "a", 1)
+        assert Progress()._repr_html_() and repr(Progress())
+
+
 # --- widgets ----------------------------------------------------------------------------------------------------------
 
 
@@ -347,6 +365,7 @@ TARGETS = {
     "recordings": Target(lambda rng: garble.line(rng, rng.choice(_records())), lambda line: _in_file(line, _replay)),
     "steps": Target(lambda rng: garble.line(rng, rng.choice(_recordings())), lambda line: _in_file(line, _follow)),
     "messages": Target(_draw_message, _tell),
+    "progress": Target(_draw_progress, _go_on),
     "schedules": Target(_draw_schedule, _schedule),
     "lines": Target(_draw_share, _share),
 }

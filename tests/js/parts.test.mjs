@@ -73,6 +73,43 @@ test("answers outlive the widget, and the actual one is told only to who has giv
   assert.equal(again.answered().length, 0);
 });
 
+// A view of a widget that a learner's folder has, as far as questions look at it.
+const learning = (at, learner, answers) => {
+  const traits = { answers }, told = [];
+  const tell = (name, value) => { told.push(plain(value)); traits[name] = value; };
+  return { store: new at.names.Store(learner), model: { get: name => traits[name] }, tell, told };
+};
+
+test("the file's answers come first, and what is answered is told", () => {
+  const at = page(), view = learning(at, "ada", { a: "7" }), questions = new at.names.Questions(ASKED, view);
+  assert.deepEqual([questions.yours(ASKED[0]), questions.yours(ASKED[1]), view.told.length], ["7", null, 0]);
+  questions.answer(ASKED[1], "head");
+  assert.deepEqual(view.told, [{ a: "7", b: "head" }]);
+  questions.forget();
+  assert.deepEqual(view.told[1], { a: null, b: null });
+  const elsewhere = new at.names.Questions(ASKED, learning(at, "ada", { a: "9", b: null }));
+  assert.deepEqual([elsewhere.yours(ASKED[0]), elsewhere.yours(ASKED[1])], ["9", null]);
+});
+
+test("another learner inherits nothing, nor does who has no file", () => {
+  const at = page();
+  new at.names.Questions(ASKED, learning(at, "ada", {})).answer(ASKED[0], "7");
+  for (const view of [learning(at, "bob", {}), null]) {
+    const questions = new at.names.Questions(ASKED, view);
+    assert.equal(questions.yours(ASKED[0]), null);
+    questions.answer(ASKED[0], "1");
+  }
+  assert.equal(new at.names.Questions(ASKED, learning(at, "ada", {})).yours(ASKED[0]), "7");
+});
+
+test("what was answered while no Python ran is told when it runs again", () => {
+  const at = page();
+  new at.names.Questions(ASKED, learning(at, "ada", {})).answer(ASKED[0], "7");
+  const view = learning(at, "ada", {});
+  new at.names.Questions(ASKED, view);
+  assert.deepEqual(view.told, [{ a: "7", b: null }]);
+});
+
 test("a number is typed as people write it, and what is none is refused", () => {
   const given = [], form = page().names.questionForm(ASKED[0], text => given.push(text)), [, controls] = form.childNodes;
   const [field, , hint] = controls.childNodes, submit = form.listeners.submit[0];

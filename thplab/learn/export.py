@@ -12,22 +12,24 @@ import mimetypes
 import os
 import posixpath
 import re
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from urllib.parse import unquote
+from typing import Any
+from urllib.parse import quote, unquote
 
 import nbformat
 from jupyter_client.kernelspec import NoSuchKernel
-from nbclient.exceptions import CellExecutionError, CellTimeoutError
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import ExecutePreprocessor
-from nbformat.v4 import new_markdown_cell, new_notebook
+from nbformat.v4 import new_markdown_cell, new_notebook, new_output
 from traitlets.config import Config
 
 from thplab.errors import BadInput, ThplabError
 from thplab.files import refuse_input, write_file
+from thplab.learn import EXPORTING
 from thplab.learn.widgets.page import once
-from thplab.learn.widgets.widget import EXPORTING
 
 TIMEOUT = 600
 """Seconds that one cell may take."""
@@ -79,30 +81,34 @@ _ATTRIBUTE = r"""(<(?:%s)\b[^>]*?\s(?:xlink:href|href|src|srcset|data|poster|bac
 _LOADING = re.compile(_ATTRIBUTE % "img|image|use|script|link|iframe|source|video|audio|object|embed|input|body", re.I)
 _LEAVES = re.compile(r"""<meta\b[^>]*?http-equiv\s*=\s*["']?refresh[^>]*>""", re.I)
 _PICTURE = re.compile(_ATTRIBUTE % "img", re.I)
-_LINK = re.compile(r"""(<a\b[^>]*?\shref=)"([^"]*)\"""", re.I)
+_LINK = re.compile(r"""(<a\b[^>]*?\shref=)"([^":?#]+\.ipynb)(#[^"]*)?"([^>]*>)(.*?)</a>""", re.S | re.I)
 _TITLE = re.compile(r"^# (.+)$", re.M)
 _ABOUT = re.compile(r"^\*\*Time:\*\* [^\n]*", re.M)
 _SHOWN = re.compile(r"!\[[^\]]*\]\([^)]+\)")
 
 
 class ExportFailed(ThplabError):
-    """A notebook did not run to its end, or its page would not be complete in itself."""
+    """A notebook did not run to its end, which its page shows, or its page would not be complete in itself."""
 
 
 def export(notebook_path: str | Path, output_path: str | Path | None = None, execute: bool = True) -> Path:
     """Write a notebook as one HTML page and return where: `output_path`, or beside the notebook with the ending .html.
 
     The notebook is run first, in its own folder, unless `execute` is False; its file is left as it is. Pictures that
-    its texts name are put into the page. Formulas stay as they were typed, and widgets that are not thplab's are shown
-    as text. Raises BadInput if the notebook cannot be read or the output's folder is not there, and ExportFailed,
-    having written nothing, if it cannot be run, a cell fails, or the page would load a file or ask a server.
+    its texts name are put into the page. Links to other notebooks lead to their pages beside this one; where there is
+    none, the other's title stands in for the link. Formulas stay as they were typed, and widgets that are not thplab's
+    are shown as text. Raises BadInput if the notebook cannot be read or the output's folder is not there, and
+    ExportFailed, having written nothing, if it cannot be run or the page would load a file or ask a server. A cell that
+    fails raises ExportFailed, too, which names it, but at the end: the page is there, with the error in its place.
     """
     path = Path(notebook_path)
     output = path.with_suffix(".html") if output_path is None else Path(output_path)
     if not output.parent.is_dir():
         raise BadInput("output_path", f"is {str(output)!r}", "a file in a folder that exists")
     refuse_input(output, (path,))
-    write_file(output, _whole(path, execute))
+    page, failed = _whole(path, execute)
+    write_file(output, _linked(page, path, output.parent, set()))
+    _tell(failed)
     return output
 
 
@@ -112,7 +118,8 @@ def export_series(folder: str | Path, output_folder: str | Path, execute: bool =
 
     The pages have the notebooks' names with the ending .html; the index is index.html and shows each notebook's title,
     what stands before its objectives, and its first picture. The output folder is made if need be. Raises BadInput if
-    the folder holds no notebook, and otherwise as export() does: then nothing has been written.
+    the folder holds no notebook, and otherwise as export() does: nothing has been written, unless all that is wrong is
+    that cells fail.
     """
     source, output = Path(folder), Path(output_folder)
     paths = sorted(source.glob("*.ipynb"))
@@ -122,21 +129,29 @@ def export_series(folder: str | Path, output_folder: str | Path, execute: bool =
     with ProcessPoolExecutor(min(len(paths), os.cpu_count() or 1)) as pool:
         whole = list(pool.map(_whole, paths, [execute] * len(paths)))
     names = {path.name for path in paths}
-    pages = {path.stem: _linked(page, names) for path, page in zip(paths, whole, strict=True)}
-    pages["index"] = _linked(_complete(_index(paths), source / "index.ipynb"), names)
+    pages = {path.stem: _linked(page, path, output, names) for path, (page, _) in zip(paths, whole, strict=True)}
+    index = source / "index.ipynb"
+    pages["index"] = _linked(_complete(_index(paths), index), index, output, names)
     output.mkdir(parents=True, exist_ok=True)
     for stem, page in pages.items():
         write_file(output / f"{stem}.html", page)
+    _tell([cell for _, failed in whole for cell in failed])
     return output / "index.html"
 
 
-def _whole(path: Path, execute: bool) -> str:
-    """The page of a notebook."""
+def _whole(path: Path, execute: bool) -> tuple[str, list[str]]:
+    """The page of a notebook, and which of its cells fail, in words."""
     notebook = _read(path)
-    if execute:
-        _run(notebook, path)
+    failed = _run(notebook, path) if execute else []
     notebook.metadata.pop("widgets", None)
-    return _complete(notebook, path)
+    return _complete(notebook, path), failed
+
+
+def _tell(failed: Sequence[str]) -> None:
+    """Raises ExportFailed that names the cells that fail, if there are any."""
+    if failed:
+        more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
+        raise ExportFailed(f"{failed[0]}{more}; everything is written, with the error in its place")
 
 
 def _complete(notebook: nbformat.NotebookNode, path: Path) -> str:
@@ -153,16 +168,32 @@ def _complete(notebook: nbformat.NotebookNode, path: Path) -> str:
     return page
 
 
-def _linked(page: str, names: set[str]) -> str:
-    """The page with its links to these notebooks leading to their pages."""
+def _linked(page: str, path: Path, folder: Path, names: set[str]) -> str:
+    """The page of the notebook `path` with its links to notebooks leading to their pages: those of `names`, which are
+    written, too, and those that are in `folder` already. Where there is none, a link to a notebook as a whole becomes
+    its title, and any other plain text.
+    """
 
     def lead(link: re.Match[str]) -> str:
-        file, hash_sign, place = html.unescape(link[2]).partition("#")
-        if posixpath.normpath(unquote(file)) not in names:
-            return link[0]
-        return f'{link[1]}"{html.escape(Path(file).stem + ".html" + hash_sign + place)}"'
+        before, file, place, after, text = link.groups(default="")
+        name = posixpath.normpath(unquote(html.unescape(file)))
+        there = posixpath.splitext(name)[0] + ".html"
+        if name in names or (folder / there).is_file():
+            return f'{before}"{html.escape(quote(there))}{place}"{after}{text}</a>'
+        title = "" if place else _title(path.parent / name)
+        return html.escape(title) or text
 
     return _LINK.sub(lead, page)
+
+
+def _title(path: Path) -> str:
+    """The first heading of a notebook; "" if it has none, or cannot be read."""
+    try:
+        texts = [cell.source for cell in _read(path).cells if cell.cell_type == "markdown"]
+    except BadInput:
+        return ""
+    found = _TITLE.search("\n".join(texts))
+    return found[1] if found else ""
 
 
 def _index(paths: list[Path]) -> nbformat.NotebookNode:
@@ -187,16 +218,39 @@ def _read(path: Path) -> nbformat.NotebookNode:
         raise BadInput("notebook_path", f"{str(path)!r} cannot be read ({error})", "a notebook, .ipynb") from None
 
 
-def _run(notebook: nbformat.NotebookNode, path: Path) -> None:
+def _run(notebook: nbformat.NotebookNode, path: Path) -> list[str]:
+    """Run all cells, and say which of them fail; the error is among their results. Where a cell ends the kernel, or
+    takes too long, those after it keep the results that they had.
+    """
+    begun = -1
+
+    def note(cell: nbformat.NotebookNode, cell_index: int) -> None:
+        nonlocal begun
+        begun = cell_index
+
+    # A kernel on loopback warns that its line is not encrypted, once for each notebook.
+    settings: dict[str, Any] = {"timeout": TIMEOUT, "allow_errors": True, "extra_arguments": ["--log-level=ERROR"]}
     try:
-        # A kernel on loopback warns that its line is not encrypted, once for each notebook.
         os.environ[EXPORTING] = "1"  # which the notebook's kernel inherits
-        runner = ExecutePreprocessor(timeout=TIMEOUT, extra_arguments=["--log-level=ERROR"])  # type: ignore[no-untyped-call]
+        runner = ExecutePreprocessor(on_cell_start=note, **settings)  # type: ignore[no-untyped-call]
         runner.preprocess(notebook, {"metadata": {"path": str(path.parent)}})
-    except (CellExecutionError, CellTimeoutError, NoSuchKernel) as error:
+    except (CellTimeoutError, DeadKernelError) as error:
+        if begun < 0:
+            raise ExportFailed(f"{path}: {error}") from None
+        name, told = type(error).__name__, str(error).splitlines()[0]
+        notebook.cells[begun].outputs = [new_output("error", ename=name, evalue=told, traceback=[f"{name}: {told}"])]
+    except NoSuchKernel as error:
         raise ExportFailed(f"{path}: {error}") from None
     finally:
         os.environ.pop(EXPORTING, None)
+    errors = [
+        (number, output)
+        for number, cell in enumerate(notebook.cells, start=1)
+        if cell.cell_type == "code" and "raises-exception" not in cell.metadata.get("tags", ())
+        for output in cell.outputs
+        if output.output_type == "error"
+    ]
+    return [f"{path}: cell {number} fails ({output.ename}: {output.evalue})" for number, output in errors]
 
 
 def _page(notebook: nbformat.NotebookNode, path: Path) -> str:

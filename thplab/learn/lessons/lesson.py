@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from thplab.errors import BadInput
+from thplab.learn import progress
 from thplab.learn.lessons.figure import Figure
 from thplab.learn.lessons.places import first_step
 from thplab.learn.lessons.tasks import RaceTask, Task, Verdict
@@ -83,7 +84,8 @@ class Lesson:
         show = _named("name", name, self.shows)
         trace = show.trace()
         questions, detail = show.questions(trace), SIMPLE if lecture else show.detail
-        return Stepper(trace, predictions=questions, step=show.step, lecture=lecture, detail=detail)
+        with progress.about(self.notebook, name):
+            return Stepper(trace, predictions=questions, step=show.step, lecture=lecture, detail=detail)
 
     def ask(self, task: str) -> None:
         """Print what a task asks for. Raises BadInput for a task that does not exist."""
@@ -95,7 +97,9 @@ class Lesson:
         Raises BadInput for a task or geometry that does not exist. A scenario that cannot be read, or not be carried
         out to its end, is not a solution: the verdict says where and why.
         """
-        return _named("task", task, self.tasks).attempt(task, scenario, geometry)
+        verdict = _named("task", task, self.tasks).attempt(task, scenario, geometry)
+        progress.record_attempt(progress.TASK, self.notebook, task, verdict.solved, scenario)
+        return verdict
 
     def hint(self, task: str, level: int = 1) -> None:
         """Print a hint: level 1 names the rule, 2 says where to look, 3 how to begin.
@@ -105,13 +109,15 @@ class Lesson:
         if not 1 <= level <= len(hints):
             raise BadInput("level", f"is {level}", f"1 to {len(hints)}")
         print(hints[level - 1])
+        progress.record_hint(progress.TASK, self.notebook, task, level)
 
     def quiz(self, count: int = 5, seed: int = 1) -> Quiz:
         """Questions to check oneself, made from states; other ones for another seed.
         Raises BadInput for a count that cannot be.
         """
         setup = self.quiz_setup
-        return Quiz(self.families, kernel=setup.kernel, geometry=setup.geometry, count=count, seed=seed)
+        with progress.about(self.notebook, "quiz"):
+            return Quiz(self.families, kernel=setup.kernel, geometry=setup.geometry, count=count, seed=seed)
 
 
 def _named(argument: str, name: str, things: Mapping[str, Thing]) -> Thing:

@@ -93,22 +93,32 @@ async function unpack(packed) {
   return JSON.parse(await new Response(stream).text());
 }
 
-// What the browser keeps for this origin. Where it keeps nothing (a private window, a strict setting), neither do we.
-const store = {
+// What the browser keeps for this origin and one learner, or for nobody in particular. Where it keeps nothing (a private window, a strict
+// setting), neither do we.
+class Store {
+  constructor(learner = "") {
+    this.learner = learner;
+    this.prefix = learner ? `thplab:${learner}:` : "thplab:";
+  }
+
   get(key) {
-    try { return localStorage.getItem(`thplab:${key}`); } catch { return null; }
-  },
+    try { return localStorage.getItem(this.prefix + key); } catch { return null; }
+  }
+
   set(key, value) {
     try {
-      if (value === null) localStorage.removeItem(`thplab:${key}`);
-      else localStorage.setItem(`thplab:${key}`, value);
+      if (value === null) localStorage.removeItem(this.prefix + key);
+      else localStorage.setItem(this.prefix + key, value);
     } catch { /* kept in the page only */ }
-  },
-};
+  }
+}
+
+const store = new Store();
 
 // Where a reader was in a widget, kept for the next time: `what` is all that tells the widget from others.
 class Bookmark {
-  constructor(what) {
+  constructor(what, kept = store) {
+    this.store = kept;
     let hash = 5381;
     for (const letter of what) hash = (Math.imul(hash, 33) ^ letter.codePointAt(0)) >>> 0;
     this.key = `at:${hash.toString(36)}`;
@@ -116,11 +126,11 @@ class Bookmark {
 
   // Null if nobody was here yet.
   get place() {
-    return store.get(this.key);
+    return this.store.get(this.key);
   }
 
   set place(place) {
-    store.set(this.key, place);
+    this.store.set(this.key, place);
   }
 }
 

@@ -108,13 +108,32 @@ function drawChecklist(verdict, list, invariants, broken, due, later) {
 // --- questions -----------------------------------------------------------------------------------------------------
 
 // The learner's answers, kept in the browser under each question's id: they outlive a re-run of the cell, and steppers of the same trace
-// share them.
+// share them. Where Python keeps a learner's answers in a file, they come from there first, and what is answered is told to `view`.
 /** @template {Asked} Each */
 class Questions {
-  /** @param {Each[]} list */
-  constructor(list) {
+  /** @param {Each[]} list @param {View<any> | null} view */
+  constructor(list, view = null) {
     this.list = list;
     this.given = new Map();
+    this.view = view;
+    this.store = view?.store ?? store;
+    if (this.store.learner) this.recall(view.model.get("answers"));
+  }
+
+  // What the browser has besides was answered while no Python ran.
+  recall(kept) {
+    for (const { id } of this.list.filter(question => question.id in kept)) {
+      this.store.set(id, kept[id]);
+      if (kept[id] !== null) this.given.set(id, kept[id]);
+    }
+    this.tell();
+  }
+
+  // The word to Python, if it does not know.
+  tell() {
+    if (!this.store.learner) return;
+    const known = this.view.model.get("answers"), now = this.list.map(question => [question.id, this.yours(question)]);
+    if (now.some(([id, yours]) => (known[id] ?? null) !== yours)) this.view.tell("answers", Object.fromEntries(now));
   }
 
   // The first question without an answer that stands between two frames: after `from`, at `to` or before.
@@ -129,17 +148,19 @@ class Questions {
 
   answer(question, text) {
     this.given.set(question.id, text);
-    store.set(question.id, text);
+    this.store.set(question.id, text);
+    this.tell();
   }
 
   forget() {
-    for (const question of this.list) store.set(question.id, null);
+    for (const question of this.list) this.store.set(question.id, null);
     this.given.clear();
+    this.tell();
   }
 
   // The learner's answer; null if there is none yet.
   yours(question) {
-    return store.get(question.id) ?? this.given.get(question.id) ?? null;
+    return this.store.get(question.id) ?? this.given.get(question.id) ?? null;
   }
 
   answered() {

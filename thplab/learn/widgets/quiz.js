@@ -11,7 +11,7 @@ class QuizView extends PictureView {
   constructor(data, model) {
     super(model, "quiz", "Check yourself");
     if (!this.live) this.quiet = this.offline;
-    this.bookmark = new Bookmark(`quiz ${data.questions.map(({ id }) => id).join()}`);
+    this.bookmark = new Bookmark(`quiz ${data.questions.map(({ id }) => id).join()}`, this.store);
     this.box = new PictureBox(this, "Picture of the state; the arrow keys change the question");
     const head = this.buildHead(), bar = this.buildBar(), body = this.buildBody();
     if (this.lecture) this.root.append(bar, body);
@@ -74,7 +74,7 @@ class QuizView extends PictureView {
   load(data) {
     this.say(this.quiet);
     this.data = data;
-    this.questions = new Questions(data.questions);
+    this.questions = new Questions(data.questions, this);
     this.tries = new Map();  // later answers, which are not kept and do not score; null while one is asked for
     this.box.load(data.pictures);
     this.marks = data.questions.map((_, number) => h("button", { type: "button", class: "thp-mark", click: () => this.go(number) }));

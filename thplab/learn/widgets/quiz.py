@@ -13,6 +13,8 @@ from thplab.errors import BadInput
 from thplab.hardware import geometry as sizes
 from thplab.kernel.kernels import DEFAULT
 from thplab.kernel.policies import Kernel
+from thplab.learn import progress
+from thplab.learn.widgets.asking import Asking
 from thplab.learn.widgets.conversation import asked
 from thplab.learn.widgets.payload import geometry_text, kernel_text, ledger_groups
 from thplab.learn.widgets.pictured import Pictured
@@ -23,7 +25,7 @@ from thplab.show.describe import describe, sentence
 from thplab.show.diagrams import Cut, Painter, Sheet
 
 
-class Quiz(Pictured, page="quiz"):
+class Quiz(Pictured, Asking, page="quiz"):
     """Asks `count` questions from the families, about `kernel` and `geometry`, one at a time;
     the same ones for the same `seed`.
 
@@ -40,6 +42,8 @@ class Quiz(Pictured, page="quiz"):
     None until there is one, then also `actual` and `right`.
     """
 
+    kind = progress.QUIZ
+
     def __init__(
         self,
         families: Sequence[Family],
@@ -52,6 +56,7 @@ class Quiz(Pictured, page="quiz"):
     ) -> None:
         self._families, self._setup, self._count = tuple(families), Setup(kernel, geometry), count
         self.questions = make(self._families, self._setup, count, seed)
+        self.kept_as = progress.here("quiz")
         super().__init__(packed=self.packed_now(), seed=seed, lecture=lecture)
 
     @asked("another")
@@ -69,12 +74,16 @@ class Quiz(Pictured, page="quiz"):
         questions = make(self._families, self._setup, self._count, wanted)
         before, self.questions = self.questions, questions
         try:
-            packed = self.packed_now()
+            packed, answers = self.packed_now(), progress.answers(self.asks_now())
         except Exception:
             self.questions = before
             raise
         with self.at_once():
-            self.packed, self.seed, self.results = packed, wanted, []
+            self.packed, self.seed, self.results, self.answers = packed, wanted, [], answers
+
+    def asks_now(self) -> dict[str, str]:
+        """The right answer to each question of the set, by its id."""
+        return {question.id: str(question.actual) for question in self.questions}
 
     def data(self) -> dict[str, Any]:
         """What payload() makes of the questions."""

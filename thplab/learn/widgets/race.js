@@ -11,7 +11,7 @@ class RaceView extends PictureView {
     super(model, "race", `Race ${data.name}`);
     this.data = data;
     this.player = new Player("Replay this schedule", "Replay", () => this.replay(), () => PACE);
-    this.bookmark = new Bookmark(`race ${data.name} ${data.kernel} ${data.line}`);
+    this.bookmark = new Bookmark(`race ${data.name} ${data.kernel} ${data.line}`, this.store);
     this.queue = [];  // CPUs that are to move as soon as Python has answered
     this.box = new PictureBox(this, "Picture; digits move a CPU, the arrow keys step");
     this.lanesOfCpus = this.buildCpus();

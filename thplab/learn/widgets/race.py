@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from thplab.errors import BadInput
+from thplab.learn import progress
 from thplab.learn.widgets.conversation import asked
 from thplab.learn.widgets.pictured import Pictured
 from thplab.learn.widgets.race_payload import RacePayload
@@ -45,6 +46,7 @@ class RaceStepper(Pictured, Stepped, page="race"):
     def _move(self, cpu: int, at: int) -> None:
         """Let a CPU make its next step after the first `at` ones."""
         self.race.move(cpu, at)
+        progress.record_step(*progress.here(self.race.pair.name), len(self.race.schedule))
         self._show(len(self.race.schedule))
 
     @asked("load")

@@ -17,7 +17,7 @@ class SandboxView extends PictureView {
   constructor(data, model) {
     super(model, "sandbox", "Sandbox");
     this.hinted = 0;
-    this.bookmark = new Bookmark(`sandbox ${data.frames[data.done].share} ${data.task?.question ?? ""}`);
+    this.bookmark = new Bookmark(`sandbox ${data.frames[data.done].share} ${data.task?.question ?? ""}`, this.store);
     this.box = new PictureBox(this, "Picture; the arrow keys go from row to row, Enter says what can be done there");
     this.picture = this.box.element;
     this.picture.addEventListener("click", event => this.clicked(event));

@@ -10,7 +10,7 @@ class StepperView extends PictureView {
   constructor(data, model) {
     super(model, "stepper", `Stepper ${data.name}`);
     this.data = data;
-    this.questions = new Questions(data.questions);
+    this.questions = new Questions(data.questions, this);
     this.frame = -1;
     this.trees = new Map();
     this.tables = new Map();
@@ -18,7 +18,7 @@ class StepperView extends PictureView {
     this.box.load(data.pictures);
     this.player = new Player(`Play to the end of the ${data.unit}`, "Play", () => this.play(), () => SPEEDS[this.speed?.value ?? "medium"]);
     this.root.addEventListener("thp-stop", event => this.jump(/** @type {CustomEvent<number>} */ (event).detail));
-    this.bookmark = new Bookmark(`stepper ${data.kernel} ${data.geometry} ${data.scenario} ${model.get("step")}`);
+    this.bookmark = new Bookmark(`stepper ${data.kernel} ${data.geometry} ${data.scenario} ${model.get("step")}`, this.store);
     this.lab = new LivePanel(this, data.kernel);
     this.recorded = new RecordedPanel(model.get("lecture") ? [] : data.recorded, frame => this.jump(frame), () => this.ask("recorded", {}, "Looking up what was recorded…"));
     this.bar = this.buildBar();
@@ -43,7 +43,7 @@ class StepperView extends PictureView {
   }
 
   start() {
-    const kept = this.model.get("lecture") ? null : this.bookmark.place, step = Number(kept ?? this.model.get("step"));
+    const kept = this.model.get("lecture") ? null : this.model.get("reached") ?? this.bookmark.place, step = Number(kept ?? this.model.get("step"));
     this.setMode(this.model.get("all_steps"), Math.min(step, this.data.frames.length - 1));
     this.wantDetail();
     return this.lab.read();
@@ -164,6 +164,7 @@ class StepperView extends PictureView {
   // Show a frame, or the last one before a question that is not answered yet.
   go(wanted) {
     const from = this.frame, { number, question } = this.course.stop(from, wanted);
+    this.going = true;
     if (number !== from) this.show(number);
     else {
       this.slider.value = `${this.course.place(number)}`;
@@ -240,6 +241,7 @@ class StepperView extends PictureView {
   later() {
     clearTimeout(this.soon);
     this.soon = setTimeout(() => {
+      if (this.going && this.store.learner) this.tell("reached", this.frame);
       this.tell("step", this.frame);
       this.bookmark.place = `${this.frame}`;
     }, 60);

@@ -13,6 +13,8 @@ import traitlets
 from thplab.errors import BadInput
 from thplab.kernel.kernels import DEFAULT
 from thplab.kernel.policies import Kernel
+from thplab.learn import progress
+from thplab.learn.widgets.asking import Asking
 from thplab.learn.widgets.conversation import asked
 from thplab.learn.widgets.live_run import LiveWidget
 from thplab.learn.widgets.payload import payload, words
@@ -29,7 +31,7 @@ from thplab.study.live.request import refuse_unless_portable, refuse_unless_sens
 from thplab.study.live.support import release
 
 
-class Stepper(LiveWidget, Pictured, Stepped, page="comparison recorded course stepper"):
+class Stepper(LiveWidget, Pictured, Stepped, Asking, page="comparison recorded course stepper"):
     """Steps through a trace. All frames are in the page:
     once shown, it works without a kernel, also in an exported page.
 
@@ -51,6 +53,10 @@ class Stepper(LiveWidget, Pictured, Stepped, page="comparison recorded course st
     """What can be run on the machine's own kernel: its release and, if nothing can, why;
     empty where that is no question.
     """
+    reached = traitlets.Int(None, allow_none=True).tag(sync=True)
+    """The frame to which the learner went last, also in an earlier session; None where that is not kept."""
+
+    kind = progress.PREDICTION
 
     def __init__(
         self,
@@ -73,9 +79,26 @@ class Stepper(LiveWidget, Pictured, Stepped, page="comparison recorded course st
         live = {} if lecture or isinstance(self.trace, RaceTrace) else {"kernel": release(), "why": self._not_live()}
         self._sheets: dict[str, Sheet] = {}
         self._details = (detail,)
+        self.kept_as = progress.here(self.trace.scenario.name or self.trace.scenario.line())
+        progress.record_stepper(*self.kept_as, self.asks_now())
         super().__init__(
             packed=self.packed_now(), step=number, lecture=lecture, all_steps=all_steps, detail=detail, live=live
         )
+
+    def asks_now(self) -> dict[str, str]:
+        """The right answer to each question, by its id."""
+        return {question["id"]: question["actual"] for question in self._data["questions"]}
+
+    @traitlets.default("reached")
+    def _where_she_was(self) -> int | None:
+        step = progress.step(*self.kept_as)
+        return None if step is None or step >= len(self.trace) else step
+
+    @traitlets.observe("reached")
+    def _keep_where_she_is(self, change: Any) -> None:
+        with self.answering(0):
+            if isinstance(change["new"], int) and 0 <= change["new"] < len(self.trace):
+                progress.record_step(*self.kept_as, change["new"])
 
     def _not_live(self) -> str:
         """Why the trace's scenario cannot be run on the kernel of this machine; empty if it can."""

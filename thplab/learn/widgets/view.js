@@ -37,6 +37,7 @@ class View {
     this.model = model;
     this.live = typeof model.send === "function";
     this.lecture = Boolean(model.get("lecture"));
+    this.store = new Store(model.get("learner"));
     this.id = `thp-${kind}-${Math.random().toString(36).slice(2)}`;  // the same widget may be in a page twice
     this.root = h("div", { class: `thp-widget thp-${kind}`, id: this.id, role: "group", "aria-label": label, keydown: event => this.key(event) });
     this.root.classList.toggle("thp-lecture", this.lecture);

@@ -11,13 +11,11 @@ import traitlets
 from IPython.display import display
 
 from thplab.errors import BadInput
+from thplab.learn import EXPORTING, progress
 from thplab.learn.widgets.conversation import Conversation
 from thplab.learn.widgets.page import later, script, standalone, style
 from thplab.machine.trace import Setup, Trace, record
 from thplab.scenario import Scenario, load
-
-EXPORTING = "THPLAB_EXPORTING"
-"""Environment variable: set while a notebook is run to be exported."""
 
 
 class Widget(Conversation):
@@ -37,6 +35,14 @@ class Widget(Conversation):
     """Everything that is shown, packed."""
     lecture = traitlets.Bool(False).tag(sync=True)
     """Whether it is for a projector: large, with what a class needs and no more."""
+    learner = traitlets.Unicode().tag(sync=True)
+    """The id of the learner in whose folder the notebook is, under which the browser keeps what it keeps;
+    "" where there is none.
+    """
+
+    @traitlets.default("learner")
+    def _whose(self) -> str:
+        return progress.learner()
 
     def __init_subclass__(cls, page: str | None = None, **kwargs: Any) -> None:
         if page is not None:  # traitlets makes subclasses of its own
