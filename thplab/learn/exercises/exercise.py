@@ -12,7 +12,7 @@ from thplab.learn.exercises.answers import Answers
 from thplab.learn.exercises.draw import Draw
 from thplab.learn.exercises.learner import learner
 from thplab.learn.lessons.tasks import RaceTask, Task, Verdict
-from thplab.learn.widgets import Ledger, Quiz, RaceStepper, Sandbox
+from thplab.learn.widgets import Ledger, Quiz, RaceStepper, Sandbox, Stepper
 from thplab.machine.trace import Trace
 
 LEVELS = ("recall", "apply", "analyse", "create")
@@ -44,7 +44,7 @@ class TwoScenarios(Task):
 
 
 Work = Task | RaceTask | Answers
-Widget = Sandbox | RaceStepper | Quiz | Ledger
+Widget = Sandbox | RaceStepper | Quiz | Ledger | Stepper
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ class Exercise:
         print(hints[level - 1])
 
     def show(self, seed: str = "") -> Widget:
-        """What the exercise is done with: a sandbox, which has the question above it, a race stepper, a quiz or a
-        ledger, with the question printed before it. Raises NoEngine if no pictures can be drawn.
+        """What the exercise is done with: a sandbox, which has the question above it, a race stepper, a quiz, a
+        ledger or a stepper, with the question printed before it. Raises NoEngine if no pictures can be drawn.
         """
         work = self.variant(seed).work
         if isinstance(work, Task) and not isinstance(work, TwoScenarios):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from thplab.learn.exercises.answers import Answers
+from thplab.learn.exercises.answers import LEDGER, Answers
 from thplab.learn.exercises.draw import Draw
 from thplab.learn.exercises.exercise import ExerciseSet, exercise
 from thplab.learn.exercises.facts import F, W, count, done, need, need_events, need_one_page, unmapped, used
@@ -68,7 +68,7 @@ def who_holds_it(draw: Draw) -> Answers:
             "Lesson 0, where B splits one PMD: how many entries does B have then, and how many has A?",
             "Begin with the process that has done nothing to its mapping: it has one PMD.",
         ),
-        ledger=True,
+        shown=LEDGER,
     )
 
 
