@@ -12,7 +12,7 @@ from functools import cache
 import nbformat
 import pytest
 from lesson_checks import NOTEBOOKS
-from solutions import counting, footprint, refused, split_pmd, story
+from solutions import counting, footprint, old_bargain, page_tables, refused, split_pmd, story
 from solutions.model import Solved, Values, written
 
 from thplab.errors import BadInput
@@ -23,7 +23,11 @@ from thplab.learn.exercises.notebooks import notebook, text
 from thplab.learn.lessons.tasks import RaceTask, Task
 from thplab.scenario import Scenario
 
-SOLVED: dict[str, Solved] = story.SOLVED | split_pmd.SOLVED | counting.SOLVED | refused.SOLVED | footprint.SOLVED
+SOLVED: dict[str, Solved] = {
+    id: solved
+    for module in (story, page_tables, old_bargain, split_pmd, counting, refused, footprint)
+    for id, solved in module.SOLVED.items()
+}
 SEEDS = [f"student {number}" for number in range(200)]
 CARRIED_OUT = 8
 """How many different variants of an exercise are carried out."""

@@ -22,7 +22,7 @@ class Answers:
     """Cells to be filled, each a question under a name, which are computed when they are first asked for.
 
     An answer is a line for each cell, `name: value` or the value alone, in the order of the cells; ";" may stand for
-    the end of a line. `shown` says with what they are asked: a quiz; the ledger of the one state that the scenario of the
+    the end of a line. `shown` says with what they are asked: a quiz; the ledger of the state that the scenario of the
     first question ends in; or a stepper on that scenario.
     """
 

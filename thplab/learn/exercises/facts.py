@@ -47,6 +47,16 @@ def pages(state: State, process: str, field: str = "Rss") -> int:
     return in_smaps(state, process, field) * 1024 // state.geometry.page_size
 
 
+def pfn_of(state: State, process: str, page: int) -> int | None:
+    """The page frame behind a page of a process's first region; None if nothing is mapped there."""
+    if process not in living(state) or "R" not in dict(state.process(process).regions):
+        return None
+    for m, first, number in state.mapped_in(process, state.region(process, "R")[0], page + 1):
+        if m.kind == "page" and first <= page < first + number:
+            return m.pfn + page - first
+    return None
+
+
 def living(state: State) -> tuple[str, ...]:
     """The processes that live."""
     return tuple(process.name for process in state.processes)

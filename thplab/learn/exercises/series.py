@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from thplab.errors import BadInput
 from thplab.learn.exercises.exercise import Exercise
-from thplab.learn.exercises.sets import counting, footprint, refused, split_pmd, story
+from thplab.learn.exercises.sets import counting, footprint, old_bargain, page_tables, refused, split_pmd, story
 
-SETS = (story.SET, split_pmd.SET, counting.SET, refused.SET, footprint.SET)
+SETS = (
+    story.SET,
+    page_tables.SET,
+    old_bargain.SET,
+    split_pmd.SET,
+    counting.SET,
+    refused.SET,
+    footprint.SET,
+)
 
 EXERCISES = {each.id: each for series in SETS for each in series.exercises}
 
