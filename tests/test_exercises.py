@@ -12,7 +12,7 @@ from functools import cache
 import nbformat
 import pytest
 from lesson_checks import NOTEBOOKS
-from solutions import counting, footprint, old_bargain, page_tables, refused, split_pmd, story
+from solutions import callers, counting, footprint, merged, old_bargain, own_kernel, page_tables, refused, split_pmd, story
 from solutions.model import Solved, Values, written
 
 from thplab.errors import BadInput
@@ -25,7 +25,7 @@ from thplab.scenario import Scenario
 
 SOLVED: dict[str, Solved] = {
     id: solved
-    for module in (story, page_tables, old_bargain, split_pmd, counting, refused, footprint)
+    for module in (story, page_tables, old_bargain, split_pmd, counting, refused, footprint, callers, merged, own_kernel)
     for id, solved in module.SOLVED.items()
 }
 SEEDS = [f"student {number}" for number in range(200)]
@@ -110,6 +110,8 @@ def test_an_exercise_cannot_be_solved_without_thinking(each: Exercise) -> None:
     a = each.variant("x").values.get("a", "A")
     hinted = [hint.partition("Begin with: ")[2].partition(". ")[0].rstrip(".") for hint in work.hints]
     silly = ("", begun, f"mmap {a}; write {a} 0", f"mmap {a}", f"{begun}; exit {a}".strip("; "), "wriet A 0", "42", "---", "0x5 1x3", *hinted)
+    silly += (f"mmap {a} region=S; write {a} 0 region=S", f"mmap {a}; write {a} 0; munmap {a} 0 1thp", "mmap X 2thp; write X 0; fork X Y; exit X")
+    silly += (f"mmap {a} 2thp; read {a} 0; write {a} 1thp; exit {a}", f"mmap {a}; write {a} 0; pin {a} 0 1 z; munmap {a} 0 1thp")
     for answer in silly:
         verdict = each.attempt(answer, "x")
         assert not verdict.solved and "not yet" in repr(verdict), answer

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from thplab.errors import BadInput
 from thplab.learn.exercises.exercise import Exercise
-from thplab.learn.exercises.sets import counting, footprint, old_bargain, page_tables, refused, split_pmd, story
+from thplab.learn.exercises.sets import (
+    callers,
+    counting,
+    footprint,
+    merged,
+    old_bargain,
+    own_kernel,
+    page_tables,
+    refused,
+    split_pmd,
+    story,
+)
 
 SETS = (
     story.SET,
@@ -14,6 +25,9 @@ SETS = (
     counting.SET,
     refused.SET,
     footprint.SET,
+    callers.SET,
+    merged.SET,
+    own_kernel.SET,
 )
 
 EXERCISES = {each.id: each for series in SETS for each in series.exercises}
