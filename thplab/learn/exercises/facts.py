@@ -47,11 +47,16 @@ def pages(state: State, process: str, field: str = "Rss") -> int:
     return in_smaps(state, process, field) * 1024 // state.geometry.page_size
 
 
+def base_of(state: State, process: str) -> int:
+    """Where the first region of a process begins; 0 if there is none."""
+    regions = dict(state.process(process).regions) if process in living(state) else {}
+    return regions["R"][0] if "R" in regions else 0
+
+
 def pfn_of(state: State, process: str, page: int) -> int | None:
     """The page frame behind a page of a process's first region; None if nothing is mapped there."""
-    if process not in living(state) or "R" not in dict(state.process(process).regions):
-        return None
-    for m, first, number in state.mapped_in(process, state.region(process, "R")[0], page + 1):
+    base = base_of(state, process)
+    for m, first, number in state.mapped_in(process, base, page + 1) if base else ():
         if m.kind == "page" and first <= page < first + number:
             return m.pfn + page - first
     return None

@@ -9,6 +9,7 @@ from thplab.learn.exercises.exercise import ExerciseSet, exercise
 from thplab.learn.exercises.facts import (
     PRESSURE,
     F,
+    base_of,
     done,
     living,
     need,
@@ -41,8 +42,7 @@ def two_of_three(draw: Draw) -> Task:
         yield from need("the length of the queue for deferred splits", len(state.deferred), 1)
         yield from need("the number of page frames in use", used(trace)[-1], 23)
         first = [m.pfn for m in state.mapped if m.process == a and m.kind == "page" and state.head(m.pfn) in state.deferred]
-        base = state.region(a, "R")[0] if a in living(state) and dict(state.process(a).regions).get("R") else 0
-        places = {(m.address - base) // state.geometry.page_size // 8 for m in state.mapped if m.pfn in first}
+        places = {(m.address - base_of(state, a)) // state.geometry.page_size // 8 for m in state.mapped if m.pfn in first}
         if len(state.deferred) == 1 and places != {stays}:
             yield f"the page that stays must be huge page {stays} of {a}; it is {', '.join(map(str, places)) or 'unmapped'}"
 

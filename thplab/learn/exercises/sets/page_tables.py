@@ -9,17 +9,11 @@ from thplab.kernel.kernels import KERNELS
 from thplab.learn.exercises.answers import Answers
 from thplab.learn.exercises.draw import Draw
 from thplab.learn.exercises.exercise import ExerciseSet, exercise
-from thplab.learn.exercises.facts import done, living, need, need_events, pages, used
+from thplab.learn.exercises.facts import base_of, done, need, need_events, pages, used
 from thplab.learn.lessons.tasks import Task
 from thplab.learn.widgets.question import Question
 from thplab.machine.state import State
 from thplab.machine.trace import Setup, Trace, record
-
-
-def base_of(state: State, process: str) -> int:
-    """Where the first region of a process begins; 0 if there is none."""
-    regions = dict(state.process(process).regions) if process in living(state) else {}
-    return regions["R"][0] if "R" in regions else 0
 
 
 def small_pages(state: State, process: str) -> list[int]:

@@ -11,6 +11,7 @@ from thplab.learn.exercises.exercise import ExerciseSet, exercise
 from thplab.learn.exercises.facts import (
     F,
     W,
+    base_of,
     done,
     ended,
     need,
@@ -37,8 +38,7 @@ def scar(draw: Draw) -> Task:
     page = draw.between("page", 1, 7)
 
     def alone(state: State) -> bool:
-        size = state.geometry.page_size
-        base = state.region(a, "R")[0] if a in {p.name for p in state.processes} and state.process(a).regions else 0
+        size, base = state.geometry.page_size, base_of(state, a)
         return bool(base) and any((v.start - base, v.end - v.start) == (page * size, size) for v in state.vmas(a))
 
     def missing(trace: Trace) -> Iterator[str]:
