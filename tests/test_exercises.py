@@ -12,7 +12,7 @@ from functools import cache
 import nbformat
 import pytest
 from lesson_checks import NOTEBOOKS
-from solutions import callers, counting, footprint, merged, old_bargain, own_kernel, page_tables, refused, split_pmd, story
+from solutions import bugs, callers, counting, footprint, merged, old_bargain, own_kernel, page_tables, races, real_numbers, refused, split_pmd, story
 from solutions.model import Solved, Values, written
 
 from thplab.errors import BadInput
@@ -25,7 +25,7 @@ from thplab.scenario import Scenario
 
 SOLVED: dict[str, Solved] = {
     id: solved
-    for module in (story, page_tables, old_bargain, split_pmd, counting, refused, footprint, callers, merged, own_kernel)
+    for module in (story, page_tables, old_bargain, split_pmd, counting, refused, footprint, callers, merged, own_kernel, bugs, races, real_numbers)
     for id, solved in module.SOLVED.items()
 }
 SEEDS = [f"student {number}" for number in range(200)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from thplab.errors import BadInput
 from thplab.learn.exercises.exercise import Exercise
 from thplab.learn.exercises.sets import (
+    bugs,
     callers,
     counting,
     footprint,
@@ -12,6 +13,8 @@ from thplab.learn.exercises.sets import (
     old_bargain,
     own_kernel,
     page_tables,
+    races,
+    real_numbers,
     refused,
     split_pmd,
     story,
@@ -28,6 +31,9 @@ SETS = (
     callers.SET,
     merged.SET,
     own_kernel.SET,
+    bugs.SET,
+    races.SET,
+    real_numbers.SET,
 )
 
 EXERCISES = {each.id: each for series in SETS for each in series.exercises}
