@@ -16,7 +16,8 @@ from pictures import Picture
 
 from thplab.learn.lessons.series import LESSONS
 from thplab.machine.state import State
-from thplab.show.diagrams import DETAILS, SIMPLE, Sheet
+from thplab.machine.trace import record
+from thplab.show.diagrams import DETAILS, SIMPLE, Cut, Painter, Sheet
 from thplab.show.diagrams.cells import SIZE, SMALL
 from thplab.show.diagrams.drawn import Rect
 from thplab.show.diagrams.engine import lay_out
@@ -132,3 +133,11 @@ def test_a_simple_picture_marks_what_shows_only(lesson: str, show: str) -> None:
         assert not number or [id for id in marked if now[id] == before.get(id)] == [], number
         assert number or not marked
         before = now
+
+
+def test_a_process_without_any_table_has_its_box() -> None:
+    """It has a title and nothing below it, in every picture of the series."""
+    trace = record("mmap A; fill A 0 1thp; fork A B; munmap B 0 1thp")
+    end = trace[-1].state
+    painter = Painter(Cut.of([frame.state for frame in trace]), SIMPLE)
+    assert 'id="process-B"' in Sheet([painter.paint(end)]).svg()

@@ -4,27 +4,40 @@ The simulator carries it out and tells what is missing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from thplab.errors import BadInput
 from thplab.machine.trace import Setup, Trace, record
 from thplab.scenario import Scenario
+from thplab.study.explore.pair import Pair
 from thplab.study.explore.pairs import pair_named
 from thplab.study.explore.race import Race
 from thplab.study.explore.replay import RaceTrace
+
+
+def _no_rules(trace: Trace) -> Iterator[str]:
+    return iter(())
 
 
 @dataclass(frozen=True)
 class Task:
     """What is to be reached, how to see what is missing, three hints (the rule, where to look, a way to begin),
     and on what machine.
+
+    `start` is what every answer must begin with, `budget` how many operations it may have in all, `processes` what its
+    processes are called, if that matters. `rules` yields, for an attempt in which something is missing, the rules that
+    it breaks, in sentences.
     """
 
     question: str
     missing: Callable[[Trace], Iterator[str]]
     hints: tuple[str, str, str]
     setup: Setup = Setup()
+    start: str = ""
+    budget: int | None = None
+    processes: tuple[str, ...] = ()
+    rules: Callable[[Trace], Iterator[str]] = _no_rules
 
     def attempt(self, name: str, scenario: str, geometry: str = "") -> Verdict:
         """What Lesson.attempt() says of it."""
@@ -34,9 +47,25 @@ class Task:
         except BadInput as error:
             return Verdict(name, record(Scenario(), setup), (f"the scenario cannot be read: {error}",))
         trace = record(written, setup)
-        if trace.problem:
-            return Verdict(name, trace, (f"the scenario stops {trace.problem}",))
-        return Verdict(name, trace, tuple(self.missing(trace)))
+        missing = tuple(self._bounds(written))
+        if trace.problem or missing:
+            stops = (f"the scenario stops {trace.problem}",) if trace.problem else ()
+            return Verdict(name, trace, missing + stops)
+        missing = tuple(self.missing(trace))
+        return Verdict(name, trace, (*missing, *self.rules(trace)) if missing else ())
+
+    def _bounds(self, written: Scenario) -> Iterator[str]:
+        """What can be told of an answer before it is carried out."""
+        begun = Scenario.parse(self.start).ops
+        if written.ops[: len(begun)] != begun:
+            yield f"the scenario must begin with: {self.start}"
+        if self.budget is not None and len(written.ops) > self.budget:
+            yield f"{len(written.ops)} operations are too many: {self.budget} are enough, the start included"
+        if self.processes:
+            named = (str(op.fields[name]) for op in written.ops for name in ("proc", "child") if op.fields.get(name))
+            others = sorted(set(named) - set(self.processes))
+            if others:
+                yield f"the processes are called {_listed(self.processes)} here; yours has {_listed(others)}, too"
 
 
 @dataclass(frozen=True)
@@ -46,7 +75,12 @@ class RaceTask:
     question: str
     missing: Callable[[Race], Iterator[str]]
     hints: tuple[str, str, str]
-    pair: str
+    pair: str | Pair
+
+    @property
+    def raced(self) -> Pair:
+        """The pair itself."""
+        return pair_named(self.pair) if isinstance(self.pair, str) else self.pair
 
     def attempt(self, name: str, scenario: str, geometry: str = "") -> Verdict:
         """What Lesson.attempt() says of it. `scenario` is a schedule;
@@ -56,9 +90,9 @@ class RaceTask:
         """
         if geometry:
             raise BadInput("geometry", f"is {geometry!r} for a race", "none: a race has its own")
-        race = Race(pair_named(self.pair))
+        race = Race(self.raced)
         try:
-            race.load(scenario.removeprefix(f"{self.pair}:"))
+            race.load(scenario.strip().removeprefix(f"{race.pair.name}:"))
         except BadInput as error:
             return Verdict(name, race.trace, (f"the schedule cannot be carried out: {error}",))
         return Verdict(name, race.trace, tuple(self.missing(race)))
@@ -66,11 +100,14 @@ class RaceTask:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The outcome of an attempt. Its text says what is still missing, with the numbers that were found."""
+    """The outcome of an attempt. Its text says what is still missing, with the numbers that were found; of a solution
+    `praise`, or how long it was.
+    """
 
     task: str
     trace: Trace
     missing: tuple[str, ...]
+    praise: str = ""
 
     @property
     def solved(self) -> bool:
@@ -79,6 +116,8 @@ class Verdict:
 
     def __repr__(self) -> str:
         steps = len(self.trace) - 1
+        if self.solved and self.praise:
+            return f"{self.task}: solved. {self.praise}"
         if self.solved and isinstance(self.trace, RaceTrace):
             switches = len(self.trace.written.split()) - 1
             times = "1 switch" if switches == 1 else f"{switches} switches"
@@ -89,3 +128,8 @@ class Verdict:
                 "steps of the kernel."
             )
         return f"{self.task}: not yet.\n" + "\n".join(f"  - {line}" for line in self.missing)
+
+
+def _listed(names: Sequence[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last

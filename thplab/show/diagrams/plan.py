@@ -116,6 +116,8 @@ class Plan:
             for node in ever.nodes:
                 if node.id in self.nodes:
                     self._add_node(box, self.nodes[node.id], shown.get(node.id, node))
+            if not any(node.id in self.nodes for node in ever.nodes):  # Graphviz draws no box without a node
+                box.node(f"{ever.id}-nothing", "", style="invis", shape="point")
 
     def _add_node(self, graph: graphviz.Digraph, ever: PictureNode, now: PictureNode) -> None:
         style = "" if now.shown else "invis"

@@ -1,0 +1,192 @@
+"""Every exercise: a learner's variant can be solved, cannot be solved without thinking, and a wrong attempt is told why.
+
+The solutions stand in tests/solutions.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from functools import cache
+
+import nbformat
+import pytest
+from lesson_checks import NOTEBOOKS
+from solutions import bugs, callers, counting, footprint, merged, old_bargain, own_kernel, page_tables, races, real_numbers, refused, split_pmd, story
+from solutions.model import Solved, Values, written
+
+from thplab.errors import BadInput
+from thplab.learn.exercises import EXERCISES, SETS, Exercise, exercise, learner
+from thplab.learn.exercises.answers import Answers
+from thplab.learn.exercises.exercise import LEVELS, ExerciseSet
+from thplab.learn.exercises.notebooks import notebook, text
+from thplab.learn.lessons.tasks import RaceTask, Task
+from thplab.scenario import Scenario
+
+SOLVED: dict[str, Solved] = {
+    id: solved
+    for module in (story, page_tables, old_bargain, split_pmd, counting, refused, footprint, callers, merged, own_kernel, bugs, races, real_numbers)
+    for id, solved in module.SOLVED.items()
+}
+SEEDS = [f"student {number}" for number in range(200)]
+CARRIED_OUT = 8
+"""How many different variants of an exercise are carried out."""
+
+every_exercise = pytest.mark.parametrize("each", EXERCISES.values(), ids=lambda each: each.id)
+
+
+@cache
+def variants(each: Exercise) -> dict[str, str]:
+    """The different variants over all seeds: what was drawn, as text, and the first seed that gives it."""
+    found: dict[str, str] = {}
+    for seed in SEEDS:
+        found.setdefault(repr(each.variant(seed).values), seed)
+    return found
+
+
+def some(each: Exercise) -> list[str]:
+    """Seeds of different variants, enough to be carried out: those whose numbers differ most come first."""
+    return list(variants(each).values())[:CARRIED_OUT]
+
+
+def values(each: Exercise, seed: str) -> Values:
+    return each.variant(seed).values
+
+
+def test_each_exercise_is_solved_somewhere_and_has_a_place_in_the_series() -> None:
+    assert SOLVED.keys() == EXERCISES.keys()
+    assert len(EXERCISES) == sum(len(series.exercises) for series in SETS)
+    assert exercise("0.2").title and learner()
+    with pytest.raises(BadInput, match="expected one of"):
+        exercise("99")
+
+
+@every_exercise
+def test_an_exercise_says_what_it_is_about(each: Exercise) -> None:
+    assert each.level in LEVELS and 0 < each.minutes <= 30
+    assert each.objective and each.myth and each.title
+    work = each.variant("x").work
+    assert len(work.hints) == len({*work.hints}) == 3 and all(hint.endswith((".", "?")) for hint in work.hints)
+
+
+@every_exercise
+def test_equal_seeds_give_equal_variants_and_others_differ(each: Exercise) -> None:
+    again = Exercise(**vars(each))
+    for seed in SEEDS[:3]:
+        assert again.make is each.make and again.variant(seed).values == each.variant(seed).values
+        assert again.variant(seed).work.question == each.variant(seed).work.question
+    assert len(variants(each)) >= 6
+
+
+def test_a_variant_is_the_same_on_every_machine() -> None:
+    """These were drawn once. If they change, every learner gets another exercise in the middle of a course."""
+    assert exercise("0.2").variant("Ada").values == {"processes": ("K", "M", "A"), "a": "K", "b": "M", "c": "A", "count": 13}
+
+
+@every_exercise
+def test_the_model_solution_is_accepted(each: Exercise) -> None:
+    solved = SOLVED[each.id]
+    for seed in some(each):
+        answer = written(solved.answer, values(each, seed))
+        verdict = each.attempt(answer, seed)
+        assert verdict.solved and f"{each.name}: solved" in repr(verdict), (values(each, seed), answer, verdict)
+        if solved.length:
+            parts = answer.split("---")
+            assert max(len(Scenario.parse(part).ops) for part in parts) == solved.length, answer
+
+
+@every_exercise
+def test_a_wrong_attempt_is_told_which_rule_it_breaks(each: Exercise) -> None:
+    for seed, (attempt, said) in itertools.product(some(each)[:5], SOLVED[each.id].wrong):
+        answer = written(attempt, values(each, seed))
+        verdict = each.attempt(answer, seed)
+        assert not verdict.solved and said in repr(verdict), (values(each, seed), answer, verdict)
+
+
+@every_exercise
+def test_an_exercise_cannot_be_solved_without_thinking(each: Exercise) -> None:
+    work = each.variant("x").work
+    begun = work.start if isinstance(work, Task) else ""
+    a = each.variant("x").values.get("a", "A")
+    hinted = [hint.partition("Begin with: ")[2].partition(". ")[0].rstrip(".") for hint in work.hints]
+    silly = ("", begun, f"mmap {a}; write {a} 0", f"mmap {a}", f"{begun}; exit {a}".strip("; "), "wriet A 0", "42", "---", "0x5 1x3", *hinted)
+    silly += (f"mmap {a} region=S; write {a} 0 region=S", f"mmap {a}; write {a} 0; munmap {a} 0 1thp", "mmap X 2thp; write X 0; fork X Y; exit X")
+    silly += (f"mmap {a} 2thp; read {a} 0; write {a} 1thp; exit {a}", f"mmap {a}; write {a} 0; pin {a} 0 1 z; munmap {a} 0 1thp")
+    for answer in silly:
+        verdict = each.attempt(answer, "x")
+        assert not verdict.solved and "not yet" in repr(verdict), answer
+
+
+@every_exercise
+def test_a_copied_answer_is_mostly_of_no_use(each: Exercise) -> None:
+    seeds = some(each)[:6]
+    answers = {seed: written(SOLVED[each.id].answer, values(each, seed)) for seed in seeds}
+    pairs = list(itertools.permutations(seeds, 2))
+    taken = sum(each.attempt(answers[other], seed).solved for seed, other in pairs)
+    assert taken / len(pairs) <= SOLVED[each.id].copies, taken / len(pairs)
+
+
+@every_exercise
+def test_an_exercise_can_be_hinted_at_and_asked(each: Exercise, capsys: pytest.CaptureFixture[str]) -> None:
+    each.ask("x")
+    for level in (1, 2, 3):
+        each.hint(level, "x")
+    told = capsys.readouterr().out
+    work = each.variant("x").work
+    assert work.question in told and all(hint in told for hint in work.hints)
+    with pytest.raises(BadInput, match="1 to 3"):
+        each.hint(4)
+
+
+KINDS = {type(each.variant("x").work): each for each in EXERCISES.values()}
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_each_kind_of_work_has_its_widget(kind: type[Task] | type[RaceTask] | type[Answers], capsys: pytest.CaptureFixture[str]) -> None:
+    each = KINDS[kind]
+    widget = each.show("x")
+    shown = {"Task": "Sandbox", "TwoScenarios": "Sandbox", "RaceTask": "RaceStepper", "Answers": "Quiz"}[kind.__name__]
+    assert type(widget).__name__ in (shown, "Ledger", "Stepper")
+    printed = capsys.readouterr().out
+    assert (each.variant("x").work.question in printed) is (kind is not Task), "a sandbox has the question above it"
+
+
+
+
+# --- the notebooks ----------------------------------------------------------------------------------------------------
+
+EXERCISE_NOTEBOOKS = NOTEBOOKS / "exercises"
+
+
+@pytest.mark.parametrize("series", SETS, ids=lambda series: series.notebook)
+def test_a_notebook_is_the_one_that_the_series_writes(series: ExerciseSet) -> None:
+    written_now = (EXERCISE_NOTEBOOKS / f"{series.notebook}.ipynb").read_text()
+    assert written_now == text(series), "run python -m thplab.learn.exercises.notebooks notebooks/exercises"
+    nbformat.validate(nbformat.reads(written_now, 4))
+    for link in re.findall(r"\]\(([^)#]+\.ipynb)", written_now):
+        assert (EXERCISE_NOTEBOOKS / link).is_file(), link
+
+
+def test_no_notebook_is_left_over() -> None:
+    assert {path.stem for path in EXERCISE_NOTEBOOKS.iterdir()} == {series.notebook for series in SETS}
+
+
+@pytest.mark.parametrize("series", SETS, ids=lambda series: series.notebook)
+def test_a_notebook_runs_from_top_to_bottom(series: ExerciseSet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """As a learner meets it: each answer is empty, and the verdict says what is missing."""
+    monkeypatch.setenv("THPLAB_LEARNER", "x")
+    names: dict[str, object] = {}
+    for cell in notebook(series)["cells"]:
+        source = "".join(cell["source"])
+        if source.startswith("from"):
+            exec(source, names)
+        elif cell["cell_type"] == "code":
+            assert "attempt(" not in source or "not yet" in repr(eval(source, names)), source
+
+
+def test_nothing_of_the_package_knows_a_solution() -> None:
+    """Neither the sets nor the notebooks hold an answer that a variant accepts, whole, as one text."""
+    for each in EXERCISES.values():
+        answer = written(SOLVED[each.id].answer, values(each, "x"))
+        work = each.variant("x").work
+        assert answer not in work.question and not any(answer in hint for hint in work.hints), each.id

@@ -1,0 +1,144 @@
+"""Exercises: families of tasks, of which each learner gets a variant of her own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from thplab.errors import BadInput
+from thplab.learn.exercises.answers import Answers
+from thplab.learn.exercises.draw import Draw
+from thplab.learn.exercises.learner import learner
+from thplab.learn.lessons.tasks import RaceTask, Task, Verdict
+from thplab.learn.widgets import Ledger, Quiz, RaceStepper, Sandbox, Stepper
+from thplab.machine.trace import Trace
+
+LEVELS = ("recall", "apply", "analyse", "create")
+BETWEEN = "---"
+
+
+@dataclass(frozen=True)
+class TwoScenarios(Task):
+    """A task that two scenarios solve, with a line --- between them. `missing` looks at each of them alone, `both` at
+    the two.
+    """
+
+    both: Callable[[Trace, Trace], Iterator[str]] = lambda first, second: iter(())
+
+    def attempt(self, name: str, scenario: str, geometry: str = "") -> Verdict:
+        """What Lesson.attempt() says of it."""
+        parts = scenario.split(BETWEEN)
+        verdicts = [super(TwoScenarios, self).attempt(name, part, geometry) for part in parts]
+        if len(parts) != 2:
+            wrong = f"two scenarios are asked for, with a line {BETWEEN} between them; there are {len(parts)}"
+            return Verdict(name, verdicts[0].trace, (wrong, *verdicts[0].missing))
+        missing = [
+            f"the {which} scenario: {line}"
+            for which, verdict in zip(("first", "second"), verdicts, strict=True)
+            for line in verdict.missing
+        ]
+        first, second = (verdict.trace for verdict in verdicts)
+        return Verdict(name, second, tuple(missing or self.both(first, second)), "Both scenarios do what is asked.")
+
+
+Work = Task | RaceTask | Answers
+Widget = Sandbox | RaceStepper | Quiz | Ledger | Stepper
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What one learner gets: what was drawn, and the task that follows from it."""
+
+    values: Mapping[str, Any]
+    work: Work
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """A family of variants. `level` is one of LEVELS, `kind` what the learner does; `objective` is what is learned, and
+    `myth` the wrong idea that it meets, which is for teachers. `make` draws a variant; equal seeds give equal ones.
+
+    Where a seed is left out, it is the learner's.
+    """
+
+    id: str
+    title: str
+    level: str
+    kind: str
+    minutes: int
+    objective: str
+    myth: str
+    make: Callable[[Draw], Work]
+
+    def __repr__(self) -> str:
+        return f"<Exercise {self.id}: {self.title}>"
+
+    @property
+    def name(self) -> str:
+        """What verdicts call it."""
+        return f"{self.id} {self.title}"
+
+    def variant(self, seed: str = "") -> Variant:
+        """The variant of a seed."""
+        return _variant(self, seed or learner())
+
+    def ask(self, seed: str = "") -> None:
+        """Print what is asked for."""
+        print(f"{self.name}: {self.variant(seed).work.question}")
+
+    def hint(self, level: int = 1, seed: str = "") -> None:
+        """Print a hint: level 1 names the rule, 2 says where to look, 3 how to begin.
+        Raises BadInput for another level.
+        """
+        hints = self.variant(seed).work.hints
+        if not 1 <= level <= len(hints):
+            raise BadInput("level", f"is {level}", f"1 to {len(hints)}")
+        print(hints[level - 1])
+
+    def show(self, seed: str = "") -> Widget:
+        """What the exercise is done with: a sandbox, which has the question above it, a race stepper, a quiz, a
+        ledger or a stepper, with the question printed before it. Raises NoEngine if no pictures can be drawn.
+        """
+        work = self.variant(seed).work
+        if isinstance(work, Task) and not isinstance(work, TwoScenarios):
+            return Sandbox(work.start, task=work)
+        self.ask(seed)
+        if isinstance(work, Task):
+            return Sandbox(work.start, task=work)
+        return RaceStepper(work.raced) if isinstance(work, RaceTask) else work.widget()
+
+    def attempt(self, answer: str, seed: str = "") -> Verdict:
+        """The verdict on an answer, from its text alone: a scenario, two of them, a schedule, or a value for each cell.
+        An answer that makes no sense is not a solution: the verdict says why.
+        """
+        return self.variant(seed).work.attempt(self.name, answer)
+
+
+@lru_cache(256)
+def _variant(exercise: Exercise, seed: str) -> Variant:
+    draw = Draw(exercise.id, seed)
+    work = exercise.make(draw)
+    return Variant(draw.values, work)
+
+
+def exercise(
+    id: str, title: str, level: str, kind: str, minutes: int, *, objective: str, myth: str
+) -> Callable[[Callable[[Draw], Work]], Exercise]:
+    """Make an exercise of a function that draws a variant."""
+    return lambda make: Exercise(id, title, level, kind, minutes, objective, myth, make)
+
+
+@dataclass(frozen=True)
+class ExerciseSet:
+    """The exercises of one notebook. `lesson` is the notebook that they belong to, "" if they go across."""
+
+    notebook: str
+    title: str
+    lesson: str
+    about: str
+    exercises: tuple[Exercise, ...]
+
+    def __repr__(self) -> str:
+        return f"<ExerciseSet {self.notebook}: {', '.join(each.id for each in self.exercises)}>"

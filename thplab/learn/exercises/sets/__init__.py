@@ -1,0 +1,1 @@
+"""The sets of exercises, one module each."""
