@@ -18,6 +18,7 @@ from thplab import Progress
 from thplab.errors import BadInput
 from thplab.files import write_file
 from thplab.learn import EXPORTING, progress
+from thplab.learn.exercises import SETS, exercise, learner
 from thplab.learn.lessons import story
 from thplab.learn.lessons.questions import head_refcount, split_result
 from thplab.learn.lessons.series import LESSONS
@@ -280,7 +281,8 @@ def lesson_row() -> NotebookRow:
 
 def test_the_page_tells_what_was_done_and_where_to_go_on(ada: Path) -> None:
     page = Progress()
-    assert [row.where for row in page.rows] == [lesson.notebook for lesson in LESSONS] and not any(row.begun for row in page.rows)
+    series = [lesson.notebook for lesson in LESSONS] + [f"exercises/{each.notebook}" for each in SETS]
+    assert [row.where for row in page.rows] == series and not any(row.begun for row in page.rows)
     assert "Begin: 0. The whole story in half an hour" in repr(page)
     stepper = LESSON.stepper(STEPPER)
     assert not lesson_row().begun, "run, not yet done"
@@ -319,6 +321,22 @@ def test_a_lesson_is_complete_when_everything_in_it_was_done(ada: Path) -> None:
     assert lesson_row().complete and "✓ 0." in repr(Progress())
 
 
+def test_an_exercise_is_the_learners_own_variant_and_is_kept(ada: Path, bob: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("THPLAB_LEARNER", raising=False)
+    scar, series = exercise("3.1"), next(each for each in SETS if each.lesson == "03_splitting_one_pmd")
+    hers = scar.variant()
+    assert hers.values == scar.variant("Ada").values
+    assert not scar.attempt("mmap A").solved and not scar.attempt("\n\n").solved
+    scar.hint(1)
+    assert work(ada) == [(EXERCISE, f"exercises/{series.notebook}", "3.1", False, 1, [1])]
+    row = next(row for row in Progress().rows if row.where == f"exercises/{series.notebook}")
+    assert row.exercises == Count(0, len(series.exercises), 0) and row.hints == 1 and row.begun and not row.complete
+    scar.attempt("mmap A; write A 0", seed="Bob")  # somebody else's, tried out
+    assert len(work(ada)) == 1
+    monkeypatch.chdir(bob / "notebooks")
+    assert learner() == "Bob" and work(bob) == []
+
+
 def test_sets_of_exercises_and_one_s_own_notebooks_have_rows(ada: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_notebook(ada / "notebooks" / "exercises" / "00_a.ipynb", new_markdown_cell("# <b>First</b> set"))
     for solved in (False, True):
@@ -327,7 +345,7 @@ def test_sets_of_exercises_and_one_s_own_notebooks_have_rows(ada: Path, monkeypa
     monkeypatch.setenv("JPY_SESSION_NAME", str(ada / "notebooks" / "mine.ipynb"))
     stepper = asking()
     stepper.answers = stepper.asks_now()
-    exercises, mine = Progress().rows[-2:]
+    exercises, mine = (next(row for row in Progress().rows if row.where == where) for where in ("exercises/00_a", "mine"))
     assert (exercises.title, exercises.exercises) == ("<b>First</b> set", Count(1, 2, 0))
     assert (mine.title, mine.predictions) == ("mine", Count(2, 2, 2))
     monkeypatch.chdir(ada / "notebooks" / "exercises")

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from thplab.errors import BadInput
 from thplab.files import refuse_input, write_file
+from thplab.learn.exercises.series import SETS
 from thplab.learn.folders import notebook_folder
 from thplab.learn.lessons.lesson import Lesson
 from thplab.learn.lessons.series import LESSONS
@@ -141,13 +142,14 @@ class Progress:
         known += [f"exercises/{path.stem}" for path in sorted((self._folder / "exercises").glob("*.ipynb"))]
         for lesson in LESSONS:
             yield self._row(kept, lesson.notebook, lesson)
+        sizes = {f"exercises/{series.notebook}": len(series.exercises) for series in SETS}
         for where in known[len(LESSONS) :]:
-            yield self._row(kept, where)
+            yield self._row(kept, where, exercises=sizes.get(where, 0))
         entries: Iterable[Kept] = (*kept["answers"].values(), *kept["work"])
         for where in sorted({each["where"] for each in entries} - {*known}):
             yield self._row(kept, where)
 
-    def _row(self, kept: Kept, where: str, lesson: Lesson | None = None) -> NotebookRow:
+    def _row(self, kept: Kept, where: str, lesson: Lesson | None = None, exercises: int = 0) -> NotebookRow:
         steppers = [each for each in kept["steppers"] if each["where"] == where]
         asked = {id for each in steppers for id in each["asks"]}
         given = [each for each in kept["answers"].values() if each["where"] == where and each["answer"] is not None]
@@ -156,19 +158,21 @@ class Progress:
         quiz = [each for each in given if each["kind"] == QUIZ]
         work = [each for each in kept["work"] if each["where"] == where]
         tasks = _solved(work, TASK, len(lesson.tasks) if lesson else 0)
+        solved = _solved(work, EXERCISE, exercises or len([each for each in work if each["kind"] == EXERCISE]))
         return NotebookRow(
             where,
             self._title(where),
             bool(given or work or any(each["step"] is not None for each in steppers)),
-            lesson is not None
+            0 < exercises <= solved.done
+            or (lesson is not None
             and lesson.shows.keys() <= {each["what"] for each in steppers}
             and len(predicted) >= len(asked)
             and len(quiz) >= SET
-            and tasks.done >= len(lesson.tasks),
+            and tasks.done >= len(lesson.tasks)),
             Count(len(predicted), len(asked), sum(each["first"] for each in predicted)),
             Count(len(quiz), 0, sum(each["first"] for each in quiz)),
             tasks,
-            _solved(work, EXERCISE, len([each for each in work if each["kind"] == EXERCISE])),
+            solved,
             sum(len(each["hints"]) for each in work),
         )
 

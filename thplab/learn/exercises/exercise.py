@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from thplab.errors import BadInput
+from thplab.learn import progress
 from thplab.learn.exercises.answers import Answers
 from thplab.learn.exercises.draw import Draw
 from thplab.learn.exercises.learner import learner
@@ -80,6 +81,13 @@ class Exercise:
         """What verdicts call it."""
         return f"{self.id} {self.title}"
 
+    @property
+    def notebook(self) -> str:
+        """The notebook in which it stands, below the folder of notebooks, without its ending."""
+        from thplab.learn.exercises.series import notebook_of
+
+        return notebook_of(self)
+
     def variant(self, seed: str = "") -> Variant:
         """The variant of a seed."""
         return _variant(self, seed or learner())
@@ -96,24 +104,33 @@ class Exercise:
         if not 1 <= level <= len(hints):
             raise BadInput("level", f"is {level}", f"1 to {len(hints)}")
         print(hints[level - 1])
+        if not seed:
+            progress.record_hint(progress.EXERCISE, self.notebook, self.id, level, learner())
 
     def show(self, seed: str = "") -> Widget:
         """What the exercise is done with: a sandbox, which has the question above it, a race stepper, a quiz, a
         ledger or a stepper, with the question printed before it. Raises NoEngine if no pictures can be drawn.
         """
         work = self.variant(seed).work
-        if isinstance(work, Task) and not isinstance(work, TwoScenarios):
-            return Sandbox(work.start, task=work)
-        self.ask(seed)
-        if isinstance(work, Task):
-            return Sandbox(work.start, task=work)
-        return RaceStepper(work.raced) if isinstance(work, RaceTask) else work.widget()
+        with progress.about(self.notebook, self.id):
+            if isinstance(work, Task) and not isinstance(work, TwoScenarios):
+                return Sandbox(work.start, task=work)
+            self.ask(seed)
+            if isinstance(work, Task):
+                return Sandbox(work.start, task=work)
+            return RaceStepper(work.raced) if isinstance(work, RaceTask) else work.widget()
 
     def attempt(self, answer: str, seed: str = "") -> Verdict:
         """The verdict on an answer, from its text alone: a scenario, two of them, a schedule, or a value for each cell.
-        An answer that makes no sense is not a solution: the verdict says why.
+        An answer that makes no sense is not a solution: the verdict says why. In a learner's folder it is kept how her
+        own variant went.
         """
-        return self.variant(seed).work.attempt(self.name, answer)
+        verdict = self.variant(seed).work.attempt(self.name, answer)
+        if not seed:
+            progress.record_attempt(
+                progress.EXERCISE, self.notebook, self.id, verdict.solved, answer.strip(), learner()
+            )
+        return verdict
 
 
 @lru_cache(256)
