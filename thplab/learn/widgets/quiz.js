@@ -28,7 +28,7 @@ class QuizView extends PictureView {
     await super.start();
     const kept = Number(this.bookmark.place);
     this.started = true;
-    if (kept > this.model.get("seed")) this.askLater("another", { seed: kept });
+    if (this.data.more && kept > this.model.get("seed")) this.askLater("another", { seed: kept });
   }
 
   // --- parts -------------------------------------------------------------------------------------------------------
@@ -69,6 +69,7 @@ class QuizView extends PictureView {
   load(data) {
     this.say(this.quiet);
     this.data = data;
+    this.anotherButton.hidden = !data.more;
     this.questions = new Questions(data.questions);
     this.tries = new Map();  // later answers, which are not kept and do not score; null while one is asked for
     this.box.load(data.pictures);
