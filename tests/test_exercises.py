@@ -6,12 +6,14 @@ The solutions stand in tests/solutions.
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from functools import cache
+from typing import Any
 
 import nbformat
 import pytest
-from lesson_checks import NOTEBOOKS
+from lesson_checks import NOTEBOOKS, ROOT
 from solutions import bugs, callers, counting, footprint, merged, old_bargain, own_kernel, page_tables, races, real_numbers, refused, split_pmd, story
 from solutions.model import Solved, Values, written
 
@@ -19,7 +21,7 @@ from thplab.errors import BadInput
 from thplab.learn.exercises import EXERCISES, SETS, Exercise, exercise, learner
 from thplab.learn.exercises.answers import Answers
 from thplab.learn.exercises.exercise import LEVELS, ExerciseSet
-from thplab.learn.exercises.notebooks import notebook, text
+from thplab.learn.exercises.notebooks import TERMS, notebook, text
 from thplab.learn.lessons.tasks import RaceTask, Task
 from thplab.scenario import Scenario
 
@@ -167,6 +169,12 @@ def test_a_notebook_is_the_one_that_the_series_writes(series: ExerciseSet) -> No
         assert (EXERCISE_NOTEBOOKS / link).is_file(), link
 
 
+def test_what_is_linked_is_in_the_glossary() -> None:
+    cells = nbformat.read(NOTEBOOKS / "glossary.ipynb", 4).cells
+    headings = re.findall(r"^### (.+)$", "\n".join(cell.source for cell in cells), re.MULTILINE)
+    assert {*TERMS.values()} <= {heading.replace(" ", "-") for heading in headings}
+
+
 def test_no_notebook_is_left_over() -> None:
     assert {path.stem for path in EXERCISE_NOTEBOOKS.iterdir()} == {series.notebook for series in SETS}
 
@@ -190,3 +198,36 @@ def test_nothing_of_the_package_knows_a_solution() -> None:
         answer = written(SOLVED[each.id].answer, values(each, "x"))
         work = each.variant("x").work
         assert answer not in work.question and not any(answer in hint for hint in work.hints), each.id
+
+
+# --- real numbers -----------------------------------------------------------------------------------------------------
+
+
+def recorded(kernel: str, name: str, after: int) -> dict[str, Any]:
+    """What a real kernel showed after an operation of a recording, counted from 0."""
+    lines = (ROOT / "tests" / "truth" / f"linux-{kernel.removeprefix('v')}.jsonl").read_text().splitlines()
+    row: dict[str, Any] = next(row for row in map(json.loads, lines) if row.get("name") == name)["after"][after]
+    return row
+
+
+@pytest.mark.parametrize("kernel", ["v4.5", "v5.10", "v6.1"])
+def test_the_numbers_of_two_culprits_were_recorded(kernel: str) -> None:
+    for after, (ref, flag, sub) in ((3, (513, 1, 1)), (4, (1, 1, 0))):
+        page = recorded(kernel, "x_dm_split_b_exit_b", after)["frames"]["F0"]
+        assert (page["ref"], page["compound_mapcount_raw"], page["double_map"], page["sub"][1][4]) == (ref, 0, flag, sub)
+
+
+@pytest.mark.parametrize("kernel", ["v5.10", "v6.1", "v6.12"])
+def test_the_numbers_of_512_small_pages_were_recorded(kernel: str) -> None:
+    row = recorded(kernel, "pin_dma_then_fork", 3)
+    page, child = row["frames"]["F0"], row["proc"]["B"]["R"]["runs"]
+    assert (page["ref"], page["pincount"]) == (513, 1)
+    assert page.get("compound_mapcount_raw", page.get("entire_mapcount_raw")) == -1
+    assert len(child) == 1 and child[0][1] == 512 and child[0][3].startswith("s:small ref=1 ")
+
+
+def test_the_numbers_of_tails_and_of_zeros_were_recorded() -> None:
+    tails = recorded("v3.16", "l_pin_tails_mixed", 4)["frames"]["F0"]
+    assert tails["ref"] == 4 and tails["kpc"] == [[0, 2, 1], [2, 509, 0], [511, 1, 1]]
+    before, after = (recorded("v6.12", "x_split_unpinned", number)["proc"]["A"]["R"]["rss"] for number in (1, 2))
+    assert (before, after) == (2048, 4)

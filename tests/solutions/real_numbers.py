@@ -54,4 +54,12 @@ SOLVED = {
             (lambda v: zeros(v, second=f"mmap {v['a']}; write {v['a']} 0 {v['touched']}; split {v['a']} 0"), "hold only zeros"),
         ),
     ),
+    "N6": Solved(
+        lambda v: "\n".join(v["calls"]),
+        0,
+        (
+            (lambda v: "\n".join(reversed(v["calls"])), "is not it"),
+            ("munmap\nmunmap\nmunmap\nmunmap", "One of these is wanted"),
+        ),
+    ),
 }

@@ -80,7 +80,7 @@ class Answers:
             return Ledger(first.trace(), gaps="all")
         if self.shown == STEPPER:
             return Stepper(first.trace())
-        return Quiz([_family(question) for question in self.cells.values()], count=len(self.cells))
+        return Quiz([_family(question) for question in self.cells.values()], count=len(self.cells), more=False)
 
 
 def _family(question: Question) -> Family:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,29 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
+TERMS = {
+    "reference count": "refcount,-reference-count",
+    "PageDoubleMap": "DoubleMap",
+    "huge zero page": "huge-zero-page",
+    "huge page": "huge-page",
+    "page table": "page-table",
+    "_nr_pages_mapped": "_nr_pages_mapped",
+    "folio": "folio",
+    "subpage": "subpage",
+    "PTE": "PGD,-PUD,-PMD,-PTE",
+    "PMD": "PGD,-PUD,-PMD,-PTE",
+    "VMA": "VMA",
+    "FOLL_PIN": "pin",
+    "pin": "pin",
+    "mapping": "mapping",
+    "reference": "reference",
+    "kpagecount": "mapcount",
+    "smaps": "smaps",
+    "Pss": "smaps",
+    "race": "race",
+    "invariant": "invariant",
+}
+"""Words of objectives -> where the glossary explains them; a word before those that it holds."""
 FORMS = {
     "order": "a scenario: operations, one to a line or with `;` between them",
     "find the bug": "what the question asks for, on lines of their own",
@@ -37,9 +61,10 @@ def notebook(series: ExerciseSet) -> dict[str, Any]:
 def _cells(series: ExerciseSet) -> Iterator[dict[str, Any]]:
     yield _cell(f"{series.notebook}-00", "markdown", _head(series))
     yield _cell(f"{series.notebook}-import", "code", "from thplab.learn.exercises import exercise")
+    seen: set[str] = set()
     for each in series.exercises:
         name = f"{series.notebook}-{each.id.replace('.', '-')}"
-        yield _cell(name, "markdown", _about(each))
+        yield _cell(name, "markdown", _about(each, seen))
         yield _cell(f"{name}-show", "code", f'exercise("{each.id}").show()')
         yield _cell(f"{name}-answer", "code", f'exercise("{each.id}").attempt("""\n\n""")')
     yield _cell(f"{series.notebook}-end", "markdown", _links(series))
@@ -67,11 +92,24 @@ breaks, if any. If you are stuck, `exercise("{series.exercises[0].id}").hint(1)`
 look, and level 3 gives a way to begin. Attempts cost nothing."""
 
 
-def _about(each: Exercise) -> str:
+def _linked(text: str, seen: set[str]) -> str:
+    """A text in which each term of the glossary is a link, unless it was one before."""
+
+    def link(found: re.Match[str]) -> str:
+        anchor = TERMS[found["term"]]
+        if anchor in seen:
+            return found[0]
+        seen.add(anchor)
+        return f"[{found[0]}](../glossary.ipynb#{anchor})"
+
+    return re.sub(rf"(?<!\w)(?P<term>{'|'.join(map(re.escape, TERMS))})s?(?!\w)", link, text)
+
+
+def _about(each: Exercise, seen: set[str]) -> str:
     form = FORMS.get(each.kind, CELLS if each.kind in ("ledger", "predict") else SCENARIO)
     return (
         f"## {each.id} {each.title}\n\n"
-        f"*{each.level}, {each.kind}, {each.minutes} minutes.* **You practise to** {each.objective}. "
+        f"*{each.level}, {each.kind}, {each.minutes} minutes.* **You practise to** {_linked(each.objective, seen)}. "
         f"**An answer is** {form}."
     )
 

@@ -2,6 +2,7 @@
 
 interface QuizData {
   questions: QuizQuestion[];
+  /** another set can be asked for */ more: boolean;
   /** for each question a sheet with one picture */ pictures: Sheets;
 }
 

@@ -33,7 +33,7 @@ class QuizView extends PictureView {
     if (this.lecture) return;
     const kept = Number(this.bookmark.place);
     this.started = true;
-    if (kept > this.model.get("seed")) this.askLater("another", { seed: kept });
+    if (this.data.more && kept > this.model.get("seed")) this.askLater("another", { seed: kept });
   }
 
   // --- parts -------------------------------------------------------------------------------------------------------
@@ -75,6 +75,7 @@ class QuizView extends PictureView {
     this.say(this.quiet);
     this.data = data;
     this.questions = new Questions(data.questions, this);
+    this.anotherButton.hidden = !data.more;
     this.tries = new Map();  // later answers, which are not kept and do not score; null while one is asked for
     this.box.load(data.pictures);
     this.marks = data.questions.map((_, number) => h("button", { type: "button", class: "thp-mark", click: () => this.go(number) }));

@@ -27,7 +27,7 @@ from thplab.show.diagrams import Cut, Painter, Sheet
 
 class Quiz(Pictured, Asking, page="quiz"):
     """Asks `count` questions from the families, about `kernel` and `geometry`, one at a time;
-    the same ones for the same `seed`.
+    the same ones for the same `seed`. Without `more` no other set is offered: these questions are all there are.
 
     All questions of a set are in the page, so it works without a kernel, but for another set, which is that of the next
     seed. `lecture` is for a projector. Raises BadInput as make does, and NoEngine if no pictures can be drawn.
@@ -53,8 +53,9 @@ class Quiz(Pictured, Asking, page="quiz"):
         count: int = 5,
         seed: int = 1,
         lecture: bool = False,
+        more: bool = True,
     ) -> None:
-        self._families, self._setup, self._count = tuple(families), Setup(kernel, geometry), count
+        self._families, self._setup, self._count, self._more = tuple(families), Setup(kernel, geometry), count, more
         self.questions = make(self._families, self._setup, count, seed)
         self.kept_as = progress.here("quiz")
         super().__init__(packed=self.packed_now(), seed=seed, lecture=lecture)
@@ -86,8 +87,8 @@ class Quiz(Pictured, Asking, page="quiz"):
         return {question.id: str(question.actual) for question in self.questions}
 
     def data(self) -> dict[str, Any]:
-        """What payload() makes of the questions."""
-        return payload(self.questions)
+        """What payload() makes of the questions, and whether there are more."""
+        return payload(self.questions) | {"more": self._more}
 
     def sheets(self, detail: str) -> list[Sheet]:
         """For each question one with the state at the end, in which what the last operation has changed is marked."""

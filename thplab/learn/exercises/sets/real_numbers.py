@@ -1,13 +1,17 @@
 """Exercises across the lessons: numbers that real kernels have shown, and what must have been done.
 
-The numbers are those of the recordings that each exercise names, in which the page is another one.
+They are those of recordings: x_dm_split_b_exit_b for N1, l_pin_tails_mixed for N3, pin_dma_then_fork for N4,
+x_split_unpinned for N5, with other pages. N2 puts two together, cow_parent_write and the exit of the child. Those of N6
+are what the simulator shows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 
 from thplab.hardware.frames import PG_double_map
+from thplab.learn.exercises.answers import Answers
 from thplab.learn.exercises.draw import Draw
 from thplab.learn.exercises.exercise import ExerciseSet, TwoScenarios, exercise
 from thplab.learn.exercises.facts import (
@@ -26,11 +30,17 @@ from thplab.learn.exercises.facts import (
 )
 from thplab.learn.lessons.places import in_smaps
 from thplab.learn.lessons.tasks import Task
+from thplab.learn.widgets.question import Question
 from thplab.machine.state import State
-from thplab.machine.trace import Setup, Trace
+from thplab.machine.trace import Setup, Trace, record
 from thplab.study.observe import kpagecount
 
 Row = dict[str, int]
+
+
+def _pmds_field(kernel: str) -> str:
+    """What the recorder calls the field that counts PMDs."""
+    return "entire_mapcount_raw" if kernel in ("v6.12", "v6.18") else "compound_mapcount_raw"
 
 
 def _row(state: State, page: int) -> Row:
@@ -76,7 +86,7 @@ def two_culprits(draw: Draw) -> Task:
             yield f"the PMD that is left is {a}'s: its compound_mapcount_raw would be -1 without it"
 
     return Task(
-        f"Recorded on {kernel} (X86_64), of the only huge page, before the last call and after it: ref 513, then 1; compound_mapcount_raw 0, "
+        f"{kernel}, X86_64. This was seen of the only huge page, before the last call and after it: ref 513, then 1; compound_mapcount_raw 0, "
         f"then 0; double_map 1, then 1; _mapcount of subpage {page}: 1, then 0. After it there is no smaps of {b} any more. What have {a} and "
         f"{b} done?",
         missing,
@@ -118,7 +128,7 @@ def rss_lies(draw: Draw) -> Task:
             yield "who unmaps a page has less Rss"
 
     return Task(
-        f"Recorded on v6.18 (X86_64): {a} is alone. Rss and Pss are 2048 kB, AnonHugePages is 0. Of the only huge page tail {page} has "
+        f"v6.18, X86_64. This was seen: {a} is alone. Rss and Pss are 2048 kB, AnonHugePages is 0. Of the only huge page tail {page} has "
         f"_mapcount -1, as nobody maps it; thp_deferred_split_page has risen by 1. 514 page frames are in use, the page of zeros among them: "
         f"one more than {a} maps. What happened, with {a} and {b}? At most six operations.",
         missing,
@@ -161,7 +171,7 @@ def who_maps_a_tail(draw: Draw) -> Task:
             yield "before the RFC a tail's field counts the pins that were taken through it, and kpagecount shows the field"
 
     return Task(
-        f"Recorded on v3.16 (X86_64), of one huge page of {a}: ref 4; kpagecount is 1 for pages 0, {p} and {q}, and 0 for all others. What has "
+        f"v3.16, X86_64. This was seen of one huge page of {a}: ref 4; kpagecount is 1 for pages 0, {p} and {q}, and 0 for all others. What has "
         f"{a} done? ({b} is somebody who may have helped.)",
         missing,
         (
@@ -192,7 +202,7 @@ def small_pages(draw: Draw) -> Task:
             return
         yield from need(f"ref of {a}'s page", count(state), 513)
         yield from need("pincount", state.field("pincount", head), 1)
-        yield from need("compound_mapcount_raw", state.field("compound_mapcount", head), -1)
+        yield from need(_pmds_field(kernel), state.field("compound_mapcount", head), -1)
         theirs = [pfn for pfn in (pfn_of(state, b, n) for n in range(512)) if pfn is not None]
         counts = sorted({state.field("refcount", pfn) for pfn in theirs if state.head(pfn) == pfn and pfn != head})
         if len(theirs) != 512 or counts != [1] or any(state.head(pfn) == head for pfn in theirs):
@@ -209,8 +219,8 @@ def small_pages(draw: Draw) -> Task:
             yield "whoever pins a page that is shared gets a copy of that page for itself; the other one keeps the huge page"
 
     return Task(
-        f"Recorded on {kernel} (X86_64): {b} maps 512 small pages, each with ref 1. {a} maps all 512 pages of a huge page by PTEs: ref 513, "
-        f"pincount 1, compound_mapcount_raw -1. It is page {page} that was pinned. What have {a} and {b} done?",
+        f"{kernel}, X86_64. This was seen: {b} maps 512 small pages, each with ref 1. {a} maps all 512 pages of a huge page by PTEs: ref 513, "
+        f"pincount 1, {_pmds_field(kernel)} -1. It is page {page} that was pinned. What have {a} and {b} done?",
         missing,
         (
             "Since 5.9 a fork must not share what a FOLL_PIN driver writes to: it copies for the child.",
@@ -250,7 +260,7 @@ def becomes_little(draw: Draw) -> Task:
                 yield "what a split frees are pages that hold only zeros: have both the same content?"
 
     return TwoScenarios(
-        f"Recorded on v6.12 (X86_64): Rss 2048 kB, then {4 * touched} kB, and {512 - touched} page frames are free again; thp_split_page has risen, "
+        f"v6.12, X86_64. This was seen: Rss 2048 kB, then {4 * touched} kB, and {512 - touched} page frames are free again; thp_split_page has risen, "
         f"and {a} has unmapped nothing. Write the scenario, a line ---, and a control in which the same last operation leaves Rss at 2048 kB.",
         missing,
         (
@@ -264,10 +274,75 @@ def becomes_little(draw: Draw) -> Task:
     )
 
 
+CALLS = {
+    "mprotect none of all": "mprotect {a} 0 1thp none",
+    "mprotect r of a page": "mprotect {a} {page} 1 r",
+    "dontneed of all": "madvise {a} 0 1thp dontneed",
+    "dontneed of a page": "madvise {a} {page} 1 dontneed",
+    "a split of the page": "split {a} 0",
+    "a fork": "fork {a} {b}",
+}
+
+
+@exercise(
+    "N6", "Which call?", "analyse", "predict", 8,
+    objective="tell calls apart by what they leave in smaps and in the head",
+    myth="who has an Rss of 0 holds no memory",
+)  # fmt: skip
+def which_call(draw: Draw) -> Answers:
+    a, b = draw.processes(2)
+    kernel, page = draw.pick("kernel", ("v5.10", "v6.1", "v6.12", "v6.18")), draw.between("page", 1, 511)
+    four = draw.some("calls", tuple(CALLS), 4)
+    setup, start = Setup(kernel, "X86_64"), W.format(a)
+
+    def after(call: str) -> str:
+        return f"{start}; {CALLS[call].format(a=a, b=b, page=page)}"
+
+    def cells() -> Mapping[str, Question]:
+        asked = {}
+        for number, call in enumerate(four, start=1):
+            row = _shown_by(kernel, CALLS[call].format(a="A", b="B", page=page))
+            slips: dict[int | str, str] = {}
+            if call == "mprotect none of all":
+                slips["dontneed of all"] = f"The page is there, with ref 1 and a PMD: {kernel} only does not show it in Rss."
+            if call == "dontneed of all":
+                slips["mprotect none of all"] = "Then the page would still be there; here there is none."
+            if call == "a fork":
+                slips["a split of the page"] = "A page that was split is none any more; here a second mapping has come."
+            asked[str(number)] = Question(
+                after(call), setup, f"{number}: {row}. Which call was it?", call, tuple(CALLS), slips=slips
+            )
+        return asked
+
+    shown = "; ".join(
+        f"{number}: {_shown_by(kernel, CALLS[call].format(a='A', b='B', page=page))}" for number, call in enumerate(four, start=1)
+    )
+    return Answers(
+        f"{kernel}, X86_64. {a} has done {start} and then one call; four times, with another call each time. What was seen of {a}, in kB, and of "
+        f"the huge page, if there is one: {shown}. Which call was it, each time: {', '.join(CALLS)}? Four lines.",
+        cells,
+        (
+            f"Rss counts what is mapped and may be used, ref every reference, {_pmds_field(kernel)} the PMDs, less one.",
+            "In which of the four is there no compound page left? In which has the PMD become PTEs?",
+            "Begin with the one in which ref is largest.",
+        ),
+    )
+
+
+@cache
+def _shown_by(kernel: str, call: str) -> str:
+    """What is seen after a call. What the processes are called makes no difference."""
+    state = record(f"{W.format('A')}; {call}", Setup(kernel, "X86_64"))[-1].state
+    figures = ", ".join(f"{name} {in_smaps(state, 'A', name)}" for name in ("Rss", "Pss", "AnonHugePages"))
+    head = head_of(state)
+    page = f"ref {count(state)}, {_pmds_field(kernel)} {state.field('compound_mapcount', head)}" if head else "no huge page"
+    return f"{figures}, {page}"
+
+
 SET = ExerciseSet(
     "12_real_numbers",
     "Real numbers",
     "",
-    "Five exercises the other way round: these numbers were recorded from real kernels. What must the program have done?",
-    (two_culprits, rss_lies, who_maps_a_tail, small_pages, becomes_little),
+    "Six exercises the other way round: such numbers were recorded from real kernels. What must the program have done?",
+    (two_culprits, rss_lies, who_maps_a_tail, small_pages, becomes_little, which_call),
 )
