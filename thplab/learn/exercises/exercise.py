@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -72,6 +72,8 @@ class Exercise:
     objective: str
     myth: str
     make: Callable[[Draw], Work]
+    notebook: str = ""
+    """Where it stands, below the folder of notebooks, without the ending; its set says so."""
 
     def __repr__(self) -> str:
         return f"<Exercise {self.id}: {self.title}>"
@@ -80,13 +82,6 @@ class Exercise:
     def name(self) -> str:
         """What verdicts call it."""
         return f"{self.id} {self.title}"
-
-    @property
-    def notebook(self) -> str:
-        """The notebook in which it stands, below the folder of notebooks, without its ending."""
-        from thplab.learn.exercises.series import notebook_of
-
-        return notebook_of(self)
 
     def variant(self, seed: str = "") -> Variant:
         """The variant of a seed."""
@@ -156,6 +151,10 @@ class ExerciseSet:
     lesson: str
     about: str
     exercises: tuple[Exercise, ...]
+
+    def __post_init__(self) -> None:
+        placed = tuple(replace(each, notebook=f"exercises/{self.notebook}") for each in self.exercises)
+        object.__setattr__(self, "exercises", placed)
 
     def __repr__(self) -> str:
         return f"<ExerciseSet {self.notebook}: {', '.join(each.id for each in self.exercises)}>"

@@ -39,11 +39,6 @@ SETS = (
 EXERCISES = {each.id: each for series in SETS for each in series.exercises}
 
 
-def notebook_of(exercise: Exercise) -> str:
-    """The notebook of the set that it belongs to, below the folder of notebooks, without its ending; "" if none."""
-    return next((f"exercises/{series.notebook}" for series in SETS if exercise in series.exercises), "")
-
-
 def exercise(id: str) -> Exercise:
     """The exercise of that id, such as "0.2". Raises BadInput if there is none."""
     if id not in EXERCISES:
