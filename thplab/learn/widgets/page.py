@@ -59,7 +59,7 @@ def kind_of(names: Sequence[str]) -> str:
 
 
 def definition(names: Sequence[str]) -> str:
-    """What a page needs once for all widgets of these files: from then on thplab[KIND](id, state) fills an element."""
+    """What a page needs once for all widgets of these files: a function by the name of their kind, for standalone()."""
     kind = kind_of(names)
     code, number = _EXPORT.subn(
         lambda export: f'(globalThis.thplab ??= {{}})["{kind}"] = (id, state) => alone({export[1]}, id, state);',
