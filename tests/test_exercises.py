@@ -8,22 +8,25 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
 import nbformat
 import pytest
 from lesson_checks import NOTEBOOKS, ROOT
+from random_scenarios import operations
 from solutions import bugs, callers, counting, footprint, merged, old_bargain, own_kernel, page_tables, races, real_numbers, refused, split_pmd, story
 from solutions.model import Solved, Values, written
 
-from thplab.errors import BadInput
+from thplab.errors import BadInput, ThplabError
 from thplab.learn.exercises import EXERCISES, SETS, Exercise, exercise, learner
 from thplab.learn.exercises.answers import Answers
 from thplab.learn.exercises.exercise import LEVELS, ExerciseSet
 from thplab.learn.exercises.notebooks import TERMS, notebook, text
 from thplab.learn.lessons.tasks import RaceTask, Task
-from thplab.scenario import Scenario
+from thplab.scenario import Operation, Scenario
+from thplab.scenario.text import write_operation
 
 SOLVED: dict[str, Solved] = {
     id: solved
@@ -117,6 +120,36 @@ def test_an_exercise_cannot_be_solved_without_thinking(each: Exercise) -> None:
     for answer in silly:
         verdict = each.attempt(answer, "x")
         assert not verdict.solved and "not yet" in repr(verdict), answer
+
+
+@every_exercise
+def test_the_model_solution_has_nothing_to_spare(each: Exercise) -> None:
+    """So that a budget, and the number of operations that a learner needs, are what they seem."""
+    if not isinstance(each.variant("x").work, Task):
+        return
+    for seed in some(each)[:2]:
+        first, *second = written(SOLVED[each.id].answer, values(each, seed)).split("---")
+        ops = first.strip().split("; ")
+        for number in range(len(ops)):
+            less = "\n---\n".join(["; ".join(ops[:number] + ops[number + 1 :]), *second])
+            assert not each.attempt(less, seed).solved, (ops[number], less)
+
+
+@every_exercise
+def test_whatever_a_learner_does_the_verdict_is_a_sentence(each: Exercise) -> None:
+    variant = each.variant("x")
+    work, names = variant.work, dict(zip("ABC", [variant.values.get(name, name.upper()) for name in "abc"], strict=True))
+    if not isinstance(work, Task):
+        return
+    for seed in range(2 if work.setup.geometry == "X86_64" else 4):
+        machine = work.setup.machine()
+        lines = []
+        for op in operations(seed, machine, count=10):
+            with suppress(ThplabError):  # a mutant may meet a bug
+                machine.call(op)
+            people = {key: names[str(op.fields[key])] for key in ("proc", "child") if op.fields.get(key)}
+            lines.append(write_operation(Operation(op.op, {**op.fields, **people})))
+        assert "not yet" in repr(each.attempt("; ".join(lines), "x"))
 
 
 @every_exercise

@@ -158,6 +158,13 @@ def test_another_set_needs_python_and_says_so(shown: Locator, quiz: Quiz) -> Non
 
 
 @pytest.mark.browser
+def test_questions_that_are_all_there_are_offer_no_other_set(pg: Page, tmp_path: Path) -> None:
+    open_alone(pg, tmp_path, Quiz([head_refcount], count=1, more=False).html())
+    expect(pg.locator(".thp-quiz .thp-questions")).to_be_visible()
+    expect(pg.locator(".thp-quiz .thp-another")).to_be_hidden()
+
+
+@pytest.mark.browser
 def test_marks_can_be_read_in_light_and_in_dark(shown: Locator, quiz: Quiz, pg: Page) -> None:
     answer(shown, quiz.questions[0], quiz.questions[0].actual)
     button(shown, "Next").click()

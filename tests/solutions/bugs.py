@@ -49,8 +49,8 @@ SOLVED = {
         ),
     ),
     "M3": Solved(
-        "{W}; fork {a} {b}; write {a} {page}; mprotect {b} 1 1 r; write {b} 2; exit {b}",
-        7,
+        "{W}; fork {a} {b}; write {a} {page}; mprotect {b} 1 1 r; exit {b}",
+        6,
         (
             ("{W}; fork {a} {b}; read {a} 0; munmap {b} 0 1; write {a} {page}", "caught"),
             ("{W}; fork {a} {b}; write {a} {page}; read {a} 1; write {b} 2; exit {b}", "too easy"),
@@ -58,7 +58,7 @@ SOLVED = {
         ),
     ),
     "M4": Solved(
-        lambda v: after(v, OUTSIDE[v["mutant"]]),
+        lambda v: after(v, OUTSIDE[v["mutant"]]).replace("; write {a} 0; mprotect".format_map(v), "; mprotect"),  # it counts without a PMD
         0,
         (
             ("{W}; fork {a} {b}", "nothing was split or pinned"),

@@ -26,7 +26,7 @@ def eras(v: Values, **wrong: str) -> str:
 
 def merged(v: Values, split: str, scans: int = 1) -> str:
     a, p = v["a"], v["page"]
-    return f"mmap {a}; fill {a} 0 1thp; fill {a} {p} 2 same; madvise {a} {p} 2 mergeable; {split}ksm_scan {scans}"
+    return f"mmap {a}; fill {a} {p} 2 same; madvise {a} {p} 2 mergeable; {split}ksm_scan {scans}"
 
 
 SOLVED = {
@@ -42,7 +42,7 @@ SOLVED = {
     ),
     "7.2": Solved(
         lambda v: merged(v, f"split {v['a']} 0; "),
-        6,
+        5,
         (
             (lambda v: merged(v, ""), "both on one head"),
             (lambda v: merged(v, "", 3), "both on one head"),

@@ -19,6 +19,12 @@ def meeting(v: Values, first: int, second: int) -> str:
     return "mmap {a}; fill {a} 0 1thp; fork {a} {b}; munmap {a} ".format_map(v) + f"{first} {v['k']}; munmap {v['b']} {second} {v['k']}"
 
 
+def held(v: Values, before: int = 200, after: int = 0) -> str:
+    """What is pinned stays whole, and the RFC splits nothing."""
+    free = (100 - v["pinned"]) * v["unmapped"] // 50
+    return "\n".join(f"{before}\n{after or (200 if kernel == 'rfc-2014' else 200 - free)}" for kernel in v["kernels"])
+
+
 SOLVED = {
     "6.1": Solved(
         three,
@@ -54,6 +60,14 @@ SOLVED = {
             (lambda v: f"mmap {v['a']}; write {v['a']} 0 {v['k']}; {PRESSURE}", "never underused"),
             (lambda v: f"{SETTING} {7 - v['k']}; mmap {v['a']}; write {v['a']} 0 {v['k']}", "only when memory runs short"),
             (lambda v: f"{SETTING} 1; mmap {v['a']}; fill {v['a']} 0 1thp; {PRESSURE}", "leaves no page of zeros"),
+        ),
+    ),
+    "6.5": Solved(
+        held,
+        0,
+        (
+            (lambda v: held(v, before=2 * (100 - v["unmapped"])), "Unmapping is not freeing"),
+            (lambda v: held(v, after=2 * (100 - v["unmapped"])) if v["pinned"] or "rfc-2014" in v["kernels"] else held(v, after=200), "is not it"),
         ),
     ),
 }

@@ -54,8 +54,8 @@ SOLVED = {
         ),
     ),
     "8.3": Solved(
-        "{F}; pin {a} {page} 1 dma how=io_uring; fork {a} {b}",
-        4,
+        "mmap {a}; pin {a} {page} 1 dma how=io_uring; fork {a} {b}",
+        3,
         (
             ("{F}; pin {a} {page} 1 dma; fork {a} {b}", "a pin by FOLL_GET"),
             ("{F}; pin {a} {page} 1 dma how=io_uring; unpin dma; fork {a} {b}", "nothing is pinned"),

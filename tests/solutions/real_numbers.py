@@ -38,8 +38,8 @@ SOLVED = {
         ),
     ),
     "N4": Solved(
-        "{W}; pin {a} {page} 1 p how=io_uring; fork {a} {b}",
-        4,
+        "mmap {a}; pin {a} {page} 1 p how=io_uring; fork {a} {b}",
+        3,
         (
             ("{W}; pin {a} {page} 1 p; fork {a} {b}", "pincount stays 0"),
             ("{W}; fork {a} {b}; pin {a} {page} 1 p how=io_uring", "the other one keeps the huge page"),

@@ -23,7 +23,7 @@ class Answers:
 
     An answer is a line for each cell, `name: value` or the value alone, in the order of the cells; ";" may stand for
     the end of a line. `shown` says with what they are asked: a quiz; the ledger of the state that the scenario of the
-    first question ends in; or a stepper on that scenario.
+    first question ends in; or a stepper on that scenario, with all its steps.
     """
 
     question: str
@@ -79,7 +79,7 @@ class Answers:
         if self.shown == LEDGER:
             return Ledger(first.trace(), gaps="all")
         if self.shown == STEPPER:
-            return Stepper(first.trace())
+            return Stepper(first.trace(), all_steps=True)
         return Quiz([_family(question) for question in self.cells.values()], count=len(self.cells), more=False)
 
 

@@ -101,7 +101,7 @@ def own_way(draw: Draw) -> Task:
         (
             "KSM takes references to the pages that it compares. References to parts of a compound page are all on the head.",
             "What if the huge page were none any more when KSM comes?",
-            f"Begin with: {F.format(a)}; fill {a} {page} 2 same; madvise {a} {page} 2 mergeable. KSM is told to run by ksm_scan 1.",
+            f"Begin with: mmap {a}; fill {a} {page} 2 same; madvise {a} {page} 2 mergeable. KSM is told to run by ksm_scan 1.",
         ),
         processes=(a,),
         rules=rules,

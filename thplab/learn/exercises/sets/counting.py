@@ -159,6 +159,7 @@ def counts_subpages(draw: Draw) -> Task:
         if found != wanted:
             yield f"_nr_pages_mapped must be {wanted:#x}; it is {found:#x}"
         yield from need("the number of mappings that _large_mapcount counts", large(state), mappings)
+        yield from need("the number of huge PMDs", pmds(state), 1)
 
     def rules(trace: Trace) -> Iterator[str]:
         state = trace[-1].state
@@ -170,8 +171,8 @@ def counts_subpages(draw: Draw) -> Task:
             yield f"a subpage is counted once, however many PTEs map it: here {8 - ptes(state).count(0)} have a PTE"
 
     return Task(
-        f"v6.12. {a}, {b} and {c} share one huge page. Reach a state in which _nr_pages_mapped is {ENTIRE + subpages:#x} and "
-        f"_large_mapcount counts {mappings} mappings.",
+        f"v6.12. {a}, {b} and {c} share one huge page. Reach a state in which _nr_pages_mapped is {ENTIRE + subpages:#x}, "
+        f"_large_mapcount counts {mappings} mappings, and one of them is a PMD.",
         missing,
         (
             "_nr_pages_mapped counts each subpage once that any PTE maps, and holds 0x800000 while a PMD maps the page. "

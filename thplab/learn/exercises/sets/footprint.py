@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from thplab.learn.exercises.answers import Answers
 from thplab.learn.exercises.draw import Draw
 from thplab.learn.exercises.exercise import ExerciseSet, exercise
 from thplab.learn.exercises.facts import (
@@ -21,7 +22,9 @@ from thplab.learn.exercises.facts import (
     used,
 )
 from thplab.learn.lessons.tasks import Task
+from thplab.learn.widgets.question import Question
 from thplab.machine.trace import Setup, Trace
+from thplab.study.footprint import population, project
 
 MAX_PTES_NONE = "/sys/kernel/mm/transparent_hugepage/khugepaged/max_ptes_none"
 _V45 = Setup("v4.5")
@@ -192,10 +195,58 @@ def underused(draw: Draw) -> Task:
     )
 
 
+@exercise(
+    "6.5", "The line that stays up", "analyse", "predict", 10,
+    objective="compute what stays in memory when pressure has done what it can",
+    myth="under pressure the footprint falls to what is mapped",
+)  # fmt: skip
+def stays_up(draw: Draw) -> Answers:
+    unmapped, pinned = draw.pick("unmapped", (25, 50, 75)), draw.pick("pinned", (0, 20, 60, 100))
+    kernels = draw.some("kernels", ("rfc-2014", "v4.5", "v5.10", "v6.1", "v6.12", "v6.18"), 3)
+    # One huge page with such a hole, which is what a quiz can show.
+    scenario = f"mmap A; fill A 0 1thp; munmap A 0 {8 * unmapped // 100}"
+
+    def cells() -> Mapping[str, Question]:
+        many = population(100, unmapped=unmapped / 100, pattern="first", pinned=pinned / 100)
+        asked: dict[str, Question] = {}
+        for kernel in kernels:
+            before, after = (round(project(kernel, many, share).held / 2**20) for share in (0.0, 1.0))
+            mapped = 2 * (100 - unmapped)
+            slips: dict[int | str, str] = {}
+            if after != mapped:
+                slips[mapped] = (
+                    "The RFC queues no page with a hole, so pressure finds nothing to split."
+                    if kernel == "rfc-2014"
+                    else "A split is refused while the page is pinned, and then all of it stays."
+                )
+            if after != before:
+                slips[before] = "Pressure splits the pages with holes that nobody has pinned, and the holes are free."
+            unsplit: dict[int | str, str] = {mapped: "Unmapping is not freeing: a compound page is freed as a whole."}
+            asked[f"{kernel} before"] = Question(
+                scenario, Setup(kernel), f"{kernel}: how many MiB are held before memory runs short?", before, slips=unsplit
+            )
+            asked[f"{kernel} after"] = Question(
+                scenario, Setup(kernel), f"{kernel}: how many MiB are held when pressure has done what it can?", after, slips=slips
+            )
+        return asked
+
+    return Answers(
+        f"100 huge pages of 2 MiB are filled; {pinned} of them are pinned for good; then {unmapped} percent of each is unmapped. How many MiB "
+        f"do the kernels {', '.join(kernels)} hold, before memory runs short, and when pressure has tried every page on the queue? Six "
+        "lines: before, after, for each kernel in this order. (FootprintLab() draws such lines.)",
+        cells,
+        (
+            "A huge page with a hole stays whole until it is split, and a split needs references that mappings explain.",
+            "Which of the kernels queue a page with a hole? Which of the pages on the queue are refused?",
+            "Begin with what is held before: nothing is split yet.",
+        ),
+    )
+
+
 SET = ExerciseSet(
     "06_partial_unmap_and_footprint",
     "Partial unmap and footprint",
     "06_partial_unmap_and_footprint",
-    "Four exercises on memory that is held and not used: which holes come back, when, and what else is on the queue.",
-    (two_of_three, holes_that_meet, nothing_wrong, underused),
+    "Five exercises on memory that is held and not used: which holes come back, when, and what else is on the queue.",
+    (two_of_three, holes_that_meet, nothing_wrong, underused, stays_up),
 )

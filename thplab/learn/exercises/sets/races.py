@@ -39,7 +39,11 @@ def _begins(race: Race, cpu: int, steps: int) -> Iterator[str]:
     if first == steps:
         return
     told = f"it makes {first} at first" if first else f"CPU {1 - cpu} moves first" if race.schedule else "nobody moves"
-    yield f"the schedule must begin with exactly {steps} steps of CPU {cpu} ({cpu}x{steps}); {told}"
+    yield f"the schedule must begin with exactly {_steps(steps)} of CPU {cpu} ({cpu}x{steps}); {told}"
+
+
+def _steps(number: int) -> str:
+    return "1 step" if number == 1 else f"{number} steps"
 
 
 @exercise(
@@ -55,7 +59,7 @@ def another_way(draw: Draw) -> RaceTask:
         yield from _begins(race, 1, steps)
         second = race.schedule[steps : steps + 1 + extra]
         if second != (0,) * (1 + extra):
-            yield f"then CPU 0 makes {1 + extra} steps at least"
+            yield f"then CPU 0 makes {_steps(1 + extra)} at least"
         if not lost(race):
             yield "nothing is lost"
             if returned(race) == -EBUSY:
@@ -63,7 +67,7 @@ def another_way(draw: Draw) -> RaceTask:
 
     return RaceTask(
         f"naive-split-and-pin: the split checks and then trusts the answer. Write a schedule that loses a page, and that begins with "
-        f"{steps} steps of CPU 1 (1x{steps}), after which CPU 0 makes at least {1 + extra}.",
+        f"exactly {_steps(steps)} of CPU 1 (1x{steps}), after which CPU 0 makes at least {1 + extra}.",
         missing,
         (
             "The page is lost if the pin's reference comes after the check and before the references are handed out.",
@@ -99,7 +103,7 @@ def for_nothing(draw: Draw) -> RaceTask:
 
     return RaceTask(
         f"rfc-split-and-zap: CPU 0 splits a page, and CPU 1 gives a part of it up. Nobody has a pin. Write a schedule that begins with "
-        f"exactly {steps} steps of CPU 0 (0x{steps}), runs to the end of both, loses nothing, and in which the split returns -EBUSY.",
+        f"exactly {_steps(steps)} of CPU 0 (0x{steps}), runs to the end of both, loses nothing, and in which the split returns -EBUSY.",
         missing,
         (
             "The split compares two numbers that it does not read at the same moment. The zap changes them one after the other.",

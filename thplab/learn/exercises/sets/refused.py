@@ -75,7 +75,7 @@ def window(draw: Draw) -> Answers:
     return Answers(
         f"{scenario}, on rfc-2014. Another CPU carries out {pin} right after one of the steps of the split (as the stepper "
         "numbers them). After which step, at the earliest, does the split return -EBUSY and leave no PMD over the page? After "
-        "which, at the latest? Two lines: first, last. In the stepper, all steps must be shown, locks too.",
+        "which, at the latest? Two lines: first, last.",
         cells,
         (
             "The split looks at the references twice: before it splits the PMDs, and before it hands the references out.",
@@ -125,8 +125,7 @@ def narrows(draw: Draw) -> Answers:
     return Answers(
         f"{scenario}, on {kernel}. Another CPU carries out pin {names[0]} 4 1 dma right after one of the steps of the split. "
         "After which step, at the earliest, does the split fail and leave no PMD over the page, and after which at the latest? "
-        "And what is the text of the step that ends this window? Three lines: first, last, ends. In the stepper, all steps "
-        "must be shown.",
+        "And what is the text of the step that ends this window? Three lines: first, last, ends.",
         cells,
         (
             "A migration entry is not present, so GUP cannot get at the page through it.",
