@@ -442,7 +442,7 @@ def test_a_lecture_fits_what_can_be_seen_and_is_large(pg: Page, show: Callable[[
         clipped = pg.evaluate("() => { const c = document.querySelector('.thp-caption'); return c.scrollHeight - c.clientHeight; }")
         assert clipped <= 1, number
     box = lecture.bounding_box()
-    assert box is not None and box["width"] <= 1280 and box["height"] <= 648  # a window without JupyterLab's bars has 720
+    assert box is not None and box["width"] <= 1280 and box["height"] <= 690  # a window without JupyterLab's bars has 720
     scale = lecture.locator(".thp-picture svg").evaluate("svg => svg.getBoundingClientRect().width / svg.viewBox.baseVal.width")
     assert scale > 0.4
     pg.set_viewport_size({"width": 1280, "height": 900})
