@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from thplab.hardware.frames import PG_lru, PG_mlocked, single, width
+from thplab.hardware.frames import PageFrames, PG_lru, PG_mlocked, single, width
 from thplab.hardware.steps import Routine, change, read, routine
 from thplab.kernel.address_space import VM_LOCKED, Vma
 from thplab.kernel.routines.lru import isolate_lru_page, putback_lru_page
@@ -54,8 +54,7 @@ def mlock_folio(system: System, pages: slice) -> Routine[None]:
     The move between lists is made by batches, whose references are not shown.
     """
     frames = system.frames
-    on_lru = (frames.flags[pages] & PG_lru) != 0
-    frames.mlock_count.add(pages, on_lru)
+    frames.mlock_count.add(pages, (frames.flags[pages] & PG_lru) != 0)
     frames.flags.set(pages, PG_mlocked)
     yield change(f"{system.pages_text(pages)}: PG_mlocked", "Reclaim need not look at it: it stays in memory.")
 
@@ -66,17 +65,26 @@ def munlock_folio(system: System, pages: slice) -> Routine[None]:
 
     Off the LRU nothing is counted, and the mark goes at once: if that is too early, reclaim puts it right.
     """
-    frames = system.frames
-    counted = ((frames.flags[pages] & PG_lru) != 0) & (frames.mlock_count[pages] > 0)
-    frames.mlock_count.add(pages, -1 * counted)
-    cleared = ~counted | (frames.mlock_count[pages] == 0)
-    if (frames.flags[pages][cleared] & PG_mlocked).any():
-        frames.flags[pages] &= np.where(cleared, ~PG_mlocked, -1)
+    counted, cleared = _count_down(system.frames, pages)
+    if cleared:
         yield change(f"{system.pages_text(pages)}: PG_mlocked cleared", "Reclaim may have it again.")
-    elif counted.any():
+    elif counted:
         yield change(f"{system.pages_text(pages)}: locked in memory once less", "Somebody else has locked it, too.")
     else:
         yield read(f"{system.pages_text(pages)}: not locked in memory")
+
+
+def _count_down(frames: PageFrames, pages: slice) -> tuple[bool, bool]:
+    """Take one off the count of each page that has one, and the mark of each that has none left. Whether a count went
+    down, and whether a mark went.
+    """
+    counted = ((frames.flags[pages] & PG_lru) != 0) & (frames.mlock_count[pages] > 0)
+    frames.mlock_count.add(pages, -1 * counted)
+    cleared = ~counted | (frames.mlock_count[pages] == 0)
+    marked = bool((frames.flags[pages][cleared] & PG_mlocked).any())
+    if marked:
+        frames.flags[pages] &= np.where(cleared, ~PG_mlocked, -1)
+    return bool(counted.any()), marked
 
 
 # --- what mappings do with it -----------------------------------------------------------------------------------------
