@@ -379,3 +379,13 @@ def test_a_task_is_asked_on_its_own_machine_and_checked() -> None:
     assert "kernel is v4.5 here" in ask(sandbox, "check") and "v6.1" in sandbox.says
     with pytest.raises(BadInput, match="task brings a machine of its own"):
         Sandbox(kernel="v4.5", task=task)
+
+
+def test_new_processes_have_the_names_that_a_task_asks_for() -> None:
+    task = Task("?", lambda trace: iter(()), ("a", "b", "c"), processes=("P", "K"))
+    widget = Sandbox(task=task)
+    for op, wanted, then in (("mmap", {"proc": "P"}, "K"), ("fork", {"proc": "P", "child": "K"}, "A")):
+        offer = unpacked(widget.packed)["offers"][op]
+        assert offer.items() >= wanted.items()
+        ask(widget, "op", op=op, fields=offer)
+        assert unpacked(widget.packed)["names"]["child"] == [then]

@@ -121,7 +121,7 @@ class Sandbox(Pictured, page="sandbox"):
         self._branches.move_to(
             replace(old, kernel=old.kernel if kernel == old.kernel_name else kernel, geometry=geometry)
         )
-        self._payload = SandboxPayload(self._branches)
+        self._payload = SandboxPayload(self._branches, self._task.processes if self._task else ())
         self._show()
         return self._stopped() or f"Carried out again on {kernel}, {geometry}."
 
@@ -175,7 +175,7 @@ class Sandbox(Pictured, page="sandbox"):
 
     def _take(self, scenario: Scenario | str, setup: Setup) -> None:
         self._branches = Branches.of(*(read_share(scenario, setup) if isinstance(scenario, str) else (scenario, setup)))
-        self._payload = SandboxPayload(self._branches)
+        self._payload = SandboxPayload(self._branches, self._task.processes if self._task else ())
         self._spot = Spot()
 
     # --- shown --------------------------------------------------------------------------------------------------------

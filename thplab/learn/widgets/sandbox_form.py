@@ -80,15 +80,15 @@ def operation_of(op: str, given: Mapping[str, str]) -> Operation:
 # --- what makes sense -------------------------------------------------------------------------------------------------
 
 
-def names(state: State, spot: Spot) -> dict[str, list[str]]:
+def names(state: State, spot: Spot, called: Sequence[str] = ()) -> dict[str, list[str]]:
     """By field: the names that it can have in this state, the likeliest first;
-    those that things of the state have, and a new one.
+    those that things of the state have, and a new one. A new process is one of those `called`, while there is one.
     """
     living = [process.name for process in state.processes]
     regions = list(dict.fromkeys(name for process in state.processes for name, _ in process.regions))
     pins = list(state.pins)
     first = [spot.proc] if spot.proc in living else []
-    fresh = _fresh(string.ascii_uppercase, living)
+    fresh = _fresh((*called, *string.ascii_uppercase), living)
     here = [spot.region] if spot.region in regions else []
     return {
         "proc": [*dict.fromkeys(first + living), fresh],
@@ -104,16 +104,17 @@ def _fresh(candidates: Sequence[str], taken: Sequence[str]) -> str:
     return next((name for name in candidates if name not in taken), f"{candidates[0]}{len(taken)}")
 
 
-def offered(machine: Machine, state: State, spot: Spot) -> dict[str, dict[str, str]]:
+def offered(machine: Machine, state: State, spot: Spot, called: Sequence[str] = ()) -> dict[str, dict[str, str]]:
     """The operations that make sense in `state`, each with the texts of a form that can be carried out,
-    at `spot` if it is about a page.
+    at `spot` if it is about a page. `called` as in names().
 
     `machine` is in that state; it is only asked whether an operation can begin, and does not change.
     """
     found = {}
     for op in itertools.chain(*GROUPS.values()):
         texts = next(
-            (texts for texts in _fillings(op, state, spot) if _can_begin(machine, operation_of(op, texts))), None
+            (texts for texts in _fillings(op, state, spot, called) if _can_begin(machine, operation_of(op, texts))),
+            None,
         )
         if texts is not None:
             found[op] = texts
@@ -139,9 +140,9 @@ def _can_begin(machine: Machine, op: Operation) -> bool:
     return True
 
 
-def _fillings(op: str, state: State, spot: Spot) -> Iterator[dict[str, str]]:
+def _fillings(op: str, state: State, spot: Spot, called: Sequence[str]) -> Iterator[dict[str, str]]:
     """Ways to fill the form of an operation in, the likeliest first. What may be left out is, but for the region."""
-    spec, known = VOCABULARY[op], names(state, spot)
+    spec, known = VOCABULARY[op], names(state, spot, called)
     fields = [field for field in spec.fields if field.required or field.name in (*spec.one_of[:1], "region")]
     choices = [_texts(field, known, spot) for field in fields]
     for texts in itertools.islice(itertools.product(*choices), _TRIES):

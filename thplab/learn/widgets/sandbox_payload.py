@@ -4,6 +4,7 @@ plain lists and texts, everything computed beforehand.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from thplab.errors import Deadlock, KernelBug
@@ -30,10 +31,13 @@ from thplab.study.invariants import ALWAYS, AT_REST, BETWEEN, check_frame, check
 
 
 class SandboxPayload:
-    """Makes the data of one sandbox again and again as it goes on; pictures that were drawn are kept."""
+    """Makes the data of one sandbox again and again as it goes on; pictures that were drawn are kept.
+    `called` is what new processes are called first.
+    """
 
-    def __init__(self, branches: Branches) -> None:
+    def __init__(self, branches: Branches, called: Sequence[str] = ()) -> None:
         self.branches = branches
+        self._called = tuple(called)
         self._cut: Cut | None = None
         self._plans: dict[str, tuple[Painter, Plan]] = {}
         self._broken: dict[tuple[State, State], dict[str, str]] = {}
@@ -74,9 +78,9 @@ class SandboxPayload:
         """What can be done next. Where the kernel has stopped, nothing can."""
         state = self.branches.whole.end_of(self.branches.done).state
         if state.in_progress:
-            return {"offers": {}, "names": names(state, spot), "menu": []}
-        offers = offered(Machine.restored(state), state, spot)
-        return {"offers": offers, "names": names(state, spot), "menu": lines(offers, spot)}
+            return {"offers": {}, "names": names(state, spot, self._called), "menu": []}
+        offers = offered(Machine.restored(state), state, spot, self._called)
+        return {"offers": offers, "names": names(state, spot, self._called), "menu": lines(offers, spot)}
 
     def _breaks(self, count: int) -> dict[str, str]:
         """As _violations() of the current branch, found once."""
