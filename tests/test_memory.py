@@ -12,6 +12,7 @@ from thplab.hardware.page_tables import pte_write
 from thplab.hardware.steps import drain
 from thplab.kernel.kernels import KERNELS
 from thplab.machine.state import State
+from thplab.machine.trace import Setup, record
 from thplab.scenario.text import read_operation
 from thplab.study.invariants import check_state
 from thplab.study.observe import smaps
@@ -159,6 +160,14 @@ def test_a_mark_without_a_mapping_is_found() -> None:
     assert not marked(machine) and check_state(machine.state) == []
     machine.system.frames.flags[machine.state.compound_pages()[0]] |= PG_mlocked
     assert [v.invariant for v in check_state(machine.state)] == ["what_is_locked_in_memory_is_mapped"]
+
+
+def test_a_page_that_two_processes_lock_says_so_until_the_last_one_unlocks_it() -> None:
+    line = "mmap A advise=none; write A 0; mprotect A 0 1thp r; fork A B; mlock A 0 1; mlock B 0 1; munlock B 0 1; munlock A 0 1"
+    trace = record(line, Setup("v6.18"))
+    said = [(frame.op_index, frame.step.text.partition(": ")[2]) for frame in trace.frames[1:] if frame.step and frame.step.text.startswith("pfn")]
+    assert [text for op, text in said if op == 6] == ["locked in memory once less"]
+    assert [text for op, text in said if op == 7] == ["PG_mlocked cleared"]
 
 
 # --- mremap -----------------------------------------------------------------------------------------------------------
