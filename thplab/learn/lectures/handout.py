@@ -103,10 +103,7 @@ def _table(table: TableTexts) -> str:
 
 
 def _notes(slide: Slide) -> str:
-    notes = slide.notes
-    lines = [("Say", notes.say), ("Ask", notes.ask), ("Answer", notes.answer)]
-    lines += [("Wrong", each) for each in notes.wrong] + [("When late", notes.late)]
-    told = "".join(f"<p><b>{name}:</b> {html.escape(text)}</p>" for name, text in lines if text)
+    told = "".join(f"<p><b>{name}:</b> {html.escape(text)}</p>" for name, text in slide.notes.lines())
     return f'<div class="notes"><p><b>{slide.minutes:g} minutes.</b></p>{told}</div>'
 
 

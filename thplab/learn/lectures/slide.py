@@ -61,6 +61,12 @@ class Notes:
     wrong: tuple[str, ...] = ()
     late: str = ""
 
+    def lines(self) -> list[tuple[str, str]]:
+        """What there is of it, each with what it is called."""
+        wrong = [("Wrong", each) for each in self.wrong]
+        said = [("Say", self.say), ("Ask", self.ask), ("Answer", self.answer), *wrong, ("When late", self.late)]
+        return [(name, text) for name, text in said if text]
+
 
 @dataclass(frozen=True)
 class Slide:

@@ -16,10 +16,10 @@ from thplab.learn.lectures.walks import (
     TableTexts,
     Tabular,
     Walk,
-    carried_out,
     place,
     reading_of,
 )
+from thplab.learn.lessons.places import trace_of_story
 from thplab.machine.trace import Setup, Trace, record
 from thplab.scenario import load
 from thplab.show.ledger import ledger
@@ -187,7 +187,7 @@ class Counted(Tabular):
 
     def trace(self) -> Trace:
         """The scenario, carried out."""
-        return carried_out(self.scenario, self.setup)
+        return trace_of_story(self.scenario, self.setup)
 
     def table(self) -> TableTexts:
         trace = self.trace()

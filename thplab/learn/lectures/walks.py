@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
 from thplab.errors import BadInput, ThplabError, errname
-from thplab.learn.lessons.places import first_step
+from thplab.learn.lessons.places import trace_of_story
 from thplab.machine.state import State
-from thplab.machine.trace import Frame, Setup, Trace, record
-from thplab.scenario import load
+from thplab.machine.trace import Frame, Setup, Trace
 from thplab.show.strip import followed, strip
 
 if TYPE_CHECKING:
@@ -148,7 +147,7 @@ class Walk(Exhibit):
         """The scenario, carried out. Raises BadInput if something that it names does not exist."""
         if self.lesson:
             return show_named(lesson_named(self.lesson), self.show).trace()
-        return carried_out(self.scenario, self.setup, self.meanwhile)
+        return trace_of_story(self.scenario, self.setup, self.meanwhile)
 
     def frames(self, trace: Trace) -> tuple[int, ...]:
         """The frames of the stops in its trace, in order. Raises BadInput for one that does not occur there."""
@@ -211,16 +210,6 @@ def show_named(lesson: Lesson, show: str) -> Show:
     return shows[show]
 
 
-def carried_out(scenario: str, setup: Setup, meanwhile: tuple[str, str, str] | None = None) -> Trace:
-    """The trace of what thplab.scenario.load takes, and of what another CPU does in between, as in a Walk."""
-    trace = record(load(scenario), setup)
-    if meanwhile is None:
-        return trace
-    where, text, ops = meanwhile
-    trace.seek(first_step(trace, where, text))
-    return trace.fork(ops)
-
-
 @dataclass(frozen=True)
 class AskClass(Exhibit):
     """A sandbox that begins at the end of a scenario: the class says what is done next."""
@@ -229,7 +218,7 @@ class AskClass(Exhibit):
     setup: Setup
 
     def check(self) -> list[str]:
-        problem = carried_out(self.scenario, self.setup).problem
+        problem = trace_of_story(self.scenario, self.setup).problem
         return [f"{self.scenario} stops {problem}"] if problem else []
 
 

@@ -9,12 +9,11 @@ from typing import TypeVar
 from thplab.errors import BadInput
 from thplab.learn import progress
 from thplab.learn.lessons.figure import Figure
-from thplab.learn.lessons.places import first_step
+from thplab.learn.lessons.places import trace_of_story
 from thplab.learn.lessons.tasks import RaceTask, Task, Verdict
 from thplab.learn.widgets import Prediction, Quiz, Stepper
 from thplab.learn.widgets.question import Family
-from thplab.machine.trace import Setup, Trace, record
-from thplab.scenario import load
+from thplab.machine.trace import Setup, Trace
 from thplab.show.diagrams import SIMPLE
 
 Thing = TypeVar("Thing")
@@ -44,14 +43,7 @@ class Show:
 
     def trace(self) -> Trace:
         """The scenario, carried out. Raises BadInput if the step of `meanwhile` does not occur."""
-        trace = record(load(self.scenario), self.setup)
-        if self.meanwhile is None:
-            return trace
-        where, text, ops = self.meanwhile
-        trace.seek(first_step(trace, where, text))
-        branch = trace.fork(ops)
-        branch.seek(0)
-        return branch
+        return trace_of_story(self.scenario, self.setup, self.meanwhile)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from thplab.errors import BadInput
 from thplab.machine.state import State
-from thplab.machine.trace import Frame, Trace
+from thplab.machine.trace import Frame, Setup, Trace, record
+from thplab.scenario import load
 from thplab.study.observe import smaps
 
 
@@ -18,6 +19,22 @@ def first_step(trace: Trace, where: str, text: str, after: int = 0) -> int:
         if frame.step.text.startswith(text) and (where == frame.op.op or where in frame.stack):
             return frame.number
     raise BadInput("text", f"{text!r} is no step of {where}", "the beginning of a step's text")
+
+
+def trace_of_story(scenario: str, setup: Setup, meanwhile: tuple[str, str, str] | None = None) -> Trace:
+    """The trace, at its start, of what thplab.scenario.load takes; and of what another CPU does in between: `meanwhile`
+    is (a routine or operation, the beginning of a step's text, operations), which come right after that step.
+
+    Raises BadInput if that step does not occur.
+    """
+    trace = record(load(scenario), setup)
+    if meanwhile is None:
+        return trace
+    where, text, ops = meanwhile
+    trace.seek(first_step(trace, where, text))
+    branch = trace.fork(ops)
+    branch.seek(0)
+    return branch
 
 
 def first_head(trace: Trace) -> int:

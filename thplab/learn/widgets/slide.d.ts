@@ -12,7 +12,7 @@ interface SlideData {
   /** the question to vote on; null if there is none */ card: CardData | null;
   /** what is shown, each a screenful: words, or the widget of that number */ screens: { table?: SlideTable; widget?: number }[];
   /** what one goes through, in order: a screen's number, or the card; and the frame at which a stepper stops there */ places: SlidePlace[];
-  notes: SlideNotes;
+  /** for the lecturer only: what it is, and the text */ notes: [string, string][];
   /** the widgets, in a page without Python: their kinds and the traits with which they begin */ widgets?: { kind: string; state: Record<string, unknown> }[];
 }
 
@@ -33,13 +33,4 @@ interface CardData {
   /** the number of the right one */ right: number;
   why: string;
   /** by the number of a wrong choice: the name of the misconception behind it, and what is wrong with it */ slips: Record<string, [string, string]>;
-}
-
-/** What is for the lecturer only. */
-interface SlideNotes {
-  say: string;
-  ask: string;
-  answer: string;
-  wrong: string[];
-  late: string;
 }

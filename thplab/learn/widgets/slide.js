@@ -83,10 +83,10 @@ class Talk {
   async tellNotes(model) {
     if (!this.notes || this.notes.closed) return;
     const data = await unpack(model.get("packed")), next = this.models[this.number + 1] && await unpack(this.models[this.number + 1].get("packed"));
-    const { body } = this.notes.document, clock = h("p", {}), lines = noteLines(data.notes);
+    const { body } = this.notes.document, clock = h("p", {});
     this.notes.document.title = `Notes: ${data.lecture}`;
     body.style.cssText = "font: 20px/1.4 system-ui, sans-serif; margin: 16px;";
-    body.replaceChildren(clock, h("h2", {}, `${data.id} ${data.title}`), ...lines.map(([name, text]) => h("p", {}, h("b", {}, `${name}: `), text)),
+    body.replaceChildren(clock, h("h2", {}, `${data.id} ${data.title}`), ...data.notes.map(([name, text]) => h("p", {}, h("b", {}, `${name}: `), text)),
       h("p", {}, next ? `Next: ${next.id} ${next.title}` : "This is the last slide."));
     const tick = () => {
       if (!clock.isConnected || this.notes.closed) return;
@@ -103,12 +103,6 @@ class Talk {
     if (document.fullscreenElement === this.element) void document.exitFullscreen();
     this.element.remove();
   }
-}
-
-/** @param {SlideNotes} notes */
-function noteLines({ say, ask, answer, wrong, late }) {
-  const lines = [["Say", say], ["Ask", ask], ["Answer", answer], ...wrong.map(each => ["Wrong", each]), ["When late", late]];
-  return lines.filter(([, text]) => text);
 }
 
 // --- the slide -----------------------------------------------------------------------------------------------------

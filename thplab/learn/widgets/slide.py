@@ -62,7 +62,6 @@ class LectureSlide(Widget, page="slide"):
                 places.append({"screen": len(screens)})
                 screens.append({"table": table})
         places += [{"screen": ANSWER}] if slide.card else []
-        notes = slide.notes
         self._data: dict[str, Any] = {
             "lecture": lecture.title,
             "name": lecture.name,
@@ -75,13 +74,7 @@ class LectureSlide(Widget, page="slide"):
             "card": card_data(slide.card) if slide.card else None,
             "screens": screens,
             "places": places,
-            "notes": {
-                "say": notes.say,
-                "ask": notes.ask,
-                "answer": notes.answer,
-                "wrong": list(notes.wrong),
-                "late": notes.late,
-            },
+            "notes": list(map(list, slide.notes.lines())),
         }
         super().__init__(packed=pack(self._data), children=widgets, lecture=True)
 
@@ -109,10 +102,7 @@ class LectureSlide(Widget, page="slide"):
 
     def notes_html(self) -> str:
         """What the lecturer reads, as HTML."""
-        notes = self._data["notes"]
-        lines = [("Say", notes["say"]), ("Ask", notes["ask"]), ("Answer", notes["answer"])]
-        lines += [("Wrong", each) for each in notes["wrong"]] + [("Late", notes["late"])]
-        told = "".join(f"<p><b>{name}:</b> {html.escape(text)}</p>" for name, text in lines if text)
+        told = "".join(f"<p><b>{name}:</b> {html.escape(text)}</p>" for name, text in self.slide.notes.lines())
         return f"<p><b>{self.slide.id}</b>, {self.slide.minutes:g} minutes</p>{told}"
 
 
