@@ -22,7 +22,7 @@ from thplab.kernel import kernels
 from thplab.scenario import VOCABULARY, Operation, Scenario
 from thplab.study.live import Agent, LiveError, check_live, command, nearest, portable_builtins, refusal, shipped, shortest, support, unable
 from thplab.study.live.generate import Generator
-from thplab.study.live.portable import PORTABLE
+from thplab.study.live.portable import PORTABLE, portable_part
 from thplab.study.live.shrink import shrink
 from thplab.study.live.text import side_by_side
 from thplab.study.verify import replay_records
@@ -63,6 +63,23 @@ def test_a_run_shows_what_is_read_and_what_pins_read(agent: Agent) -> None:
     checked.record["after"][6]["contents"] = {"read": [0x77] * 3, "pin p": [0x99] * 2}
     again = replay_records([checked.record], KERNEL)
     assert differences(again) == ["6 read: all 0x77, 0: 0x99, 1–2: 0x77", "6 pin p: all 0x99, all 0x77"]
+
+
+RING = Scenario.parse(
+    "mmap A; fill A 0 1thp same; pin A 0 1thp p io_uring; fork A B; exit A; dma_write p 511 value=0x42; read B 510 2; munmap B 0 1thp"
+)
+
+
+@live
+@agrees
+def test_a_device_reads_and_writes_the_pinned_frames_whoever_maps_them(agent: Agent) -> None:
+    if agent.io_uring:
+        pytest.skip(f"io_uring is refused here: {agent.io_uring}")
+    after = agent.perform(RING.ops)
+    before, written = [0x77] * 512, [0x77] * 511 + [0x42]
+    assert [seen.get("contents", {}).get("pin p") for seen in after] == [None] * 2 + [before] * 3 + [written] * 3
+    assert after[6]["contents"]["read"] == [0x77, 0x77], "the fork copied what was pinned"
+    assert differences(check_live(agent, RING, KERNEL).outcomes) == []
 
 
 # --- agreement ----------------------------------------------------------------------------------------------------------
@@ -250,6 +267,11 @@ def test_each_operation_is_performed_or_refused_with_an_alternative() -> None:
         assert (refused is None) == (name in PORTABLE), name
         if refused is not None:
             assert (refused.argument, refused.wrong, refused.right) == (name, *(spec.not_live or ()))
+
+
+def test_a_device_writes_through_a_ring_and_into_no_pipe() -> None:
+    ops, refused = portable_part(Scenario.parse("mmap A; fill A 0 1; pin A 0 1 p io_uring; dma_write p; pin A 0 1 q; dma_read q; dma_write q"))
+    assert len(ops) == 6 and "dma_write q would write to what a pipe holds; expected a pin how=io_uring" in str(refused)
 
 
 @pytest.mark.parametrize(

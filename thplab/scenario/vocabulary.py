@@ -159,7 +159,6 @@ def _recorder(field: FieldSpec, note: str) -> FieldSpec:
 SETTING = "changes a setting of the whole system, which a live run never does"
 _KERNEL_ALONE = "is done by the kernel alone: no system call asks for it"
 _MODULE = "needs a module in the kernel"
-_DEVICE = Refusal("needs a device that a live run does not have", "read by the process")
 _OFFLINE = Refusal("takes a page frame away from the whole system", "the simulator (thplab run)")
 _SOFT_DIRTY = Refusal("does what the kernel is configured to do (CONFIG_MEM_SOFT_DIRTY)", "clear_refs ... 1")
 _PAGEOUT = Refusal(SETTING, "madvise ... pageout")
@@ -225,14 +224,12 @@ VOCABULARY: dict[str, OpSpec] = {
         "pins",
         "let a driver's device read one byte of a page that a pin holds: page `start` of the pin, not of the process",
         (_must("pin", NAME), _may("start", PAGE, 0)),
-        not_live=_DEVICE,
     ),
     "dma_write": OpSpec(
         "pins",
         "let a driver's device write one byte into a page that a pin holds: page `start` of the pin, not of "
         "the process",
         (_must("pin", NAME), _may("start", PAGE, 0), _key("value", BYTE, 0xAA)),
-        not_live=_DEVICE,
     ),
     "unpin": OpSpec(
         "pins",

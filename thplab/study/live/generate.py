@@ -158,6 +158,14 @@ class Generator:
                 if not machine.system.pins:
                     return None
                 fields = {"pin": rng.choice(list(machine.system.pins))}
+            case "dma_read" | "dma_write":
+                pins = [pin for pin in machine.system.pins.values() if op == "dma_read" or pin.foll_pin]
+                if not pins:
+                    return None
+                taken = rng.choice(pins)
+                fields = {"pin": taken.name, "start": rng.randrange(len(taken.buffer))}
+                if op == "dma_write":
+                    fields["value"] = rng.randrange(1, 256)
             case "clear_refs":
                 fields["value"] = rng.choice((1, 1, 2, 3))
             case "read" | "munmap" | "mlock" | "munlock":

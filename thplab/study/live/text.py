@@ -88,7 +88,7 @@ def rows(outcome: Outcome) -> Iterator[ShownField]:
 def observed(unseen: Mapping[str, str]) -> list[str]:
     """What a run sees, a line each; `unseen` is what it does not see -> why."""
     lines = ["seen: return codes, events of /proc/vmstat, smaps, which pages are present, exclusive or swapped,"]
-    lines += ["      what `read` has read, and what a pin in a pipe (vmsplice) reads"]
+    lines += ["      what `read` has read, and what a pin reads"]
     lines += [
         f"not seen: {what}: {unseen[name]}" if name in unseen else f"seen: {what}"
         for name, what in _OBSERVATIONS.items()

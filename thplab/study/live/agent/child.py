@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from . import libc
 from .libc import HUGE, PAGE
+from .ring import Ring
 
 Answer = dict[str, Any]
 Op = dict[str, Any]
@@ -41,7 +42,8 @@ class Child:
         self.pins: dict[str, Callable[[], int | str]] = {}
         """Name of a pin -> how it is let go. Children inherit the files that hold it, so they can do it as well."""
         self.views: dict[str, Callable[[], list[int]]] = {}
-        """Name of a pin -> what tells the first byte of each of its pages. Nothing can look through a ring's buffer."""
+        """Name of a pin -> what tells the first byte of each of its pages."""
+        self.rings: dict[str, Ring] = {}
 
     def run(self) -> NoReturn:
         """Answer each request; end when the agent closes its side, or with the request to exit."""
@@ -93,6 +95,10 @@ class Child:
                 return {"ret": libc.clear_refs(op["value"])}
             case "peek":
                 return {"ret": 0, "bytes": self.views[op["pin"]]()}
+            case "dma_read":
+                return {"ret": 0}  # what every pin reads is told after each operation
+            case "dma_write":
+                return {"ret": self.rings[op["pin"]].write(op["start"], op["value"])}
             case "read":
                 return self.read(op)
         address = self.regions[op["region"]] + op["start"] * PAGE
@@ -202,19 +208,19 @@ class Child:
 
     def _pin_by_ring(self, name: str, address: int, size: int) -> int | str:
         """FOLL_PIN: the memory becomes a fixed buffer of an io_uring."""
-        ring = libc.io_uring_setup()
+        ring = Ring()
 
         def let_go() -> int | str:
-            done = libc.io_uring_unregister_buffers(ring)
-            os.close(ring)
+            done = ring.unregister()
+            ring.close()
             time.sleep(RING_DELAY)
             return done
 
-        taken = libc.io_uring_register_buffer(ring, address, size)
+        taken = ring.register(address, size)
         if taken == 0:
-            self.pins[name] = let_go
+            self.pins[name], self.views[name], self.rings[name] = let_go, ring.read, ring
         else:
-            os.close(ring)
+            ring.close()
         return taken
 
 

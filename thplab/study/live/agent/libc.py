@@ -24,13 +24,10 @@ ADVICE = {
     "cold": 20, "pageout": 21, "populate_write": 23, "collapse": 25, "guard_install": 102, "guard_remove": 103,
 }  # fmt: skip
 
-IO_URING_SETUP, IO_URING_REGISTER = 425, 427  # the same on every machine
-
 _MAP_PRIVATE_ANON, _MAP_FIXED_NOREPLACE = 0x22, 0x100000
 _MREMAP_MAYMOVE_FIXED, _MREMAP_DONTUNMAP = 3, 4
 _CLONE_PARENT = 0x8000
 _PR_SET_PDEATHSIG, _PR_SET_THP_DISABLE, _THP_DISABLE_EXCEPT_ADVISED = 1, 41, 2
-_REGISTER_BUFFERS, _UNREGISTER_BUFFERS = 0, 1
 
 # PyDLL keeps the interpreter's lock: in the child of a raw clone() nobody would give it back.
 _libc = ctypes.PyDLL(None, use_errno=True)
@@ -167,22 +164,7 @@ def tee(pipe: int, copy: int, size: int) -> None:
         raise OSError(ctypes.get_errno(), "tee")
 
 
-def io_uring_setup() -> int:
-    """A ring, as a file. Raises OSError where that is not allowed."""
-    ring = int(_libc.syscall(_long(IO_URING_SETUP), _long(1), ctypes.create_string_buffer(120)))
-    if ring < 0:
-        raise OSError(ctypes.get_errno(), "io_uring_setup")
-    return ring
-
-
-def io_uring_register_buffer(ring: int, address: int, size: int) -> int | str:
-    """Make a range of memory the ring's fixed buffer: FOLL_PIN references until the ring is closed or lets it go."""
-    vector = ctypes.create_string_buffer(struct.pack("QQ", address, size), 16)
-    done = _libc.syscall(_long(IO_URING_REGISTER), _long(ring), _long(_REGISTER_BUFFERS), vector, _long(1))
-    return answer(done == 0)
-
-
-def io_uring_unregister_buffers(ring: int) -> int | str:
-    """Let go of the ring's fixed buffers."""
-    done = _libc.syscall(_long(IO_URING_REGISTER), _long(ring), _long(_UNREGISTER_BUFFERS), _long(0), _long(0))
-    return answer(done == 0)
+def syscall(number: int, *arguments: int | ctypes.Array[ctypes.c_char]) -> int:
+    """A system call that the C library has no function for; -1 on failure, then ctypes has the errno."""
+    longs = [_long(each) if isinstance(each, int) else each for each in arguments]
+    return int(_libc.syscall(_long(number), *longs))

@@ -22,6 +22,10 @@ Regions = dict[str, dict[str, tuple[int, int]]]
 """Process -> region -> its address and its number of pages."""
 
 
+_BY_PIN = ("unpin", "dma_read", "dma_write")
+"""Operations of whoever has the pin's file."""
+
+
 class Late(Exception):
     """An operation took longer than it may."""
 
@@ -53,7 +57,7 @@ class Processes:
         """Have an operation done by its process; what came of it. Raises Late."""
         kind: str = op["op"]
         self.contents = {}
-        process: str = min(self.holders.get(op["pin"], {""})) if kind == "unpin" else op["proc"]
+        process: str = min(self.holders.get(op["pin"], {""})) if kind in _BY_PIN else op["proc"]
         if kind == "mmap" and process not in self.pids:
             self.pids[process], self.lines[process] = start(os.getpid())
             self.regions[process] = {}
@@ -81,8 +85,7 @@ class Processes:
         assert isinstance(ret, (int, str))
         self.contents = {"read": answer["bytes"]} if kind == "read" else {}
         for pin, holders in sorted(self.holders.items()):
-            if pin not in self.rings:
-                self.contents[f"pin {pin}"] = self._peek(min(holders), pin)
+            self.contents[f"pin {pin}"] = self._peek(min(holders), pin)
         return ret
 
     def _peek(self, process: str, pin: str) -> list[int]:

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from . import libc, observe
 from .processes import Late, Processes
+from .ring import Ring
 
 OUTPUT = 1
 
@@ -56,7 +57,7 @@ def _answer(request: dict[str, Any], observer: observe.Observer) -> dict[str, An
 def _io_uring() -> str:
     """Why io_uring cannot be used here; empty if it can."""
     try:
-        os.close(libc.io_uring_setup())
+        Ring().close()
     except OSError as error:
         return libc.failure(error.errno or 0)
     return ""
