@@ -1,6 +1,7 @@
 # make lab    installs thplab in .venv and opens JupyterLab in the notebooks folder
 # make check  installs what the tests need, then lints, type checks and runs the graded tests: the few that find most faults
 # make test   the same with all tests
+# make sweep  the same with every case of the sweeps, of which make test runs a part
 # make mutants breaks the kernel in some places, and tells how much of it the graded tests find
 # make fuzz   feeds everything that takes input with wrong and right input, for HOURS=1
 # make assets draws the figures of the notebooks
@@ -9,7 +10,7 @@
 # make clean  removes .venv and all caches
 #
 # PYTHON=python3.12         the Python that .venv is made from (3.11 or newer)
-# ARGS="--no-browser"       more arguments for JupyterLab (make lab), pytest (make check, make test), benchmarks/mutants.py (make mutants) or the fuzzer (make fuzz)
+# ARGS="--no-browser"       more arguments for JupyterLab (make lab), pytest (make check, make test, make sweep), benchmarks/mutants.py (make mutants) or the fuzzer (make fuzz)
 # WORKERS=2                 how many tests run at the same time (make check, make test)
 # CHROMIUM=/path/to/chrome  the browser of the tests, where none is on PATH
 
@@ -32,7 +33,7 @@ NOT_SLOW := -m 'not slow'
 
 PYTEST = $(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 
-.PHONY: help lab test check lint mutants fuzz docs chromium assets lectures clean
+.PHONY: help lab test sweep check lint mutants fuzz docs chromium assets lectures clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -42,6 +43,9 @@ lab: $(VENV)/.has-thplab
 
 test: lint chromium
 	$(PYTEST) tests $(ARGS)
+
+sweep: export THPLAB_SWEEP = 1
+sweep: test
 
 check: lint
 	$(PYTEST) $(NOT_SLOW) $(GRADED) $(ARGS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -20,6 +22,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What drives a browser takes longest, so it comes first: with several workers, each file is run by one of them (make test)."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What drives a browser takes longest, so it comes first: with several workers, each file is run by one of them (make test).
+    Of a sweep, cases are left out evenly, unless all are asked for (make sweep).
+    """
     items.sort(key=lambda item: item.get_closest_marker("browser") is None)
+    if os.environ.get("THPLAB_SWEEP"):
+        return
+    number: Counter[str] = Counter()
+    left_out = []
+    for item in items:
+        if sweep := item.get_closest_marker("sweep"):
+            test = item.nodeid.partition("[")[0]
+            number[test] += 1
+            if number[test] % sweep.args[0]:
+                left_out.append(item)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]

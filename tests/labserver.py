@@ -64,6 +64,14 @@ READY = """() => {
     const panel = window.jupyterapp?.shell?.currentWidget;
     return Boolean(panel?.context?.isReady && panel.sessionContext?.session?.kernel?.status === "idle");
 }"""
+OPEN_INSTEAD = """async path => {
+    const { shell, commands } = window.jupyterapp;
+    for (const open of [...shell.widgets("main")]) {
+        await open.sessionContext?.shutdown();
+        open.dispose();
+    }
+    await commands.execute("docmanager:open", { path });
+}"""
 RUN_ALL = "() => window.jupyterapp.commands.execute('notebook:run-all-cells')"
 # Read from the notebook's model: cells that are scrolled out of view may not be in the page.
 ERRORS = """() => window.jupyterapp.shell.currentWidget.content.model.sharedModel.cells.flatMap((cell, index) =>
@@ -189,11 +197,15 @@ def open_once(page: Page, server: Server, notebook: str) -> None:
 def open_and_run(page: Page, server: Server, notebook: str, timeout: float = 120) -> None:
     """Opens `notebook` (a path below the server's folder) in JupyterLab and runs all its cells; returns when the last one is done.
 
+    A page that shows JupyterLab already goes on with it: what is open is closed with its kernel, and not saved.
     Raises RunFailed, which names each failing cell (counted from 0), if there was an error, and Playwright's TimeoutError if the
     notebook is not open with an idle kernel, or not done, after `timeout` seconds.
     """
     limit = timeout * 1000
-    page.goto(f"{server.base}/lab/tree/{quote(notebook)}?token={server.token}&reset", timeout=limit)
+    if page.url.startswith(f"{server.base}/lab"):
+        page.evaluate(OPEN_INSTEAD, notebook)
+    else:
+        page.goto(f"{server.base}/lab/tree/{quote(notebook)}?token={server.token}&reset", timeout=limit)
     page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=limit)
     page.wait_for_function(READY, timeout=limit)
     page.evaluate(f"() => {{ window.thplabRun = 'running'; ({RUN_ALL})().then(ok => {{ window.thplabRun = ok ? 'done' : 'failed'; }}); }}")

@@ -16,7 +16,7 @@ from thplab.learn.lectures.reading import LECTURES, lecture, read
 
 pytestmark = pytest.mark.browser
 
-SIZES = [((1280, 720), 18), ((1920, 1080), 24)]
+SMALL, LARGE = (1280, 720), (1920, 1080)
 
 # Of the slide that is shown: the smallest letters, and what scrolls or is cut off.
 MEASURE = """root => {
@@ -59,25 +59,24 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return request.param, path
 
 
-@pytest.mark.parametrize(("size", "least"), SIZES)
-def test_a_page_of_slides_is_given_with_page_down_alone_and_without_a_network(
-    exported: tuple[str, Path], size: tuple[int, int], least: int
-) -> None:
+def test_a_page_of_slides_is_given_with_page_down_and_page_up_alone_and_without_a_network(exported: tuple[str, Path]) -> None:
+    """Forward on a small projector, and back on a large one."""
     name, path = exported
-    with page(*size, offline=True) as pg:
+    with page(*SMALL, offline=True) as pg:
         errors: list[str] = []
         pg.on("pageerror", lambda error: errors.append(str(error)))
         pg.goto(path.as_uri())
         where = shown(pg)
         assert where == "opening"
         places = sum(slide.places for slide in (lecture(name).slide(each.id, live=False) for each in lecture(name).slides))
-        for number in range(places):
+        for _ in range(places):
             pg.keyboard.press("PageDown")
             where = shown(pg, where)
-            measured(pg, least, f"{name} {where}")
-            assert number < places
+            measured(pg, 18, f"{name} {where}")
         assert re.match(rf"\S+ · {len(lecture(name).slides)} / ", where) and "○" not in where
+        pg.set_viewport_size({"width": LARGE[0], "height": LARGE[1]})
         for _ in range(places):
+            measured(pg, 24, f"{name} {where}, large")
             pg.keyboard.press("PageUp")
             where = shown(pg, where)
         assert where == "opening" and errors == []
@@ -87,7 +86,7 @@ def test_a_page_of_slides_is_given_with_page_down_alone_and_without_a_network(
 def test_a_lecture_is_presented_from_its_notebook_and_keys_lead_through_it(server: Server, name: str) -> None:
     """The notebook as it is in the series, in JupyterLab, run from top to bottom."""
     slides = lecture(name).slides
-    with page(1280, 720) as pg:
+    with page(*SMALL) as pg:
         shutil.copy(NOTEBOOKS / "lectures" / f"{name}.ipynb", server.folder)
         open_and_run(pg, server, f"{name}.ipynb")
         pg.get_by_role("button", name=re.compile("Present this lecture")).first.click()
@@ -122,7 +121,7 @@ def test_hands_are_counted_and_the_misconception_of_most_is_told(tmp_path: Path)
     card = talk.slides[0].card
     assert card is not None and card.right == 1
     (tmp_path / "one.html").write_text(deck(talk))
-    with page(1280, 720) as pg:
+    with page(*SMALL) as pg:
         pg.goto((tmp_path / "one.html").as_uri())
         pg.keyboard.press("PageDown")
         where = shown(pg, "opening")
@@ -144,7 +143,7 @@ def test_hands_are_counted_and_the_misconception_of_most_is_told(tmp_path: Path)
 
 def test_a_lecturers_view_has_the_notes_and_the_next_slide(exported: tuple[str, Path]) -> None:
     name, path = exported
-    with page(1280, 720) as pg:
+    with page(*SMALL) as pg:
         pg.goto(path.as_uri())
         pg.keyboard.press("PageDown")
         shown(pg, "opening")

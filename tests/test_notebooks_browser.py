@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from labserver import Server, open_and_run, page
@@ -124,11 +124,12 @@ DRIVERS: dict[str, Callable[[Locator], None]] = {
 
 
 @pytest.fixture(scope="module")
-def series(server: Server) -> Server:
-    """A server of what `thplab lab` serves: the notebooks, and beside them the figures that they show."""
+def pg(server: Server) -> Iterator[Page]:
+    """A page for what `thplab lab` serves: the notebooks, and beside them the figures that they show."""
     for name in ("notebooks", "assets"):
         shutil.copytree(ROOT / name, server.folder / name)
-    return server
+    with page() as pg:
+        yield pg
 
 
 OF_LEARNERS = (*NOTEBOOKS.glob("*.ipynb"), *NOTEBOOKS.glob("exercises/*.ipynb"))
@@ -136,11 +137,10 @@ OF_LEARNERS = (*NOTEBOOKS.glob("*.ipynb"), *NOTEBOOKS.glob("exercises/*.ipynb"))
 
 @pytest.mark.browser
 @pytest.mark.parametrize("stem", sorted(str(path.relative_to(NOTEBOOKS).with_suffix("")) for path in OF_LEARNERS))
-def test_every_widget_of_a_notebook_works_in_a_real_browser(series: Server, stem: str) -> None:
-    with page() as pg:
-        open_and_run(pg, series, f"notebooks/{stem}.ipynb")
-        assert_figures_are_there(pg)
-        assert drive(pg) or stem in ("glossary", "progress")
+def test_every_widget_of_a_notebook_works_in_a_real_browser(pg: Page, server: Server, stem: str) -> None:
+    open_and_run(pg, server, f"notebooks/{stem}.ipynb")
+    assert_figures_are_there(pg)
+    assert drive(pg) or stem in ("glossary", "progress")
 
 
 def drive(pg: Page) -> int:

@@ -89,12 +89,14 @@ def hold(state: str, one: str, other: str, **machine: Any) -> None:
     assert found.states > 1
 
 
+@pytest.mark.sweep(5)
 @pytest.mark.parametrize(("state", "one", "other"), list(everywhere()), ids=lambda v: v)
 def test_one_interruption_anywhere_breaks_nothing(state: str, one: str, other: str) -> None:
     # The frozen split: the RFC's own has a window against whoever maps or unmaps (docs/KERNEL.md 6.5).
     hold(state, one, other, variants={"split_huge_page": split_huge_page_freeze})
 
 
+@pytest.mark.sweep(5)
 @pytest.mark.parametrize(("state", "one", "other"), list(old()), ids=lambda v: v)
 def test_one_interruption_anywhere_breaks_nothing_in_the_old_world(state: str, one: str, other: str) -> None:
     hold(state, one, other, kernel="v3.16")

@@ -1,7 +1,7 @@
 """Pictures that are laid out once and filled many times: over the shows of all lessons, in both details.
 
-Graphviz lays out the own DOT source of some frames of each show, so that this takes seconds; THPLAB_EVERY_FRAME=1 has
-it lay out all of them.
+Graphviz lays out the own DOT source of some frames of each show, so that this takes seconds; make sweep has it lay
+out all of them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def sheet(lesson: str, show: str, detail: str) -> Sheet:
 def picked(drawn: Sheet) -> Iterator[int]:
     """The numbers of the pictures that are laid out: some, evenly from the first to the last; or all."""
     last = len(drawn.pictures) - 1
-    count = last if os.environ.get("THPLAB_EVERY_FRAME") else SAMPLE - 1
+    count = last if os.environ.get("THPLAB_SWEEP") else SAMPLE - 1
     yield from sorted({round(part * last / max(count, 1)) for part in range(count + 1)})
 
 
