@@ -14,15 +14,17 @@ class NoAnswer(ValueError):
 
 
 def answer_in(cell: str, exercise: str) -> str:
-    """The text that a cell hands to `exercise("ID").attempt(...)`, or else gives the name `answer`; of several, the last.
-    Raises NoAnswer.
+    """The text that a cell hands to `exercise("ID").attempt(...)`, or else gives the name `answer`; of several the
+    last. Raises NoAnswer.
     """
     found = list(_texts(_tree(cell), exercise))
     told = [text for attempted, text in found if attempted] or [text for _, text in found]
     if not told:
         raise NoAnswer(f'there is no answer = """...""" in this cell, and no exercise("{exercise}").attempt("""...""")')
     if told[-1] is None:
-        raise NoAnswer("the answer must be one text in quotes: nothing of a submission is run to find out what it makes")
+        raise NoAnswer(
+            "the answer must be one text in quotes: nothing of a submission is run to find out what it makes"
+        )
     return told[-1]
 
 
@@ -61,7 +63,9 @@ def _texts(tree: ast.Module, exercise: str) -> Iterator[tuple[bool, str | None]]
 
 def _named(tree: ast.Module, name: str) -> Iterator[ast.Assign | ast.AnnAssign]:
     for node in tree.body:
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
         if any(isinstance(target, ast.Name) and target.id == name for target in targets):
             assert isinstance(node, ast.Assign | ast.AnnAssign)
             yield node

@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from thplab.learn.classes.answer_text import NoAnswer, answer_in, student_in
@@ -21,6 +22,7 @@ from thplab.learn.exercises import Exercise, exercise
 from thplab.learn.exercises.answers import Answers
 from thplab.learn.lessons.tasks import Verdict
 from thplab.show.diagrams import SIMPLE, NoEngine, Sheet
+from thplab.show.diagrams.engine import lay_out
 from thplab.show.strip import followed, strip
 
 _MOST_LINES, _LONGEST_LINE = 20, 1000
@@ -31,6 +33,8 @@ _TOO_MUCH = "it took the simulator more than {mib:,} MiB of memory, and was stop
 def main() -> None:
     """Mark what the input asks for: a line of JSON for each answer, in their order."""
     asked = json.load(sys.stdin)
+    with suppress(NoEngine):
+        lay_out("digraph {}")  # which loads Graphviz once, and not in each child under its limits
     for each in asked["answers"]:
         print(json.dumps(_marked(each, asked["seconds"], asked["mib"])), flush=True)
 
@@ -44,13 +48,12 @@ def _marked(asked: Mapping[str, Any], seconds: float, mib: int) -> dict[str, Any
         _look(asked, seconds, mib, writing)
     os.close(writing)
     received, status = _received(reading, child, time.monotonic() + 4 * seconds)  # others use the CPU, too
-    told = [json.loads(line) for line in received.split(b"\n")[:-1]]
-    if not told:
+    told = {key: value for line in received.split(b"\n")[:-1] for key, value in json.loads(line).items()}
+    if not told.keys() & {"right", "problem"}:
         ended = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
         late = ended in (signal.SIGXCPU, signal.SIGKILL)
-        why = _TOO_LONG.format(seconds=seconds) if late else f"the simulator ended at it (signal {ended})"
-        told = [{"problem": why}]
-    return {key: value for part in told for key, value in part.items()}
+        told["problem"] = _TOO_LONG.format(seconds=seconds) if late else f"the simulator ended at it (signal {ended})"
+    return told
 
 
 def _received(reading: int, child: int, deadline: float) -> tuple[bytes, int]:
@@ -105,23 +108,26 @@ def _limit(seconds: float, mib: int) -> None:
 def _said(asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The mark in parts, the most important first."""
     each = exercise(asked["exercise"])
-    claimed = student_in(asked["who"])
+    claimed = student_in(asked["who"])[:_LONGEST_LINE]
+    yield {"name": each.name, "question": each.variant(asked["seed"]).work.question, "claimed": claimed}
     try:
         answer = answer_in(asked["cell"], each.id)
     except NoAnswer as error:
-        yield {"problem": str(error), "claimed": claimed[:200]}
+        yield {"problem": str(error)}
         return
+    if not answer.strip():
+        yield {"problem": "nothing is answered"}
+        return
+    yield {"answer": answer}
     verdict = each.attempt(answer, asked["seed"])
     yield {
-        "answer": answer,
-        "claimed": claimed[:200],
         "right": _right(each, asked["seed"], answer, verdict),
-        "head": repr(verdict).partition("\n")[0][:_LONGEST_LINE],
+        "head": repr(verdict).partition("\n")[0].removeprefix(f"{each.name}: ")[:_LONGEST_LINE],
         "missing": [line[:_LONGEST_LINE] for line in verdict.missing[:_MOST_LINES]],
     }
-    if asked["picture"] and answer.strip():
+    if asked["picture"]:
         yield from _picture(each, asked["seed"], verdict)
-    if not verdict.solved and answer.strip():
+    if not verdict.solved:
         others = [*asked["others"], claimed] if claimed and claimed != asked["seed"] else asked["others"]
         yield {"fits": [other for other in others if each.attempt(answer, other).solved]}
 
@@ -143,5 +149,5 @@ def _picture(each: Exercise, seed: str, verdict: Verdict) -> Iterator[dict[str, 
     text = "" if head is None else strip(state, head).text
     try:
         yield {"picture": Sheet.of([state], SIMPLE).svg(), "strip": text}
-    except NoEngine:
+    except Exception:  # a mark without a picture is a mark
         return

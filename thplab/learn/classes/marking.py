@@ -1,4 +1,4 @@
-"""Marks for what was handed in, from a process of its own: whoever asks runs nothing of a submission, and reads text."""
+"""Marks for what was handed in, from a process of its own: whoever asks runs nothing of it, and gets text."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _START = "import sys; sys.path.insert(0, sys.argv[1]); from thplab.learn.classes
 
 _TEXT = TextShape(2000)
 _SHAPE = ObjectShape(
+    {"name": _TEXT, "question": TextShape(20_000), "claimed": _TEXT},
     optional={
         "problem": _TEXT,
         "ours": _TEXT,
         "answer": TextShape(50_000),
-        "claimed": _TEXT,
         "right": RowShape((IntShape(0, 1000), IntShape(1, 1000))),
         "head": _TEXT,
         "missing": ListShape(_TEXT, 100),
         "picture": TextShape(20_000_000),
         "strip": _TEXT,
         "fits": ListShape(_TEXT, 100_000),
-    }
+    },
 )
 
 
@@ -59,11 +59,14 @@ class HandedIn:
 
 @dataclass(frozen=True)
 class Mark:
-    """What is said of one answer. `head` and `missing` are the verdict's own words; without an `answer` or a verdict,
-    `problem` says why. `right` of `of` parts are right. `claimed` is whose notebook it says it is, `fits` who has a
-    variant that the answer solves, of those that were tried; `ours` an error that was thplab's.
+    """What is said of one answer to an exercise, `name`, which has asked `question` of this student. `head` and
+    `missing` are the verdict's own words; without a verdict `problem` says why. `right` of `of` parts are right.
+    `claimed` is whose notebook it says it is, `fits` whose variants the answer solves, of those that were tried, `ours`
+    an error that was thplab's.
     """
 
+    name: str
+    question: str
     answer: str
     problem: str
     ours: str
@@ -106,5 +109,8 @@ def mark(handed_in: Sequence[HandedIn], seconds: float = SECONDS, mib: int = MIB
 def _mark(line: str) -> Mark:
     told = parse(line, _SHAPE, "the process that marks")
     right, of = told.get("right", (0, 1))
-    texts = {name: told.get(name, "") for name in ("answer", "problem", "ours", "claimed", "head", "picture", "strip")}
-    return Mark(**texts, right=right, of=of, missing=tuple(told.get("missing", ())), fits=tuple(told.get("fits", ())))
+    texts = {key: told.get(key, "") for key in ("answer", "problem", "ours", "head", "picture", "strip")}
+    known = {key: told[key] for key in ("name", "question", "claimed")}
+    return Mark(
+        **known, **texts, right=right, of=of, missing=tuple(told.get("missing", ())), fits=tuple(told.get("fits", ()))
+    )

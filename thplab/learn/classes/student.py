@@ -18,4 +18,6 @@ def working_as(student: str) -> None:
         os.environ[VARIABLE] = student.strip()
     if not os.environ.get(VARIABLE, "").strip():
         raise BadInput("student", "is empty", 'your id in this course, as student = "anna"')
-    print(f"The exercises below are those of {os.environ[VARIABLE].strip()}, who must be you: others have other numbers.")
+    print(
+        f"The exercises below are those of {os.environ[VARIABLE].strip()}, who must be you: others have other numbers."
+    )
