@@ -213,8 +213,15 @@ def test_a_folder_that_exists_is_left_alone(tmp_path: Path) -> None:
         make(tmp_path / "c", sets_named("03"), tmp_path / "s.csv")
     with pytest.raises(BadInput, match="no folder to stand in"):
         make(tmp_path / "none" / "c", sets_named("03"), tmp_path / "s.csv")
-    with pytest.raises(BadInput, match="holds no model.py"):
+    with pytest.raises(BadInput, match="holds no model"):
         make(tmp_path / "d", sets_named("03"), tmp_path / "s.csv", tmp_path / "c")
     assert {path.name for path in tmp_path.iterdir()} == {"c", "s.csv"} and not list((tmp_path / "c").iterdir())
     assert "2 assignments for 1 students" in make(tmp_path / "d", sets_named("03, 11"), tmp_path / "s.csv")
     assert (tmp_path / "d" / "students.csv").read_text() == "id,first_name,last_name,email,lms_user_id\n7,,,a@b,\n"
+
+
+def test_a_copied_variant_is_told(course: Course, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["class", "same", str(course.folder), "03"]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"eve: 3\.1.* 3\.5 solve ada's variant; of 20 made-up names: [01],", told)
+    assert "fred: it is no notebook" in told and not re.search(r"^  (ada|ben|cleo):", told, re.MULTILINE)

@@ -15,7 +15,7 @@ from thplab.errors import BadInput
 from thplab.files import write_file
 from thplab.learn.classes.questions import POINTS, WORDS_POINTS, question
 from thplab.learn.classes.roster import read_students, written
-from thplab.learn.classes.solutions import checkout_solutions, read_solutions
+from thplab.learn.classes.solutions import read_solutions
 from thplab.learn.classes.submission import STUDENT, WORDS, answer_cell, mark_cell
 from thplab.learn.exercises import SETS, Exercise, ExerciseSet, Variant
 from thplab.learn.exercises.notebooks import notebook
@@ -63,8 +63,7 @@ c.Autograde.autograde_preprocessors = [
 
 
 def sets_named(names: str) -> list[ExerciseSet]:
-    """The sets of a list such as "03,05", in its order. Raises BadInput for one that does not exist, or is twice in it.
-    """
+    """The sets of a list such as "03,05", in its order. Raises BadInput if one does not exist or is there twice."""
     known = {number(series): series for series in SETS}
     asked = [name.strip() for name in names.split(",") if name.strip()]
     wrong = [name for name in asked if name not in known]
@@ -85,17 +84,15 @@ def make(folder: Path, sets: Sequence[ExerciseSet], students: Path, solutions: P
     """Make a course folder: nbgrader's configuration, a source notebook for each set, and the students; say what comes
     next.
 
-    `solutions` is a folder of model solutions; without one that of the checkout, if thplab runs from one; else the
-    source notebooks have none, and say so. Raises BadInput, and nothing is written, if the folder exists or something
-    given makes no sense.
+    `solutions` is a folder of model solutions; without one the source notebooks have none, and say so. Raises BadInput,
+    and nothing is written, if the folder exists or something given makes no sense.
     """
     if folder.exists():
         raise BadInput("course", f"{str(folder)!r} exists", "a new folder: what is there may be somebody's work")
     if not folder.absolute().parent.is_dir():
         raise BadInput("course", f"{str(folder)!r} has no folder to stand in", "a new folder in one that exists")
     people = read_students(students)
-    where = solutions or checkout_solutions()
-    answers = read_solutions(where) if where else {}
+    answers = read_solutions(solutions) if solutions else {}
     texts = {
         "nbgrader_config.py": _CONFIG.format(course=folder.absolute().name, words=_WORDS_STUB),
         STUDENTS: written(people),
@@ -118,7 +115,7 @@ def make(folder: Path, sets: Sequence[ExerciseSet], students: Path, solutions: P
         with contextlib.suppress(OSError):
             shutil.rmtree(made)
         raise
-    return _next(folder, [number(series) for series in sets], len(people), where)
+    return _next(folder, [number(series) for series in sets], len(people), solutions)
 
 
 def _next(folder: Path, numbers: Sequence[str], people: int, solutions: Path | None) -> str:

@@ -129,7 +129,11 @@ def _said(asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield from _picture(each, asked["seed"], verdict)
     if not verdict.solved:
         others = [*asked["others"], claimed] if claimed and claimed != asked["seed"] else asked["others"]
-        yield {"fits": [other for other in others if each.attempt(answer, other).solved]}
+        tried: dict[str, bool] = {}
+        for other in others:  # many have the same variant
+            values = repr(each.variant(other).values)
+            tried[values] = tried[values] if values in tried else each.attempt(answer, other).solved
+        yield {"fits": [other for other in others if tried[repr(each.variant(other).values)]]}
 
 
 def _right(each: Exercise, seed: str, answer: str, verdict: Verdict) -> list[int]:

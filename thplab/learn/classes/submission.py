@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,8 @@ def read_notebook(path: Path) -> tuple[Notebook | None, str]:
     try:
         if path.stat().st_size > _LARGEST:
             return None, f"it has {path.stat().st_size:,} bytes; {_LARGEST:,} at most are read"
-        notebook = nbformat.reads(path.read_text(encoding="utf-8-sig"), as_version=4)
+        with warnings.catch_warnings(action="ignore"):  # of ids that are there twice, and the like
+            notebook = nbformat.reads(path.read_text(encoding="utf-8-sig"), as_version=4)
         sound = all(isinstance(each.source, str) and isinstance(each.metadata, dict) for each in notebook.cells)
     except Exception as error:  # whatever is wrong with it, the others are to be marked
         return None, f"it is no notebook ({type(error).__name__}: {str(error)[:200]})"
