@@ -131,7 +131,7 @@ Next, in that folder, with nbgrader (pip install 'thplab[class]') on PATH:
   nbgrader generate_assignment {first}     writes release/{first}, which is what students get
   ... what they hand in goes to submitted/STUDENT/{first}/ ...
   nbgrader autograde {first}
-  nbgrader formgrader, in JupyterLab: mark the answers in words
+  jupyter lab, menu Nbgrader, Formgrader: give points to the answers in words
   nbgrader generate_feedback {first}
   nbgrader export
   thplab class same {folder} {first}
@@ -197,12 +197,12 @@ def _answered(cell: Mapping[str, Any], each: Exercise, solutions: Solutions) -> 
         f'answer = """\n\n"""\n{_BEGIN}\n{solution}\n{_END}\nverdict = exercise("{each.id}").attempt(answer)\nverdict'
     )
     yield _with(cell, text, grade_id=answer_cell(each.id), solution=True)
-    told = (
-        "# Your teacher has the text above marked in a process of its own; this cell only says where the points stand."
-    )
+    told = "# Your teacher has the text above marked by a program of its own.\n# The points stand below this cell."
     text = f"{told}\nassert verdict.solved, verdict"
     name = cell["id"].removesuffix("answer") + "mark"
-    yield _with(cell, text, name, grade_id=mark_cell(each.id), grade=True, locked=True, points=POINTS[each.level])
+    place = _with(cell, text, name, grade_id=mark_cell(each.id), grade=True, locked=True, points=POINTS[each.level])
+    place["metadata"]["tags"] = ["raises-exception"]  # so that the cells below run, too
+    yield place
 
 
 def _in_words(cell: Mapping[str, Any], series: ExerciseSet) -> Iterator[dict[str, Any]]:
