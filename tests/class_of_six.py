@@ -84,6 +84,7 @@ def hand_in(course: Path, solutions: Mapping[str, Callable[[Variant], str]]) -> 
         cells.append(type(own)(own))
         cells.append(type(own)(own, source=SOLVED + WRITES, metadata={}))
         gone = {mark_cell("3.3"), answer_cell("3.4"), mark_cell("3.4")}
+        cells.append(type(own)(own, source="half a sign: \ud83d", metadata={}))
         cells[:] = [cell for cell in cells if cell_id(cell) not in gone]
 
     for change in (ada, ben, cleo, dora, eve):

@@ -217,6 +217,7 @@ def test_a_folder_that_exists_is_left_alone(tmp_path: Path) -> None:
         make(tmp_path / "d", sets_named("03"), tmp_path / "s.csv", tmp_path / "c")
     assert {path.name for path in tmp_path.iterdir()} == {"c", "s.csv"} and not list((tmp_path / "c").iterdir())
     assert "2 assignments for 1 students" in make(tmp_path / "d", sets_named("03, 11"), tmp_path / "s.csv")
+    assert (tmp_path / "d").stat().st_mode & 0o077 == 0
     assert (tmp_path / "d" / "students.csv").read_text() == "id,first_name,last_name,email,lms_user_id\n7,,,a@b,\n"
 
 

@@ -78,6 +78,7 @@ def marks() -> dict[str, Mark]:
         "heavy": HandedIn("3.3", heavy, "ada"),
         "another's": HandedIn("3.2", f'answer = """\n{right("3.2", "eve")}\n"""', "ada", 'student = "eve"', others=("ben", "cleo"), picture=True),
         "empty": HandedIn("3.1", 'answer = """\n\n"""', "ada", picture=True),
+        "odd": HandedIn("3.1", 'answer = "mmap A; fork A <b>\\ud800</b>"', "ada", 'student = "\\ud800"', picture=True),
         "broken": HandedIn("3.1", 'answer = """', "ada"),
         "last": HandedIn("3.5", f'exercise("3.5").attempt("""\n{right("3.5", "ada")}\n""")', "ada"),
     }
@@ -108,6 +109,7 @@ def test_another_students_answer_is_told_from_ones_own() -> None:
 
 def test_nothing_and_nonsense_get_a_sentence() -> None:
     assert marks()["empty"].problem == "nothing is answered" and not marks()["empty"].picture
+    assert "�" not in marks()["odd"].claimed and marks()["odd"].missing and "<b>" not in marks()["odd"].picture
     assert "quotes" in marks()["broken"].problem and not marks()["broken"].solved
 
 

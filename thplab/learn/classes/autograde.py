@@ -28,13 +28,12 @@ class AnyNotebook(NotebookExporter):
     def from_filename(self, filename: str, resources: Any = None, **kw: Any) -> Any:
         """Convert a file, as nbconvert says it."""
         path = Path(filename)
-        _, why = submission.read_notebook(path)
-        if not why:
-            return super().from_filename(filename, resources, **kw)
-        self.log.warning("%s cannot be read: %s", filename, why)
+        notebook, why = submission.read_notebook(path)
+        if why:
+            self.log.warning("%s cannot be read: %s", filename, why)
         named = {"metadata": {"name": path.stem, "path": str(path.parent)}, _UNREAD: why}
         resources = {**(resources or {}), **named}
-        return self.from_notebook_node(new_notebook(), resources, **kw)  # type: ignore[no-untyped-call]
+        return self.from_notebook_node(notebook or new_notebook(), resources, **kw)  # type: ignore[no-untyped-call]
 
 
 class Rebuilt(NbGraderPreprocessor):  # type: ignore[misc]

@@ -82,7 +82,7 @@ def number(series: ExerciseSet) -> str:
 
 def make(folder: Path, sets: Sequence[ExerciseSet], students: Path, solutions: Path | None = None) -> str:
     """Make a course folder: nbgrader's configuration, a source notebook for each set, and the students; say what comes
-    next.
+    next. Nobody else on this machine may look into it, for it holds solutions, and will hold marks.
 
     `solutions` is a folder of model solutions; without one the source notebooks have none, and say so. Raises BadInput,
     and nothing is written, if the folder exists or something given makes no sense.
@@ -109,7 +109,6 @@ def make(folder: Path, sets: Sequence[ExerciseSet], students: Path, solutions: P
         for name, text in texts.items():
             (made / name).parent.mkdir(parents=True, exist_ok=True)
             write_file(made / name, text)
-        made.chmod(0o755)
         made.rename(folder)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -20,12 +20,14 @@ from typing import Any
 from thplab.learn.classes.answer_text import NoAnswer, answer_in, student_in
 from thplab.learn.exercises import Exercise, exercise
 from thplab.learn.exercises.answers import Answers
-from thplab.learn.lessons.tasks import Verdict
+from thplab.learn.lessons.tasks import RaceTask, Task, Verdict
 from thplab.show.diagrams import SIMPLE, NoEngine, Sheet
 from thplab.show.diagrams.engine import lay_out
 from thplab.show.strip import followed, strip
 
 _MOST_LINES, _LONGEST_LINE = 20, 1000
+_LARGEST = 2_000_000
+"""Characters of a picture."""
 _TOO_LONG = "it took the simulator longer than {seconds:g} s of its time, and was stopped there"
 _TOO_MUCH = "it took the simulator more than {mib:,} MiB of memory, and was stopped there"
 
@@ -108,10 +110,10 @@ def _limit(seconds: float, mib: int) -> None:
 def _said(asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The mark in parts, the most important first."""
     each = exercise(asked["exercise"])
-    claimed = student_in(asked["who"])[:_LONGEST_LINE]
+    claimed = student_in(asked["who"])[:_LONGEST_LINE].encode("utf-8", "replace").decode("utf-8")
     yield {"name": each.name, "question": each.variant(asked["seed"]).work.question, "claimed": claimed}
     try:
-        answer = answer_in(asked["cell"], each.id)
+        answer = answer_in(asked["cell"], each.id).encode("utf-8", "replace").decode("utf-8")
     except NoAnswer as error:
         yield {"problem": str(error)}
         return
@@ -145,13 +147,15 @@ def _right(each: Exercise, seed: str, answer: str, verdict: Verdict) -> list[int
 
 
 def _picture(each: Exercise, seed: str, verdict: Verdict) -> Iterator[dict[str, Any]]:
-    """The state that an answer reaches; none for values, which reach none."""
-    if isinstance(each.variant(seed).work, Answers) or len(verdict.trace) < 2:
+    """The state that an answer reaches: only scenarios and schedules reach one."""
+    if not isinstance(each.variant(seed).work, Task | RaceTask) or len(verdict.trace) < 2:
         return
     state = verdict.trace[-1].state
     head = followed(verdict.trace)
     text = "" if head is None else strip(state, head).text
     try:
-        yield {"picture": Sheet.of([state], SIMPLE).svg(), "strip": text}
+        picture = Sheet.of([state], SIMPLE).svg()
     except Exception:  # a mark without a picture is a mark
         return
+    if len(picture) <= _LARGEST:
+        yield {"picture": picture, "strip": text[:_LONGEST_LINE]}

@@ -86,7 +86,7 @@ def submissions(course: Path, assignment: str) -> list[Submission]:
     asked = []
     for student, given in texts.items():
         others = tuple(other for other in read if other != student) + STRANGERS
-        asked += [HandedIn(id, given[answer_cell(id)], student, given.get(STUDENT, ""), others) for id in ids]
+        asked += [HandedIn(id, given.get(answer_cell(id), ""), student, given.get(STUDENT, ""), others) for id in ids]
     marks = iter(mark(asked))
     stub = next((cell.source for cell in released.cells if cell_id(cell) == WORDS), "")
     made = []

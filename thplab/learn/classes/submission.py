@@ -79,7 +79,7 @@ def filled(released: Notebook, submitted: Notebook) -> dict[str, str]:
     for cell in submitted.cells:
         name = cell_id(cell) or _attempted(cell)
         if name in given and cell.source.strip() != as_handed_out[name].strip():
-            given[name] = cell.source if len(cell.source) <= 5 * _LONGEST else _cut(cell.source)
+            given[name] = _cut(cell.source, 5 * _LONGEST)
     return given
 
 
@@ -118,5 +118,7 @@ def _others(released: Notebook, cells: Iterable[Any], given: Mapping[str, str]) 
     return [cell.source for cell in cells if cell.source.strip() not in known and cell_id(cell) not in marked]
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}\n... and {len(text) - _LONGEST:,} characters more"
+def _cut(text: str, most: int = _LONGEST) -> str:
+    """A text that is not too long and can be written as UTF-8."""
+    short = text if len(text) <= most else f"{text[:most]}\n... and {len(text) - most:,} characters more"
+    return short.encode("utf-8", "replace").decode("utf-8")
