@@ -82,6 +82,11 @@ class Answers:
             return Stepper(first.trace(), all_steps=True)
         return Quiz([_family(question) for question in self.cells.values()], count=len(self.cells), more=False)
 
+    def right(self, answer: str) -> int:
+        """How many cells an answer has right."""
+        given, _ = self._read(answer)
+        return sum(cell in given and _same(given[cell], question.actual) for cell, question in self.cells.items())
+
 
 def _family(question: Question) -> Family:
     def ask(rng: random.Random, setup: Setup) -> Question:
