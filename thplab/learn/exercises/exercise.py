@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
+
+from ipywidgets import VBox
 
 from thplab.errors import BadInput
 from thplab.learn import progress
 from thplab.learn.exercises.answers import Answers
 from thplab.learn.exercises.draw import Draw
+from thplab.learn.exercises.key import answer_of
 from thplab.learn.exercises.learner import learner
 from thplab.learn.lessons.tasks import RaceTask, Task, Verdict
 from thplab.learn.widgets import Ledger, Quiz, RaceStepper, Sandbox, Stepper
-from thplab.machine.trace import Trace
+from thplab.machine.trace import Trace, record
+from thplab.study.explore import RaceTrace
 
 LEVELS = ("recall", "apply", "analyse", "create")
 BETWEEN = "---"
@@ -31,10 +36,12 @@ class TwoScenarios(Task):
     def attempt(self, name: str, scenario: str, geometry: str = "") -> Verdict:
         """What Lesson.attempt() says of it."""
         parts = scenario.split(BETWEEN)
-        verdicts = [super(TwoScenarios, self).attempt(name, part, geometry) for part in parts]
         if len(parts) != 2:
-            wrong = f"two scenarios are asked for, with a line {BETWEEN} between them; there are {len(parts)}"
-            return Verdict(name, verdicts[0].trace, (wrong, *verdicts[0].missing))
+            alone = super().attempt(name, parts[0], geometry)
+            found = "this is one" if len(parts) == 1 else f"there are {len(parts)}"
+            wrong = f"two scenarios are asked for, with a line {BETWEEN} between them; {found}"
+            return Verdict(name, alone.trace, (wrong, *(f"the first scenario: {line}" for line in alone.missing)))
+        verdicts = [super(TwoScenarios, self).attempt(name, part, geometry) for part in parts]
         missing = [
             f"the {which} scenario: {line}"
             for which, verdict in zip(("first", "second"), verdicts, strict=True)
@@ -126,6 +133,27 @@ class Exercise:
                 progress.EXERCISE, self.notebook, self.id, verdict.solved, answer.strip(), learner()
             )
         return verdict
+
+    def solution(self, seed: str = "") -> Widget | VBox:
+        """The model solution, from a key in the working directory or above it, played: a scenario in a stepper (two of
+        them in two), a schedule in the race stepper, values in what they are asked with, filled in.
+
+        Raises BadInput if no key has it, and says how to get one; and for a key of another version of thplab, whose
+        answer does not solve the variant.
+        """
+        work = self.variant(seed).work
+        text = answer_of(self.id, seed or learner(), Path.cwd())
+        verdict = work.attempt(self.name, text)
+        if not verdict.solved:
+            wrong = f"has an answer to {self.id} that does not solve it"
+            raise BadInput("the key", wrong, "a key that was made with this version of thplab")
+        with progress.about(self.notebook, f"{self.id} solution"):
+            print(f"{self.name}, a model solution:\n{text}")
+            if isinstance(work, TwoScenarios):
+                return VBox([Stepper(record(part, work.setup)) for part in text.split(BETWEEN)])
+            if isinstance(work, Answers):
+                return work.told()
+            return RaceStepper(verdict.trace) if isinstance(verdict.trace, RaceTrace) else Stepper(verdict.trace)
 
 
 @lru_cache(256)

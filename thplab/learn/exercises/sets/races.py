@@ -206,7 +206,7 @@ def the_least(draw: Draw) -> Answers:
                 if order.index(split) < order.index(actual):
                     slips[split] = f"It loses to {opponent}. {WHY[opponent]}"
                 elif split != actual:
-                    slips[split] = f"It holds, but {actual} does, too, and costs less."
+                    slips[split] = "It holds, but a weaker one does, too, and costs less."
             asked[opponent] = Question(
                 MAPPED_BY_PTES, _setup(actual), f"CPU 1: {opponent}. Which split is enough?", actual, tuple(order), slips=slips
             )
