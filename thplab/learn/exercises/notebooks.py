@@ -89,7 +89,12 @@ def _head(series: ExerciseSet) -> str:
 Every exercise is a family: your variant is drawn from your name, and another learner has other numbers. `show()` \
 opens what you work with, which carries the question; `attempt()` takes your answer as text and says which rule it \
 breaks, if any. If you are stuck, `exercise("{series.exercises[0].id}").hint(1)` names the rule, level 2 says where to \
-look, and level 3 gives a way to begin. Attempts cost nothing."""
+look, and level 3 gives a way to begin. Attempts cost nothing.
+
+`exercise("{series.exercises[0].id}").solution()` plays a model solution to your variant, once a key lies in your \
+folder: a file `thplab-key.json`, which a teacher hands out when the time is up, or which you make yourself from the \
+checkout. A key keeps honest people honest, and no more than that: the solutions stand in the public repository, and \
+the simulator answers most questions to whoever asks it."""
 
 
 def _linked(text: str, seen: set[str]) -> str:
