@@ -19,6 +19,7 @@ from thplab.hardware.geometry import GEOMETRIES, TINY, TOY, X86_64, geometry
 from thplab.hardware.swap_device import DEVICES
 from thplab.kernel import kernels
 from thplab.kernel.mutants import MUTANTS, mutant
+from thplab.learn.classes.command import add_arguments as add_class, run as classes
 from thplab.learn.folders import lab_command, notebook_folder
 from thplab.learn.start import home, start
 from thplab.machine.trace import Setup, record
@@ -42,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if options.command == "lab":
             return _lab(options.folder, words[cut + 1 :])
+        if options.command == "class":
+            return classes(options, _print)
         if options.command == "start":
             _print(start(options.folder, options.name).text())
             return 0
@@ -226,6 +229,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     own.add_argument("folder", metavar="DIR", type=Path, help="a new or empty folder, or one that was made so")
     own.add_argument("--name", metavar="NAME", default="", help="yours, as the page on your progress shows it")
+
+    add_class(
+        commands.add_parser(
+            "class",
+            help="hand out, collect and mark exercises with nbgrader",
+            description="Exercises for a class: a course folder for nbgrader, and what to look at before points are given.",
+        )
+    )
 
     lab = commands.add_parser(
         "lab",

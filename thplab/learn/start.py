@@ -102,7 +102,7 @@ def _series() -> Iterator[tuple[str, str]]:
     found = {path.relative_to(source.parent).as_posix(): path for path in _files(source)}
     for file, path in found.items():
         text = path.read_text(encoding="utf-8")
-        yield file, _with_links_that_lead(text, file, set(found)) if path.suffix == ".ipynb" else text
+        yield file, with_links_that_lead(text, file, set(found)) if path.suffix == ".ipynb" else text
 
 
 def _files(source: Path) -> Iterator[Path]:
@@ -112,7 +112,7 @@ def _files(source: Path) -> Iterator[Path]:
     yield from sorted(path for path in (source.parent / "assets").rglob("*.svg"))
 
 
-def _with_links_that_lead(text: str, file: str, files: set[str]) -> str:
+def with_links_that_lead(text: str, file: str, files: set[str]) -> str:
     """A notebook whose links to files that are not among `files` are plain text."""
 
     def leads(target: str) -> bool:

@@ -105,6 +105,11 @@ class Answers:
         families = [_family(question) for question in self.cells.values()]
         return Quiz(families, count=len(self.cells), more=False, told=told)
 
+    def right(self, answer: str) -> int:
+        """How many cells an answer has right."""
+        given, _ = self._read(answer)
+        return sum(cell in given and _same(given[cell], question.actual) for cell, question in self.cells.items())
+
 
 def _family(question: Question) -> Family:
     def ask(rng: random.Random, setup: Setup) -> Question:
