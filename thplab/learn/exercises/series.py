@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from thplab.errors import BadInput
-from thplab.learn.exercises.exercise import Exercise, ExerciseSet
+from thplab.learn.exercises.exercise import Exercise
 from thplab.learn.exercises.sets import (
     bugs,
     callers,
@@ -44,11 +44,3 @@ def exercise(id: str) -> Exercise:
     if id not in EXERCISES:
         raise BadInput("exercise", f"{id!r} does not exist", "one of " + ", ".join(EXERCISES))
     return EXERCISES[id]
-
-
-def set_numbered(number: str) -> ExerciseSet:
-    """The set of a number, such as "03" or "3". Raises BadInput if there is none."""
-    by_number = {series.notebook.partition("_")[0]: series for series in SETS}
-    if number.zfill(2) not in by_number:
-        raise BadInput("set", f"{number!r} does not exist", "one of " + ", ".join(by_number))
-    return by_number[number.zfill(2)]
