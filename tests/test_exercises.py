@@ -176,7 +176,7 @@ KINDS = {type(each.variant("x").work): each for each in EXERCISES.values()}
 def test_each_kind_of_work_has_its_widget(kind: type[Task] | type[RaceTask] | type[Answers], capsys: pytest.CaptureFixture[str]) -> None:
     each = KINDS[kind]
     widget = each.show("x")
-    shown = {"Task": "Sandbox", "TwoScenarios": "Sandbox", "RaceTask": "RaceStepper", "Answers": "Quiz"}[kind.__name__]
+    shown = {"Task": "Sandbox", "TwoScenarios": "Sandbox", "RaceTask": "RaceStepper", "Answers": "Quiz", "Law": "Sandbox"}[kind.__name__]
     assert type(widget).__name__ in (shown, "Ledger", "Stepper")
     printed = capsys.readouterr().out
     assert (each.variant("x").work.question in printed) is (kind is not Task), "a sandbox has the question above it"

@@ -14,7 +14,7 @@ from solutions.model import Text, Values
 
 from thplab.learn.exercises.exercise import Work
 
-SCENARIO, TWO, SCHEDULE, CELLS = "Task", "TwoScenarios", "RaceTask", "Answers"
+SCENARIO, TWO, SCHEDULE, CELLS, LAW = "Task", "TwoScenarios", "RaceTask", "Answers", "Law"
 """Forms of answers, as the classes of work are called."""
 
 
@@ -31,40 +31,40 @@ SILLY = (
     Silly(
         "empty",
         lambda work: " \n",
-        {SCENARIO: "nothing is written yet; what is asked for is a scenario", TWO: "nothing is written yet", SCHEDULE: "what is asked for is a schedule", CELLS: "what is asked for is a value for each of"},
+        {SCENARIO: "nothing is written yet; what is asked for is a scenario", TWO: "nothing is written yet", SCHEDULE: "what is asked for is a schedule", CELLS: "what is asked for is a value for each of", LAW: "the law is not written yet"},
     ),
     Silly(
         "prose",
         lambda work: "I think that both of them share the page.",
-        {SCENARIO: "'I think that both of them share the page.' is no operation", TWO: "is no operation", SCHEDULE: "'I' is no part of one", CELLS: "I think that both of them share the page. is no"},
+        {SCENARIO: "'I think that both of them share the page.' is no operation", TWO: "is no operation", SCHEDULE: "'I' is no part of one", CELLS: "I think that both of them share the page. is no", LAW: "compares nothing"},
     ),
     Silly(
         "another kind's answer, a schedule",
         lambda work: "0x10 1x6",
-        {SCENARIO: "this is a schedule, and what is asked for is a scenario", TWO: "this is a schedule", CELLS: "0x10 1x6 is no"},
+        {SCENARIO: "this is a schedule, and what is asked for is a scenario", TWO: "this is a schedule", CELLS: "0x10 1x6 is no", LAW: "'0x10 1x6' compares nothing"},
     ),
-    Silly("another kind's answer, a scenario", lambda work: "mmap A; write A 0", {SCHEDULE: "'mmap' is no part of one", CELLS: "mmap A is no"}),
+    Silly("another kind's answer, a scenario", lambda work: "mmap A; write A 0", {SCHEDULE: "'mmap' is no part of one", CELLS: "mmap A is no", LAW: "compares nothing"}),
     Silly(
         "another kind's answer, cells",
         lambda work: "first: 3\nlast: 5\ncount: 4",
-        {SCENARIO: "'first: 3' is no operation", TWO: "'first: 3' is no operation", SCHEDULE: "'first:' is no part of one", CELLS: "there is no cell 'count'"},
+        {SCENARIO: "'first: 3' is no operation", TWO: "'first: 3' is no operation", SCHEDULE: "'first:' is no part of one", CELLS: "there is no cell 'count'", LAW: "compares nothing"},
     ),
     Silly(
         "the question, pasted",
         lambda work: work.question,
-        {SCENARIO: "the scenario cannot be read: line 1", TWO: "the scenario cannot be read: line 1", SCHEDULE: "is no part of one", CELLS: ""},
+        {SCENARIO: "the scenario cannot be read: line 1", TWO: "the scenario cannot be read: line 1", SCHEDULE: "is no part of one", CELLS: "", LAW: "the law has"},
     ),
     Silly(
         "10,000 characters",
         lambda work: "x" * 10_000,
-        {SCENARIO: "xxx...' is no operation", TWO: "xxx...' is no operation", SCHEDULE: "xxx' is no part of one", CELLS: "xxx... is no"},
+        {SCENARIO: "xxx...' is no operation", TWO: "xxx...' is no operation", SCHEDULE: "xxx' is no part of one", CELLS: "xxx... is no", LAW: "the law has 10,000 characters; expected 300 at most"},
     ),
     Silly(
         "a thousand lines",
         lambda work: "read A 0\n" * 1000,
-        {SCENARIO: "proc 'A' is not a living process", TWO: "proc 'A' is not a living process", SCHEDULE: "'read' is no part of one", CELLS: "1000 answers are too many for"},
+        {SCENARIO: "proc 'A' is not a living process", TWO: "proc 'A' is not a living process", SCHEDULE: "'read' is no part of one", CELLS: "1000 answers are too many for", LAW: "300 at most"},
     ),
-    Silly("JSON", lambda work: '{"ops": []}', {SCENARIO: "is no operation", TWO: "is no operation", SCHEDULE: "is no part of one", CELLS: "there is no cell"}),
+    Silly("JSON", lambda work: '{"ops": []}', {SCENARIO: "is no operation", TWO: "is no operation", SCHEDULE: "is no part of one", CELLS: "there is no cell", LAW: "compares nothing"}),
 )
 
 
@@ -164,6 +164,7 @@ NEAR: Mapping[str, tuple[Near, ...]] = {
         Near("the name of the mistake", "M1", "{mutant}", "is no operation"),
     ),
     "break it": (
+        Near("the entry is as it was", "R3", "0x{steps} 1x8", "it was the same"),
         Near("the other CPU first", "R1", "0x10 1x6 0x11 1x6", "CPU 0 moves first"),
         Near("one step too many at first", "R1", lambda v: f"1x{v['steps'] + 1} 0x10", "must begin with exactly"),
         Near("the check has seen the pin", "R1", lambda v: "1x{steps} 0x4 1x".format_map(v) + f"{6 - v['steps']} 0x8 1x8", "its check has seen the pin"),
@@ -188,6 +189,8 @@ NEAR: Mapping[str, tuple[Near, ...]] = {
         Near("equal controls", "N5", lambda v: real_numbers.zeros(v, second=f"mmap {v['a']}; write {v['a']} 0 {v['touched']}; split {v['a']} 0"), "hold only zeros"),
     ),
     "measure": (
+        Near("nothing is decided", "Z2", "{W}; read {a} 1", "never comes to where the two ways part"),
+        Near("an operation more than is told apart", "Z2", lambda v: own_kernel.asks(v, "write {a} 5"), "must show the same until the last operation"),
         Near("the order of the other kernel", "3.3", lambda v: split_pmd.filled(v, split_pmd.EARLY if v["kernel"] == "v4.5" else split_pmd.LATE), "may cost"),
         Near("half of the state", "3.3", "{F}; fork {a} {b}", "the number of huge PMDs must be 0; it is 2"),
         Near("a page that is not filled", "3.3", lambda v: split_pmd.filled(v, split_pmd.EARLY).replace("fill", "write").replace("0 1thp", "0"), "must fill the page"),
@@ -196,5 +199,15 @@ NEAR: Mapping[str, tuple[Near, ...]] = {
         Near("holes in the place of borders", "9.5", lambda v: own_kernel.two_exits(v, "hole", "undone"), "nothing may be unmapped"),
         Near("the same story twice", "9.5", lambda v: own_kernel.two_exits(v, "cut", "cut"), "it rises by 1 and 1"),
         Near("no split before the exit", "9.5", lambda v: own_kernel.two_exits(v, "", "cut"), "thp_split_pmd is 0"),
+    ),
+    "design": (
+        Near("holes under a PMD forgotten", "M6", "if holes > 0 then queued == 1", "it is false in a right state: after mmap A; write A 0 there are pmds 1, ptes 0, holes 4"),
+        Near("a law that is always true", "M6", "count >= pmds", "but it catches nothing"),
+        Near("a condition that is never met", "M6", "if pins > 40 then count == 7", "but it catches nothing"),
+        Near("off by one", "M6", "count == pmds + ptes + pins + 1", "it is false in a right state"),
+        Near("a number that is not there", "M6", "count == pmds + references", "speaks of 'references'; expected pmds, ptes, holes"),
+        Near("two laws in one", "M6", "pmds < count < 9", "compares more than two sums"),
+        Near("an equation that is half there", "M6", "count ==", "is no sum"),
+        Near("a program", "M6", "__import__('os').system('true') == 0", "is no sum"),
     ),
 }

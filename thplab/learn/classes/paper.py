@@ -14,6 +14,7 @@ from thplab.learn.classes.solutions import read_solutions, read_wrong
 from thplab.learn.exercises import Exercise, ExerciseSet, Variant
 from thplab.learn.exercises.answers import LEDGER, STEPPER, Answers
 from thplab.learn.exercises.exercise import TwoScenarios, Work
+from thplab.learn.exercises.laws import Law
 from thplab.learn.lessons.places import op_start
 from thplab.learn.lessons.tasks import RaceTask, Task
 from thplab.learn.printing import for_paper, paper_file, write_paper
@@ -144,8 +145,8 @@ def _form(work: Work) -> str:
     if isinstance(work, Answers):
         rows = "".join(f"<tr><th>{html.escape(cell)}</th>{_cell(each)}</tr>" for cell, each in work.cells.items())
         return f'<table class="cells">{rows}</table>'
-    if isinstance(work, RaceTask):
-        return '<p class="blank">Schedule</p><p class="blank"></p>'
+    if isinstance(work, RaceTask | Law):
+        return f'<p class="blank">{"Law" if isinstance(work, Law) else "Schedule"}</p><p class="blank"></p>'
     if isinstance(work, TwoScenarios):
         halves = "".join(f"<div><p>{which} scenario</p>{_lines(work)}</div>" for which in ("First", "Second"))
         return f'<div class="halves">{halves}</div>'

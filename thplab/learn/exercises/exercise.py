@@ -15,6 +15,7 @@ from thplab.learn import progress
 from thplab.learn.exercises.answers import Answers
 from thplab.learn.exercises.draw import Draw
 from thplab.learn.exercises.key import answer_of
+from thplab.learn.exercises.laws import Law
 from thplab.learn.exercises.learner import learner
 from thplab.learn.lessons.tasks import RaceTask, Task, Verdict
 from thplab.learn.widgets import Ledger, Quiz, RaceStepper, Sandbox, Stepper
@@ -51,7 +52,7 @@ class TwoScenarios(Task):
         return Verdict(name, second, tuple(missing or self.both(first, second)), "Both scenarios do what is asked.")
 
 
-Work = Task | RaceTask | Answers
+Work = Task | RaceTask | Answers | Law
 Widget = Sandbox | RaceStepper | Quiz | Ledger | Stepper
 
 
@@ -123,9 +124,9 @@ class Exercise:
             return RaceStepper(work.raced) if isinstance(work, RaceTask) else work.widget()
 
     def attempt(self, answer: str, seed: str = "") -> Verdict:
-        """The verdict on an answer, from its text alone: a scenario, two of them, a schedule, or a value for each cell.
-        An answer that makes no sense is not a solution: the verdict says why. In a learner's folder it is kept how her
-        own variant went.
+        """The verdict on an answer, from its text alone: a scenario, two of them, a schedule, a value for each cell,
+        or a law. An answer that makes no sense is not a solution: the verdict says why. In a learner's folder it is
+        kept how her own variant went.
         """
         verdict = self.variant(seed).work.attempt(self.name, answer)
         if not seed:

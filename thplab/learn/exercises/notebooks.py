@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from thplab.learn.exercises.exercise import Exercise, ExerciseSet
+from thplab.learn.exercises.answers import Answers
+from thplab.learn.exercises.exercise import Exercise, ExerciseSet, TwoScenarios
+from thplab.learn.exercises.laws import Law
 from thplab.learn.exercises.series import SETS
+from thplab.learn.lessons.tasks import RaceTask, Task
 
 METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
@@ -39,13 +42,14 @@ TERMS = {
     "invariant": "invariant",
 }
 """Words of objectives -> where the glossary explains them; a word before those that it holds."""
-FORMS = {
-    "order": "a scenario: operations, one to a line or with `;` between them",
-    "find the bug": "what the question asks for, on lines of their own",
-    "break it": "a schedule, as the race stepper shows it: `0x10 1x6`",
+FORMS: dict[type, str] = {
+    TwoScenarios: "two scenarios, with a line `---` between them",
+    Task: "a scenario: operations, one to a line or with `;` between them",
+    RaceTask: "a schedule, as the race stepper shows it: `0x10 1x6`",
+    Answers: "a value for each cell, one to a line, in the order of the question",
+    Law: "a law: a comparison, or `if A and B then C`",
 }
-SCENARIO = "a scenario: operations, one to a line or with `;` between them"
-CELLS = "a value for each cell, one to a line, in the order of the question"
+"""What an answer is, by the kind of work."""
 
 
 def notebook(series: ExerciseSet) -> dict[str, Any]:
@@ -111,7 +115,7 @@ def _linked(text: str, seen: set[str]) -> str:
 
 
 def _about(each: Exercise, seen: set[str]) -> str:
-    form = FORMS.get(each.kind, CELLS if each.kind in ("ledger", "predict") else SCENARIO)
+    form = FORMS[type(each.variant("anybody").work)]
     return (
         f"## {each.id} {each.title}\n\n"
         f"*{each.level}, {each.kind}, {each.minutes} minutes.* **You practise to** {_linked(each.objective, seen)}. "
