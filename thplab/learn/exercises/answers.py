@@ -87,16 +87,20 @@ class Answers:
         """What they are asked with. A ledger has all its cells blank."""
         first = next(iter(self.cells.values()))
         if self.shown == LEDGER:
-            return Ledger(first.trace(), gaps="all")
+            return _ledger(first, "all")
         if self.shown == STEPPER:
             return Stepper(first.trace(), all_steps=True)
         return self._quiz()
+
+    def named(self, answer: str) -> str:
+        """An answer with the names of its cells."""
+        return "\n".join(f"{cell}: {value}" for cell, value in self._read(answer)[0].items())
 
     def told(self) -> Quiz | Ledger | Stepper:
         """The same with the answers: a quiz that tells them, the ledger filled in, the stepper at the first one."""
         first = next(iter(self.cells.values()))
         if self.shown == LEDGER:
-            return Ledger(first.trace())
+            return _ledger(first, "none")
         if self.shown == STEPPER:
             return Stepper(first.trace(), all_steps=True, step=first.actual)
         return self._quiz(told=True)
@@ -109,6 +113,11 @@ class Answers:
         """How many cells an answer has right."""
         given, _ = self._read(answer)
         return sum(cell in given and _same(given[cell], question.actual) for cell, question in self.cells.items())
+
+
+def _ledger(question: Question, gaps: str) -> Ledger:
+    trace = question.trace()
+    return Ledger(trace, step=len(trace) - 1, gaps=gaps)
 
 
 def _family(question: Question) -> Family:

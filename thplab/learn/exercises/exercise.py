@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -24,6 +25,7 @@ from thplab.study.explore import RaceTrace
 
 LEVELS = ("recall", "apply", "analyse", "create")
 BETWEEN = "---"
+_WIDTH = 100
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class Exercise:
 
     def ask(self, seed: str = "") -> None:
         """Print what is asked for."""
-        print(f"{self.name}: {self.variant(seed).work.question}")
+        print(_wrapped(f"{self.name}: {self.variant(seed).work.question}"))
 
     def hint(self, level: int = 1, seed: str = "") -> None:
         """Print a hint: level 1 names the rule, 2 says where to look, 3 how to begin.
@@ -106,7 +108,7 @@ class Exercise:
         hints = self.variant(seed).work.hints
         if not 1 <= level <= len(hints):
             raise BadInput("level", f"is {level}", f"1 to {len(hints)}")
-        print(hints[level - 1])
+        print(_wrapped(hints[level - 1]))
         if not seed:
             progress.record_hint(progress.EXERCISE, self.notebook, self.id, level, learner())
 
@@ -149,12 +151,18 @@ class Exercise:
             wrong = f"has an answer to {self.id} that does not solve it"
             raise BadInput("the key", wrong, "a key that was made with this version of thplab")
         with progress.about(self.notebook, f"{self.id} solution"):
-            print(f"{self.name}, a model solution:\n{text}")
+            told = work.named(text) if isinstance(work, Answers) else text
+            print(f"{self.name}, a model solution:\n{told}")
             if isinstance(work, TwoScenarios):
                 return VBox([Stepper(record(part, work.setup)) for part in text.split(BETWEEN)])
             if isinstance(work, Answers):
                 return work.told()
             return RaceStepper(verdict.trace) if isinstance(verdict.trace, RaceTrace) else Stepper(verdict.trace)
+
+
+def _wrapped(text: str) -> str:
+    """A text in lines that a cell has room for: JupyterLab cuts longer ones in the middle of a word."""
+    return "\n".join(textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False))
 
 
 @lru_cache(256)

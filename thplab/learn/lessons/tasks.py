@@ -4,6 +4,7 @@ The simulator carries it out and tells what is missing.
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -159,6 +160,12 @@ class Verdict:
                 "steps of the kernel."
             )
         return f"{self.task}: not yet.\n" + "\n".join(f"  - {line}" for line in self.missing)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the same. Plain text it cuts in the middle of a word."""
+        head, *lines = repr(self).split("\n")
+        told = "".join(f"<li>{html.escape(line.removeprefix('  - '))}</li>" for line in lines)
+        return f"<p>{html.escape(head)}</p>" + (f"<ul>{told}</ul>" if told else "")
 
 
 def _listed(names: Sequence[str]) -> str:
