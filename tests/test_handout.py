@@ -12,7 +12,8 @@ from labserver import page
 from thplab import cli
 from thplab.errors import BadInput
 from thplab.learn.lectures import LECTURES, lecture, read
-from thplab.learn.lectures.handout import NoBrowser, handout, write_handout
+from thplab.learn.lectures.handout import handout, write_handout
+from thplab.learn.printing import NoBrowser
 
 SMALLEST = """() => Math.min(...[...document.querySelectorAll("svg tspan")].filter(e => e.checkVisibility()).map(e => {
     const svg = e.closest("svg");

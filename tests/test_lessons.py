@@ -31,7 +31,7 @@ def test_every_notebook_belongs_to_a_lesson_or_is_for_all_of_them() -> None:
 
 
 def test_a_scenario_that_cannot_be_carried_out_is_told_where() -> None:
-    assert "stops after step" in repr(story.lesson.attempt("held by nobody", "mmap A; unpin dma"))
+    assert "stops at operation 2, unpin dma, after step" in repr(story.lesson.attempt("held by nobody", "mmap A; unpin dma"))
     assert "cannot be read: line 1, 'wriet A 0'" in repr(story.lesson.attempt("held by nobody", "mmap A; wriet A 0"))
 
 

@@ -406,8 +406,9 @@ def _export(options: argparse.Namespace) -> int:
 
 def _lecture(options: argparse.Namespace) -> int:
     from thplab.learn.lectures.deck import write_deck
-    from thplab.learn.lectures.handout import NoBrowser, write_handout
+    from thplab.learn.lectures.handout import write_handout
     from thplab.learn.lectures.reading import LECTURES, lecture, read
+    from thplab.learn.printing import NoBrowser
 
     if not options.lecture:
         for each in map(lecture, LECTURES):

@@ -20,6 +20,18 @@ OUTSIDE = {
     "overlooks_the_pin": "pin {a} 1 1 dma; fork {a} {b}; exit {b}; write {a} 1",
 }
 
+_COUNTED, _MAPPED = "count == pmds + ptes + pins", "maps == pmds + ptes"
+LAWS = {
+    "forgets_the_queue": "if pmds == 0 and holes > 0 then queued == 1",
+    "forgets_what_is_only_pinned": "if pmds == 0 and ptes == 0 then queued > 0",
+    "forgets_the_tails": _MAPPED,
+    "moves_the_head": _MAPPED,
+    "forgets_the_references": _COUNTED,
+    "keeps_the_copied_mapping": _MAPPED,
+    "frees_the_subpage_at_once": _COUNTED,
+    "pins_the_tail": _COUNTED,
+}
+
 
 def after(v: Values, ops: str) -> str:
     return ("mmap {a}; write {a} 0; " + ops).format_map(v)
@@ -75,5 +87,15 @@ SOLVED = {
             ("{W}; fork {a} {b}; split_pmd {a} 0; write {a} 7", "only leave operations out"),
             (lambda v: v["given"], "fails as well"),
         ),
+    ),
+    "M6": Solved(
+        lambda v: LAWS[v["mutant"]],
+        0,
+        (
+            ("if holes > 0 then queued == 1", "it is false in a right state"),
+            ("count >= pmds", "but it catches nothing"),
+            ("count == pmds + ptes + pins + queued + 1", "it is false in a right state"),
+        ),
+        copies=0.6,
     ),
 }

@@ -15,6 +15,20 @@ def two_exits(v: Values, *middles: str) -> str:
     return "\n---\n".join(f"mmap {a}; fill {a} 0 1thp; {told[middle]}exit {a}" for middle in middles)
 
 
+ASKS = {
+    "cow.splits_pmd": "fill {a} 0 1thp; fork {a} {b}; write {b} 3",
+    "cow.zero_splits_pmd": "read {a} 0; write {a} 3",
+    "cow.reuses_large": "fill {a} 0 1thp; mprotect {a} 1 1 r; fork {a} {b}; exit {b}; mprotect {a} 1 1 rw; write {a} 1",
+    "advice.free_needs_swap": "fill {a} 0 1thp; madvise {a} 0 1thp free",
+    "advice.pageout_clears_young": "fill {a} 0 1thp; mprotect {a} 3 1 r; madvise {a} 0 1thp pageout",
+    "migration.keeps_young": "fill {a} 0 1thp; madvise {a} 1 9 cold",
+}
+
+
+def asks(v: Values, *more: str) -> str:
+    return "; ".join(line.format_map(v) for line in ("mmap {a}", ASKS[v["policy"]], *more))
+
+
 SOLVED = {
     "9.1": Solved(
         "{F}; fork {a} {b}; madvise {a} {first} {number} cold",
@@ -59,5 +73,15 @@ SOLVED = {
             (lambda v: two_exits(v, "cut", "cut"), "it rises by 1 and 1"),
             (lambda v: two_exits(v, "", "cut"), "thp_split_pmd is 0"),
         ),
+    ),
+    "Z2": Solved(
+        asks,
+        0,
+        (
+            ("{W}; read {a} 1", "never comes to where the two ways part"),
+            (lambda v: asks(v, "write {a} 5"), "before it"),
+            ("{F}; split {a} 0", "a real kernel cannot be told this"),
+        ),
+        copies=0.4,
     ),
 }

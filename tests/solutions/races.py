@@ -7,9 +7,10 @@ from functools import cache
 from solutions.model import Solved, Values
 
 from thplab.errors import BadInput
+from thplab.hardware.steps import WAIT
 from thplab.study.explore.pairs import PAIRS
 from thplab.study.explore.race import MOVES, RETURNS, Race
-from thplab.study.explore.run import format_schedule
+from thplab.study.explore.run import RaceRun, format_schedule, parse_schedule
 
 
 @cache
@@ -37,6 +38,30 @@ def refused(steps: int) -> str:
         if result == -16 and not any(race.broken(frame.number, trace) for frame in trace):
             return format_schedule(race.schedule)
     raise AssertionError(steps)
+
+
+@cache
+def stepped_back(steps: int) -> str:
+    """CPU 1 has read the entry when CPU 0 takes it away, has its reference when CPU 0 freezes, and looks again then."""
+    run = RaceRun(PAIRS["cas-split-and-pin"], parse_schedule(f"0x{steps} 1x3"))
+    schedule = [*parse_schedule(f"0x{steps} 1x3")]
+
+    def go(cpu: int, until: str = "nothing is called so") -> None:
+        while not run.over(cpu):
+            run.move(cpu)
+            if run.step is not None and run.step.kind == WAIT:
+                return
+            schedule.append(cpu)
+            if run.step is not None and until in run.step.text:
+                return
+
+    go(0, "tail 1 not exclusive any more")
+    go(0, "migration entry")
+    go(1, "try_get")
+    go(0, "compare-and-swap")
+    for cpu in (1, 0, 1):
+        go(cpu)
+    return format_schedule(tuple(schedule))
 
 
 LOSES = {
@@ -80,6 +105,15 @@ SOLVED = {
             ("0x14 1x6 0x9 1x4", "nothing may be lost"),
             ("0x28 1x13", "it returns 0"),
             ("0x{steps} 1x6", "both CPUs must have ended"),
+        ),
+    ),
+    "R3": Solved(
+        lambda v: stepped_back(v["steps"]),
+        0,
+        (
+            ("1x9 0x71", "CPU 1 moves first"),
+            ("0x{steps} 1x9", "both CPUs must have ended"),
+            ("0x{steps} 1x8", "it was the same"),
         ),
     ),
     "R4": Solved(table, 0, ((lambda v: table(v, swap=True), "is not it"), ("loses; holds; loses; holds; maybe", "is not it"))),

@@ -67,7 +67,7 @@ SOLVED = {
         (
             (lambda v: rfc_window(v, early=-1), "the first check sees the pin"),
             (lambda v: rfc_window(v, late=1), "the pin waits"),
-            ("first: never\nlast: always", "is not it"),
+            ("first: never\nlast: always", "first: never is no whole number"),
         ),
     ),
     "5.2": Solved(

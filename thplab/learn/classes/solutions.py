@@ -29,6 +29,16 @@ def read_solutions(folder: Path) -> Mapping[str, Callable[[Variant], str]]:
 
     The folder's modules are run: it must be one that you trust. Raises BadInput if it is no such folder.
     """
+    return {id: answer for id, (answer, *_) in _read(folder).items()}
+
+
+def read_wrong(folder: Path) -> Mapping[str, list[Callable[[Variant], str]]]:
+    """The likely wrong attempts at each exercise; otherwise as read_solutions()."""
+    return {id: wrong for id, (_, *wrong) in _read(folder).items()}
+
+
+def _read(folder: Path) -> Mapping[str, list[Callable[[Variant], str]]]:
+    """For each exercise its model answer, and the wrong attempts."""
     right = "a folder as tests/solutions of the checkout is"
     if not (folder / "__init__.py").is_file() or not (folder / "model.py").is_file():
         raise BadInput("solutions", f"{str(folder)!r} holds no model.py and __init__.py", right)
@@ -38,7 +48,10 @@ def read_solutions(folder: Path) -> Mapping[str, Callable[[Variant], str]]:
             modules = {name: importlib.import_module(f"{_PACKAGE}.{name}") for name in names}
             written = modules.pop("model").written
             solved = [each for module in modules.values() for each in getattr(module, "SOLVED", {}).items()]
-            answers = {id: partial(_answer, written, each.answer) for id, each in solved}
+            answers: dict[str, list[Callable[[Variant], str]]] = {
+                id: [partial(_answer, written, text) for text in (each.answer, *(wrong for wrong, _ in each.wrong))]
+                for id, each in solved
+            }
     except Exception as error:
         raise BadInput("solutions", f"{str(folder)!r} cannot be read ({shown(error)})", right) from None
     return answers

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
+
+from ipywidgets import VBox
 
 from thplab.errors import BadInput
 from thplab.learn import progress
 from thplab.learn.exercises.answers import Answers
 from thplab.learn.exercises.draw import Draw
+from thplab.learn.exercises.key import answer_of
+from thplab.learn.exercises.laws import Law
 from thplab.learn.exercises.learner import learner
 from thplab.learn.lessons.tasks import RaceTask, Task, Verdict
 from thplab.learn.widgets import Ledger, Quiz, RaceStepper, Sandbox, Stepper
-from thplab.machine.trace import Trace
+from thplab.machine.trace import Trace, record
+from thplab.study.explore import RaceTrace
 
 LEVELS = ("recall", "apply", "analyse", "create")
 BETWEEN = "---"
+_WIDTH = 100
 
 
 @dataclass(frozen=True)
@@ -31,10 +39,12 @@ class TwoScenarios(Task):
     def attempt(self, name: str, scenario: str, geometry: str = "") -> Verdict:
         """What Lesson.attempt() says of it."""
         parts = scenario.split(BETWEEN)
-        verdicts = [super(TwoScenarios, self).attempt(name, part, geometry) for part in parts]
         if len(parts) != 2:
-            wrong = f"two scenarios are asked for, with a line {BETWEEN} between them; there are {len(parts)}"
-            return Verdict(name, verdicts[0].trace, (wrong, *verdicts[0].missing))
+            alone = super().attempt(name, parts[0], geometry)
+            found = "this is one" if len(parts) == 1 else f"there are {len(parts)}"
+            wrong = f"two scenarios are asked for, with a line {BETWEEN} between them; {found}"
+            return Verdict(name, alone.trace, (wrong, *(f"the first scenario: {line}" for line in alone.missing)))
+        verdicts = [super(TwoScenarios, self).attempt(name, part, geometry) for part in parts]
         missing = [
             f"the {which} scenario: {line}"
             for which, verdict in zip(("first", "second"), verdicts, strict=True)
@@ -44,7 +54,7 @@ class TwoScenarios(Task):
         return Verdict(name, second, tuple(missing or self.both(first, second)), "Both scenarios do what is asked.")
 
 
-Work = Task | RaceTask | Answers
+Work = Task | RaceTask | Answers | Law
 Widget = Sandbox | RaceStepper | Quiz | Ledger | Stepper
 
 
@@ -89,7 +99,7 @@ class Exercise:
 
     def ask(self, seed: str = "") -> None:
         """Print what is asked for."""
-        print(f"{self.name}: {self.variant(seed).work.question}")
+        print(_wrapped(f"{self.name}: {self.variant(seed).work.question}"))
 
     def hint(self, level: int = 1, seed: str = "") -> None:
         """Print a hint: level 1 names the rule, 2 says where to look, 3 how to begin.
@@ -98,7 +108,7 @@ class Exercise:
         hints = self.variant(seed).work.hints
         if not 1 <= level <= len(hints):
             raise BadInput("level", f"is {level}", f"1 to {len(hints)}")
-        print(hints[level - 1])
+        print(_wrapped(hints[level - 1]))
         if not seed:
             progress.record_hint(progress.EXERCISE, self.notebook, self.id, level, learner())
 
@@ -116,9 +126,9 @@ class Exercise:
             return RaceStepper(work.raced) if isinstance(work, RaceTask) else work.widget()
 
     def attempt(self, answer: str, seed: str = "") -> Verdict:
-        """The verdict on an answer, from its text alone: a scenario, two of them, a schedule, or a value for each cell.
-        An answer that makes no sense is not a solution: the verdict says why. In a learner's folder it is kept how her
-        own variant went.
+        """The verdict on an answer, from its text alone: a scenario, two of them, a schedule, a value for each cell,
+        or a law. An answer that makes no sense is not a solution: the verdict says why. In a learner's folder it is
+        kept how her own variant went.
         """
         verdict = self.variant(seed).work.attempt(self.name, answer)
         if not seed:
@@ -126,6 +136,33 @@ class Exercise:
                 progress.EXERCISE, self.notebook, self.id, verdict.solved, answer.strip(), learner()
             )
         return verdict
+
+    def solution(self, seed: str = "") -> Widget | VBox:
+        """The model solution, from a key in the working directory or above it, played: a scenario in a stepper (two of
+        them in two), a schedule in the race stepper, values in what they are asked with, filled in.
+
+        Raises BadInput if no key has it, and says how to get one; and for a key of another version of thplab, whose
+        answer does not solve the variant.
+        """
+        work = self.variant(seed).work
+        text = answer_of(self.id, seed or learner(), Path.cwd())
+        verdict = work.attempt(self.name, text)
+        if not verdict.solved:
+            wrong = f"has an answer to {self.id} that does not solve it"
+            raise BadInput("the key", wrong, "a key that was made with this version of thplab")
+        with progress.about(self.notebook, f"{self.id} solution"):
+            told = work.named(text) if isinstance(work, Answers) else text
+            print(f"{self.name}, a model solution:\n{told}")
+            if isinstance(work, TwoScenarios):
+                return VBox([Stepper(record(part, work.setup)) for part in text.split(BETWEEN)])
+            if isinstance(work, Answers):
+                return work.told()
+            return RaceStepper(verdict.trace) if isinstance(verdict.trace, RaceTrace) else Stepper(verdict.trace)
+
+
+def _wrapped(text: str) -> str:
+    """A text in lines that a cell has room for: JupyterLab cuts longer ones in the middle of a word."""
+    return "\n".join(textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False))
 
 
 @lru_cache(256)

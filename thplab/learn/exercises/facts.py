@@ -22,8 +22,9 @@ def head_of(state: State) -> int:
 
 
 def count(state: State) -> int:
-    """The reference count of the head of the compound page."""
-    return state.field("refcount", head_of(state))
+    """The reference count of the head of the compound page; 0 if there is no such page."""
+    head = head_of(state)
+    return state.field("refcount", head) if head else 0
 
 
 def pmds(state: State) -> int:

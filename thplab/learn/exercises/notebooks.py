@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from thplab.learn.exercises.exercise import Exercise, ExerciseSet
+from thplab.learn.exercises.answers import Answers
+from thplab.learn.exercises.exercise import Exercise, ExerciseSet, TwoScenarios
+from thplab.learn.exercises.laws import Law
 from thplab.learn.exercises.series import SETS
+from thplab.learn.lessons.tasks import RaceTask, Task
 
 METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
@@ -39,13 +42,14 @@ TERMS = {
     "invariant": "invariant",
 }
 """Words of objectives -> where the glossary explains them; a word before those that it holds."""
-FORMS = {
-    "order": "a scenario: operations, one to a line or with `;` between them",
-    "find the bug": "what the question asks for, on lines of their own",
-    "break it": "a schedule, as the race stepper shows it: `0x10 1x6`",
+FORMS: dict[type, str] = {
+    TwoScenarios: "two scenarios, with a line `---` between them",
+    Task: "a scenario: operations, one to a line or with `;` between them",
+    RaceTask: "a schedule, as the race stepper shows it: `0x10 1x6`",
+    Answers: "a value for each cell, one to a line, in the order of the question",
+    Law: "a law: a comparison, or `if A and B then C`",
 }
-SCENARIO = "a scenario: operations, one to a line or with `;` between them"
-CELLS = "a value for each cell, one to a line, in the order of the question"
+"""What an answer is, by the kind of work."""
 
 
 def notebook(series: ExerciseSet) -> dict[str, Any]:
@@ -89,7 +93,12 @@ def _head(series: ExerciseSet) -> str:
 Every exercise is a family: your variant is drawn from your name, and another learner has other numbers. `show()` \
 opens what you work with, which carries the question; `attempt()` takes your answer as text and says which rule it \
 breaks, if any. If you are stuck, `exercise("{series.exercises[0].id}").hint(1)` names the rule, level 2 says where to \
-look, and level 3 gives a way to begin. Attempts cost nothing."""
+look, and level 3 gives a way to begin. Attempts cost nothing.
+
+`exercise("{series.exercises[0].id}").solution()` plays a model solution to your variant, once a key lies in your \
+folder: a file `thplab-key.json`, which a teacher hands out when the time is up, or which you make yourself from the \
+checkout. A key keeps honest people honest, and no more than that: the solutions stand in the public repository, and \
+the simulator answers most questions to whoever asks it."""
 
 
 def _linked(text: str, seen: set[str]) -> str:
@@ -106,7 +115,7 @@ def _linked(text: str, seen: set[str]) -> str:
 
 
 def _about(each: Exercise, seen: set[str]) -> str:
-    form = FORMS.get(each.kind, CELLS if each.kind in ("ledger", "predict") else SCENARIO)
+    form = FORMS[type(each.variant("anybody").work)]
     return (
         f"## {each.id} {each.title}\n\n"
         f"*{each.level}, {each.kind}, {each.minutes} minutes.* **You practise to** {_linked(each.objective, seen)}. "

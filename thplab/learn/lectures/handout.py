@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import html
-import os
-import shutil
-import subprocess
-import tempfile
 from importlib.resources import files
 from pathlib import Path
 
-from thplab.errors import BadInput, ThplabError
-from thplab.files import write_file
 from thplab.learn.lectures.exhibits import Counted, Live, Tabular, Walk
 from thplab.learn.lectures.slide import LETTERS, Card, Lecture, Slide
 from thplab.learn.lectures.walks import TableTexts
+from thplab.learn.printing import for_paper, paper_file, write_paper
 from thplab.show.diagrams import SIMPLE, Sheet
-from thplab.show.diagrams.roles import stylesheet
 from thplab.show.strip import followed, strip
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
-"""What can print a page; the environment variable CHROMIUM names another one."""
-_PATIENCE = 120
 _LINES = 12
 """Lines to write on below a slide, as far as there is room; the teacher's copy has the notes there."""
-
-
-class NoBrowser(ThplabError):
-    """Nothing is here that prints a page as PDF."""
 
 
 def write_handout(lecture: Lecture, output: str | Path, teacher: bool = False) -> Path:
@@ -37,24 +24,16 @@ def write_handout(lecture: Lecture, output: str | Path, teacher: bool = False) -
     Raises BadInput for another ending or a folder that is not there, and NoBrowser if a PDF is wanted and nothing can
     print one; then nothing has been written.
     """
-    path = Path(output)
-    if path.suffix not in (".pdf", ".html") or not path.parent.is_dir():
-        raise BadInput("output", f"is {str(output)!r}", "a file .pdf or .html in a folder that exists")
-    page = handout(lecture, teacher)
-    if path.suffix == ".html":
-        write_file(path, page)
-    else:
-        write_file(path, _printed(page))
-    return path
+    path = paper_file(output)
+    return write_paper(handout(lecture, teacher), path)
 
 
 def handout(lecture: Lecture, teacher: bool = False) -> str:
     """The page that is printed."""
-    title = html.escape(lecture.title) + (": teacher's copy" if teacher else "")
+    title = lecture.title + (": teacher's copy" if teacher else "")
     slides = "".join(_slide(slide, teacher) for slide in lecture.slides)
     own = files("thplab.learn.lectures").joinpath("handout.css").read_text(encoding="utf-8")
-    head = f'<meta charset="utf-8"/><title>{title}</title><style>{stylesheet()}{own}</style>'
-    return f'<!doctype html><html lang="en"><head>{head}</head><body><h1>{title}</h1>{slides}</body></html>\n'
+    return for_paper(title, own, f"<h1>{html.escape(title)}</h1>{slides}")
 
 
 def _slide(slide: Slide, teacher: bool) -> str:
@@ -105,20 +84,3 @@ def _table(table: TableTexts) -> str:
 def _notes(slide: Slide) -> str:
     told = "".join(f"<p><b>{name}:</b> {html.escape(text)}</p>" for name, text in slide.notes.lines())
     return f'<div class="notes"><p><b>{slide.minutes:g} minutes.</b></p>{told}</div>'
-
-
-def _printed(page: str) -> bytes:
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        raise NoBrowser(f"a PDF needs one of {', '.join(BROWSERS)} on PATH; write a .html and print it instead")
-    with tempfile.TemporaryDirectory(prefix="thplab-handout-") as name:
-        source, target = Path(name) / "handout.html", Path(name) / "handout.pdf"
-        source.write_text(page, encoding="utf-8")
-        own = [f"--user-data-dir={name}/profile", "--headless", "--disable-gpu", "--no-first-run"]
-        if getattr(os, "geteuid", lambda: 1)() == 0:
-            own.append("--no-sandbox")  # Chromium has none for root
-        printing = ("--no-pdf-header-footer", f"--print-to-pdf={target}", source.as_uri())
-        done = subprocess.run((found, *own, *printing), capture_output=True, text=True, timeout=_PATIENCE, check=False)
-        if not target.is_file():
-            raise NoBrowser(f"{found} printed nothing: {done.stderr.strip()[-300:]}")
-        return target.read_bytes()

@@ -4,20 +4,34 @@ The simulator carries it out and tells what is missing.
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from thplab.errors import BadInput
 from thplab.machine.trace import Setup, Trace, record
 from thplab.scenario import Scenario
+from thplab.scenario.text import write_operation
 from thplab.study.explore.pair import Pair
 from thplab.study.explore.pairs import pair_named
 from thplab.study.explore.race import Race
 from thplab.study.explore.replay import RaceTrace
 
+A_SCHEDULE = "a schedule, such as 0x10 1x6: CPU 0 makes ten steps, and then CPU 1 six"
+_STEPS_OF_A_CPU = re.compile(r"(\d+x\d+\s*)+")
+_SHOWN = 80
+
 
 def _no_rules(trace: Trace) -> Iterator[str]:
     return iter(())
+
+
+def _stops(trace: Trace) -> Iterator[str]:
+    """Where a scenario that cannot be carried out to its end stops."""
+    if trace.problem:
+        number = sum(frame.result is not None for frame in trace)
+        yield f"the scenario stops at operation {number + 1}, {write_operation(trace.scenario.ops[number])}, {trace.problem}"
 
 
 @dataclass(frozen=True)
@@ -45,14 +59,29 @@ class Task:
         try:
             written = Scenario.parse(scenario)
         except BadInput as error:
-            return Verdict(name, record(Scenario(), setup), (f"the scenario cannot be read: {error}",))
+            return Verdict(name, record(Scenario(), setup), (self._unread(scenario, error),))
         trace = record(written, setup)
+        empty = () if written.ops else (f"nothing is written yet; what is asked for is {self._a_scenario()}",)
         missing = tuple(self._bounds(written))
         if trace.problem or missing:
-            stops = (f"the scenario stops {trace.problem}",) if trace.problem else ()
-            return Verdict(name, trace, missing + stops)
+            return Verdict(name, trace, (*empty, *missing, *_stops(trace)))
         missing = tuple(self.missing(trace))
-        return Verdict(name, trace, (*missing, *self.rules(trace)) if missing else ())
+        return Verdict(name, trace, (*empty, *missing, *self.rules(trace)) if missing else ())
+
+    def _a_scenario(self) -> str:
+        """What an answer is, to somebody who gave something else."""
+        a = self.processes[0] if self.processes else "A"
+        return f"a scenario: operations, one to a line or with ; between them, such as mmap {a}; write {a} 0"
+
+    def _unread(self, given: str, error: BadInput) -> str:
+        """What is wrong with an answer that is no scenario."""
+        if _STEPS_OF_A_CPU.fullmatch(given.strip()):
+            return f"the scenario cannot be read: this is a schedule, and what is asked for is {self._a_scenario()}"
+        line = error.argument.removesuffix(": operation")
+        if line == error.argument or not error.right.startswith("one of"):
+            return f"the scenario cannot be read: {error}"
+        told = line if len(line) <= _SHOWN else f"{line[:_SHOWN]}...'"
+        return f"the scenario cannot be read: {told} is no operation; what is asked for is {self._a_scenario()}"
 
     def _bounds(self, written: Scenario) -> Iterator[str]:
         """What can be told of an answer before it is carried out."""
@@ -60,12 +89,14 @@ class Task:
         if written.ops[: len(begun)] != begun:
             yield f"the scenario must begin with: {self.start}"
         if self.budget is not None and len(written.ops) > self.budget:
-            yield f"{len(written.ops)} operations are too many: {self.budget} are enough, the start included"
+            all_of_them = ", the start included" if begun else ""
+            yield f"{len(written.ops)} operations are too many: {self.budget} are enough{all_of_them}"
         if self.processes:
             named = (str(op.fields[name]) for op in written.ops for name in ("proc", "child") if op.fields.get(name))
             others = sorted(set(named) - set(self.processes))
             if others:
-                yield f"the processes are called {_listed(self.processes)} here; yours has {_listed(others)}, too"
+                called = "processes are" if len(self.processes) > 1 else "process is"
+                yield f"the {called} called {_listed(self.processes)} here; yours has {_listed(others)}, too"
 
 
 @dataclass(frozen=True)
@@ -95,7 +126,8 @@ class RaceTask:
             race.load(scenario.strip().removeprefix(f"{race.pair.name}:"))
         except BadInput as error:
             return Verdict(name, race.trace, (f"the schedule cannot be carried out: {error}",))
-        return Verdict(name, race.trace, tuple(self.missing(race)))
+        nothing = () if race.schedule else (f"nothing is written yet; what is asked for is {A_SCHEDULE}",)
+        return Verdict(name, race.trace, (*nothing, *self.missing(race)))
 
 
 @dataclass(frozen=True)
@@ -128,6 +160,12 @@ class Verdict:
                 "steps of the kernel."
             )
         return f"{self.task}: not yet.\n" + "\n".join(f"  - {line}" for line in self.missing)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the same. Plain text it cuts in the middle of a word."""
+        head, *lines = repr(self).split("\n")
+        told = "".join(f"<li>{html.escape(line.removeprefix('  - '))}</li>" for line in lines)
+        return f"<p>{html.escape(head)}</p>" + (f"<ul>{told}</ul>" if told else "")
 
 
 def _listed(names: Sequence[str]) -> str:

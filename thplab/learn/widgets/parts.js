@@ -219,3 +219,11 @@ function questionResult(question, yours) {
     " · actual ", h("b", { class: "thp-actual" }, question.actual), question.why ? h("span", { class: "thp-why" }, h("span", { class: "thp-dot" }, " · "), ...rich(question.why)) : null,
     slip ? h("p", { class: "thp-slip" }, h("b", {}, `Why not ${yours}? `), ...rich(slip)) : null);
 }
+
+// A question with its answer, for somebody who was not asked, and why the likely wrong answers are wrong.
+function questionTold(question) {
+  const slips = Object.entries(question.slips ?? {});
+  return h("div", { class: "thp-result thp-right" }, h("span", { class: "thp-question" }, ...rich(question.question)), " · answer ",
+    h("b", { class: "thp-actual" }, question.actual), question.why ? h("p", { class: "thp-why" }, ...rich(question.why)) : null,
+    ...slips.map(([wrong, why]) => h("p", { class: "thp-slip" }, h("b", {}, `Why not ${wrong}? `), ...rich(why))));
+}

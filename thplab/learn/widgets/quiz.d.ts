@@ -3,6 +3,7 @@
 interface QuizData {
   questions: QuizQuestion[];
   /** another set can be asked for */ more: boolean;
+  /** nothing is asked: the answers are shown */ told: boolean;
   /** for each question a sheet with one picture */ pictures: Sheets;
 }
 

@@ -1,7 +1,7 @@
 // The quiz: questions about where a scenario ends, one at a time. The state is shown once a question is answered.
 // What it shows: thplab/learn/widgets/quiz.py. Only another set needs the kernel.
 
-const MARKS = { open: ["·", "open", "not answered yet"], right: ["✓", "right", "right the first time"], wrong: ["✗", "wrong", "wrong the first time"] };
+const MARKS = { open: ["·", "open", "not answered yet"], right: ["✓", "right", "right the first time"], wrong: ["✗", "wrong", "wrong the first time"], told: ["", "", "the answer is shown"] };
 
 const TALL = 2.2;  // a picture that is not wider than this times its height stands beside the text in a lecture
 
@@ -9,7 +9,8 @@ const TALL = 2.2;  // a picture that is not wider than this times its height sta
 class QuizView extends PictureView {
   /** @param {QuizData} data @param {Model} model */
   constructor(data, model) {
-    super(model, "quiz", "Check yourself");
+    super(model, "quiz", data.told ? "Model solution" : "Check yourself");
+    this.told = data.told;
     if (!this.live) this.quiet = this.offline;
     this.bookmark = new Bookmark(`quiz ${data.questions.map(({ id }) => id).join()}`, this.store);
     this.box = new PictureBox(this, "Picture of the state; the arrow keys change the question");
@@ -42,7 +43,8 @@ class QuizView extends PictureView {
     this.kernel = h("span", { class: "thp-chip" });
     this.geometry = h("span", { class: "thp-chip" });
     this.score = h("b", { class: "thp-score", role: "status" });
-    return h("div", { class: "thp-head" }, h("span", { class: "thp-name" }, h("b", {}, "Check yourself"), "  What will the kernel do?"),
+    return h("div", { class: "thp-head" }, h("span", { class: "thp-name" }, ...(this.told
+      ? [h("b", {}, "Model solution"), "  What the kernel does"] : [h("b", {}, "Check yourself"), "  What will the kernel do?"])),
       this.buildDetail(), this.kernel, this.geometry, this.score);
   }
 
@@ -111,6 +113,7 @@ class QuizView extends PictureView {
 
   // The answer to show; null while the question is asked.
   latest(question) {
+    if (this.told) return question.actual;
     return this.tries.has(question.id) ? this.tries.get(question.id) : this.questions.yours(question);
   }
 
@@ -159,6 +162,7 @@ class QuizView extends PictureView {
   }
 
   result(question, yours) {
+    if (this.told) return [questionTold(question)];
     const first = this.questions.yours(question);
     const again = h("button", { type: "button", class: "thp-again", click: () => this.tryAgain(question) }, "Try again");
     const note = this.tries.has(question.id) ? `Not scored: your first answer was ${first}.` : "A further answer does not score.";
@@ -182,13 +186,14 @@ class QuizView extends PictureView {
   drawMarks() {
     const { list } = this.questions;
     this.marks.forEach((mark, number) => {
-      const question = list[number], state = this.questions.yours(question) === null ? "open" : this.questions.isRight(question) ? "right" : "wrong";
+      const question = list[number], state = this.told ? "told" : this.questions.yours(question) === null ? "open" : this.questions.isRight(question) ? "right" : "wrong";
       const [symbol, word, long] = MARKS[state];
       mark.replaceChildren(h("b", {}, `${number + 1}`), ` ${symbol} ${word}`);
       mark.dataset.state = state;
       mark.setAttribute("aria-label", `${number + 1} ${symbol} ${word}: question ${number + 1} of ${list.length}, ${long}`);
       markHere(mark, number === this.at);
     });
+    this.score.hidden = this.told;
     this.score.textContent = `right the first time: ${list.filter(question => this.questions.isRight(question)).length} of ${list.length}`;
   }
 

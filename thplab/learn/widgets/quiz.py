@@ -30,7 +30,8 @@ class Quiz(Pictured, Asking, page="quiz"):
     the same ones for the same `seed`. Without `more` no other set is offered: these questions are all there are.
 
     All questions of a set are in the page, so it works without a kernel, but for another set, which is that of the next
-    seed. `lecture` is for a projector. Raises BadInput as make does, and NoEngine if no pictures can be drawn.
+    seed. `told` shows all answers from the start, with why the likely wrong ones are wrong; nothing is asked or kept.
+    `lecture` is for a projector. Raises BadInput as make does, and NoEngine if no pictures can be drawn.
     """
 
     traits_in_html = ("seed",)
@@ -54,8 +55,10 @@ class Quiz(Pictured, Asking, page="quiz"):
         seed: int = 1,
         lecture: bool = False,
         more: bool = True,
+        told: bool = False,
     ) -> None:
-        self._families, self._setup, self._count, self._more = tuple(families), Setup(kernel, geometry), count, more
+        self._families, self._setup, self._count = tuple(families), Setup(kernel, geometry), count
+        self._shown = {"more": more and not told, "told": told}
         self.questions = make(self._families, self._setup, count, seed)
         self.kept_as = progress.here("quiz")
         super().__init__(packed=self.packed_now(), seed=seed, lecture=lecture)
@@ -84,11 +87,11 @@ class Quiz(Pictured, Asking, page="quiz"):
 
     def asks_now(self) -> dict[str, str]:
         """The right answer to each question of the set, by its id."""
-        return {question.id: str(question.actual) for question in self.questions}
+        return {} if self._shown["told"] else {question.id: str(question.actual) for question in self.questions}
 
     def data(self) -> dict[str, Any]:
-        """What payload() makes of the questions, and whether there are more."""
-        return payload(self.questions) | {"more": self._more}
+        """What payload() makes of the questions, whether there are more, and whether the answers are told."""
+        return payload(self.questions) | self._shown
 
     def sheets(self, detail: str) -> list[Sheet]:
         """For each question one with the state at the end, in which what the last operation has changed is marked."""

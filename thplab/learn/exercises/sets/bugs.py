@@ -11,6 +11,7 @@ from thplab.learn.exercises.answers import Answers
 from thplab.learn.exercises.draw import Draw
 from thplab.learn.exercises.exercise import ExerciseSet, exercise
 from thplab.learn.exercises.facts import W, count, done, head_of, raw, used
+from thplab.learn.exercises.laws import NAMES, OPERATIONS, START, Law
 from thplab.learn.lessons.tasks import Task
 from thplab.learn.widgets.question import Question
 from thplab.machine.trace import Setup, Trace, record
@@ -314,10 +315,45 @@ def shrink(draw: Draw) -> Task:
     )
 
 
+LAWLESS = (
+    "forgets_the_queue",
+    "forgets_what_is_only_pinned",
+    "forgets_the_tails",
+    "moves_the_head",
+    "forgets_the_references",
+    "keeps_the_copied_mapping",
+    "frees_the_subpage_at_once",
+    "pins_the_tail",
+)
+
+
+@exercise(
+    "M6", "Write the law", "create", "design", 20,
+    objective="state what must hold in every state, so that a test can find what breaks it",
+    myth="a law that sounds right is true",
+)  # fmt: skip
+def write_the_law(draw: Draw) -> Law:
+    wrong = MUTANTS[draw.pick("mutant", LAWLESS)]
+    told = "; ".join(f"{name}: {what}" for name, what in NAMES.items())
+    return Law(
+        f"{wrong.kernel}, wrong in one way: {wrong.about}. Write a law about the numbers of a huge page that is true in every state of "
+        f"the right kernel, and that the wrong one breaks. The numbers are: {told}. A law is one comparison of sums, such as count >= "
+        "pmds, or: if pins > 0 and pmds == 1 then count > 1. It is held against all states that are reached by these operations, again "
+        f"and again, from {START} on: {'; '.join(OPERATIONS)}.",
+        (
+            "A law says what the counters must be, given what the page tables and the drivers hold.",
+            "Which of the numbers does the mistake leave as it was, or change once too often? Which others say what it should be?",
+            "Begin with a state in which nothing is wrong, and with one behind the mistake: which numbers are not those of each other?",
+        ),
+        draw.values["mutant"],
+    )
+
+
 SET = ExerciseSet(
     "10_find_the_bug",
     "Find the bug",
     "",
-    "Five exercises with kernels that are wrong in one named way: find the smallest evidence, read it, escape it, and shrink it.",
-    (convict, suspects, alibi, from_outside, shrink),
+    "Six exercises with kernels that are wrong in one named way: find the smallest evidence, read it, escape it, shrink it, and write the "
+    "law that is broken.",
+    (convict, suspects, alibi, from_outside, shrink, write_the_law),
 )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
+from thplab.kernel.kernels import KERNELS
 from thplab.learn.exercises.answers import Answers
 from thplab.learn.exercises.draw import Draw
 from thplab.learn.exercises.exercise import ExerciseSet, TwoScenarios, exercise
@@ -12,7 +14,9 @@ from thplab.learn.lessons.places import in_smaps, op_end, op_start
 from thplab.learn.lessons.tasks import Task
 from thplab.learn.widgets.question import Question
 from thplab.machine.trace import Setup, Trace, record
+from thplab.study.asked import asked_policies
 from thplab.study.live.portable import portable_part
+from thplab.study.observe import smaps
 
 TODAY = Setup("v6.18", "X86_64")
 
@@ -265,11 +269,79 @@ def exit_that_counts(draw: Draw) -> Task:
     )
 
 
+ASKED = {
+    "cow.splits_pmd": "a write fault on a huge page that is shared splits the writer's PMD and copies 4 KiB, or it copies the huge page",
+    "cow.zero_splits_pmd": "a write fault on the huge page of zeros splits the PMD and gives the writer 4 KiB, or it gives a huge page",
+    "cow.reuses_large": "a write fault uses a part of a folio in place when one process has all its mappings, or it copies the part",
+    "advice.free_needs_swap": "MADV_FREE without swap gives the memory up at once, or it only marks it",
+    "advice.pageout_clears_young": "MADV_PAGEOUT takes the accessed bit away first, also where nothing can go out, or it leaves the bit",
+    "migration.keeps_young": "what a split takes away and puts back has the accessed bit that it had, or it has lost it",
+}
+"""Policies that smaps or vmstat can tell apart: what the kernel may do, one way or the other."""
+
+
+def observed(trace: Trace, number: int) -> dict[str, int]:
+    """What a user can see after the first so many operations."""
+    state = trace.end_of(number).state
+    shown = {f"{field} of {process.name}": kb for process in state.processes for field, kb in smaps(state, process.name).items()}
+    return dict(state.vmstat) | shown
+
+
+@exercise(
+    "Z2", "Ask your kernel", "create", "measure", 25,
+    objective="design a measurement: a program whose numbers say which of two things a kernel does",
+    myth="what a kernel does inside can only be read in its source",
+)  # fmt: skip
+def ask_your_kernel(draw: Draw) -> Task:
+    a, b = draw.processes(2)
+    policy = draw.pick("policy", tuple(ASKED))
+    right = KERNELS["v6.18"]
+    other = replace(TODAY, kernel=right.but({policy: not right.policy(policy)}, name="the other one"))
+
+    def differ(trace: Trace) -> tuple[list[str], list[str]]:
+        """The numbers that tell the two kernels apart before the last operation, and after it."""
+        there, last = record(trace.scenario, other), len(trace.scenario.ops)
+        ends = [(observed(trace, number), observed(there, number)) for number in (last - 1, last)] if last else []
+        told = [[name for name in one if one[name] != two.get(name)] for one, two in ends]
+        return (told[0], told[1]) if told else ([], [])
+
+    def missing(trace: Trace) -> Iterator[str]:
+        yield from portable(trace)
+        before, after = differ(trace)
+        if before:
+            yield f"the two kernels must show the same until the last operation; before it {before[0]} differs"
+        elif not after:
+            yield "no number of smaps or vmstat differs after the last operation: whoever runs this learns nothing"
+
+    def rules(trace: Trace) -> Iterator[str]:
+        if not any(policy in asked for asked in asked_policies(trace)):
+            yield "the kernel never comes to where the two ways part"
+        elif not any(differ(trace)):
+            yield "the kernel comes to where the two ways part, but in this state both end with the same numbers"
+
+    return Task(
+        f"v6.18, X86_64, with what a program may do. Of two kernels nothing is known but this: {ASKED[policy]}. Write a scenario of {a} and "
+        f"{b}, of at most eight operations, whose last operation tells them apart: before it smaps and vmstat show the same on both, after "
+        "it some number differs. Then write down what you expect, and measure: thplab live, with your scenario, performs it on the kernel of "
+        "your machine, the simulator beside it.",
+        missing,
+        (
+            "A measurement is worth something if the two answers that are possible lead to different numbers.",
+            "Which operation makes the kernel decide? What must be there before, so that it comes to that point?",
+            f"Begin with: mmap {a}. In which state is a huge page when the kernel has to decide this?",
+        ),
+        TODAY,
+        budget=8,
+        processes=(a, b),
+        rules=rules,
+    )
+
+
 SET = ExerciseSet(
     "09_your_own_kernel",
     "Your own kernel",
     "09_your_own_kernel",
-    "Five exercises in the size of real kernels, with what a program without privileges can do. What you find here you can try on "
+    "Six exercises in the size of real kernels, with what a program without privileges can do. What you find here you can try on "
     "your own machine with thplab live.",
-    (zero_is_not_yes, read_pss, in_parts, third_heir, exit_that_counts),
+    (zero_is_not_yes, read_pss, in_parts, third_heir, exit_that_counts, ask_your_kernel),
 )

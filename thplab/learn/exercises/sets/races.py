@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cache
 
-from thplab.errors import EBUSY, errname
+from thplab.errors import EAGAIN, EBUSY, errname
 from thplab.hardware.geometry import TINY
 from thplab.kernel.routines.split_huge_page import split_huge_page_naive
 from thplab.learn.exercises.answers import Answers
@@ -18,12 +18,15 @@ from thplab.study.explore import explore
 from thplab.study.explore.pair import Pair
 from thplab.study.explore.pairs import MAPPED_BY_PTES, PAIRS
 from thplab.study.explore.race import ENDED, MOVES, RETURNS, Race
+from thplab.study.invariants import check_state
 
 
 def lost(race: Race) -> str:
-    """What is lost first; "" if nothing is."""
+    """What is lost first; "" if nothing is. Where somebody has moved on, only the state can be wrong."""
     trace = race.trace
-    return next((found[0].problem for frame in trace if (found := race.broken(frame.number, trace))), "")
+    *before, last = trace
+    found = [v for frame in before for v in check_state(frame.state)] or race.broken(last.number, trace)
+    return found[0].problem if found else ""
 
 
 def returned(race: Race) -> int | None:
@@ -114,6 +117,45 @@ def for_nothing(draw: Draw) -> RaceTask:
     )
 
 
+@exercise(
+    "R3", "Both step back", "analyse", "break it", 20,
+    objective="bring it about that each side of a race sees the other and gives in",
+    myth="where two meet, one of them wins",
+)  # fmt: skip
+def both_step_back(draw: Draw) -> RaceTask:
+    steps = draw.between("steps", 1, 24)
+
+    def missing(race: Race) -> Iterator[str]:
+        yield from _begins(race, 0, steps)
+        problem = lost(race)
+        if problem:
+            yield f"nothing may be lost; here: {problem}"
+        again = [frame.step.text for frame in race.trace if frame.cpu == 1 and frame.step is not None]
+        looks = [text.removeprefix(AGAIN) for text in again if text.startswith(AGAIN)]
+        if "changed" not in looks:
+            saw = f"it was {looks[0]}" if looks else "it took no reference through an entry that it had read"
+            yield f"GUP-fast must find the entry changed when it reads it again; {saw}"
+        if any(race.ahead(race.schedule, cpu).state != ENDED for cpu in (0, 1)):
+            yield "both CPUs must have ended"
+        elif returned(race) != -EAGAIN:
+            yield f"the split must return -EAGAIN; it returns {errname(returned(race) or 0)}"
+            yield "the compare-and-swap is refused only while somebody else holds a reference"
+
+    return RaceTask(
+        f"cas-split-and-pin, v6.18: write a schedule that begins with exactly {_steps(steps)} of CPU 0 (0x{steps}) and runs to the end of "
+        "both, in which both step back: the split is refused with -EAGAIN, and GUP-fast finds the entry changed and gives its reference "
+        "back. Nothing is lost.",
+        missing,
+        (
+            "The split takes the entry away first and freezes the count later. GUP-fast reads the entry, takes its reference, and reads again.",
+            "When must CPU 1 have read the entry, when must its reference be there, and when must it look again?",
+            f"Begin with 0x{steps}. Then CPU 1 reads the entry, and waits there until it is a migration entry.",
+        ),
+        "cas-split-and-pin",
+    )
+
+
+AGAIN = "read the PTE again: "
 SPLITS = {"naive": "the naive split", "rfc": "the split of the RFC", "freeze": "the split of v4.5"}
 OPPONENTS = (
     "madvise A 1 1 dontneed",
@@ -206,7 +248,7 @@ def the_least(draw: Draw) -> Answers:
                 if order.index(split) < order.index(actual):
                     slips[split] = f"It loses to {opponent}. {WHY[opponent]}"
                 elif split != actual:
-                    slips[split] = f"It holds, but {actual} does, too, and costs less."
+                    slips[split] = "It holds, but a weaker one does, too, and costs less."
             asked[opponent] = Question(
                 MAPPED_BY_PTES, _setup(actual), f"CPU 1: {opponent}. Which split is enough?", actual, tuple(order), slips=slips
             )
@@ -290,6 +332,7 @@ SET = ExerciseSet(
     "11_races",
     "Races: break it and mend it",
     "",
-    "Five exercises with two CPUs: find an order that loses a page, one that refuses for nothing, and say which split holds against whom.",
-    (another_way, for_nothing, loses_or_holds, the_least, last_moment),
+    "Six exercises with two CPUs: find an order that loses a page, one that refuses for nothing, one in which both give in, and say which "
+    "split holds against whom.",
+    (another_way, for_nothing, both_step_back, loses_or_holds, the_least, last_moment),
 )

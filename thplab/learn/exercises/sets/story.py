@@ -33,8 +33,8 @@ def who_holds_it(draw: Draw) -> Answers:
             slips: dict[int | str, str] = {}
             if name == splits:
                 slips = {
-                    1: f"{name} has 8 PTEs now; each present entry holds one reference.",
-                    9: "The PMD's reference serves the first PTE, so it is none beside the 8.",
+                    1: f"{name} has PTEs now, one for each page; each present entry holds one reference.",
+                    9: "The PMD's reference serves the first PTE, so it is none beside those of the PTEs.",
                 }
             elif entries[name] == 1:
                 slips = {8: f"{name} maps all 8 pages by a single entry, and an entry holds one reference."}
