@@ -12,6 +12,7 @@ import pytest
 
 from thplab.hardware.blocks import Blocks, BlockState, FrameColumn
 from thplab.hardware.frames import MOST_FRAMES, PG_used
+from thplab.machine.counts import FrameCounts
 from thplab.machine.machine import Machine
 from thplab.machine.snapshot import capture
 from thplab.scenario import Scenario
@@ -128,3 +129,30 @@ def test_a_column_is_read_and_stored_to_as_an_array_is(order: int, seed: int) ->
     for states, was in kept:
         for number, state in states.items():
             assert state.shown(0, 0, -1)[0].tolist() == was[number * nr : (number + 1) * nr], "a state does not change"
+
+
+def test_who_holds_what_takes_no_room_for_frames_that_nobody_holds() -> None:
+    machine = Machine("v6.18", "X86_64", MOST_FRAMES)
+    carry_out(machine, "mmap A 2thp; write A 0 2thp; mprotect A 8 1 r; pin A 512 1 dma")
+    state = machine.state
+    assert state.mapped
+    tracemalloc.start()
+    told = state.pte_maps.sum(), state.pinned.any(), state.cached.any()
+    used = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert told == (512, True, False) and used < 1 << 18
+
+
+def test_counts_read_like_an_array_over_all_frames() -> None:
+    array, rng = np.zeros(64, np.int64), random.Random(5)
+    pieces = [(rng.randrange(40), rng.randrange(1, 20), rng.randrange(1, 4)) for _ in range(8)]
+    for first, count, n in pieces:
+        array[first : first + count] += n
+    counts = FrameCounts(3, pieces[4:], FrameCounts(3, pieces[:4]))
+    for low in range(60):
+        assert counts[low] == array[low]
+        for high in range(low, 64):
+            assert counts[low:high].tolist() == array[low:high].tolist()
+    assert counts.sum() == array.sum() and counts.any() and not FrameCounts(3, ()).any()
+    with pytest.raises(ValueError, match="read-only"):
+        counts[0:1][:] = 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -107,3 +109,8 @@ def test_bad_input_is_told() -> None:
         plots.costs(STORY, ("v4.5",))
     with pytest.raises(BadInput, match="operation is 6; expected 1 to 5"):
         plots.costs(STORY, operation=6)
+
+
+def test_a_notebook_that_plots_nothing_does_not_load_matplotlib() -> None:
+    code = "import sys; import thplab.learn.lessons.series, thplab.learn.exercises, thplab; thplab.RaceStepper; sys.exit('matplotlib' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

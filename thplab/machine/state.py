@@ -38,6 +38,7 @@ from thplab.kernel.address_space import Region
 from thplab.kernel.policies import Kernel
 from thplab.kernel.rmap_items import KsmState
 from thplab.kernel.system import Pin
+from thplab.machine.counts import FrameCounts
 
 _FLAGS = COLUMNS.index("flags")
 
@@ -330,32 +331,26 @@ class State:
         return {pfn: tuple(names) for pfn, names in found.items()}
 
     @cached_property
-    def pte_maps(self) -> Array:
-        """Number of PTEs that map each frame; shape [frames]."""
-        maps = np.zeros(self.nframes, np.int64)
-        for m in self.mapped:
-            if m.level == 0 and m.kind == "page":
-                maps[m.pfn : m.pfn + m.count] += 1
-        return maps
+    def pte_maps(self) -> FrameCounts:
+        """Number of PTEs that map each frame."""
+        ptes = (m for m in self.mapped if m.level == 0 and m.kind == "page")
+        return FrameCounts(self.geometry.order, ((m.pfn, m.count, 1) for m in ptes))
 
     @cached_property
-    def pinned(self) -> Array:
-        """Number of references that drivers hold through each frame, and memory failure on bad ones; shape [frames]."""
-        pins = np.zeros(self.nframes, np.int64)
-        for pin in self.pins.values():
-            for pfn in pin.pages:
-                small = not self.field("flags", pfn) & (PG_head | PG_tail)
-                pins[pfn] += GUP_PIN_COUNTING_BIAS if pin.foll_pin and small else 1
-        np.add.at(pins, np.array(self.poisoned, np.int64), 1)
-        return pins
+    def pinned(self) -> FrameCounts:
+        """Number of references that drivers hold through each frame, and memory failure on bad ones."""
+        pins = [(pfn, 1, self._weight(pin, pfn)) for pin in self.pins.values() for pfn in pin.pages]
+        return FrameCounts(self.geometry.order, [*pins, *((pfn, 1, 1) for pfn in self.poisoned)])
+
+    def _weight(self, pin: Pin, pfn: int) -> int:
+        small = not self.field("flags", pfn) & (PG_head | PG_tail)
+        return GUP_PIN_COUNTING_BIAS if pin.foll_pin and small else 1
 
     @cached_property
-    def cached(self) -> Array:
-        """Number of references that the swap cache holds through each frame, 1 or 0; shape [frames]."""
-        cached = np.zeros(self.nframes, np.int64)
-        if self.swap is not None:
-            cached[self.swap.cache[self.swap.cache != NO_PAGE]] = 1
-        return cached
+    def cached(self) -> FrameCounts:
+        """Number of references that the swap cache holds through each frame, 1 or 0."""
+        pages = set() if self.swap is None else {*self.swap.cache.tolist()} - {NO_PAGE}
+        return FrameCounts(self.geometry.order, ((pfn, 1, 1) for pfn in pages))
 
     def contents(self, process: str, region: str = "R") -> tuple[int | None, ...]:
         """What the process would read from each page of a region, its first 8 bytes as a number;

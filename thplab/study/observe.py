@@ -10,7 +10,8 @@ from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import PageFrames, PG_anon, PG_dirty, PG_ksm, PG_referenced, PG_swapbacked
 from thplab.hardware.steps import Costs
 from thplab.kernel.address_space import VM_LOCKED
-from thplab.machine.state import Array, BlockArrays, Mapped, State, VmaState
+from thplab.machine.counts import FrameCounts
+from thplab.machine.state import BlockArrays, Mapped, State, VmaState
 
 _PSS_SHIFT = 12
 """smaps adds up shares of pages in units of 1/4096 byte."""
@@ -105,12 +106,10 @@ def _counts(state: State, m: Mapped) -> bool:
     return m.kind == "page" and not hidden
 
 
-def _mappings(state: State) -> Array:
-    """Number of entries that map each frame; shape [frames]."""
-    mappings = state.pte_maps.copy()
-    for head, processes in state.pmd_maps.items():
-        mappings[head : head + state.geometry.nr] += len(processes)
-    return mappings
+def _mappings(state: State) -> FrameCounts:
+    """Number of entries that map each frame."""
+    pmds = ((head, state.geometry.nr, len(processes)) for head, processes in state.pmd_maps.items())
+    return FrameCounts(state.geometry.order, pmds, state.pte_maps)
 
 
 def _pages_in(state: State, m: Mapped, vma: VmaState) -> range:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from thplab.errors import BadInput
 from thplab.kernel.policies import Kernel
 from thplab.scenario import Scenario, load
 from thplab.show.diagrams.roles import light
-from thplab.show.plots.plot import HATCHES, LINES, Plot
+from thplab.show.plots.plot import HATCHES, LINES, Plot, blank
 from thplab.study.compare import COST_NAMES, COSTS, Fact, compare
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 ATOMIC, FLUSHES, DEAF, LOCKS = "atomic operations", "TLB flushes", "interrupts off", "locks taken"
 KINDS = (ATOMIC, FLUSHES, LOCKS, DEAF)
@@ -63,7 +65,7 @@ def counted(rows: Iterable[Fact], kernels: int) -> dict[str, tuple[int, ...]]:
 
 
 def _drawn(title: str, names: Sequence[str], counts: dict[str, tuple[int, ...]]) -> Figure:
-    figure = Figure(figsize=(8.6, 0.62 + 0.42 * len(names)), layout="constrained")
+    figure = blank(8.6, 0.62 + 0.42 * len(names))
     figure.suptitle(title, color=light("ink"), fontsize=11)
     for number, (kind, axes) in enumerate(zip(KINDS, figure.subplots(1, len(KINDS), sharey=True), strict=True)):
         places = list(range(len(names)))

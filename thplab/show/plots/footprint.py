@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from thplab.errors import BadInput
 from thplab.hardware.geometry import X86_64, Geometry
 from thplab.kernel.policies import Kernel
 from thplab.show.diagrams.roles import light
-from thplab.show.plots.plot import DASHES, LINES, MARKS, Plot
+from thplab.show.plots.plot import DASHES, LINES, MARKS, Plot, blank
 from thplab.study.footprint import population, project
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 KERNELS = ("v3.16", "rfc-2014", "v4.5", "v6.18")
 STEPS = 20
@@ -58,7 +60,7 @@ def footprint(
 def _drawn(
     title: str, shares: Sequence[float], mapped: Sequence[float], lines: dict[tuple[float, ...], list[str]]
 ) -> Figure:
-    figure = Figure(figsize=(7.2, 3.9), layout="constrained")
+    figure = blank(7.2, 3.9)
     axes = figure.add_subplot()
     percent = [100 * share for share in shares]
     axes.fill_between(percent, mapped, color=light("page-row"), zorder=0)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from thplab.show.diagrams.roles import light
-from thplab.show.plots.plot import HATCHES, LINES, Plot
+from thplab.show.plots.plot import HATCHES, LINES, Plot, blank
 from thplab.study.footprint import Footprint
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MIB = 1 << 20
 
@@ -35,7 +37,7 @@ def _row(answer: Footprint) -> tuple[str, ...]:
 
 
 def _drawn(answers: Sequence[Footprint], most: float) -> Figure:
-    figure = Figure(figsize=(7.6, 0.75 + 0.42 * len(answers)), layout="constrained")
+    figure = blank(7.6, 0.75 + 0.42 * len(answers))
     axes = figure.add_subplot()
     for place, answer in enumerate(answers):
         which = place % len(LINES)

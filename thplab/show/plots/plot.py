@@ -9,12 +9,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
-
-import matplotlib
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from thplab.show.diagrams.roles import ROLES, light, stylesheet
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LINES = ("process-0", "process-1", "process-2", "process-3")
 """Colour roles of what is compared, in their order. A shape or a dash always tells the same as the colour."""
@@ -24,6 +24,16 @@ HATCHES = ("", "///", "\\\\\\\\", "xx")
 _STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "thplab", "font.family": "sans-serif", "font.size": 10.0}
 
 _LINES_END = "stroke-linejoin: round; stroke-linecap: butt"
+
+
+def blank(width: float, height: float) -> Figure:
+    """A figure of this size, in inches, with nothing in it.
+
+    matplotlib is loaded here and not above: it takes 20 MiB and half a second of each notebook, and most plot nothing.
+    """
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,9 @@ class Plot:
 
     def svg(self) -> str:
         """The figure as SVG. Colours are CSS variables, so that it is legible in a light page and in a dark one."""
-        with matplotlib.rc_context(_STYLE):
+        from matplotlib import rc_context
+
+        with rc_context(_STYLE):
             file = io.StringIO()
             self.figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
         text = file.getvalue()
