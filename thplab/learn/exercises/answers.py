@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,8 +10,7 @@ from functools import cached_property
 from thplab.errors import BadInput
 from thplab.learn.lessons.tasks import Verdict
 from thplab.learn.widgets import Ledger, Quiz, Stepper
-from thplab.learn.widgets.question import Family, Question
-from thplab.machine.trace import Setup
+from thplab.learn.widgets.question import Question, always
 
 QUIZ, LEDGER, STEPPER = "quiz", "ledger", "stepper"
 
@@ -80,14 +78,7 @@ class Answers:
             return Ledger(first.trace(), gaps="all")
         if self.shown == STEPPER:
             return Stepper(first.trace(), all_steps=True)
-        return Quiz([_family(question) for question in self.cells.values()], count=len(self.cells), more=False)
-
-
-def _family(question: Question) -> Family:
-    def ask(rng: random.Random, setup: Setup) -> Question:
-        return question
-
-    return ask
+        return Quiz([always(question) for question in self.cells.values()], count=len(self.cells), more=False)
 
 
 def _same(given: str, actual: int | str) -> bool:
