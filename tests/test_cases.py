@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import nbformat
 import pytest
-from answers import asked
+from answers import asked, carried_out, check
 from lesson_checks import NOTEBOOKS, ROOT
 
 from thplab.errors import BadInput
@@ -19,6 +19,7 @@ from thplab.learn.cases import CASES, Case, case
 from thplab.learn.cases.case import Raced
 from thplab.learn.export import export
 from thplab.learn.lessons.figures import FIGURES
+from thplab.learn.lessons.lesson import Show
 from thplab.learn.lessons.places import op_end
 from thplab.machine.trace import Trace
 from thplab.scenario import Scenario
@@ -226,6 +227,28 @@ def test_what_a_text_says_the_machine_shows(each: Case, fact: Fact) -> None:
     trace = traces(each)[fact.show]
     state = trace[op_end(trace, fact.after - 1) if fact.after else -1].state
     assert {name: asked(state, name) for name in fact.answers} == fact.answers
+
+
+STANDS: dict[int, tuple[str, Mapping[str, object]]] = {
+    2: ("v3.16 v4.5 v5.10 v6.1", {"A.2": 0x99, "B.2": 0x11}),
+    3: ("v4.5 v5.10 v6.1 v6.12 v6.18", {"A.rss": 4, "compound": 1}),
+    4: ("v3.16 v4.5 v5.10 v6.1 v6.12 v6.18", {"A.rss": 2048, "A.huge": 2048}),
+    5: ("v3.16 v4.5", {"thp_fault_alloc": 4}),
+    6: ("v5.10 v6.1", {"A.rss": 2048, "A.huge": 0}),
+    8: ("v6.1 v6.12", {"A.swap": 2048, "pglazyfreed": 0}),
+    9: ("v6.12 v6.18", {"A.rss": 4, "A.ksm": 0}),
+    10: ("v5.10 v6.1 v6.12", {"thp_deferred_split_page": 1}),
+}
+"""The kernels of the house for which the first one of a case stands, itself among them, and what all of them show."""
+
+
+@pytest.mark.parametrize("number", STANDS)
+def test_one_kernel_stands_for_others_because_they_show_the_same(number: int) -> None:
+    kernels, answers = STANDS[number]
+    name, show = next(iter(case(number).shows.items()))
+    assert isinstance(show, Show) and name in kernels.split()
+    for kernel in kernels.split():
+        check(carried_out(kernel, show.scenario, show.setup.swap), answers)
 
 
 @every_case
