@@ -206,11 +206,11 @@ FACTS: dict[int, tuple[Fact, ...]] = {
 GIVEN = {4, 2, 512, 511}
 """Numbers of every text: KiB and MiB of pages, the pages of a huge page, and all of them but one."""
 NOT_FACTS = re.compile(
-    r"```.*?```|^    .*$|!?\[[^\]]*\]\([^)]*\)|`[^`]*`|Linux \d[\d.]*|\b[0-9a-f]{12}\b|\b\d\.\d+(?:\.\d+)?\b|\b20\d\d\b|CVE-[\d-]+"
+    r"```.*?```|^    .*$|“.*?”|!?\[[^\]]*\]\([^)]*\)|`[^`]*`|Linux \d[\d.]*|\b[0-9a-f]{12}\b|\b\d\.\d+(?:\.\d+)?\b|\b20\d\d\b|CVE-[\d-]+"
     r"|JDK-\d+|(?:operations?|pages?|bit|case|lesson|CPU|steps|Steps|step) \d+(?:(?: to| and) \d+)*|#\d+|\b6\.\d+\b",
     re.DOTALL | re.MULTILINE,
 )
-ELSEWHERE = {"0", "1", "10,000", "20", "1.2e18", "498,573,900", "39"}
+ELSEWHERE = {"0", "1", "10,000", "20", "1.2e18", "498,573,900", "39", "9"}
 """Numbers that other tests hold, and those of few words ("0: it does not")."""
 
 
@@ -270,9 +270,16 @@ def test_the_words_for_a_picture_have_its_numbers(each: Case) -> None:
     assert told <= set(re.findall(r"\d+", " ".join(re.findall(r">([^<>]+)<", drawn)))), told
 
 
+@every_case
+def test_the_steps_that_a_text_quotes_are_there(each: Case) -> None:
+    quoted = re.findall("“(.+?)”", part(each, "Step through it"))
+    steps = [frame.step.text for trace in traces(each).values() for frame in trace if frame.step is not None]
+    assert quoted and [text for text in quoted if not any(step.startswith(text) for step in steps)] == []
+
+
 def test_what_the_race_is_said_to_be() -> None:
     torn = next(iter(traces(case(7)).values()))
-    assert f"the {len(torn) - 1} steps" in part(case(7), "Step through it")
+    assert f"after 9 of its {len(torn) - 1} steps" in part(case(7), "Step through it") and case(7).stepper("before 5.8").step == 9
     switches = [frame.number for frame in torn.frames[2:] if frame.cpu != torn[frame.number - 1].cpu]
     assert switches == [10, 31], "steps 7 to 9 read before the split, step 31 after it"
     assert ["mapcount" in (step.text if (step := torn[number].step) else "") for number in (7, 8, 31)] == [True] * 3

@@ -20,10 +20,11 @@ from thplab.study.explore import Pair, replay
 
 @dataclass(frozen=True)
 class Raced:
-    """A race between two CPUs, brought to where it is interesting."""
+    """A race between two CPUs: one schedule, and the number of steps after which it is shown first."""
 
     pair: Pair
     schedule: str
+    step: int
 
     def trace(self) -> Trace:
         """The schedule, carried out."""
@@ -105,7 +106,9 @@ class Case:
         show = self._show(kernel)
         with progress.about(f"cases/{self.notebook}", kernel):
             if isinstance(show, Raced):
-                return RaceStepper(replay(show.pair, show.schedule))
+                race = RaceStepper(replay(show.pair, show.schedule))
+                race.step = show.step
+                return race
             return Stepper(show.trace(), step=show.step, detail=show.detail)
 
 

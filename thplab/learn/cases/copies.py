@@ -164,12 +164,15 @@ DATABASE = Case(
 
 # --- 7 ----------------------------------------------------------------------------------------------------------------
 
+_TWO_WORDS_READ = 9
+"""Steps of CPU 1 after which it has read both mapcounts and not yet compound_mapcount."""
+
 
 def _raced(name: str, schedule: str) -> Raced:
     """The pair of that name, with contents by which a reader sees who reads whose write."""
     named = pair_named(name)
     prepare, cpus = "mmap A; fill A 0 1thp same; fork A B", ("split_pmd B 0", "write A 0 value=0x99")
-    return Raced(replace(named, prepare=prepare, cpus=cpus, keeps=(("B", 0, 0x77),)), schedule)
+    return Raced(replace(named, prepare=prepare, cpus=cpus, keeps=(("B", 0, 0x77),)), schedule, _TWO_WORDS_READ)
 
 
 _TORN = _raced("torn-mapcount-and-pmd-split", "1x9 0x21 1x9")
