@@ -153,7 +153,6 @@ FACTS: dict[int, tuple[Fact, ...]] = {
     ),
     3: (
         Fact("`Rss` is 4 kB", "v6.1", 0, {"A.rss": 4, "compound": 1}),
-        Fact("the other 2044 kB", "v6.1", 2, {"A.rss": 2044 + 4}),
         Fact("`thp_split_page` says that none has been split yet", "v6.1", 0, {"thp_split_page": 0, "thp_deferred_split_page": 1}),
         Fact("The memory comes back when the kernel is short of it", "v6.1 short of memory", 0, {"compound": 0, "A.rss": 4}),
         Fact("each partial unmap split the huge page at once", "v3.16", 0, {"compound": 0, "thp_split": 1}),
@@ -182,8 +181,8 @@ FACTS: dict[int, tuple[Fact, ...]] = {
         Fact("With the fix the split has to wait", "v5.10", 0, {"A.0": 0x99, "B.0": 0x77}),
     ),
     8: (
-        Fact("2048 kB are marked as given up", "v6.12", 3, {"A.lazyfree": 2048}),
-        Fact("after reclaim has met the pin 0 kB are", "v6.12", 5, {"A.lazyfree": 0, "A.rss": 2048}),
+        Fact("At first 2048 kB are marked as given up", "v6.12", 3, {"A.lazyfree": 2048}),
+        Fact("From here on `LazyFree` is 0 kB", "v6.12", 5, {"A.lazyfree": 0, "A.rss": 2048}),
         Fact("2 MiB of garbage are in swap", "v6.12", 0, {"A.swap": 2048}),
         Fact("`pglazyfreed` is 0:", "v6.12", 0, {"pglazyfreed": 0}),
         Fact("`LazyFree` stays 2048 kB", "v6.18", 5, {"A.lazyfree": 2048}),

@@ -12,7 +12,6 @@ from thplab.learn.lessons.figure import Figure
 from thplab.learn.lessons.lesson import Show
 from thplab.learn.widgets import Quiz, RaceStepper, Stepper
 from thplab.learn.widgets.question import Question, always
-from thplab.machine.state import State
 from thplab.machine.trace import Trace
 from thplab.show.diagrams import Cut, Painter, Sheet
 from thplab.study.explore import Pair, replay
@@ -46,13 +45,16 @@ class RacedFigure:
 
 @dataclass(frozen=True)
 class Ask:
-    """What is asked before anything is stepped: of the end of what was reported."""
+    """What is asked before anything is stepped, and not told by what the reporter sees. `actual` computes the answer
+    from the trace of a show: the first one, or that of the kernel `of`.
+    """
 
     question: str
-    actual: Callable[[State], int | str]
+    actual: Callable[[Trace], int | str]
     answers: tuple[int | str, ...]
     why: str
     slips: Mapping[int | str, str] = field(default_factory=dict)
+    of: str = ""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -91,13 +93,13 @@ class Case:
 
     def predict(self) -> Quiz:
         """The question, with its choices."""
-        show = self._show(next(iter(self.shows)))
-        end = show.trace()[-1].state
+        ask = self.ask
+        show = self._show(ask.of or next(iter(self.shows)))
         scenario, setup = (
             (show.scenario, show.setup) if isinstance(show, Show) else (show.pair.prepare, show.pair.setup)
         )
-        ask = self.ask
-        question = Question(scenario, setup, ask.question, ask.actual(end), ask.answers, ask.why, ask.slips)
+        actual = ask.actual(show.trace())
+        question = Question(scenario, setup, ask.question, actual, ask.answers, ask.why, ask.slips)
         with progress.about(f"cases/{self.notebook}", "predict"):
             return Quiz([always(question)], count=1, more=False)
 

@@ -8,17 +8,26 @@ from thplab.learn.cases.case import Ask, Case, Raced, RacedFigure
 from thplab.learn.cases.glance import Glance
 from thplab.learn.lessons.figure import Figure, after
 from thplab.learn.lessons.lesson import Show
-from thplab.machine.state import State
-from thplab.machine.trace import Setup
+from thplab.learn.lessons.places import first_head, op_end
+from thplab.machine.trace import Setup, Trace
 from thplab.study.explore.pairs import pair_named
+from thplab.study.observe import smaps
 
 
 def _full(kernel: str) -> Setup:
     return Setup(kernel, "X86_64")
 
 
-def _byte(content: int | None) -> str:
-    return f"0x{(content or 0) & 0xFF:02x}"
+def _references(trace: Trace) -> int:
+    """Of the huge page, at the end."""
+    return trace[-1].state.field("refcount", first_head(trace))
+
+
+def _mappers(trace: Trace) -> list[str]:
+    """Who maps the page that the pin is about, at the end."""
+    state = trace[-1].state
+    (pfn,) = state.pins["p"].buffer
+    return sorted({m.process for m in state.mapped if pfn in m.pages})
 
 
 # --- 1 ----------------------------------------------------------------------------------------------------------------
@@ -55,13 +64,15 @@ PIPE = Case(
         ),
     ),
     ask=Ask(
-        "The huge page held 0x77 at the fork. Now A has written 0x99 to its first byte. Linux 5.10: what does B read "
-        "from the pipe?",
-        lambda end: _byte(end.pin_contents("p")[0]),
-        ("0x77", "0x99"),
-        "A's mapping is the only one that is left, so the page counts as A's own and is written in place. The pipe has "
-        "no mapping, only a reference, and reads the same page.",
-        {"0x77": "The pipe holds the page, not what was in it. Who asks only for mappings does not see the pipe."},
+        "A writes at last. A's mapping is the only one that is left. How many references does the huge page have at "
+        "that moment?",
+        _references,
+        (1, 2, 3),
+        "One for A's mapping, and one for the pipe. So 'who maps it?' and 'who holds it?' have different answers.",
+        {
+            1: "A pipe holds the page without mapping it, and what is held must not be freed.",
+            3: "B has unmapped it, and its reference is gone with the mapping.",
+        },
     ),
     cause=Figure(_PIPE, after("write"), _full("v5.10")),
     live="mmap A; fill A 0 1thp same; fork A B; pin B 0 1 p; munmap B 0 1thp; write A 0 1 value=0x99",
@@ -104,15 +115,14 @@ DIRECT_IO = Case(
         ),
     ),
     ask=Ask(
-        "Linux 6.1. A direct read into page 2 of A is under way, A forks B and writes 0x99 to page 2; then the device "
-        "delivers 0x11. What do A and B read in page 2?",
-        lambda end: f"A reads {_byte(end.contents('A')[2])}, B reads {_byte(end.contents('B')[2])}",
-        ("A reads 0x11, B reads 0x77", "A reads 0x99, B reads 0x11", "A reads 0x11, B reads 0x11"),
-        "After the fork the page is shared, so A's write is given a copy. The device still has the old page, which by "
-        "now is B's alone.",
+        "The data arrive in the page that the device took when the read began. Whose page is that by now: who maps it?",
+        lambda trace: " and ".join(_mappers(trace)),
+        ("A", "A and B", "B"),
+        "After the fork the page was shared, so A's write was given a copy. The device still has the old page, which "
+        "by now is B's alone.",
         {
-            "A reads 0x11, B reads 0x77": "That would be so if the fork had seen the device and left the page to A.",
-            "A reads 0x11, B reads 0x11": "The device writes to one page, and A and B no longer have the same.",
+            "A": "That would be so if the fork had seen the device and had left the page to A.",
+            "A and B": "So it was until A wrote; since then A has a page of its own in that place.",
         },
     ),
     cause=Figure(_direct_io("gupw"), after("dma_write"), _full("v6.1")),
@@ -149,14 +159,16 @@ DATABASE = Case(
         ),
     ),
     ask=Ask(
-        "Linux 4.5. A and B share two huge pages. A writes one byte into each. How many KiB are copied?",
-        lambda end: 2048 * (end.vmstat["thp_fault_alloc"] - 2) or 8,
-        (8, 2048, 4096),
-        "Each write is answered with a new huge page, into which all of the old one is copied.",
+        "Since Linux 5.8 such a write copies one small page. What does AnonHugePages of A show then, after both "
+        "writes, in kB?",
+        lambda trace: smaps(trace[-1].state, "A")["AnonHugePages"],
+        (0, 2048, 4096),
+        "To give A one small page of its own, the kernel first turns A's PMD into 512 PTEs, for each of the two.",
         {
-            8: "One page of 4 KiB for each write: that is Linux 5.8 and later.",
-            2048: "Each of the two huge pages is written to, and each is copied.",
+            2048: "There were two huge mappings, and A has written through each.",
+            4096: "A PMD maps 2 MiB or nothing. With one small page of its own in between, A needs PTEs.",
         },
+        of="v5.10",
     ),
     cause=Figure(_DATABASE, after("write", 3), _full("v4.5")),
     live="mmap A 2thp; fill A 0 2thp; fork A B; write A 0; write A 513",
@@ -179,8 +191,15 @@ _TORN = _raced("torn-mapcount-and-pmd-split", "1x9 0x21 1x9")
 _WHOLE = _raced("mapcount-and-pmd-split", "1x9 0x5 1x46 0x22")
 
 
-def _in_b(end: State) -> str:
-    return _byte(end.contents("B")[0])
+_MAPCOUNTS_FIRST = "first the mapcounts, then compound_mapcount"
+_COMPOUND_FIRST = "first compound_mapcount, then the mapcounts"
+
+
+def _order_read(trace: Trace) -> str:
+    """In which order CPU 1 has read the words."""
+    texts = [frame.step.text for frame in trace if frame.cpu == 1 and frame.step is not None]
+    read = [text for text in texts if "mapcount:" in text]
+    return _COMPOUND_FIRST if read[0].startswith("compound_") else _MAPCOUNTS_FIRST
 
 
 MAPCOUNT = Case(
@@ -189,15 +208,16 @@ MAPCOUNT = Case(
     shows={"before 5.8": _TORN, "v5.10": _WHOLE},
     looks=(Glance("after both CPUs are done", memory=(("A", 0), ("B", 0))),),
     ask=Ask(
-        "A and B share a huge page that holds 0x77. On one CPU the PMD of B is being split; on another A writes 0x99 "
-        "to page 0, before 5.8. What can B read in page 0 afterwards?",
-        lambda end: "0x77 or 0x99, it depends" if _in_b(end) == "0x99" else "always 0x77",
-        ("always 0x77", "always 0x99", "0x77 or 0x99, it depends"),
-        "The write asks how often the page is mapped, and the answer is put together from several words. A split "
-        "moves a mapping from one word to another in the meantime.",
+        "How often the page is mapped is the sum of two kinds of words: the mapcounts of the small pages (mappings by "
+        "PTEs), and compound_mapcount (by PMDs). The split of B's PMD raises the first, then lowers the second. In "
+        "which order must A's CPU have read them to miss B?",
+        _order_read,
+        (_MAPCOUNTS_FIRST, _COMPOUND_FIRST, "in any order"),
+        "It reads the mapcounts before the split raises them, and compound_mapcount after the split has lowered it. B "
+        "is in neither number.",
         {
-            "always 0x77": "So copy-on-write promises, and so it is in nearly every order of the steps.",
-            "always 0x99": "As a rule the write sees both mappings and copies.",
+            _COMPOUND_FIRST: "Then B is seen in the first word, and perhaps a second time in the others: one too many.",
+            "in any order": "Read the other way round, B is counted once or twice, and A gets a copy.",
         },
     ),
     cause=RacedFigure(_TORN),
@@ -233,15 +253,14 @@ ALONE = Case(
         Glance("after A has written to 8 pages", smaps={"A": ("Rss", "Pss")}, events=("thp_deferred_split_page",)),
     ),
     ask=Ask(
-        "Linux 6.12. B has exited, and A alone maps the huge page, by 512 PTEs. A writes to 8 of its pages. How many "
-        "pages are copied?",
-        lambda end: 8 if end.vmstat["thp_deferred_split_page"] else 0,
-        (0, 8, 512),
-        "The whole huge page has one reference count, and 511 other PTEs hold references. So the test 'is the count "
-        "1?' says that somebody else is there.",
+        "B has exited, and A alone maps the huge page, by 512 PTEs. How many references does it have when A writes for "
+        "the first time?",
+        lambda trace: trace[op_end(trace, 5)].state.field("refcount", first_head(trace)),
+        (1, 2, 512),
+        "Each PTE holds one. The huge page has one reference count, so all of A's own mappings stand there.",
         {
-            0: "Nobody shares it, that is true. But the kernel asks the reference count, which counts A's other PTEs.",
-            512: "Only what is written to is copied.",
+            1: "One process maps it, but by 512 entries, and each of them counts.",
+            2: "B's references went with B. What is counted there is all A's.",
         },
     ),
     cause=Figure(_ALONE, after("write"), _full("v6.12")),

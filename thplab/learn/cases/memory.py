@@ -6,6 +6,7 @@ from thplab.learn.cases.case import Ask, Case
 from thplab.learn.cases.glance import Glance
 from thplab.learn.lessons.figure import Figure, after
 from thplab.learn.lessons.lesson import Show
+from thplab.learn.lessons.places import op_end
 from thplab.machine.state import State
 from thplab.machine.trace import Setup
 from thplab.study.observe import smaps
@@ -42,7 +43,7 @@ _MUNMAP_ONLY = _HELD.partition("phase Memory runs short")[0]
 
 HELD = Case(
     "03_held_after_a_munmap",
-    "Rss is 4 kB, and 2 MiB are still in use",
+    "Unmapped, and not free",
     shows={
         "v6.1": Show(_MUNMAP_ONLY, _full("v6.1"), step="All but one small page is unmapped"),
         "v6.1 short of memory": Show(_HELD, _full("v6.1"), step="Memory runs short"),
@@ -58,7 +59,7 @@ HELD = Case(
     ask=Ask(
         "A filled a huge page of 2048 kB and has unmapped 511 of its 512 small pages; its Rss is 4 kB. Linux 6.1: how "
         "many kB of it can nobody else have?",
-        _held,
+        lambda trace: _held(trace[-1].state),
         (4, 2044, 2048),
         "A compound page is freed as a whole. One small page is still mapped, so all of it stays; the kernel has put "
         "it on a list, to be split when memory runs short.",
@@ -98,15 +99,14 @@ BROUGHT = Case(
         Glance("a minute later", smaps={"A": ("Rss", "AnonHugePages")}, events=("thp_collapse_alloc",)),
     ),
     ask=Ask(
-        "Two small pages of 2 MiB are in use: Rss is 8 kB. The process does nothing, and khugepaged comes by; "
-        "max_ptes_none is 511, as the kernel sets it. What is Rss afterwards, in kB?",
-        _rss,
-        (8, 136, 2048),
-        "Up to 511 of 512 pages may be missing. khugepaged allocates a huge page, copies two small pages into it, and "
-        "fills the rest with zeros, which count as resident.",
+        "khugepaged has made one huge page of two small ones. How many of its 512 small pages hold nothing but zeros?",
+        lambda trace: trace[-1].state.contents("A").count(0),
+        (0, 32, 510),
+        "Two were in use, and max_ptes_none allows 511 to be missing. What was missing is zeros now, and counts as "
+        "resident.",
         {
-            8: "That is so if max_ptes_none is 0.",
-            136: "What was given back is gone; khugepaged fills the holes with zeros, all of them.",
+            0: "What was given back is gone. There is nothing to fill the holes with but zeros.",
+            32: "Not only what was given back is missing: of 512 pages two were there.",
         },
     ),
     cause=Figure(_BROUGHT, after("khugepaged_scan"), _full("v6.1")),
@@ -128,6 +128,8 @@ _SMALL_STACK = _STACK.replace(
     "mmap A\nmadvise A 0 512 nohugepage\n"
 )
 
+_WHOLE, _PIECES = "nothing: it is one page of 2 MiB", "it is 512 small pages now"
+
 STACK = Case(
     "06_a_guard_page_in_a_huge_stack",
     "Ten thousand idle threads, and 20 GB resident",
@@ -143,15 +145,14 @@ STACK = Case(
         ),
     ),
     ask=Ask(
-        "A thread has touched one byte of its 2 MiB stack and was given a huge page. Then 4 guard pages are protected, "
-        "which a huge mapping cannot show. What is the Rss of the stack now, in kB?",
-        _rss,
-        (4, 2032, 2048),
-        "mprotect splits the mapping, not the page. All 512 PTEs map what the huge page had; nothing is given back, "
-        "not even under the guard pages.",
+        "AnonHugePages is 0 now. What has become of the huge page of 2 MiB?",
+        lambda trace: _WHOLE if trace[-1].state.compound_pages() else _PIECES,
+        ("it was freed, but for what was touched", _PIECES, _WHOLE),
+        "mprotect splits the mapping: 512 PTEs instead of one PMD. The page is still one page of 2 MiB, and cannot be "
+        "freed in part.",
         {
-            4: "Only one page was touched, but all 512 were allocated and are mapped now, one by one.",
-            2032: "A page that may not be accessed is still mapped and resident.",
+            "it was freed, but for what was touched": "Rss says otherwise, and protecting memory gives none back.",
+            _PIECES: "thp_split_pmd counts splits of mappings; that of a page is thp_split_page.",
         },
     ),
     cause=Figure(_STACK, after("mprotect"), _full("v6.1")),
@@ -184,23 +185,21 @@ LAZY = Case(
     },
     looks=(
         Glance("after MADV_FREE", op=2, smaps={"A": ("Rss", "LazyFree", "Swap")}),
-        Glance("after reclaim has met the pin", op=4, smaps={"A": ("Rss", "LazyFree", "Swap")}),
         Glance(
-            "after the unpin and another reclaim",
+            "after reclaim, the unpin, and another reclaim",
             smaps={"A": ("Rss", "LazyFree", "Swap")},
             events=("pglazyfreed", "thp_swpout"),
         ),
     ),
     ask=Ask(
-        "A has given up 2 MiB with MADV_FREE. Reclaim came while a pipe held one page; now the pipe is empty, and "
-        "reclaim comes again. Linux 6.12: where are the 2 MiB?",
-        lambda end: "in swap" if smaps(end, "A")["Swap"] else "freed" if not _rss(end) else "in memory",
-        ("freed", "in memory", "in swap"),
-        "The first reclaim could not free the page and marked it as one that needs swap, though nobody had written to "
-        "it. From then on it is memory like any other.",
+        "Linux 6.12. All 512 pages are marked as given up, LazyFree 2048 kB; a pipe holds one of them, and reclaim "
+        "comes by. What is LazyFree then, in kB?",
+        lambda trace: smaps(trace[op_end(trace, 4)].state, "A")["LazyFree"],
+        (0, 2044, 2048),
+        "One reference too many, and reclaim takes the mark from the whole huge page, though nobody has written to it.",
         {
-            "freed": "So it is on Linux 6.18. Before 6.15 the first reclaim had taken the mark away.",
-            "in memory": "With a swap device it can be written out, and is.",
+            2044: "The mark is one flag for the whole huge page, as the reference count is one number.",
+            2048: "So it is on Linux 6.18: nothing is wrong with a page that somebody holds for a moment.",
         },
     ),
     cause=Figure(_LAZY, after("madvise", 4), _full("v6.12", "swap")),
@@ -239,16 +238,15 @@ ZEROES = Case(
         ),
     ),
     ask=Ask(
-        "A huge page holds one byte and zeros. KSM may merge 8 of its pages (32 kB), and finds two that are equal. "
-        "Linux 6.18: what is the Rss of A afterwards, in kB?",
-        _rss,
-        (4, 2048, 2020),
-        "To merge one page KSM has the huge page split. Since 6.12 a split frees every small page that holds only "
-        "zeros, also those that KSM was never told of.",
+        "The same on Linux 6.1: KSM merges what it can of the 8 pages. What is the Rss of A afterwards, in kB?",
+        lambda trace: _rss(trace[-1].state),
+        (4, 2020, 2048),
+        "Merged pages are shared, and still resident; Pss falls, Rss does not. And before 6.12 a split frees nothing.",
         {
-            2048: "That is Linux 6.1: merged pages stay resident, and nothing is freed.",
-            2020: "Not only what KSM looks at is freed.",
+            4: "That is since 6.12: there a split frees all that holds only zeros.",
+            2020: "What is merged counts in Rss as before; it is only shared.",
         },
+        of="v6.1",
     ),
     cause=Figure(_ZEROES, after("ksm_scan"), _full("v6.18")),
     live="mmap A; write A 0; madvise A 256 2 cold",
