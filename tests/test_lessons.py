@@ -127,7 +127,7 @@ def test_the_instructor_s_page_has_its_parts(lesson: Lesson) -> None:
         assert re.search(rf"^## {part}", page, re.MULTILINE), part
 
 
-@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted([*NOTEBOOKS.glob("*.ipynb"), *NOTEBOOKS.glob("cases/*.ipynb")]), ids=lambda path: path.stem)
 def test_links_lead_somewhere(path: Path) -> None:
     text = "\n".join(cell.source for cell in cells(path) if cell.cell_type == "markdown")
     for target in re.findall(r"(?<!!)\[[^\]]+\]\(([^()\s]+(?:\(\))?)\)", text):
@@ -139,7 +139,7 @@ def test_links_lead_somewhere(path: Path) -> None:
         if place:
             headings = re.findall(r"^#+ (.+)$", "\n".join(cell.source for cell in cells(file)), re.MULTILINE)
             assert place in {heading.strip().replace(" ", "-") for heading in headings}, target
-    if path.stem[0].isdigit():
+    if path.parent == NOTEBOOKS and path.stem[0].isdigit():
         number = int(path.stem[:2])
         for near in (lesson.notebook for lesson in LESSONS if abs(lesson.number - number) == 1):
             assert f"({near}.ipynb)" in text, f"no link to {near}"

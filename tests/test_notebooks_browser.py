@@ -6,8 +6,9 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 
+import nbformat
 import pytest
-from labserver import Server, open_and_run, page
+from labserver import Server, open_and_run, page, write_notebook
 from lesson_checks import NOTEBOOKS, ROOT
 from playwright.sync_api import Locator, Page, expect
 
@@ -141,6 +142,17 @@ def test_every_widget_of_a_notebook_works_in_a_real_browser(pg: Page, server: Se
     open_and_run(pg, server, f"notebooks/{stem}.ipynb")
     assert_figures_are_there(pg)
     assert drive(pg) or stem in ("glossary", "progress")
+
+
+@pytest.mark.browser
+def test_every_widget_of_the_cases_works_in_a_real_browser(series: Server) -> None:
+    """All of them in one notebook: a kernel and a page for each would cost far more than what they show."""
+    cells = [cell for path in sorted(NOTEBOOKS.glob("cases/*.ipynb")) for cell in nbformat.read(path, 4).cells]
+    write_notebook(series.folder / "notebooks" / "cases" / "all.ipynb", *cells)
+    with page() as pg:
+        open_and_run(pg, series, "notebooks/cases/all.ipynb")
+        assert_figures_are_there(pg)
+        assert drive(pg) == sum("this.predict(" in cell.source or "this.stepper(" in cell.source for cell in cells)
 
 
 def drive(pg: Page) -> int:

@@ -78,7 +78,7 @@ REPORTS = {
         ((SINCE_5_10, {"pin p": NEW, "B.2": OLD, "thp_split_pmd": 1}),),
     ),
     "a fork leaves a device behind that takes plain references": Report(
-        "facebook/rocksdb#11233, awslabs/mountpoint-s3#114, linux-test-project/ltp#63: O_DIRECT until 6.3",
+        "facebook/rocksdb#11233, awslabs/mountpoint-s3#114, linux-test-project/ltp#63: O_DIRECT until 6.4 (commit a7e689dd1c06, 6.5)",
         SHARED + "pin A 2 1 p gupw; fork A B; write A 2 value=0x99; dma_write p 0 value=0x11",
         _all(EVERY, **{"pin p": 0x11, "A.2": NEW}),
     ),

@@ -262,11 +262,12 @@ def _page(notebook: nbformat.NotebookNode, path: Path) -> str:
 
 
 def _with_pictures(page: str, folder: Path) -> str:
-    """The page with the picture files that it names put into it, from the notebook's folder and the `assets` beside it:
-    a page is passed on, and must not take along what else its writer could read. Links are followed first.
+    """The page with the picture files that it names put into it, from the notebook's folder and the `assets` beside it,
+    or beside the folder above: a page is passed on, and must not take along what else its writer could read. Links are
+    followed first.
     """
 
-    rooms = [folder.resolve(), folder.resolve().parent / "assets"]
+    rooms = [folder.resolve(), *(above / "assets" for above in folder.resolve().parents[:2])]
 
     def put(tag: re.Match[str]) -> str:
         source = tag[2] or tag[3] or ""

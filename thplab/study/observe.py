@@ -1,8 +1,11 @@
-"""What a user of a real kernel can observe of a state: /proc/PID/smaps and /proc/kpagecount.
+"""What a user of a real kernel can observe of a state: /proc/PID/smaps and pagemap, and /proc/kpagecount.
 (/proc/vmstat is `State.vmstat`.)
 """
 
 from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,6 +18,9 @@ from thplab.machine.state import BlockArrays, Mapped, State, VmaState
 
 _PSS_SHIFT = 12
 """smaps adds up shares of pages in units of 1/4096 byte."""
+
+_PRESENT, _SWAPPED, _GUARD, _EXCLUSIVE = 1 << 63, 1 << 62, 1 << 58, 1 << 56
+"""Bits of pagemap."""
 
 
 def smaps(state: State, process: str, region: str = "") -> dict[str, int]:
@@ -29,44 +35,76 @@ def smaps(state: State, process: str, region: str = "") -> dict[str, int]:
 
     Raises BadInput if the process does not live in this state or has no such region.
     """
+    total: Counter[str] = Counter()
+    for figures in smaps_entries(state, process, region):
+        total.update(figures)  # unlike +=, it keeps what is 0
+    return dict(total) or _figures(state)
+
+
+def smaps_entries(state: State, process: str, region: str = "") -> list[dict[str, int]]:
+    """The same for each VMA by itself, in the order of `State.vmas`. Raises BadInput as smaps() does."""
     mine = [m for m in state.mapped if m.process == process]
     mappings = _mappings(state)
-    kib = state.geometry.page_size // 1024
+    return [_entry(state, mine, mappings, vma) for vma in state.vmas(process, region)]
+
+
+def _figures(state: State) -> dict[str, int]:
     names = ("Rss", "Pss", "AnonHugePages", "Referenced", "Locked", "KSM", *(("Swap",) if state.swap else ()))
-    figures = dict.fromkeys(names, 0)
-    if "pglazyfree" in state.vmstat:
-        figures["LazyFree"] = 0
-    for vma in state.vmas(process, region):
-        share = 0
-        for m in mine:
-            pages = _pages_in(state, m, vma)
-            if m.kind == "swap":
-                figures["Swap"] += len(pages) * kib
-                continue
-            resident = len(pages) if _counts(state, m) else 0
-            figures["Rss"] += resident * kib
-            figures["AnonHugePages"] += resident * kib if m.level else 0
-            if resident and m.kind == "page":
-                figures["Referenced"] += _referenced(state, m, pages) * kib
-            if (
-                "LazyFree" in figures
-                and resident
-                and m.kind != "zero"
-                and not (m.kind == "page" and m.entry & pt._PAGE_DIRTY)
-            ):
-                figures["LazyFree"] += _lazyfree(state, pages) * kib
-            figures["KSM"] += kib * _ksm_pages(state, m, pages)
-            if resident:
-                users = (
-                    np.ones(resident, np.int64)
-                    if m.kind == "zero"
-                    else np.maximum(mappings[pages.start : pages.stop], 1)
-                )
-                share += int(((state.geometry.page_size << _PSS_SHIFT) // users).sum())
-        pss = share >> (10 + _PSS_SHIFT)  # the kernel rounds down once in each VMA
-        figures["Pss"] += pss
-        figures["Locked"] += pss if VM_LOCKED in vma.flags else 0
+    lazyfree = ("LazyFree",) if "pglazyfree" in state.vmstat else ()
+    return dict.fromkeys((*names, *lazyfree), 0)
+
+
+def _entry(state: State, mine: Sequence[Mapped], mappings: Array, vma: VmaState) -> dict[str, int]:
+    """The figures of one VMA, of what its process maps."""
+    kib = state.geometry.page_size // 1024
+    figures, share = _figures(state), 0
+    for m in mine:
+        pages = _pages_in(state, m, vma)
+        if m.kind == "swap":
+            figures["Swap"] += len(pages) * kib
+            continue
+        resident = len(pages) if _counts(state, m) else 0
+        figures["Rss"] += resident * kib
+        figures["AnonHugePages"] += resident * kib if m.level else 0
+        if resident and m.kind == "page":
+            figures["Referenced"] += _referenced(state, m, pages) * kib
+        if (
+            "LazyFree" in figures
+            and resident
+            and m.kind != "zero"
+            and not (m.kind == "page" and m.entry & pt._PAGE_DIRTY)
+        ):
+            figures["LazyFree"] += _lazyfree(state, pages) * kib
+        figures["KSM"] += kib * _ksm_pages(state, m, pages)
+        if resident:
+            users = (
+                np.ones(resident, np.int64)
+                if m.kind == "zero"
+                else np.maximum(mappings[pages.start : pages.stop], 1)
+            )
+            share += int(((state.geometry.page_size << _PSS_SHIFT) // users).sum())
+    pss = share >> (10 + _PSS_SHIFT)  # the kernel rounds down once in each VMA
+    figures["Pss"] += pss
+    figures["Locked"] += pss if VM_LOCKED in vma.flags else 0
     return figures
+
+
+def pagemap(state: State, process: str, region: str = "R") -> list[int]:
+    """The entries of /proc/PID/pagemap for the pages of a region, as who is not root reads them: no frame numbers.
+
+    Of the bits those of what is present (63), in swap (62), a guard (58) or mapped by this one entry alone (56); a
+    kernel that is built to track soft-dirty pages sets bit 55, too. Raises BadInput if there is no such process or
+    region.
+    """
+    base, pages = state.region(process, region)
+    mappings, entries = _mappings(state), [0] * pages
+    for m, first, count in state.mapped_in(process, base, pages):
+        for page in range(first, first + count):
+            entries[page] = _PRESENT if m.kind in ("page", "zero") else _SWAPPED  # of a kind: all that is not present
+            entries[page] |= _GUARD if m.kind == "guard" else 0
+            if m.kind == "page" and mappings[m.pfn + page - first] == 1:
+                entries[page] |= _EXCLUSIVE
+    return entries
 
 
 def _ksm_pages(state: State, m: Mapped, pages: range) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,8 +10,7 @@ from functools import cached_property
 from thplab.errors import BadInput
 from thplab.learn.lessons.tasks import Verdict
 from thplab.learn.widgets import Ledger, Quiz, Stepper
-from thplab.learn.widgets.question import Family, Question
-from thplab.machine.trace import Setup
+from thplab.learn.widgets.question import Question, always
 
 QUIZ, LEDGER, STEPPER = "quiz", "ledger", "stepper"
 _SHOWN = 60
@@ -106,8 +104,8 @@ class Answers:
         return self._quiz(told=True)
 
     def _quiz(self, told: bool = False) -> Quiz:
-        families = [_family(question) for question in self.cells.values()]
-        return Quiz(families, count=len(self.cells), more=False, told=told)
+        questions = [always(question) for question in self.cells.values()]
+        return Quiz(questions, count=len(self.cells), more=False, told=told)
 
     def right(self, answer: str) -> int:
         """How many cells an answer has right."""
@@ -119,12 +117,6 @@ def _ledger(question: Question, gaps: str) -> Ledger:
     trace = question.trace()
     return Ledger(trace, step=len(trace) - 1, gaps=gaps)
 
-
-def _family(question: Question) -> Family:
-    def ask(rng: random.Random, setup: Setup) -> Question:
-        return question
-
-    return ask
 
 
 def _slip(question: Question, given: str) -> str:

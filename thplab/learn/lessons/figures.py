@@ -8,9 +8,15 @@ import hashlib
 import sys
 from pathlib import Path
 
+from thplab.learn.cases import CASES
+from thplab.learn.cases.case import RacedFigure
+from thplab.learn.lessons.figure import Figure
 from thplab.learn.lessons.series import LESSONS
 
-FIGURES = {f"{lesson.notebook[:2]}_{name}": figure for lesson in LESSONS for name, figure in lesson.figures.items()}
+FIGURES: dict[str, Figure | RacedFigure] = {
+    f"{lesson.notebook[:2]}_{name}": figure for lesson in LESSONS for name, figure in lesson.figures.items()
+}
+FIGURES |= {f"case_{case.notebook[:2]}": case.cause for case in CASES}
 """File name without ending -> what it shows."""
 
 

@@ -68,6 +68,15 @@ Family = Callable[[random.Random, Setup], Question]
 """Makes a question of one kind. Raises BadInput where the kind makes no sense on a machine."""
 
 
+def always(question: Question) -> Family:
+    """The family of one question."""
+
+    def ask(rng: random.Random, setup: Setup) -> Question:
+        return question
+
+    return ask
+
+
 def make(families: Sequence[Family], setup: Setup | None = None, count: int = 5, seed: int = 1) -> tuple[Question, ...]:
     """`count` questions, no two equal, from the families in turn, in an order of chance;
     always the same ones for the same seed.
