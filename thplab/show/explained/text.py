@@ -39,7 +39,7 @@ def explained_text(explained: Explained, width: int = 100, picture: bool = True)
     fit = explained.nearest
     if not picture or fit is None:
         return text
-    return f"{text}\nThe nearest: {_run(fit, explained.kernel.name)}\n\n{describe(fit.shape.state, fit.shape.was)}"
+    return f"{text}\nThe nearest: {_run(fit, explained.kernel.name)}\n\n{describe(fit.example.state, fit.example.was)}"
 
 
 Line = tuple[int, str]
@@ -82,9 +82,9 @@ def _headline(part: Passage) -> str:
 
 
 def _run(fit: Fit, kernel: str) -> str:
-    """The command that carries out the scenario of a shape."""
-    swap = " --swap swap" if fit.shape.swap else ""
-    return f'thplab run "{fit.shape.line}" --kernel {kernel} --geometry X86_64{swap}'
+    """The command that carries out the scenario of an example."""
+    swap = f" --swap {fit.example.swap}" if fit.example.swap else ""
+    return f'thplab run "{fit.example.line}" --kernel {kernel} --geometry X86_64{swap}'
 
 
 # --- a page -----------------------------------------------------------------------------------------------------------
@@ -124,10 +124,10 @@ def _picture(explained: Explained) -> str:
     fit = explained.nearest
     if fit is None:
         return ""
-    told = html.escape(describe(fit.shape.state, fit.shape.was))
+    told = html.escape(describe(fit.example.state, fit.example.was))
     command = html.escape(_run(fit, explained.kernel.name))
     try:
-        drawn = svg(fit.shape.state, fit.shape.was)
+        drawn = svg(fit.example.state, fit.example.was)
     except NoEngine:
         drawn = ""
     words = f"<details><summary>in words</summary><pre>{told}</pre></details>"

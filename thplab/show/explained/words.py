@@ -75,7 +75,7 @@ def off_words(fit: Fit) -> str:
 
 def ways_words(one: Explanation, most: int = 6) -> str:
     """The operations that lead there, the shortest scenarios first."""
-    kinds = list(dict.fromkeys(kind(fit.shape.op) for fit in one.ways))
+    kinds = list(dict.fromkeys(kind(fit.example.op) for fit in one.ways))
     rest = f", and {len(kinds) - most} more" if len(kinds) > most else ""
     return ", ".join(kinds[:most]) + rest
 

@@ -35,7 +35,7 @@ def _looks(fit: Fit, given: Sequence[str]) -> Iterator[tuple[str, str]]:
     others = (("swapped out", held.swap), ("of the zero page", held.zero + held.hugezero), ("guarded", held.guard))
     yield f"pagemap ({_DUMP})", _counts((*by, *((what, times * count) for what, count in others)), "nothing mapped")
     yield "pagemap, pages that are not exclusive", str(times * around.shared)
-    events = ", ".join(f"{name} +{count}" for name, count in fit.shape.total.items())
+    events = ", ".join(f"{name} +{count}" for name, count in fit.example.total.items())
     yield "/proc/vmstat since before all of it, for one of them", events or "nothing rises"
     parts = (
         ("parts of huge pages", times * (held.pmd + held.parts) + fit.huge * NR),

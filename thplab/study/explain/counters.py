@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from thplab.hardware.geometry import X86_64
 from thplab.scenario import Operation
-from thplab.study.explain.shapes import Example, operation, shapes
+from thplab.study.explain.examples import Example, examples, operation
 
 _MOST_PARTS = 3
 """Different operations that a sum may have."""
@@ -36,7 +36,7 @@ class Sum(NamedTuple):
     @property
     def words(self) -> str:
         """All of it on one line."""
-        return " + ".join(f"{times} × {kind(shape.op)}" for times, shape in self.parts)
+        return " + ".join(f"{times} × {kind(example.op)}" for times, example in self.parts)
 
 
 def kind(op: str) -> str:
@@ -63,9 +63,9 @@ def raised(kernel_name: str, events: Mapping[str, int], tried: tuple[int, ...]) 
     found = []
     for name, count in events.items():
         if count:
-            having = [shape for shape in shapes(kernel_name, tried) if name in shape.events]
-            routines = Counter(shape.raised[name] for shape in having if name in shape.raised)
-            kinds = Counter(kind(shape.op) for shape in having)
+            having = [example for example in examples(kernel_name, tried) if name in example.events]
+            routines = Counter(example.raised[name] for example in having if name in example.raised)
+            kinds = Counter(kind(example.op) for example in having)
             found.append(Raised(name, count, _most(routines), _most(kinds)))
     return found
 
@@ -77,23 +77,23 @@ def _most(counted: Counter[str]) -> tuple[str, ...]:
 def exactly(kernel_name: str, events: Mapping[str, int], tried: tuple[int, ...]) -> list[Example]:
     """The scenarios whose last operation raises just these events, shorter ones first, each sort of operation once."""
     wanted = {name: count for name, count in events.items() if count}
-    found = [shape for shape in shapes(kernel_name, tried) if shape.events == wanted]
+    found = [example for example in examples(kernel_name, tried) if example.events == wanted]
     return _each_kind(found)
 
 
 def _each_kind(found: Sequence[Example]) -> list[Example]:
     first: dict[str, Example] = {}
-    for shape in sorted(found, key=lambda shape: shape.length):
-        first.setdefault(kind(shape.op), shape)
+    for example in sorted(found, key=lambda example: example.length):
+        first.setdefault(kind(example.op), example)
     return list(first.values())
 
 
 def sums(kernel_name: str, events: Mapping[str, int], tried: tuple[int, ...]) -> list[Sum]:
     """Operations that together raise just these events: few different ones, each as often as it takes. May be empty."""
     by_events: dict[Events, Example] = {}
-    for shape in sorted(shapes(kernel_name, tried), key=lambda shape: shape.length):
-        if shape.events:
-            by_events.setdefault(tuple(sorted(shape.events.items())), shape)
+    for example in sorted(examples(kernel_name, tried), key=lambda example: example.length):
+        if example.events:
+            by_events.setdefault(tuple(sorted(example.events.items())), example)
     wanted = {name: count for name, count in events.items() if count}
     found = {
         tuple(sorted((key, n) for n, key in parts)): parts for parts in _sums(wanted, list(by_events), _MOST_PARTS)

@@ -1,4 +1,4 @@
-"""Explaining what was given: readers, contradictions, facts, and the shapes that fit, put together."""
+"""Explaining what was given: readers, contradictions, facts, and the examples that fit, put together."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Explained:
 
     @property
     def nearest(self) -> Fit | None:
-        """The shape that is shown as a picture, if there is one."""
+        """The example that is shown as a picture, if there is one."""
         return next((part.nearest for part in self.parts if part.nearest), None)
 
 
@@ -162,7 +162,7 @@ def _counters(readings: Sequence[Mapping[str, int]], record: Kernel) -> tuple[Di
         f"{name} {count:+d}: nothing that is simulated raises it" for name, count in sorted(change.foreign.items())
     ]
     sure = ["the counters are the whole system's: others may have raised them, too", *foreign]
-    found = [alone(shape) for shape in exactly(record.name, events, (1,))] if events else []
+    found = [alone(example) for example in exactly(record.name, events, (1,))] if events else []
     made = () if found or not events else tuple(sums(record.name, events, (1,)))
     if not events:
         sure.append("no counter of huge pages rose: whatever was done is among the operations that raise none")

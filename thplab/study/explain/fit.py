@@ -1,4 +1,4 @@
-"""Holding what was given against the shapes: which of them fit, how well, and in which order they are told."""
+"""Holding what was given against the examples: which of them fit, how well, and in which order they are told."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from thplab.study.explain.contents import NR, Around, Contents
-from thplab.study.explain.shapes import Example, Sight, shapes
+from thplab.study.explain.examples import Example, Sight, examples
 from thplab.study.explain.smaps_text import HUGE_KIB, KIB
 
 COMPARED = ("Rss", "Pss", "AnonHugePages", "Swap", "LazyFree", "KSM")
-"""The figures of smaps that are held against a shape."""
+"""The figures of smaps that are held against an example."""
 _MOST_NUMBERS = 4
 _MIXED = 2
 """How many are told beside which there must be other pages, where others fit without."""
@@ -22,7 +22,7 @@ Figures = Mapping[str, int]
 
 @dataclass(frozen=True)
 class Sought:
-    """What a shape must show. What is None was not given."""
+    """What an example must show. What is None was not given."""
 
     figures: Figures | None = None
     """smaps, in kB, by name."""
@@ -40,7 +40,7 @@ class Sought:
 
 @dataclass(frozen=True, order=True)
 class Score:
-    """How far a shape is from what is sought; less is nearer."""
+    """How far an example is from what is sought; less is nearer."""
 
     distance: int
     """kB, and pages of a dump, in which they differ."""
@@ -49,7 +49,7 @@ class Score:
     other: int
     """What else must be there: 0 nothing, 1 whole huge pages, 2 other pages."""
     extra: int
-    """Events that were counted, and of which the shape knows nothing."""
+    """Events that were counted, and of which the example knows nothing."""
     times: int
     beside: int
     """Huge pages and other pages beside it."""
@@ -58,16 +58,16 @@ class Score:
 
 @dataclass(frozen=True)
 class Fit:
-    """A shape that was held against it: `times` times the shape, beside it `huge` whole huge pages, `pages` others."""
+    """An example that was held against it: `times` times it, and beside it `huge` whole huge pages, `pages` others."""
 
-    shape: Example
+    example: Example
     view: Sight
     score: Score
     times: int = 1
     huge: int = 0
     pages: int = 0
     off: Mapping[str, int] = field(default_factory=dict)
-    """Figure -> by how many kB what was given is larger than what the shape shows."""
+    """Figure -> by how many kB what was given is larger than what the example shows."""
 
 
 @dataclass(frozen=True)
@@ -117,9 +117,9 @@ def numbers(figures: Iterable[Figures], more: Iterable[int] = ()) -> tuple[int, 
 def explanations(kernel_name: str, sought: Sought, tried: tuple[int, ...]) -> list[Explanation]:
     """All states that fit, the nearest first; if none fits, the nearest ones."""
     fits: list[Fit] = []
-    for shape in shapes(kernel_name, tried):
-        for view in shape.after:
-            fits += [best] if (best := _fit(shape, view, sought)) is not None else []
+    for example in examples(kernel_name, tried):
+        for view in example.after:
+            fits += [best] if (best := _fit(example, view, sought)) is not None else []
     fits.sort(key=lambda fit: fit.score)
     groups: dict[tuple[object, ...], list[Fit]] = {}
     for fit in fits:
@@ -151,7 +151,7 @@ def _causes(ways: Sequence[Fit]) -> tuple[Fit, ...]:
     best = ways[0].score
     near = [fit for fit in ways if (fit.score.distance, fit.score.missing) == (best.distance, best.missing)]
     changing = [
-        fit for fit in near if fit.shape.events or not _alike(fit.shape.earlier.get(fit.view.process), fit.view)
+        fit for fit in near if fit.example.events or not _alike(fit.example.earlier.get(fit.view.process), fit.view)
     ]
     return tuple(changing or near)
 
@@ -162,33 +162,33 @@ def _alike(one: Sight | None, other: Sight) -> bool:
     return all(one.figures.get(name) == other.figures.get(name) for name in COMPARED)
 
 
-def alone(shape: Example) -> Explanation:
-    """A shape of which nothing but its events is sought: the first process that is left stands for it."""
-    view = shape.after[0] if shape.after else Sight("", {}, Contents(), Around())
-    return Explanation(view.contents, view.around, (Fit(shape, view, Score(0, 0, 0, 0, 1, 0, shape.length)),))
+def alone(example: Example) -> Explanation:
+    """An example of which nothing but its events is sought: the first process that is left stands for it."""
+    view = example.after[0] if example.after else Sight("", {}, Contents(), Around())
+    return Explanation(view.contents, view.around, (Fit(example, view, Score(0, 0, 0, 0, 1, 0, example.length)),))
 
 
-def _score(shape: Example, distance: int, sought: Sought, other: int = 0, times: int = 1, beside: int = 0) -> Score:
+def _score(example: Example, distance: int, sought: Sought, other: int = 0, times: int = 1, beside: int = 0) -> Score:
     missing = extra = 0
     if sought.events is not None:
-        names = sought.events.keys() | shape.events.keys()
-        gap = [sought.events.get(name, 0) - times * shape.events.get(name, 0) for name in names]
+        names = sought.events.keys() | example.events.keys()
+        gap = [sought.events.get(name, 0) - times * example.events.get(name, 0) for name in names]
         missing, extra = -sum(n for n in gap if n < 0), sum(n for n in gap if n > 0)
-    return Score(distance, missing, other, extra, times, beside, shape.length)
+    return Score(distance, missing, other, extra, times, beside, example.length)
 
 
-def _fit(shape: Example, view: Sight, sought: Sought) -> Fit | None:
+def _fit(example: Example, view: Sight, sought: Sought) -> Fit | None:
     """The best way to have this view in what is sought; None if there is no sense in it."""
-    earlier = shape.earlier.get(view.process)
+    earlier = example.earlier.get(view.process)
     if sought.seen is not None:
         distance = _apart(sought.seen, view.contents, sought.kinds)
         if sought.seen_earlier is not None:
             distance += _apart(sought.seen_earlier, earlier.contents if earlier else Contents(), sought.kinds)
         distance += 0 if sought.kept is None else abs(sought.kept - view.around.kept)
-        return Fit(shape, view, _score(shape, distance, sought))
+        return Fit(example, view, _score(example, distance, sought))
     if sought.figures is None:
         return None
-    fits = [_times(shape, view, earlier, sought, times) for times in {1, _likely(sought.figures, view.figures)}]
+    fits = [_times(example, view, earlier, sought, times) for times in {1, _likely(sought.figures, view.figures)}]
     return min((fit for fit in fits if fit is not None), key=lambda fit: fit.score, default=None)
 
 
@@ -200,14 +200,14 @@ def _apart(seen: Contents, shown: Contents, kinds: bool) -> int:
 
 
 def _special(figures: Figures) -> dict[str, int]:
-    """What tells a shape from huge pages that one process maps whole: shares, pages by PTE, and the rest."""
+    """What tells an example from huge pages that one process maps whole: shares, pages by PTE, and the rest."""
     rss = figures.get("Rss", 0)
     found = {"shared": rss - figures.get("Pss", rss), "by PTE": rss - figures.get("AnonHugePages", 0)}
     return found | {name: figures.get(name, 0) for name in ("Swap", "LazyFree", "KSM")}
 
 
 def _likely(given: Figures, shown: Figures) -> int:
-    """How many times a shape is likely to be there: as often as it explains what is special, or else all huge pages."""
+    """How many times an example is likely to be there: as often as it explains what is special, else all huge pages."""
     wanted, special = _special(given), _special(shown)
     for name, value in special.items():
         if value > 0:
@@ -216,7 +216,7 @@ def _likely(given: Figures, shown: Figures) -> int:
     return max(1, given.get("AnonHugePages", 0) // huge) if huge else 1
 
 
-def _times(shape: Example, view: Sight, earlier: Sight | None, sought: Sought, times: int) -> Fit | None:
+def _times(example: Example, view: Sight, earlier: Sight | None, sought: Sought, times: int) -> Fit | None:
     given, shown = sought.figures, view.figures
     assert given is not None
     huge = max(0, given.get("AnonHugePages", 0) - times * shown.get("AnonHugePages", 0)) // HUGE_KIB
@@ -232,7 +232,7 @@ def _times(shape: Example, view: Sight, earlier: Sight | None, sought: Sought, t
     if sought.earlier is not None:
         distance += sum(map(abs, _off(sought.earlier, earlier.figures if earlier else {}, times, huge, pages).values()))
     other = 2 if pages and not _only_small(view) else 1 if huge else 0
-    return Fit(shape, view, _score(shape, distance, sought, other, times, huge + pages), times, huge, pages, off)
+    return Fit(example, view, _score(example, distance, sought, other, times, huge + pages), times, huge, pages, off)
 
 
 def _off(given: Figures, shown: Figures, times: int, huge: int, pages: int) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """The vocabulary of short scenarios: how a huge page comes to be, and what may then be done about it.
 
-Nothing here says what comes of it: shapes.py carries them out on a kernel. `{k}` is a number of pages, taken from what
-is to be explained; what begins with `{p}` is done by each process that lives.
+Nothing here says what comes of it: examples.py carries them out on a kernel. `{k}` is a number of pages, taken from
+what is to be explained; what `{p}` does is done by each process that lives.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Story(NamedTuple):
     before: str
     then: str
     """Operations with a `|` or the end of a line between them."""
-    swap: bool = False
-    """On a machine with a swap device."""
+    swap: str = ""
+    """On a machine with such a swap device."""
 
 
 STORIES = (
@@ -46,6 +46,7 @@ STORIES = (
     Story(FILLED, f"{EVERY} | {ALONE} | fork A B"),
     Story("mmap A region=T; mmap A; fill A 0 1thp", MOVES),
     Story("mmap A; read A 0", f"{PART} | mprotect A 0 1thp r | munmap A 0 1thp | fork A B | madvise A 0 1thp collapse"),
+    Story("mmap A; read A 0; fork A B", "write A 8 {k} | write B 8 {k} | munmap B 8 {k}"),
     Story("mmap A; read A 0; mprotect A 8 1 r", "write A 16 {k} | madvise A 0 1thp collapse"),
     Story("mmap A advise=none", "write A 0 {k} | read A 0 {k} | fill A 0 1thp"),
     Story(
@@ -65,9 +66,11 @@ STORIES = (
     # A part is unmapped and held.
     Story(f"{FILLED}; munmap A 8 {{k}}", f"{WHOLE} | {ALONE} | {SYSTEM} | {PINS} | munmap A 0 8 | mprotect A 0 8 r"),
     Story(
-        f"{FILLED}; madvise A 8 {{k}} dontneed", f"{SYSTEM} | write A 8 {{k}} | madvise A 0 1thp collapse | split A 0"
+        f"{FILLED}; madvise A 8 {{k}} dontneed",
+        f"{SYSTEM} | write A 8 {{k}} | read A 8 {{k}} | madvise A 0 1thp collapse | split A 0",
     ),
     Story("mmap A; write A 0; munmap A 8 {k}", f"{SYSTEM} | split A 0"),
+    Story(f"{FILLED}; munmap A 8 1", "madvise A 16 {k} cold | madvise A 16 {k} free | madvise A 16 {k} pageout"),
     # Shared after a fork.
     Story(SHARED, EVERY),
     Story(
@@ -102,18 +105,23 @@ STORIES = (
         FILLED,
         "madvise A 0 1thp pageout | madvise A 8 {k} pageout | madvise A 0 1thp free | madvise A 8 {k} free"
         "| swap_out A 0",
-        True,
+        "swap",
     ),
     Story(
-        f"{FILLED}; mprotect A 8 1 r", "madvise A 0 1thp pageout | madvise A 8 {k} pageout | madvise A 8 {k} free", True
+        f"{FILLED}; mprotect A 8 1 r",
+        "madvise A 0 1thp pageout | madvise A 8 {k} pageout | madvise A 8 {k} free",
+        "swap",
     ),
     Story(
         f"{FILLED}; madvise A 0 1thp pageout",
         "read A 0 | read A 0 {k} | write A 0 | madvise A 0 1thp collapse | fork A B",
-        True,
+        "swap",
     ),
-    Story(SMALL, "madvise A 8 {k} pageout | madvise A 0 1thp pageout", True),
+    Story(SMALL, "madvise A 8 {k} pageout | madvise A 0 1thp pageout", "swap"),
     Story(f"{FILLED}; madvise A 0 1thp free", "madvise A 0 1thp pageout | write A 8 | write A 8 {k} | fork A B"),
+    Story(f"{FILLED}; madvise A 0 1thp pageout", "read A 0 {k} | fork A B", "zram"),
+    Story(f"{FILLED}; madvise A 0 1thp pageout; read A 0 {{k}}", "fork A B", "zram"),
+    Story(f"{FILLED}; mprotect A 8 1 r", "madvise A 0 1thp pageout", "zram"),
 )
 
 
@@ -121,12 +129,12 @@ BEHIND = 480
 """Pages that fit behind page 16 of a huge page, with some to spare."""
 
 
-def lines(numbers: tuple[int, ...]) -> Iterator[tuple[str, str, bool]]:
-    """Each scenario as what comes before, its last operation, and whether there is a swap device.
+def lines(numbers: tuple[int, ...]) -> Iterator[tuple[str, str, str]]:
+    """Each scenario as what comes before, its last operation, and the swap device, if there is one.
 
     `numbers` are the values of {k}; where none is named, a scenario comes once.
     """
-    told = set[tuple[str, str, bool]]()
+    told = set[tuple[str, str, str]]()
     for story in STORIES:
         then = [op.strip() for line in story.then.split("\n") for op in line.split("|") if op.strip()]
         for k in numbers:

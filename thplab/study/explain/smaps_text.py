@@ -182,6 +182,8 @@ def contradictions(entry: SmapsEntry, kernel: Kernel) -> Iterator[str]:
             yield f"{name} is {value} kB, not a multiple of {HUGE_KIB} kB: a PMD maps all of a huge page or nothing"
         elif name not in _SHARES and value % KIB:
             yield f"{name} is {value} kB, not a multiple of {KIB} kB, the size of a page"
+    if given.get("LazyFree") and "pglazyfree" not in kernel.proc.events:
+        yield f"LazyFree is {given['LazyFree']} kB, but {kernel.name} shows no such figure"
     if "Rss" in given and all(part in given for part in _PARTS):
         total = sum(given[part] for part in _PARTS)
         if total != given["Rss"]:

@@ -1,4 +1,4 @@
-"""Shapes: what the short scenarios leave behind on a kernel, carried out one after the other on the simulator."""
+"""Examples: what the short scenarios leave behind on a kernel, carried out one after the other on the simulator."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Example:
 
     before: str
     op: str
-    swap: bool
+    swap: str
     ret: int
     was: State
     state: State
@@ -94,18 +94,18 @@ def _views(state: State) -> tuple[Sight, ...]:
     return tuple(found)
 
 
-def shapes(kernel_name: str, numbers: tuple[int, ...]) -> list[Example]:
+def examples(kernel_name: str, numbers: tuple[int, ...]) -> list[Example]:
     """All short scenarios on a kernel, with these values of {k}. What the kernel cannot do is left out.
 
     Raises BadInput for an unknown kernel.
     """
     kernel(kernel_name)
     made = (_carried_out(kernel_name, *line) for line in lines(numbers))
-    return [shape for shape in made if shape is not None]
+    return [example for example in made if example is not None]
 
 
-@lru_cache(1 << 13)
-def _carried_out(kernel_name: str, before: str, op: str, swap: bool) -> Example | None:
+@lru_cache(1 << 11)
+def _carried_out(kernel_name: str, before: str, op: str, swap: str) -> Example | None:
     was = _prepared(kernel_name, before, swap)
     if was is None:
         return None
@@ -125,7 +125,7 @@ def operation(text: str) -> Operation:
 
 
 @lru_cache(1 << 9)
-def _prepared(kernel_name: str, before: str, swap: bool) -> State | None:
+def _prepared(kernel_name: str, before: str, swap: str) -> State | None:
     """The machine at rest after some operations; None if one of them cannot be done there."""
     earlier, _, op = before.rpartition("; ")
     if earlier:
@@ -134,7 +134,7 @@ def _prepared(kernel_name: str, before: str, swap: bool) -> State | None:
             return None
         machine = Machine.restored(start)
     else:
-        machine = Machine(kernel_name, X86_64, swap="swap" if swap else "")
+        machine = Machine(kernel_name, X86_64, swap=swap)
     try:
         result = drain(machine.begin(operation(op)))
     except (BadInput, KernelBug, Deadlock):
