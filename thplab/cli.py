@@ -25,6 +25,7 @@ from thplab.learn.start import home, start
 from thplab.machine.trace import Setup, record
 from thplab.scenario import builtin, load
 from thplab.show.describe import footprint_table, kernel_text, kernels_text, narrate, policy_text, side_by_side, story, summary
+from thplab.show.explained.command import add_explain, explain_command
 from thplab.study.compare import compare
 from thplab.study.explore import PAIRS, explore
 from thplab.study.explore.pair import own_pair
@@ -64,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _races(options)
         if options.command == "footprint":
             return _footprint(options)
+        if options.command == "explain":
+            return explain_command(options, _print)
         if options.command == "live":
             return command.live(options.scenario, options.recorded, _print)
         if options.command == "record":
@@ -193,6 +196,15 @@ def _parser() -> argparse.ArgumentParser:
             "footprint",
             help="what kernels hold of huge pages of which parts are unmapped",
             description="Memory mapped against memory held, when parts of huge pages are unmapped: a row for each kernel.",
+        )
+    )
+
+    add_explain(
+        commands.add_parser(
+            "explain",
+            help="say what smaps, /proc/vmstat or pagemap of a real kernel are consistent with",
+            description="Say in words what states of page tables and counters are consistent with what a real kernel showed. Exit status 0; "
+            "1 if what was given cannot be.",
         )
     )
 

@@ -30,6 +30,7 @@ from thplab.machine.branches import Branches, read_share
 from thplab.machine.machine import Machine
 from thplab.machine.trace import Setup, Trace, record
 from thplab.scenario import VOCABULARY, Operation, Scenario, builtin, load
+from thplab.show.explained import explain
 from thplab.study.explore import PAIRS
 from thplab.study.explore.race import Race
 from thplab.study.invariants import check_state
@@ -356,7 +357,30 @@ def _read_lecture(toml: str) -> None:
     assert all(slide.title is not None and (slide.card or slide.exhibits) for slide in talk.slides) and talk.timing()
 
 
+# --- what is explained ------------------------------------------------------------------------------------------------
+
+_EXPLAINED = Path(__file__).parent.parent.parent / "docs/examples/explain"
+_DUMP = """# thplab pagemap 1: 0x7f0000000000, 512 pages, Linux 6.18.44
+7f0000000000 1 present pte yes F0 0 head 1
+7f0000001000 7 present pte no F0 1 tail 2
+7f000000b000 500 present pte yes - - - -
+7f00001ff000 1 swap pte - - - - -
+frame F0 8 3 tail 0
+"""
+
+
+def _draw_explained(rng: random.Random) -> tuple[str, ...]:
+    texts = [path.read_text() for path in sorted(_EXPLAINED.glob("*.*"))] + [_DUMP]
+    chosen = [rng.choice(texts) for _ in range(rng.randint(1, 3))]
+    return tuple(garble.text(rng, text, 3) if rng.randrange(3) else text for text in chosen)
+
+
+def _explain(texts: tuple[str, ...]) -> None:
+    assert repr(explain(*texts, kernel="v6.12"))
+
+
 TARGETS = {
+    "explained": Target(_draw_explained, _explain),
     "lectures": Target(lambda rng: garble.text(rng, rng.choice(_lectures())), _read_lecture),
     "parser": Target(_draw_text, _parse),
     "scenarios": Target(_draw_json, _read_json),
