@@ -82,7 +82,7 @@ def assemble(made: Path, output: Path, lectures: Sequence[str]) -> Built:
     pages |= kernels.pages(ROOT)
     pages |= races.pages(ROOT)
     pages["index.html"] = front.page(ROOT, pages)
-    places = Places(pages)
+    places = Places(pages, ROOT)
     pages = {name: led(text, name, places, name not in foreign) for name, text in pages.items()}
     pages |= {name: framed(name, pages[name]) for name in foreign}
     pages, common = in_common(pages)

@@ -24,7 +24,7 @@ _CHAPTER = "<h1>Which kernel does what</h1>"
 
 def pages(root: Path) -> dict[str, str]:
     """Page -> HTML: the table, and the kernels."""
-    files = {name: list(_files(root, name)) for name in ORDER}
+    files = {name: list(recorded_files(root, name)) for name in ORDER}
     made = {f"kernels/{name}.html": _kernel_page(KERNELS[name], files[name]) for name in ORDER}
     return made | {"kernels/index.html": own_page("kernels/index.html", "Which kernel does what", _table(files), "kernels")}
 
@@ -43,7 +43,8 @@ def place(recorded: Recorded) -> str:
     return f"v{version}.html#{'-'.join(filter(None, ('recorded', folder, recorded.scenario)))}"
 
 
-def _files(root: Path, kernel: str) -> Iterator[RecordedFile]:
+def recorded_files(root: Path, kernel: str) -> Iterator[RecordedFile]:
+    """The recordings of a kernel in the repository at `root`, those between operations first."""
     version = kernel.removeprefix("v")
     for folder in ("tests/truth", "tests/truth/fresh", "thplab/study/live/recorded"):
         path = root / folder / f"linux-{version}.jsonl"
@@ -118,7 +119,7 @@ def _kernel_page(kernel: Kernel, files: list[RecordedFile]) -> str:
     around = (("before", ORDER[at - 1] if at else ""), ("after", ORDER[at + 1] if at + 1 < len(ORDER) else ""))
     ways = " · ".join(f'the kernel {where}: <a href="{name}.html">{name}</a>' for where, name in around if name)
     counters = ", ".join(f"<code>{each.name}</code>" for each in kernel.head_counters)
-    scheme = " ".join((type(kernel.scheme).__doc__ or "").split())
+    scheme = " ".join((type(kernel.scheme).__doc__ or "").replace("`", "").split())
     scenarios = sum(len(file.scenarios) for file in files)
     told = f"{scenarios:,} scenarios in {len(files)} files" if files else "none: it was never released"
     parts = [

@@ -6,14 +6,15 @@ import html
 import posixpath
 import re
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from urllib.parse import quote, unquote
 
 from thplab.kernel.policies import POLICIES
 from thplab.study.explore import PAIRS
 from website.reading import Reading
 
-_LINK = re.compile(r'(<(?:script|style)\b.*?</(?:script|style)>)|<a\b([^>]*?)\shref="([^"]*)"([^>]*)>(.*?)</a>', re.S)
-_LINK_OR_CODE = re.compile(r"(<(?:a|pre|script|style|svg)\b.*?</(?:a|pre|script|style|svg)>)|<code>([^<]+)</code>", re.S)
+_LINK = re.compile(r'(<(script|style)\b.*?</\2>)|<a\b([^>]*?)\shref="([^"]*)"([^>]*)>(.*?)</a>', re.S)
+_LINK_OR_CODE = re.compile(r"(<(a|pre|script|style|svg)\b.*?</\2>)|<code>([^<]+)</code>", re.S)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:|//", re.I)
 _CELL = re.compile(r'\bid="cell-id=([^"]+)"')
 _ID = re.compile(r'\bid="([^"]+)"')
@@ -24,8 +25,9 @@ _SECTION = re.compile(r"(docs/KERNEL\.md)(?: section)? (\d+(?:\.\d+)?)")
 class Places:
     """Where on the site is what the repository names: a file, a module, a cell, a policy, a race."""
 
-    def __init__(self, pages: Mapping[str, str]) -> None:
+    def __init__(self, pages: Mapping[str, str], root: Path) -> None:
         self.names = frozenset(pages)
+        self._root = root
         cells = ((cell, name) for name, text in pages.items() if name.startswith("notebooks/") for cell in _CELL.findall(text))
         self._known = {cell: f"{name}#cell-id={cell}" for cell, name in cells}
         self._known |= {pair: f"races.html#{pair}" for pair in PAIRS}
@@ -45,6 +47,10 @@ class Places:
         named = posixpath.splitext(path)[0] + ".html"
         return next((name for name in (path, named, module) if name in self.names), None)
 
+    def is_file(self, path: str) -> bool:
+        """Whether the repository has it: then a link to it is right, page or no page."""
+        return (self._root / path).exists()
+
     def called(self, text: str) -> str | None:
         """Where a page explains a name that stands in a text as code, if one does."""
         dotted = (f"thplab.{text}", f"thplab.kernel.{text}") if "." in text else ()
@@ -59,7 +65,7 @@ class Places:
 
 
 def led(page: str, name: str, places: Places, own: bool) -> str:
-    """A page whose links lead to pages: a link to a file that has none becomes its text.
+    """A page whose links lead to pages: a link to a file of the repository that has none becomes its text.
 
     On a page of the site's `own`, what is named as code and explained elsewhere becomes a link, too.
     """
@@ -68,17 +74,18 @@ def led(page: str, name: str, places: Places, own: bool) -> str:
     def lead(link: re.Match[str]) -> str:
         if link[1]:
             return link[0]
-        before, target, after, text = link.groups()[1:]
+        before, target, after, text = link.groups()[2:]
         file, _, place = html.unescape(target).partition("#")
         if not file or _SCHEME.match(file):
             return link[0]
-        there = places.of(posixpath.normpath(posixpath.join(folder, unquote(file))))
+        path = posixpath.normpath(posixpath.join(folder, unquote(file)))
+        there = places.of(path)
         if there is None:
-            return text
+            return text if places.is_file(path) else link[0]
         return f'<a{before} href="{_href(name, there)}{"#" + html.escape(place) if place else ""}"{after}>{text}</a>'
 
     def explain(found: re.Match[str]) -> str:
-        there = None if found[1] else places.called(html.unescape(found[2]))
+        there = None if found[1] else places.called(html.unescape(found[3]))
         if there is None or there.partition("#")[0] == name:
             return found[0]
         return f'<a href="{_href(name, there)}">{found[0]}</a>'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from thplab.kernel.policies import Kernel
@@ -22,8 +23,21 @@ def pages(root: Path) -> dict[str, str]:
 <p>{len(PAIRS)} pairs of routines that meet on two CPUs or three. In every order that locks allow: {losing} of them, each wrong in one way,
 lose something; {len(PAIRS) - losing} hold. <a href="docs/races.md">Their stories</a> say how to read a schedule, and why each of them is lost.
 <code>thplab races</code> explores all of them again.</p>
-{"".join(_pair(pair, found.get(name, [])) for name, pair in PAIRS.items())}"""
+{"".join(_pair(pair, found.get(pair.name, [])) for pair in _in_order())}"""
     return {"races.html": own_page("races.html", "Races", body, "races")}
+
+
+def _in_order() -> Iterator[Pair]:
+    """The pairs; one that is the same as the next but for something comes after that."""
+    waiting: list[Pair] = []
+    for pair in PAIRS.values():
+        if pair.about.startswith("The same"):
+            waiting.append(pair)
+            continue
+        yield pair
+        yield from waiting
+        waiting.clear()
+    yield from waiting
 
 
 def _pair(pair: Pair, row: list[str]) -> str:

@@ -56,6 +56,7 @@ class Reading(HTMLParser):
             if given.get(name) and tag not in ("use", "meta"):
                 (self.links if tag in ("a", "area") else self.loads).append(given[name] or "")
         if tag in _EMPTY:
+            self._said.append(" ")
             return
         quiet = tag in _SILENT or _ASIDE in given or given.get("class") in ("anchor-link", "jp-InputArea-editor")
         self._open.append((tag, quiet))
