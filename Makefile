@@ -7,6 +7,9 @@
 # make assets draws the figures of the notebooks
 # make lectures writes the notebooks of the lectures and their pages for the instructor
 # make docs   writes the API reference to build/reference
+# make site   builds the public site in build/site: lessons, lectures, exercises, kernels, races, documents, reference
+# make release builds sdist and wheel in dist, and tries the wheel and the sdist in each Python of PYTHONS="python3.11 python3.12"
+# make picture draws the moving picture of the README (needs Chromium)
 # make clean  removes .venv and all caches
 #
 # PYTHON=python3.12         the Python that .venv is made from (3.11 or newer)
@@ -18,6 +21,7 @@ PYTHON ?= python3
 ARGS ?=
 WORKERS ?= 2
 HOURS ?= 1
+PYTHONS ?= $(BIN)/python
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
@@ -33,7 +37,7 @@ NOT_SLOW := -m 'not slow'
 
 PYTEST = $(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 
-.PHONY: help lab test sweep check lint mutants fuzz docs chromium assets lectures clean
+.PHONY: help lab test sweep check lint mutants fuzz docs site release picture chromium assets lectures clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -63,6 +67,16 @@ fuzz: $(VENV)/.has-tests
 
 docs: $(VENV)/.has-tests
 	$(BIN)/python .ci/reference.py build/reference
+
+site: $(VENV)/.has-tests
+	rm -rf build/site
+	PYTHONPATH=.ci $(BIN)/python -m website build/site
+
+release: $(VENV)/.has-tests
+	$(BIN)/python .ci/release.py $(PYTHONS)
+
+picture: $(VENV)/.has-tests chromium
+	PYTHONPATH=tests $(BIN)/python .ci/moving_picture.py assets/stepper.webp
 
 chromium:
 	@.ci/chromium

@@ -42,6 +42,11 @@ def test_the_wheel_carries_the_package_and_its_licences(names: set[str]) -> None
     assert {Path(name).name for name in names if "/licenses/" in name} == {"LICENSE", "LICENSE-CONTENT"}
 
 
+def test_the_wheel_carries_no_solution(names: set[str]) -> None:
+    assert [path.name for path in (ROOT / "tests" / "solutions").glob("*.py")]
+    assert not [name for name in names if "solution" in name]
+
+
 def test_the_wheel_carries_nothing_else(names: set[str]) -> None:
     assert {name.split("/")[0].split("-")[0] for name in names} == {"thplab"}
     assert not [name for name in names if "checkpoint" in name or "__pycache__" in name or name.endswith((".ts", "jsconfig.json"))]

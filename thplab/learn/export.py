@@ -80,6 +80,7 @@ _IN_STYLE = re.compile(r"""(?:@import\s+(?:url\()?|\burl\()["']?(?!data:|#)([^"'
 _ATTRIBUTE = r"""(<(?:%s)\b[^>]*?\s(?:xlink:href|href|src|srcset|data|poster|background)=)(?:"([^"]*)"|'([^']*)')"""
 _LOADING = re.compile(_ATTRIBUTE % "img|image|use|script|link|iframe|source|video|audio|object|embed|input|body", re.I)
 _LEAVES = re.compile(r"""<meta\b[^>]*?http-equiv\s*=\s*["']?refresh[^>]*>""", re.I)
+_SKIP = re.compile(r'<a class="thp-skip".*?</a>\n')
 _PICTURE = re.compile(_ATTRIBUTE % "img", re.I)
 _LINK = re.compile(r"""(<a\b[^>]*?\shref=)"([^":?#]+\.ipynb)(#[^"]*)?"([^>]*>)(.*?)</a>""", re.S | re.I)
 _TITLE = re.compile(r"^# (.+)$", re.M)
@@ -126,17 +127,42 @@ def export_series(folder: str | Path, output_folder: str | Path, execute: bool =
     if not paths or source / "index.ipynb" in paths:
         wrong = "an index.ipynb, whose page would be the index" if paths else "no notebook"
         raise BadInput("folder", f"{str(source)!r} holds {wrong}", "a folder of other notebooks, .ipynb")
+    return _written(source, paths, output, execute, _index(paths)) / "index.html"
+
+
+def export_tree(folder: str | Path, paths: Sequence[Path], output_folder: str | Path, execute: bool = True) -> None:
+    """Write the notebooks `paths`, which are in a folder or below it, as export_series() does, each at its place below
+    the output folder, and no index page.
+
+    Raises BadInput if there are none, and otherwise as export() does, at the end as export_series() does.
+    """
+    if not paths:
+        raise BadInput("paths", "holds no notebook", "one or more")
+    _written(Path(folder), paths, Path(output_folder), execute)
+
+
+def _written(
+    source: Path, paths: Sequence[Path], output: Path, execute: bool, index: nbformat.NotebookNode | None = None
+) -> Path:
+    """Run and write notebooks, and the index page if there is one; return the output folder."""
     with ProcessPoolExecutor(min(len(paths), os.cpu_count() or 1)) as pool:
         whole = list(pool.map(_whole, paths, [execute] * len(paths)))
-    names = {path.name for path in paths}
-    pages = {path.stem: _linked(page, path, output, names) for path, (page, _) in zip(paths, whole, strict=True)}
-    index = source / "index.ipynb"
-    pages["index"] = _linked(_complete(_index(paths), index), index, output, names)
-    output.mkdir(parents=True, exist_ok=True)
-    for stem, page in pages.items():
-        write_file(output / f"{stem}.html", page)
+    made = [(path, page) for path, (page, _) in zip(paths, whole, strict=True)]
+    if index is not None:
+        made.append((source / "index.ipynb", _complete(index, source / "index.ipynb")))
+    names = {_there(path) for path in paths}
+    places = [(output / path.relative_to(source)).with_suffix(".html") for path, _ in made]
+    pages = [_linked(page, path, place.parent, names) for (path, page), place in zip(made, places, strict=True)]
+    for place, page in zip(places, pages, strict=True):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_file(place, page)
     _tell([cell for _, failed in whole for cell in failed])
-    return output / "index.html"
+    return output
+
+
+def _there(path: Path) -> str:
+    """One name for a file, however it is named; links in the file system are not followed."""
+    return os.path.abspath(path)
 
 
 def _whole(path: Path, execute: bool) -> tuple[str, list[str]]:
@@ -159,6 +185,8 @@ def _complete(notebook: nbformat.NotebookNode, path: Path) -> str:
     page = once(_with_pictures(_page(notebook, path), path.parent))
     page = page.replace("<th></th>", "<td></td>")  # as a table in Markdown has it above its first column
     page = page.replace('<div id="thp-', '<div id="first-widget"></div><div id="thp-', 1)
+    if 'id="first-widget"' not in page:
+        page = _SKIP.sub("", page)
     outside = sorted(set(_loads(page)))
     if outside:
         raise ExportFailed(
@@ -169,8 +197,8 @@ def _complete(notebook: nbformat.NotebookNode, path: Path) -> str:
 
 
 def _linked(page: str, path: Path, folder: Path, names: set[str]) -> str:
-    """The page of the notebook `path` with its links to notebooks leading to their pages: those of `names`, which are
-    written, too, and those that are in `folder` already. Where there is none, a link to a notebook as a whole becomes
+    """The page of the notebook `path` with its links to notebooks leading to their pages: those of the files `names`,
+    which are written, too, and those that are in `folder` already. Where there is none, a link to a notebook as a whole becomes
     its title, and any other plain text.
     """
 
@@ -178,7 +206,7 @@ def _linked(page: str, path: Path, folder: Path, names: set[str]) -> str:
         before, file, place, after, text = link.groups(default="")
         name = posixpath.normpath(unquote(html.unescape(file)))
         there = posixpath.splitext(name)[0] + ".html"
-        if name in names or (folder / there).is_file():
+        if _there(path.parent / name) in names or (folder / there).is_file():
             return f'{before}"{html.escape(quote(there))}{place}"{after}{text}</a>'
         title = "" if place else _title(path.parent / name)
         return html.escape(title) or text

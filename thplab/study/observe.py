@@ -54,7 +54,7 @@ def _figures(state: State) -> dict[str, int]:
     return dict.fromkeys((*names, *lazyfree), 0)
 
 
-def _entry(state: State, mine: Sequence[Mapped], mappings: Array, vma: VmaState) -> dict[str, int]:
+def _entry(state: State, mine: Sequence[Mapped], mappings: FrameCounts, vma: VmaState) -> dict[str, int]:
     """The figures of one VMA, of what its process maps."""
     kib = state.geometry.page_size // 1024
     figures, share = _figures(state), 0
