@@ -120,8 +120,8 @@ def test_counters_that_fall_or_that_the_kernel_does_not_have_are_named() -> None
 
 
 def test_a_hole_is_told_with_what_is_held_and_apart_from_small_pages() -> None:
-    figures = {"Rss": 2036, "Pss": 2036, "Anonymous": 2036, "AnonHugePages": 0}
-    part = told(entry(**figures)).parts[0]
+    figures: dict[str, int] = {"Rss": 2036, "Pss": 2036, "Anonymous": 2036, "AnonHugePages": 0}
+    part = told(entry(HEADER, **figures)).parts[0]
     states = {(one.contents, one.around.kept) for one in part.found}
     assert (Contents(parts=509), 3) in states and any(one.small_alone == 509 for one in part.found)
     assert any("kpageflags" in row.where for row in part.apart) and all(len(row.shows) == len(part.found) for row in part.apart)
@@ -137,7 +137,7 @@ def test_counters_decide_between_a_split_pmd_and_a_split_page() -> None:
 
 def test_before_and_after_tell_what_was_done() -> None:
     hole = {"Rss": 2044, "Pss": 2044, "Anonymous": 2044, "AnonHugePages": 0}
-    kinds = {kind(line.rpartition("; ")[2]) for line in lines(told(entry(), entry(**hole)))}
+    kinds = {kind(line.rpartition("; ")[2]) for line in lines(told(entry(), entry(HEADER, **hole)))}
     assert {"munmap of a part", "madvise dontneed of a part"} <= kinds
     back = {kind(line.rpartition("; ")[2]) for line in lines(told(entry(AnonHugePages=0), entry()))}
     assert "madvise collapse of all" in back and "munmap of a part" not in back

@@ -203,8 +203,7 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser(
             "explain",
             help="say what smaps, /proc/vmstat or pagemap of a real kernel are consistent with",
-            description="Say in words what states of page tables and counters are consistent with what a real kernel showed. Exit status 0; "
-            "1 if what was given cannot be.",
+            description="Say in words what states are consistent with what a real kernel showed. Exit status 1 if what was given cannot be.",
         )
     )
 
@@ -242,13 +241,9 @@ def _parser() -> argparse.ArgumentParser:
     own.add_argument("folder", metavar="DIR", type=Path, help="a new or empty folder, or one that was made so")
     own.add_argument("--name", metavar="NAME", default="", help="yours, as the page on your progress shows it")
 
-    add_class(
-        commands.add_parser(
-            "class",
-            help="hand out, collect and mark exercises with nbgrader",
-            description="Exercises for a class: a course folder for nbgrader, and what to look at before points are given.",
-        )
-    )
+    of_class = commands.add_parser("class", help="hand out, collect and mark exercises with nbgrader")
+    of_class.description = "Exercises for a class: a course folder for nbgrader, keys, sheets, and what to look at before points are given."
+    add_class(of_class)
 
     lab = commands.add_parser(
         "lab",

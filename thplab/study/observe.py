@@ -44,8 +44,8 @@ def smaps(state: State, process: str, region: str = "") -> dict[str, int]:
 def smaps_entries(state: State, process: str, region: str = "") -> list[dict[str, int]]:
     """The same for each VMA by itself, in the order of `State.vmas`. Raises BadInput as smaps() does."""
     mine = [m for m in state.mapped if m.process == process]
-    mappings = _mappings(state)
-    return [_entry(state, mine, mappings, vma) for vma in state.vmas(process, region)]
+    counts = map_counts(state)
+    return [_entry(state, mine, counts, vma) for vma in state.vmas(process, region)]
 
 
 def _figures(state: State) -> dict[str, int]:
@@ -54,7 +54,7 @@ def _figures(state: State) -> dict[str, int]:
     return dict.fromkeys((*names, *lazyfree), 0)
 
 
-def _entry(state: State, mine: Sequence[Mapped], mappings: FrameCounts, vma: VmaState) -> dict[str, int]:
+def _entry(state: State, mine: Sequence[Mapped], counts: FrameCounts, vma: VmaState) -> dict[str, int]:
     """The figures of one VMA, of what its process maps."""
     kib = state.geometry.page_size // 1024
     figures, share = _figures(state), 0
@@ -80,7 +80,7 @@ def _entry(state: State, mine: Sequence[Mapped], mappings: FrameCounts, vma: Vma
             users = (
                 np.ones(resident, np.int64)
                 if m.kind == "zero"
-                else np.maximum(mappings[pages.start : pages.stop], 1)
+                else np.maximum(counts[pages.start : pages.stop], 1)
             )
             share += int(((state.geometry.page_size << _PSS_SHIFT) // users).sum())
     pss = share >> (10 + _PSS_SHIFT)  # the kernel rounds down once in each VMA
@@ -97,12 +97,12 @@ def pagemap(state: State, process: str, region: str = "R") -> list[int]:
     region.
     """
     base, pages = state.region(process, region)
-    mappings, entries = _mappings(state), [0] * pages
+    counts, entries = map_counts(state), [0] * pages
     for m, first, count in state.mapped_in(process, base, pages):
         for page in range(first, first + count):
             entries[page] = _PRESENT if m.kind in ("page", "zero") else _SWAPPED  # of a kind: all that is not present
             entries[page] |= _GUARD if m.kind == "guard" else 0
-            if m.kind == "page" and mappings[m.pfn + page - first] == 1:
+            if m.kind == "page" and counts[m.pfn + page - first] == 1:
                 entries[page] |= _EXCLUSIVE
     return entries
 
@@ -144,7 +144,7 @@ def _counts(state: State, m: Mapped) -> bool:
     return m.kind == "page" and not hidden
 
 
-def _mappings(state: State) -> FrameCounts:
+def map_counts(state: State) -> FrameCounts:
     """Number of entries that map each frame."""
     pmds = ((head, state.geometry.nr, len(processes)) for head, processes in state.pmd_maps.items())
     return FrameCounts(state.geometry.order, pmds, state.pte_maps)

@@ -10,6 +10,7 @@ import numpy as np
 from thplab.hardware.frames import PG_head, PG_tail
 from thplab.hardware.geometry import X86_64
 from thplab.machine.state import State
+from thplab.study.observe import map_counts
 
 NR = X86_64.nr
 
@@ -66,9 +67,7 @@ def contents(state: State, process: str, region: str = "R") -> Contents:
 
 def around(state: State, process: str, region: str = "R") -> Around:
     """What else is known of a state, of which a region is looked at."""
-    users = state.pte_maps.copy()
-    for head, names in state.pmd_maps.items():
-        users[head : head + state.geometry.nr] += len(names)
+    users = map_counts(state)
     kept = sum(int(np.count_nonzero(users[head : head + state.geometry.nr] == 0)) for head in state.huge_pages())
     shared = sum(
         int(np.count_nonzero(users[m.pfn : m.pfn + count] > 1))
