@@ -295,7 +295,7 @@ def test_what_the_stacks_of_the_report_come_to() -> None:
 
 SAID: dict[int, dict[int, dict[str, str]]] = {
     1: {6: {"pin p": "0x77", "ev.thp_split_pmd": "+1"}},
-    2: {4: {"ev.thp_split_pmd": "+1", "A.R.pss": "2048", "B.R.pss": "2048"}},
+    2: {4: {"ev.thp_split_pmd": "+1", "A.R.pss": "2048", "B.R.pss": "2048"}, 7: {"read": "0x11"}},
     3: {3: {"ev.thp_deferred_split_page": "+1", "A.R.rss": "4"}},
     4: {4: {"A.R.rss": "8"}, 5: {"A.R.rss": "2048", "ev.thp_collapse_alloc": "+1"}},
     5: {4: {"ev.thp_split_pmd": "+1", "ev.thp_fault_alloc": ""}, 5: {"ev.thp_split_pmd": "+1", "ev.thp_fault_alloc": ""}},
