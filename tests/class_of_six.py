@@ -77,7 +77,7 @@ def hand_in(course: Path, solutions: Mapping[str, Callable[[Variant], str]]) -> 
 
     def eve(cells: list[Any]) -> None:
         copied = {id: right(id, "ada") for id in ids}
-        put(cells, "eve", copied | {"3.5": f"{SOLVED}{WRITES}\n{copied['3.5']}"}, "<script>document.title = 'mine'</script> ![x](javascript:alert(1))")
+        put(cells, "ada", copied | {"3.5": f"{SOLVED}{WRITES}\n{copied['3.5']}"}, "<script>document.title = 'mine'</script> ![x](javascript:alert(1))")
         own = next(cell for cell in cells if cell_id(cell) == mark_cell("3.2"))
         own.source, own.metadata["nbgrader"]["points"], own.metadata["nbgrader"]["locked"] = "4000.0", 4000, False
         own.outputs = [{"output_type": "execute_result", "data": {"text/plain": "4000"}, "metadata": {}, "execution_count": 1}]

@@ -104,7 +104,8 @@ def test_the_gradebook_has_the_same_and_the_names(course: Course) -> None:
         ("dora", "3.3", "one text in quotes"),
         ("dora", "3.4", "no Python"),
         ("dora", "3.5", "too small"),
-        ("eve", "3.2", "the process"),
+        ("eve", "3.1", "says that it is ada&#x27;s; it lies in the folder of eve"),
+        ("eve", "3.2", "The answer solves the variant of ada."),
         ("eve", "3.4", "nothing is answered"),
         ("fred", "3.1", "nothing is answered"),
     ],
@@ -225,4 +226,5 @@ def test_a_copied_variant_is_told(course: Course, capsys: pytest.CaptureFixture[
     assert main(["class", "same", str(course.folder), "03"]) == 0
     told = capsys.readouterr().out
     assert re.search(r"eve: 3\.1.* 3\.5 solve ada's variant; of 20 made-up names: [01],", told)
+    assert "eve: the notebook says at its top that it is ada's" in told
     assert "fred: it is no notebook" in told and not re.search(r"^  (ada|ben|cleo):", told, re.MULTILINE)

@@ -14,13 +14,14 @@ from thplab.learn.classes.answer_text import LONGEST, NoAnswer, answer_in, stude
 from thplab.learn.classes.marking import HandedIn, Mark, mark
 from thplab.learn.classes.solutions import checkout_solutions, read_solutions
 from thplab.learn.classes.submission import answer_cell, filled, read_notebook, rebuilt
-from thplab.learn.exercises import EXERCISES
+from thplab.learn.exercises import EXERCISES, SETS
+
+
+SOLUTIONS = read_solutions(checkout_solutions() or Path())
 
 
 def right(id: str, student: str) -> str:
-    folder = checkout_solutions()
-    assert folder
-    return read_solutions(folder)[id](EXERCISES[id].variant(student))
+    return SOLUTIONS[id](EXERCISES[id].variant(student))
 
 
 @pytest.mark.parametrize(
@@ -118,6 +119,12 @@ def test_a_memory_limit_holds() -> None:
     text = f"mmap {a}; fill {a} 0 1thp; mprotect {a} 0 1 r; " + "".join(f"fork {a} P{number}; " for number in range(70))
     (found,) = mark([HandedIn("3.3", f'answer = "{text}"', "x")], mib=1)
     assert "1 MiB of memory" in found.problem
+
+
+def test_a_model_solution_of_every_set_gets_full_marks() -> None:
+    firsts = [series.exercises[0].id for series in SETS]
+    found = mark([HandedIn(id, f'answer = """\n{right(id, "ada")}\n"""', "ada") for id in firsts])
+    assert {id: each.missing for id, each in zip(firsts, found, strict=True) if not each.solved} == {}
 
 
 def test_only_exercises_that_exist_are_marked() -> None:
