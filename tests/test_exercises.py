@@ -25,7 +25,7 @@ from thplab.learn.exercises.answers import Answers
 from thplab.learn.exercises.exercise import LEVELS, ExerciseSet
 from thplab.learn.exercises.notebooks import TERMS, notebook, text
 from thplab.learn.lessons.tasks import RaceTask, Task
-from thplab.learn.widgets import Ledger
+from thplab.learn.widgets import Ledger, Quiz, RaceStepper
 from thplab.scenario import Operation, Scenario
 from thplab.scenario.text import write_operation
 
@@ -189,6 +189,19 @@ def test_a_ledger_asks_about_the_state_in_which_the_scenario_ends() -> None:
     ledgers = [each.show("x") for each in EXERCISES.values() if isinstance(each.variant("x").work, Answers) and each.kind == "ledger"]
     asked = [ledger for ledger in ledgers if isinstance(ledger, Ledger)]
     assert asked and all(ledger.cells > 3 for ledger in asked)
+
+
+def test_a_quiz_asks_in_the_order_in_which_answers_are_written() -> None:
+    for id in ("0.4", "4.1", "R5"):
+        work, quiz = exercise(id).variant("x").work, exercise(id).show("x")
+        assert isinstance(work, Answers) and isinstance(quiz, Quiz) and list(quiz.questions) == list(work.cells.values())
+
+
+def test_the_race_of_an_exercise_does_not_solve_it() -> None:
+    race = exercise("R1").show("x")
+    assert isinstance(race, RaceStepper) and not race.data()["finds"] and RaceStepper(race.race.pair).data()["finds"]
+    with pytest.raises(BadInput, match="a schedule of your own"):
+        race._find(0)
 
 
 def test_a_verdict_is_shown_as_a_list_in_a_notebook() -> None:

@@ -6,11 +6,13 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import cycle
 
 from thplab.errors import BadInput
 from thplab.learn.lessons.tasks import Verdict
 from thplab.learn.widgets import Ledger, Quiz, Stepper
-from thplab.learn.widgets.question import Question, always
+from thplab.learn.widgets.question import Question
+from thplab.machine.trace import Setup
 
 QUIZ, LEDGER, STEPPER = "quiz", "ledger", "stepper"
 _SHOWN = 60
@@ -104,8 +106,13 @@ class Answers:
         return self._quiz(told=True)
 
     def _quiz(self, told: bool = False) -> Quiz:
-        questions = [always(question) for question in self.cells.values()]
-        return Quiz(questions, count=len(self.cells), more=False, told=told)
+        """All questions, in the order of the cells."""
+        turns = cycle(self.cells.values())
+
+        def in_turn(rng: random.Random, setup: Setup) -> Question:
+            return next(turns)
+
+        return Quiz([in_turn], count=len(self.cells), more=False, told=told)
 
     def right(self, answer: str) -> int:
         """How many cells an answer has right."""
@@ -116,7 +123,6 @@ class Answers:
 def _ledger(question: Question, gaps: str) -> Ledger:
     trace = question.trace()
     return Ledger(trace, step=len(trace) - 1, gaps=gaps)
-
 
 
 def _slip(question: Question, given: str) -> str:

@@ -123,7 +123,7 @@ class Exercise:
             self.ask(seed)
             if isinstance(work, Task):
                 return Sandbox(work.start, task=work)
-            return RaceStepper(work.raced) if isinstance(work, RaceTask) else work.widget()
+            return RaceStepper(work.raced, finds=False) if isinstance(work, RaceTask) else work.widget()
 
     def attempt(self, answer: str, seed: str = "") -> Verdict:
         """The verdict on an answer, from its text alone: a scenario, two of them, a schedule, a value for each cell,

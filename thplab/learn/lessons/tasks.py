@@ -70,7 +70,8 @@ class Task:
 
     def _a_scenario(self) -> str:
         """What an answer is, to somebody who gave something else."""
-        a = self.processes[0] if self.processes else "A"
+        begun = [str(op.fields["proc"]) for op in Scenario.parse(self.start).ops]
+        a = (*self.processes, *begun, "A")[0]
         return f"a scenario: operations, one to a line or with ; between them, such as mmap {a}; write {a} 0"
 
     def _unread(self, given: str, error: BadInput) -> str:

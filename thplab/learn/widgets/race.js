@@ -67,7 +67,7 @@ class RaceView extends PictureView {
     this.anyButton = this.button("any", "Is there any schedule that breaks it?", look("any"), "Is there any?");
     this.position = h("span", { class: "thp-position" });
     return h("div", {}, h("div", { class: "thp-bar", role: "toolbar", "aria-label": "This schedule" }, this.backButton, this.stepButton,
-      this.firstButton, this.lastButton, this.player.button, this.findButton, this.anyButton, this.position,
+      this.firstButton, this.lastButton, this.player.button, this.data.finds ? this.findButton : null, this.anyButton, this.position,
       this.lecture ? h("span", { class: "thp-machine" }, this.data.kernel) : null), this.says);
   }
 

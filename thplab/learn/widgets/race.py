@@ -25,14 +25,16 @@ class RaceStepper(Pictured, Stepped, page="race"):
 
     `race` is a pair's name or a Pair, a name with a schedule ("naive-split-and-pin: 0x10 1x6", what the widget's
     "share" copies), or a replayed schedule. The race needs the Python kernel to go on; what has happened so far can be
-    looked at without. `lecture` is for a projector. Raises BadInput for a pair or schedule that makes no sense, and
-    NoEngine if no pictures can be drawn.
+    looked at without. Without `finds` it looks for no schedule that fails: that is left to the learner. `lecture` is
+    for a projector. Raises BadInput for a pair or schedule that makes no sense, and NoEngine if no pictures can be
+    drawn.
     """
 
     traits_in_html = ("step",)
 
-    def __init__(self, race: str | Pair | RaceTrace, *, lecture: bool = False) -> None:
+    def __init__(self, race: str | Pair | RaceTrace, *, finds: bool = True, lecture: bool = False) -> None:
         self.race = _race(race)
+        self._finds = finds
         self._payload = RacePayload(self.race)
         self._data = self._payload.data()
         super().__init__(packed=self.packed_now(), step=len(self.race.schedule), lecture=lecture)
@@ -62,6 +64,8 @@ class RaceStepper(Pictured, Stepped, page="race"):
     @asked("find")
     def _find(self, at: int) -> str:
         """Load a schedule that fails, if there is one."""
+        if not self._finds:
+            raise BadInput("find", "is no question here", "a schedule of your own")
         kept = self.race.find(at)
         if kept is None:
             return self._any(at)
@@ -101,8 +105,8 @@ class RaceStepper(Pictured, Stepped, page="race"):
         self.packed, self.step = packed, step
 
     def data(self) -> dict[str, Any]:
-        """What the payload has of the race so far."""
-        return self._data
+        """What the payload has of the race so far, and whether a schedule can be asked for."""
+        return self._data | {"finds": self._finds}
 
     def sheets(self, detail: str) -> list[Sheet]:
         """One, with a picture for each step so far."""

@@ -12,6 +12,7 @@ interface RaceData {
   /** the race so far as a line that can be loaded */ line: string;
   frames: RaceFrame[];
   /** one sheet, with a picture for each frame */ pictures: Sheets;
+  /** a schedule that fails can be asked for */ finds: boolean;
 }
 
 interface RaceFrame {
