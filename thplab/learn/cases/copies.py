@@ -191,8 +191,8 @@ _TORN = _raced("torn-mapcount-and-pmd-split", "1x9 0x21 1x9")
 _WHOLE = _raced("mapcount-and-pmd-split", "1x9 0x5 1x46 0x22")
 
 
-_MAPCOUNTS_FIRST = "first the mapcounts, then compound_mapcount"
-_COMPOUND_FIRST = "first compound_mapcount, then the mapcounts"
+_MAPCOUNTS_FIRST = "the mapcounts first"
+_COMPOUND_FIRST = "compound_mapcount first"
 
 
 def _order_read(trace: Trace) -> str:
@@ -212,12 +212,12 @@ MAPCOUNT = Case(
         "PTEs), and compound_mapcount (by PMDs). The split of B's PMD raises the first, then lowers the second. In "
         "which order must A's CPU have read them to miss B?",
         _order_read,
-        (_MAPCOUNTS_FIRST, _COMPOUND_FIRST, "in any order"),
+        (_MAPCOUNTS_FIRST, _COMPOUND_FIRST, "no matter"),
         "It reads the mapcounts before the split raises them, and compound_mapcount after the split has lowered it. B "
         "is in neither number.",
         {
             _COMPOUND_FIRST: "Then B is seen in the first word, and perhaps a second time in the others: one too many.",
-            "in any order": "Read the other way round, B is counted once or twice, and A gets a copy.",
+            "no matter": "Read the other way round, B is counted once or twice, and A gets a copy.",
         },
     ),
     cause=RacedFigure(_TORN),

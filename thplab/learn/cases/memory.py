@@ -128,7 +128,7 @@ _SMALL_STACK = _STACK.replace(
     "mmap A\nmadvise A 0 512 nohugepage\n"
 )
 
-_WHOLE, _PIECES = "nothing: it is one page of 2 MiB", "it is 512 small pages now"
+_WHOLE, _PIECES, _FREED = "it is as it was", "512 small pages", "most of it is free"
 
 STACK = Case(
     "06_a_guard_page_in_a_huge_stack",
@@ -147,11 +147,11 @@ STACK = Case(
     ask=Ask(
         "AnonHugePages is 0 now. What has become of the huge page of 2 MiB?",
         lambda trace: _WHOLE if trace[-1].state.compound_pages() else _PIECES,
-        ("it was freed, but for what was touched", _PIECES, _WHOLE),
+        (_FREED, _PIECES, _WHOLE),
         "mprotect splits the mapping: 512 PTEs instead of one PMD. The page is still one page of 2 MiB, and cannot be "
         "freed in part.",
         {
-            "it was freed, but for what was touched": "Rss says otherwise, and protecting memory gives none back.",
+            _FREED: "Rss says otherwise, and protecting memory gives none back.",
             _PIECES: "thp_split_pmd counts splits of mappings; that of a page is thp_split_page.",
         },
     ),
