@@ -31,7 +31,7 @@ EXAMPLES = ROOT / "docs/examples/explain"
 HEADER = "7f0000000000-7f0000200000 rw-p 00000000 00:00 0"
 
 
-def entry(header: str = HEADER, **figures: int) -> str:
+def entry(header: str = HEADER, /, **figures: int) -> str:
     given = {"Size": 2048, "Rss": 2048, "Pss": 2048, "Anonymous": 2048, "AnonHugePages": 2048, "LazyFree": 0, "Swap": 0, **figures}
     return "\n".join([header, *(f"{name}: {value} kB" for name, value in given.items())]) + "\n"
 

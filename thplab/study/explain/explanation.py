@@ -162,7 +162,7 @@ def _counters(readings: Sequence[Mapping[str, int]], record: Kernel) -> tuple[Di
         f"{name} {count:+d}: nothing that is simulated raises it" for name, count in sorted(change.foreign.items())
     ]
     sure = ["the counters are the whole system's: others may have raised them, too", *foreign]
-    found = [alone(example) for example in exactly(record.name, events, (1,))] if events else []
+    found = alone(exactly(record.name, events, (1,))) if events else []
     made = () if found or not events else tuple(sums(record.name, events, (1,)))
     if not events:
         sure.append("no counter of huge pages rose: whatever was done is among the operations that raise none")
