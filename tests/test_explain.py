@@ -272,7 +272,7 @@ def test_this_process_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture
 )
 def test_entries_of_all_sorts_have_sensible_words(header: str, figures: dict[str, int], says: str) -> None:
     text = "\n".join([header, *(f"{name}: {value} kB" for name, value in figures.items())])
-    assert says in repr(explain(text, kernel="v6.18"))
+    assert says in repr(explain(text, kernel="v6.12"))
 
 
 def test_neighbours_that_share_a_huge_page_are_explained_together() -> None:

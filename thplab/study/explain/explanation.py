@@ -103,7 +103,11 @@ def explain_texts(given: Sequence[Given], kernel_name: str = DEFAULT_KERNEL, at:
     texts = _read(given)
     change, counters = _counters(texts.vmstat, record)
     parts = [*_smaps_parts(texts.smaps, record, change, _address(at)), *_dump_parts(texts.dumps, record, change)]
-    return Explained(record, (*parts, *([counters] if counters else [])))
+    if counters is not None:
+        # What was held against the counters above says more than they do alone.
+        above = any(part.found for part in parts)
+        parts.append(replace(counters, found=(), rest=(), sums=()) if above else counters)
+    return Explained(record, tuple(parts))
 
 
 def _read(given: Sequence[Given]) -> _All:
