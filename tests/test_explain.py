@@ -212,6 +212,12 @@ def test_two_dumps_tell_what_was_done_between() -> None:
     assert {kind(line.rpartition("; ")[2]) for line in lines(told(before, after))} >= {"munmap of a part", "madvise dontneed of a part"}
 
 
+def test_a_dump_of_another_kernel_is_named() -> None:
+    texts = [write_dump(0x7F0000000000, 512, release, hidden(HUGE), {}) for release in ("6.12.117", "6.18.44")]
+    assert [len(told(text).parts) for text in texts] == [1, 2]
+    assert "v6.18 is nearest" in told(texts[1]).parts[0].facts[0]
+
+
 def test_a_pmd_that_maps_half_a_huge_page_cannot_be() -> None:
     rows = "7f0000000000 256 present pmd yes - - - -\n"
     assert told("# thplab pagemap 1: 0x7f0000000000, 512 pages\n" + rows).wrong

@@ -25,6 +25,7 @@ from thplab.study.explain.vmstat_text import (
     read_vmstat,
     unknown_counters,
 )
+from thplab.study.live.support import nearest
 
 DEFAULT_KERNEL = "v6.18"
 LONGEST = 1 << 25
@@ -330,6 +331,9 @@ def _dump_parts(dumps: Sequence[Dump], record: Kernel, change: Differences | Non
     for slot in last.slots():
         was = earlier.get(slot.address)
         groups.setdefault((slot[1:], was[1:] if was else None), []).append(slot)
+    named = nearest(last.release)[0] if last.release else record.name
+    if named != record.name:
+        yield Passage(title, facts=(f"it was made on Linux {last.release}, to which {named} is nearest",))
     if not groups:
         yield Passage(title, facts=("it holds no whole huge page's worth of addresses (2 MiB, aligned)",))
     for alike in groups.values():
