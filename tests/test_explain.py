@@ -31,7 +31,7 @@ EXAMPLES = ROOT / "docs/examples/explain"
 HEADER = "7f0000000000-7f0000200000 rw-p 00000000 00:00 0"
 
 
-def entry(header: str = HEADER, **figures: int) -> str:
+def entry(header: str = HEADER, /, **figures: int) -> str:
     given = {"Size": 2048, "Rss": 2048, "Pss": 2048, "Anonymous": 2048, "AnonHugePages": 2048, "LazyFree": 0, "Swap": 0, **figures}
     return "\n".join([header, *(f"{name}: {value} kB" for name, value in given.items())]) + "\n"
 
@@ -212,6 +212,12 @@ def test_two_dumps_tell_what_was_done_between() -> None:
     assert {kind(line.rpartition("; ")[2]) for line in lines(told(before, after))} >= {"munmap of a part", "madvise dontneed of a part"}
 
 
+def test_a_dump_of_another_kernel_is_named() -> None:
+    texts = [write_dump(0x7F0000000000, 512, release, hidden(HUGE), {}) for release in ("6.12.117", "6.18.44")]
+    assert [len(told(text).parts) for text in texts] == [1, 2]
+    assert "v6.18 is nearest" in told(texts[1]).parts[0].facts[0]
+
+
 def test_a_pmd_that_maps_half_a_huge_page_cannot_be() -> None:
     rows = "7f0000000000 256 present pmd yes - - - -\n"
     assert told("# thplab pagemap 1: 0x7f0000000000, 512 pages\n" + rows).wrong
@@ -272,7 +278,7 @@ def test_this_process_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture
 )
 def test_entries_of_all_sorts_have_sensible_words(header: str, figures: dict[str, int], says: str) -> None:
     text = "\n".join([header, *(f"{name}: {value} kB" for name, value in figures.items())])
-    assert says in repr(explain(text, kernel="v6.18"))
+    assert says in repr(explain(text, kernel="v6.12"))
 
 
 def test_neighbours_that_share_a_huge_page_are_explained_together() -> None:

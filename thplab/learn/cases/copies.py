@@ -126,7 +126,8 @@ DIRECT_IO = Case(
         },
     ),
     cause=Figure(_direct_io("gupw"), after("dma_write"), _full("v6.1")),
-    live="mmap A; fill A 0 1thp same; pin A 2 1 p io_uring; fork A B; write A 2 value=0x99; dma_write p value=0x11; read A 2 1",
+    live="mmap A; fill A 0 1thp same; pin A 2 1 p io_uring; fork A B; write A 2 value=0x99; "
+    "dma_write p value=0x11; read A 2 1",
 )
 
 # --- 5 ----------------------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from thplab.study.explain.vmstat_text import (
     read_vmstat,
     unknown_counters,
 )
+from thplab.study.live.support import nearest
 
 DEFAULT_KERNEL = "v6.18"
 LONGEST = 1 << 25
@@ -103,7 +104,11 @@ def explain_texts(given: Sequence[Given], kernel_name: str = DEFAULT_KERNEL, at:
     texts = _read(given)
     change, counters = _counters(texts.vmstat, record)
     parts = [*_smaps_parts(texts.smaps, record, change, _address(at)), *_dump_parts(texts.dumps, record, change)]
-    return Explained(record, (*parts, *([counters] if counters else [])))
+    if counters is not None:
+        # What was held against the counters above says more than they do alone.
+        above = any(part.found for part in parts)
+        parts.append(replace(counters, found=(), rest=(), sums=()) if above else counters)
+    return Explained(record, tuple(parts))
 
 
 def _read(given: Sequence[Given]) -> _All:
@@ -162,7 +167,7 @@ def _counters(readings: Sequence[Mapping[str, int]], record: Kernel) -> tuple[Di
         f"{name} {count:+d}: nothing that is simulated raises it" for name, count in sorted(change.foreign.items())
     ]
     sure = ["the counters are the whole system's: others may have raised them, too", *foreign]
-    found = [alone(example) for example in exactly(record.name, events, (1,))] if events else []
+    found = alone(exactly(record.name, events, (1,))) if events else []
     made = () if found or not events else tuple(sums(record.name, events, (1,)))
     if not events:
         sure.append("no counter of huge pages rose: whatever was done is among the operations that raise none")
@@ -326,6 +331,9 @@ def _dump_parts(dumps: Sequence[Dump], record: Kernel, change: Differences | Non
     for slot in last.slots():
         was = earlier.get(slot.address)
         groups.setdefault((slot[1:], was[1:] if was else None), []).append(slot)
+    named = nearest(last.release)[0] if last.release else record.name
+    if named != record.name:
+        yield Passage(title, facts=(f"it was made on Linux {last.release}, to which {named} is nearest",))
     if not groups:
         yield Passage(title, facts=("it holds no whole huge page's worth of addresses (2 MiB, aligned)",))
     for alike in groups.values():

@@ -31,7 +31,7 @@ def facts(entry: SmapsEntry, kernel: Kernel) -> Iterator[str]:
     rest = (anonymous - min(huge, anonymous)) // KIB
     if rest:
         yield (
-            f"the other {rest * KIB} kB that are resident: {_some(rest, 'page')} mapped by PTEs. Whether they are "
+            f"{'the other ' if huge else ''}{rest * KIB} kB: {_some(rest, 'page')} mapped by PTEs. Whether they are "
             "small pages or parts of huge pages whose PMD was split smaps does not say"
         )
     if not rss:

@@ -129,7 +129,8 @@ def explanations(kernel_name: str, sought: Sought, tried: tuple[int, ...]) -> li
     simple = [each for each in exact if each.best.score.other < 2]
     mixed = [each for each in exact if each.best.score.other == 2]
     if simple:
-        mixed = [each for each in mixed if each.contents.parts][:_MIXED]
+        extra = simple[0].best.score.extra
+        mixed = [each for each in mixed if each.contents.parts and each.best.score.extra <= extra][:_MIXED]
     return [*simple, *mixed] or found[:_NEAREST]
 
 
@@ -162,10 +163,16 @@ def _alike(one: Sight | None, other: Sight) -> bool:
     return all(one.figures.get(name) == other.figures.get(name) for name in COMPARED)
 
 
-def alone(example: Example) -> Explanation:
-    """An example of which nothing but its events is sought: the first process that is left stands for it."""
-    view = example.after[0] if example.after else Sight("", {}, Contents(), Around())
-    return Explanation(view.contents, view.around, (Fit(example, view, Score(0, 0, 0, 0, 1, 0, example.length)),))
+def alone(found: Iterable[Example]) -> list[Explanation]:
+    """Examples of which nothing but their events is sought, by their states: the first process that is left stands for
+    each.
+    """
+    groups: dict[tuple[Contents, Around], list[Fit]] = {}
+    for example in found:
+        view = example.after[0] if example.after else Sight("", {}, Contents(), Around())
+        fit = Fit(example, view, Score(0, 0, 0, 0, 1, 0, example.length))
+        groups.setdefault((view.contents, view.around), []).append(fit)
+    return [Explanation(held, around, tuple(ways)) for (held, around), ways in groups.items()]
 
 
 def _score(example: Example, distance: int, sought: Sought, other: int = 0, times: int = 1, beside: int = 0) -> Score:
