@@ -26,7 +26,7 @@ SHOWN = {"scenario", "race", "families"}
 BY_NAME = {
     "kernel", "kernels", "geometry", "mutant", "swap",  # the machine
     "step", "process", "address",  # where it begins
-    "predictions", "task", "count", "seed", "more", "gaps",  # what is asked
+    "predictions", "task", "count", "seed", "more", "told", "finds", "gaps",  # what is asked
     "all_steps", "lecture", "stops", "detail", "recorded",  # how it is shown
     "thps", "unmapped", "pattern", "pressure", "sharing", "unmapping", "pinned", "zero_filled",  # a population of huge pages
 }  # fmt: skip
