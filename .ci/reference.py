@@ -1,7 +1,4 @@
-"""Writes the API reference, made from the docstrings, into a folder: a page for each module, which need no network.
-
-    python .ci/reference.py DIR [MODULE...]     all modules, or those named, as pdoc takes names
-"""
+"""Writes the API reference, made from the docstrings, into a folder: a page for each module, which need no network."""
 
 import pkgutil
 import sys
@@ -20,9 +17,9 @@ warnings.filterwarnings("ignore", "The module specification")
 # Widgets are loaded when they are first asked for: ask, so that the first page has them, too.
 for name in thplab.__all__:
     getattr(thplab, name)
-modules = ["thplab"] + [
+modules = [
     found.name for found in pkgutil.walk_packages(thplab.__path__, "thplab.") if not found.name.endswith("__main__")
 ]
 # The sources would make ten times the pages of it; they are in the repository.
 pdoc.render.configure(show_source=False, footer_text=f"thplab {version('thplab')}")
-pdoc.pdoc(*(sys.argv[2:] or modules), output_directory=Path(sys.argv[1]))
+pdoc.pdoc("thplab", *modules, output_directory=Path(sys.argv[1]))

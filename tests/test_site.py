@@ -18,6 +18,7 @@ from website.shared import in_common
 from thplab.errors import BadInput
 from thplab.kernel.kernels import KERNELS
 from thplab.kernel.policies import POLICIES
+from thplab.learn.export import export_tree
 from thplab.learn.widgets import Stepper
 from thplab.study.explore import PAIRS
 
@@ -25,11 +26,21 @@ ROOT = Path(__file__).parent.parent
 NOTEBOOKS = [ROOT / "notebooks" / name for name in ("glossary.ipynb", "exercises/00_the_whole_story.ipynb")]
 
 
+def reference(folder: Path, html: str) -> Path:
+    """Stands for the API reference, which takes long to make, and whose links tests/test_reference.py follows."""
+    (folder / "reference").mkdir(parents=True)
+    (folder / "reference" / "search.js").write_text("")
+    page = f'<head><meta charset="utf-8"><title>x</title></head><body><main class="pdoc">{html}</main></body>'
+    (folder / "reference" / "thplab.html").write_text(page)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A site with two notebooks that were not run, and of the API reference the first page only."""
-    folder = tmp_path_factory.mktemp("site") / "made"
-    built = build(folder, execute=False, paths=NOTEBOOKS, modules=("thplab", "!thplab[.].*"))
+    """A site with two notebooks, which were not run."""
+    made, folder = tmp_path_factory.mktemp("made"), tmp_path_factory.mktemp("site") / "new"
+    export_tree(ROOT, NOTEBOOKS, made, execute=False)
+    built = assemble(reference(made, "<h1>thplab</h1><p id='Machine'></p>"), folder, ())
     assert built.front == folder / "index.html"
     assert built.pages == len(list(folder.rglob("*.html"))) and built.links > 2000
     return folder
@@ -160,12 +171,9 @@ def test_links_between_files_become_links_between_pages() -> None:
 def test_a_dead_link_keeps_the_site_from_being_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for part in ("documents", "kernels", "races"):
         monkeypatch.setattr(getattr(building, part), "pages", lambda root: {})
-    made = tmp_path / "made" / "reference"
-    made.mkdir(parents=True)
-    (made / "search.js").write_text("")
-    (made / "thplab.html").write_text('<head><meta charset="utf-8"></head><body><main class="pdoc"><a href="gone.html">x</a></main></body>')
+    made = reference(tmp_path / "made", '<a href="gone.html">x</a>')
     with pytest.raises(SiteFailed, match=r"reference/thplab\.html leads to gone\.html, which is not there"):
-        assemble(tmp_path / "made", tmp_path / "out", ())
+        assemble(made, tmp_path / "out", ())
     assert not (tmp_path / "out").exists()
 
 

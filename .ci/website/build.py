@@ -45,35 +45,34 @@ def notebooks() -> list[Path]:
     return [path for path in found if path.stem != "progress" and ".ipynb_checkpoints" not in path.parts]
 
 
-def build(
-    output: Path, execute: bool = True, paths: Sequence[Path] | None = None, modules: Sequence[str] = ()
-) -> Built:
-    """Write the site into a new or empty folder.
+def build(output: Path, execute: bool = True) -> Built:
+    """Write the site into a new or empty folder. The notebooks are run, unless `execute` is False.
 
-    `paths` are the notebooks (default: all), run unless `execute` is False; `modules` those of the API reference
-    (default: all). Raises BadInput if the folder holds something, ExportFailed if a notebook cannot be shown or a
-    cell of one fails, and SiteFailed if a link of any page leads nowhere; then nothing has been written.
+    Raises BadInput if the folder holds something, ExportFailed if a notebook cannot be shown or a cell of one fails, and
+    SiteFailed if a link of any page leads nowhere; then nothing has been written.
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise BadInput("folder", f"{str(output)!r} holds something", "a new or empty folder")
     with tempfile.TemporaryDirectory() as name:
         made = Path(name)
-        gather(made, notebooks() if paths is None else paths, execute, modules)
-        return assemble(made, output, () if paths else tuple(LECTURES))
+        export_tree(ROOT, notebooks(), made, execute)
+        _reference(made / "reference")
+        return assemble(made, output, tuple(LECTURES))
 
 
-def gather(folder: Path, paths: Sequence[Path], execute: bool, modules: Sequence[str] = ()) -> None:
-    """Make what takes long: the pages of the notebooks and the API reference."""
-    export_tree(ROOT, paths, folder, execute)
-    command = [sys.executable, str(ROOT / ".ci" / "reference.py"), str(folder / "reference"), *modules]
+def _reference(folder: Path) -> None:
+    """The API reference, made in a process of its own: pdoc keeps its settings in its module."""
+    command = [sys.executable, str(ROOT / ".ci" / "reference.py"), str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         raise SiteFailed(f"the API reference: {done.stderr.strip().splitlines()[-1:]}")
-    (folder / "reference" / "index.html").unlink()  # which only leads on to thplab.html
+    (folder / "index.html").unlink()  # which only leads on to thplab.html
 
 
 def assemble(made: Path, output: Path, lectures: Sequence[str]) -> Built:
-    """Make a site of what gather() made, with the slides of these lectures, and write it."""
+    """Make a site of the notebooks' pages and the reference in the folder `made`, with the slides of these lectures, and
+    write it. Raises SiteFailed as build() does.
+    """
     pages = {path.relative_to(made).as_posix(): path.read_text(encoding="utf-8") for path in sorted(made.rglob("*.html"))}
     files: dict[str, str | bytes] = {"reference/search.js": (made / "reference" / "search.js").read_text(encoding="utf-8")}
     foreign = list(pages)

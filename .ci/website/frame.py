@@ -27,6 +27,7 @@ _PARTS = (
 )
 
 _HAS_POLICY = re.compile(r"<meta\b[^>]*Content-Security-Policy[^>]*>", re.I)
+_UNNAMED = re.compile(r'<a class="headerlink" href="#([^"]+)">')
 _TITLE = re.compile(r"<title>.*?</title>", re.S)
 _HEADING = re.compile(r"<h1\b[^>]*>(.*?)</h1>", re.S)
 _TAGS = re.compile(r'<a class="anchor-link".*?</a>|<[^>]+>', re.S)
@@ -58,7 +59,9 @@ def framed(name: str, page: str) -> str:
         page = _TITLE.sub(lambda _: f"<title>{title} · thplab</title>", page, count=1)
     page = page.replace("</head>", f"{_head(name)}</head>", 1)
     if name.startswith("reference/"):
-        page = page.replace("<body>", f'<body class="site-reference">\n{_bar(name)}', 1).replace("<main class=\"pdoc\">", "<main class=\"pdoc\" id=\"main\">", 1)
+        page = page.replace("<body>", f'<body class="site-reference">\n{_bar(name)}', 1)
+        page = page.replace('<main class="pdoc">', '<main class="pdoc" id="main">', 1)
+        page = _UNNAMED.sub(r'<a class="headerlink" aria-label="\1" href="#\1">', page)
     else:
         page = page.replace("<main>", f'{_bar(name)}<main id="main">', 1)
     return page

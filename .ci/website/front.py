@@ -14,7 +14,7 @@ from website.frame import own_page
 
 _TITLE = re.compile(r"^# (.+)$", re.M)
 _TIME = re.compile(r"^\*\*Time:\*\* (.*?)(?= \*\*|$)", re.M)
-_PICTURE = re.compile(r"!\[([^\]]*)\]\(\.\./(assets/[^)]+)\)")
+_PICTURE = re.compile(r"!\[([^\]]*)\]\((?:\.\./)+(assets/[^)]+)\)")
 _MARKS = re.compile(r"[*`]|\[([^\]]*)\]\([^)]*\)")
 
 

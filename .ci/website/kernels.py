@@ -19,6 +19,8 @@ from website.frame import own_page
 
 _LONG = 28
 """Characters of a value that a cell of the table shows."""
+_MARK = 4
+"""Letters by which the kinds of evidence can be told apart."""
 _CHAPTER = "<h1>Which kernel does what</h1>"
 
 
@@ -71,7 +73,7 @@ def _table(files: dict[str, list[RecordedFile]]) -> str:
         body.append(f'<tbody><tr><th scope="rowgroup" colspan="{len(ORDER) + 1}"><b>{group}</b> {about}</th></tr>')
         body += [_policy_row(each) for each in each_of]
         body.append("</tbody>")
-    kinds = "".join(f'<li><b class="ev ev-{kind.lower()}">{kind[:2]}</b> {kind.lower()}: {about}</li>' for kind, about in _legend())
+    kinds = "".join(f'<li><b class="ev ev-{kind.lower()}">{kind[:_MARK].lower()}</b> {kind.lower()}: {about}</li>' for kind, about in _legend())
     recorded = sum(len(file.scenarios) for each in files.values() for file in each)
     return f"""{_CHAPTER}
 <p>{len(by_policy)} policies in which the {len(ORDER)} simulated kernels differ. The simulator's routines ask these policies, and never a kernel's
@@ -94,7 +96,7 @@ def _policy_row(row: tuple[PolicyRow, ...]) -> str:
         shown = {"no answer": "–"}.get(each.value, long if len(each.value) > _LONG else each.value)
         why = html.escape("; ".join(each.why))
         cells.append(
-            f'<td class="ev-{kind}{same}"><a href="{name}.html#{each.name}" title="{why}" data-ev="{kind[:2].title()}">'
+            f'<td class="ev-{kind}{same}"><a href="{name}.html#{each.name}" title="{why}" data-ev="{kind[:_MARK]}">'
             f"{html.escape(shown)}</a></td>"
         )
         before = each.value
