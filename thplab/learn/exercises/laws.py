@@ -52,7 +52,7 @@ _LONGEST = 300
 
 
 @dataclass(frozen=True)
-class Relation:
+class Clause:
     """Two sums, and how they are compared."""
 
     left: str
@@ -68,8 +68,8 @@ class Relation:
 class Written:
     """A law that was read: where all of `conditions` are true, `then` must be."""
 
-    conditions: tuple[Relation, ...]
-    then: Relation
+    conditions: tuple[Clause, ...]
+    then: Clause
 
     def holds(self, numbers: Numbers) -> bool:
         """Is it true of these numbers?"""
@@ -176,7 +176,7 @@ def _read(text: str) -> Written:
     return Written(tuple(_comparison(part, right) for part in conditions), _comparison(found[2], right))
 
 
-def _comparison(text: str, right: str) -> Relation:
+def _comparison(text: str, right: str) -> Clause:
     parts = re.split(r"(==|!=|<=|>=|<|>)", text)
     if len(parts) != 3:
         compared = "compares nothing" if len(parts) == 1 else "compares more than two sums"
@@ -190,7 +190,7 @@ def _comparison(text: str, right: str) -> Relation:
         for term in terms:
             if not term[3].isdecimal() and term[3] not in NAMES:
                 raise BadInput("the law", f"speaks of {term[3][:60]!r}", f"{', '.join(NAMES)} and numbers")
-    return Relation(left, how, rest)
+    return Clause(left, how, rest)
 
 
 def _sum(side: str, numbers: Numbers) -> int:
