@@ -171,6 +171,18 @@ def test_a_missing_engine_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -
         engine()
 
 
+def test_a_wheel_that_cannot_be_loaded_leaves_the_work_to_dot(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = sys.modules["thplab.show.diagrams.engine"]
+    monkeypatch.delenv("THPLAB_ENGINE", raising=False)
+    monkeypatch.setattr(module, "find_spec", lambda name: name)
+    monkeypatch.setitem(sys.modules, "pygraphviz", None)
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    assert engine() == "dot"
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(NoEngine, match=r"(?s)pygraphviz is, but cannot be loaded: .*apt install graphviz"):
+        engine()
+
+
 @pytest.mark.parametrize("name", ["pygraphviz", "dot"])
 def test_a_source_that_cannot_be_read_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("THPLAB_ENGINE", name)

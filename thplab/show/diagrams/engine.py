@@ -28,25 +28,40 @@ class NoEngine(ThplabError):
 
 
 def engine() -> str:
-    """The name of the engine in use: THPLAB_ENGINE if it is set, else "pygraphviz" if it is installed, else "dot".
+    """The name of the engine in use: THPLAB_ENGINE if it is set, else "pygraphviz" if it can be loaded, else "dot".
 
     Raises BadInput if THPLAB_ENGINE names no engine, and NoEngine, which says how to install one, if there is none.
     """
     wanted = os.environ.get(VARIABLE, "")
     if wanted and wanted not in ENGINES:
         raise BadInput(VARIABLE, f"is {wanted!r}", " or ".join(ENGINES))
+    lacks = ""
     for name in (wanted,) if wanted else ENGINES:
-        if find_spec("pygraphviz") if name == "pygraphviz" else shutil.which("dot"):
-            return name
+        if name == "dot":
+            if shutil.which("dot"):
+                return name
+        elif find_spec("pygraphviz"):
+            lacks = _lacks()
+            if not lacks:
+                return name
     raise NoEngine(
-        f"pictures need a layout engine, and {wanted or 'none'} is {'not ' if wanted else ''}installed. Install "
-        "one of:\n"
+        f"pictures need a layout engine, and {wanted or 'none'} is {'not ' if wanted else ''}installed"
+        f"{f' (pygraphviz is, but cannot be loaded: {lacks})' if lacks else ''}. Install one of:\n"
         "  pip install 'pygraphviz>=2.0'   (Linux, macOS, Windows on 64-bit Intel: no other program needed)\n"
         "  apt install graphviz            (Debian, Ubuntu; dnf install graphviz on Fedora)\n"
         "  brew install graphviz           (macOS)\n"
         "  conda install -c conda-forge graphviz\n"
         "  choco install graphviz          (Windows)"
     )
+
+
+def _lacks() -> str:
+    """Why the wheel cannot be loaded, if so: it takes libraries of X from the system, and a bare container has none."""
+    try:
+        import pygraphviz  # noqa: F401
+    except ImportError as error:
+        return str(error)
+    return ""
 
 
 @lru_cache(maxsize=64)
