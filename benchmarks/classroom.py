@@ -35,7 +35,7 @@ EXERCISE = "from thplab.learn.exercises import exercise; from thplab.learn.exerc
 SAY = f"{EXERCISE}; print(learner()); print(exercise('0.2').variant().values)"
 TASK = "late, and yet nothing lost"
 TRY = f"lesson.attempt({TASK!r}, '0x3 1x6')"
-IDLE = 60
+IDLE = 45
 PATIENCE = 600.0
 
 

@@ -26,8 +26,7 @@ c.Spawner.environment = {
 }
 c.Spawner.mem_limit = "1G"
 c.Spawner.cpu_limit = 2.0
-# A class begins at once: more than this many start one after the other.
-c.JupyterHub.concurrent_spawn_limit = 2 * (os.cpu_count() or 1)
+# A class begins at once, and a machine with few CPUs is busy then for some minutes.
 c.Spawner.start_timeout = 300
 c.Spawner.http_timeout = 300
 

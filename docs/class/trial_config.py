@@ -8,7 +8,8 @@ import os
 import sys
 
 c = get_config()  # noqa: F821
-load_subconfig("jupyterhub_config.py")  # noqa: F821
+# By its full name: one that is not found is passed over in silence.
+load_subconfig(os.path.join(os.path.dirname(os.path.abspath(__file__)), "jupyterhub_config.py"))  # noqa: F821
 
 IDLE = os.environ.get("THPLAB_TRIAL_IDLE", "1200")
 

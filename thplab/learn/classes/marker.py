@@ -82,6 +82,7 @@ def _look(asked: Mapping[str, Any], seconds: float, mib: int, writing: int) -> N
                     out.write(json.dumps(part) + "\n")
                     out.flush()
             except MemoryError:
+                _limit_no_memory()  # to say so takes some, too
                 out.write(json.dumps({"problem": _TOO_MUCH.format(mib=mib)}) + "\n")
             except Exception as error:
                 ours = f"thplab met an error of its own ({type(error).__name__}); your teacher marks it"
@@ -105,6 +106,11 @@ def _limit(seconds: float, mib: int) -> None:
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     if hard == resource.RLIM_INFINITY or limit < hard:
         resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+
+
+def _limit_no_memory() -> None:
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
 
 
 def _said(asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
