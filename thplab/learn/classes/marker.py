@@ -81,7 +81,7 @@ def _look(asked: Mapping[str, Any], seconds: float, mib: int, writing: int) -> N
                 for part in _said(asked):
                     out.write(json.dumps(part) + "\n")
                     out.flush()
-            except MemoryError:
+            except (MemoryError, SystemError):  # the second is numpy's, where it finds no memory to say so
                 _limit_no_memory()  # to say so takes some, too
                 out.write(json.dumps({"problem": _TOO_MUCH.format(mib=mib)}) + "\n")
             except Exception as error:
