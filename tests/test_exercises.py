@@ -17,15 +17,19 @@ import pytest
 from lesson_checks import NOTEBOOKS, ROOT
 from random_scenarios import operations
 from solutions.model import Values, written
+from solutions.split_pmd import EARLY, LATE
 from solved import SOLVED
 
 from thplab.errors import BadInput, ThplabError
 from thplab.learn.exercises import EXERCISES, SETS, Exercise, exercise, learner
 from thplab.learn.exercises.answers import Answers
 from thplab.learn.exercises.exercise import LEVELS, ExerciseSet
+from thplab.learn.exercises.facts import total_cost
 from thplab.learn.exercises.notebooks import TERMS, notebook, text
+from thplab.learn.exercises.sets.split_pmd import CHEAPEST
 from thplab.learn.lessons.tasks import RaceTask, Task
 from thplab.learn.widgets import Ledger, Quiz, RaceStepper
+from thplab.machine.trace import Setup, record
 from thplab.scenario import Operation, Scenario
 from thplab.scenario.text import write_operation
 
@@ -195,6 +199,12 @@ def test_a_quiz_asks_in_the_order_in_which_answers_are_written() -> None:
     for id in ("0.4", "4.1", "R5"):
         work, quiz = exercise(id).variant("x").work, exercise(id).show("x")
         assert isinstance(work, Answers) and isinstance(quiz, Quiz) and list(quiz.questions) == list(work.cells.values())
+
+
+@pytest.mark.parametrize("kernel", CHEAPEST)
+def test_the_cheapest_order_is_known_by_its_cost(kernel: str) -> None:
+    orders = [order.format(F="mmap A; fill A 0 1thp", a="A", b="B") for order in (EARLY, LATE)]
+    assert min(total_cost(record(order, Setup(kernel, "X86_64"))) for order in orders) == CHEAPEST[kernel]
 
 
 def test_the_race_of_an_exercise_does_not_solve_it() -> None:
