@@ -196,12 +196,12 @@ FACTS: dict[int, tuple[Fact, ...]] = {
         Fact("After it, 4 kB", "v6.18", 0, {"A.rss": 2048 - 2044, "A.ksm": 0}),
         Fact("KSM was shown 32 kB, and 2044 kB are gone", "v6.18", 0, {"A.rss": 2048 - 2044}),
         Fact("`KSM` is 0 kB", "v6.18", 0, {"A.ksm": 0}),
-        Fact("merges what it was told to merge, 28 kB", "v6.1", 0, {"A.ksm": 28, "A.rss": 2048}),
+        Fact("7 of the 8 equal pages are one page (`KSM` is 28 kB), which saves 24 kB", "v6.1", 0, {"A.ksm": 7 * 4, "A.rss": 2048}),
     ),
     10: (
         Fact("`Pss` equals `Rss`", "v6.12", 6, MEMORY),
-        Fact("a huge page went to the deferred split queue", "v6.12", 0, {"thp_deferred_split_page": 1, "compound": 1}),
-        Fact("On Linux 6.18 no page is copied, and nothing goes to the queue", "v6.18", 0, {"thp_deferred_split_page": 0}),
+        Fact("`thp_deferred_split_page` counted one", "v6.12", 0, {"thp_deferred_split_page": 1, "compound": 1}),
+        Fact("On Linux 6.18 no page is copied, and the event is not counted", "v6.18", 0, {"thp_deferred_split_page": 0}),
     ),
 }
 GIVEN = {4, 2, 512, 511}
@@ -231,6 +231,7 @@ def test_what_a_text_says_the_machine_shows(each: Case, fact: Fact) -> None:
 
 
 STANDS: dict[int, tuple[str, Mapping[str, object]]] = {
+    1: ("v3.16 v5.10", {"pin p": 0x99}),
     2: ("v3.16 v4.5 v5.10 v6.1", {"A.2": 0x99, "B.2": 0x11}),
     3: ("v4.5 v5.10 v6.1 v6.12 v6.18", {"A.rss": 4, "compound": 1}),
     4: ("v3.16 v4.5 v5.10 v6.1 v6.12 v6.18", {"A.rss": 2048, "A.huge": 2048}),
@@ -250,6 +251,52 @@ def test_one_kernel_stands_for_others_because_they_show_the_same(number: int) ->
     assert isinstance(show, Show) and name in kernels.split()
     for kernel in kernels.split():
         check(carried_out(kernel, show.scenario, show.setup.swap), answers)
+
+
+PIPE_OF_SMALL = "mmap A advise=none; fill A 0 8 same; fork A B; pin B 0 1 p; munmap B 0 8; write A 0 1 value=0x99"
+FREE_OF_SMALL = "mmap A advise=none; fill A 0 8; madvise A 0 8 free; pin A 2 1 p; madvise A 0 8 pageout"
+HELD = "mmap A; fill A 0 512; "
+
+
+class Beyond(NamedTuple):
+    """What a text says of kernels that the first one of a case does not stand for, or of other operations on some of them."""
+
+    number: int
+    phrase: str
+    kernels: str
+    answers: Mapping[str, object]
+    scenario: str = ""
+    """What is done, where it is not the case's own."""
+
+
+BEYOND = (
+    Beyond(1, "only 4.5 asked for the reference count", "v4.5", {"pin p": 0x77}),
+    Beyond(1, "Small pages leaked up to 5.7.2 as well", "v3.16 v4.5", {"pin p": 0x99}, PIPE_OF_SMALL),
+    Beyond(1, "and are right in 5.10", "v5.10", {"pin p": 0x77}, PIPE_OF_SMALL),
+    Beyond(3, "or when the last page is unmapped", "v4.5 v6.1 v6.18", {"compound": 0}, HELD + "munmap A 0 511; munmap A 511 1"),
+    Beyond(3, "does the same to the huge page", "v4.5 v6.1 v6.18", {"compound": 1, "A.rss": 4}, HELD + "madvise A 0 511 dontneed"),
+    Beyond(8, "that fails while it is pinned, and it keeps the mark", "v5.10", {"A.swap": 0, "pglazyfreed": 512}),
+    Beyond(8, "there small pages lose the mark", "v5.10 v6.1 v6.12", {"A.lazyfree": 0, "A.rss": 4}, FREE_OF_SMALL),
+)
+
+
+@pytest.mark.parametrize("beyond", BEYOND, ids=lambda beyond: f"{beyond.number}: {beyond.phrase}")
+def test_what_a_text_says_beyond_its_own_kernels(beyond: Beyond) -> None:
+    each = case(beyond.number)
+    assert beyond.phrase in re.sub(r"\s+", " ", "\n".join(cell.source for cell in cells(each)))
+    show = next(iter(each.shows.values()))
+    assert isinstance(show, Show)
+    for kernel in beyond.kernels.split():
+        check(carried_out(kernel, beyond.scenario or show.scenario, show.setup.swap), beyond.answers)
+
+
+def test_which_pages_4_5_reuses() -> None:
+    """Case 10: 4.5 copies as well, and 3.16 has no huge page by then; which is why neither is one that 6.12 stands for."""
+    assert "4.5 copies as well" in part(case(10), "Step through it")
+    (show, *_) = case(10).shows.values()
+    assert isinstance(show, Show)
+    small, rest = sorted(len(m.pages) for m in carried_out("v4.5", show.scenario).machine.state.mapped)
+    assert (small, rest) == (8, 504)
 
 
 @every_case
@@ -288,7 +335,6 @@ def test_what_the_race_is_said_to_be() -> None:
     assert ["mapcount" in (step.text if (step := torn[number].step) else "") for number in (7, 8, 31)] == [True] * 3
     row = re.search(r"`torn-mapcount-and-pmd-split` .*", (ROOT / "docs" / "races.md").read_text())
     assert row and "1.2e18" in row[0] and "498,573,900" in row[0]
-    assert round(1.2e18 / 498_573_900 / 1e9, 1) == 2.4  # "one in two thousand million"
 
 
 def test_what_the_stacks_of_the_report_come_to() -> None:
@@ -326,6 +372,9 @@ def test_the_lines_tell_what_the_texts_say() -> None:
             for number, fields in SAID[each.number].items():
                 shown = {row.field: row.kernel for row in rows(checked.outcomes[number - 1])}
                 assert {field: shown.get(field, "") for field in fields} == fields, (each, number)
+        assert f'\n    thplab live "{SECOND}"\n' in part(case(2), "Check yours")
+        left = {row.field: row.kernel for row in rows(check_live(agent, Scenario.parse(SECOND), KERNEL).outcomes[5])}
+        assert (left["read"], left["pin p"]) == ("0x99", "0x77")
 
 
 def commands(each: Case) -> list[str]:
@@ -334,16 +383,20 @@ def commands(each: Case) -> list[str]:
     return [line for line in told if not line.startswith("thplab live ")]
 
 
+SECOND = "mmap A; fill A 0 1thp same; pin A 2 1 p; fork A B; write A 2 value=0x99; read A 2 1"
+"""The other line of case 2, on which a pipe is left behind."""
+
+
 @pytest.mark.skipif(not Path("/proc/vmstat").exists(), reason="no Linux")
 def test_the_other_commands_only_read_and_say_a_number() -> None:
     lines = [line for each in CASES for line in commands(each)]
-    assert len(lines) == 5
+    assert len(lines) == 6
     for line in lines:
-        assert re.match(r'cat /(sys|proc)/|grep \S+ /proc/|python3 -c "', line) and not re.search(r"[^-]>|\bw\b", line)
+        assert re.match(r'cat /(sys|proc)/|grep -w \S+ /proc/|python3 -c "', line) and not re.search(r"[^-]>|(?<!-)\bw\b", line)
         file = re.search(r"/(?:sys|proc)/\S+", line)
         if line.startswith(("cat", "grep")) and file and not Path(file[0]).exists():
             continue  # this kernel does not have it
         done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0 and re.search(r"\d+$", done.stdout.strip()), (line, done.stderr)
+        assert done.returncode == 0 and re.search(r"\d+$|\[\w+\]", done.stdout.strip()), (line, done.stderr)
         if line.startswith("python3") and OWN and KERNEL in ("v6.12", "v6.18"):
             assert int(done.stdout) >= 1

@@ -58,7 +58,7 @@ HELD = Case(
     ),
     ask=Ask(
         "A filled a huge page of 2048 kB and has unmapped 511 of its 512 small pages; its Rss is 4 kB. Linux 6.1: how "
-        "many kB of it can nobody else have?",
+        "many kB of it are still taken from the system?",
         lambda trace: _held(trace[-1].state),
         (4, 2044, 2048),
         "A compound page is freed as a whole. One small page is still mapped, so all of it stays; the kernel has put "
