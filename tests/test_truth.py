@@ -103,6 +103,7 @@ right_disagreements = cache(disagreements)
 
 
 @pytest.mark.slow
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(("kernel", "policy", "cited"), CITED, ids=lambda value: getattr(value, "scenario", value))
 def test_a_cited_recording_asks_for_the_policy(kernel: str, policy: str, cited: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of steps, where the machine may still differ elsewhere, that it differs in one place more."""
