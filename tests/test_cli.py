@@ -250,15 +250,15 @@ class Became(Exception):
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package folder without notebooks, in which the command believes to be; os.execv only says what it was asked."""
+    """A package folder without notebooks, in which the command believes to be; os.execve only says what it was asked."""
 
-    def execv(path: str, command: list[str]) -> None:
-        raise Became(command)
+    def execve(path: str, command: list[str], environment: dict[str, str]) -> None:
+        raise Became(command, environment)
 
     folder = tmp_path / "thplab"
     folder.mkdir()
     monkeypatch.setattr(folders, "_PACKAGE", folder)
-    monkeypatch.setattr(os, "execv", execv)
+    monkeypatch.setattr(os, "execve", execve)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     return folder
 
@@ -300,6 +300,18 @@ def test_lab_opens_the_first_notebook_if_there_is_one(package: Path, names: list
     for name in names:
         (package / "notebooks" / name).touch()
     assert ("--LabApp.default_url=/lab/tree/notebooks/00_start.ipynb" in lab()) == opened
+
+
+def test_lab_has_jupyterlab_ask_nothing_about_news_and_leaves_its_other_settings(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (package / "notebooks").mkdir()
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", "/elsewhere")
+    with pytest.raises(Became) as became:
+        cli.main(["lab"])
+    ours, theirs = became.value.args[1]["JUPYTER_CONFIG_PATH"].split(os.pathsep)
+    assert theirs == "/elsewhere"
+    (settings,) = Path(ours).rglob("*.json")
+    assert settings.relative_to(ours).as_posix() == "labconfig/default_setting_overrides.json"
+    assert json.loads(settings.read_text()) == {"@jupyterlab/apputils-extension:notification": {"checkForUpdates": False, "fetchNews": "false"}}
 
 
 def test_lab_passes_on_what_follows_two_dashes(package: Path) -> None:

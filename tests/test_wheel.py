@@ -41,8 +41,8 @@ def test_the_wheel_carries_the_recorded_steps(names: set[str]) -> None:
 
 
 def test_the_wheel_carries_the_package_and_its_licences(names: set[str]) -> None:
-    needed = (".py", ".typed", ".js", ".css", ".toml")
-    code = {path.relative_to(ROOT).as_posix() for path in (ROOT / "thplab").rglob("*") if path.suffix in needed}
+    needed = (".py", ".typed", ".js", ".css", ".toml", ".json")
+    code = {path.relative_to(ROOT).as_posix() for path in (ROOT / "thplab").rglob("*") if path.suffix in needed and path.name != "jsconfig.json"}
     assert code <= names
     assert {Path(name).name for name in names if "/licenses/" in name} == {"LICENSE", "LICENSE-CONTENT"}
 

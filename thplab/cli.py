@@ -20,7 +20,7 @@ from thplab.hardware.swap_device import DEVICES
 from thplab.kernel import kernels
 from thplab.kernel.mutants import MUTANTS, mutant
 from thplab.learn.classes.command import add_arguments as add_class, run as classes
-from thplab.learn.folders import lab_command, notebook_folder
+from thplab.learn.folders import lab_command, lab_environment, notebook_folder
 from thplab.learn.start import home, start
 from thplab.machine.trace import Setup, record
 from thplab.scenario import builtin, load
@@ -443,5 +443,5 @@ def _lab(folder: Path | None, extra: Sequence[str]) -> int:
     """Become JupyterLab where the system can do that, so that its signals and its exit status are JupyterLab's own."""
     command = lab_command(notebook_folder() if folder is None else home(folder), extra)
     if os.name == "posix":
-        os.execv(command[0], command)
-    return subprocess.call(command)
+        os.execve(command[0], command, lab_environment())
+    return subprocess.call(command, env=lab_environment())

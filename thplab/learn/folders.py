@@ -9,6 +9,7 @@ from pathlib import Path
 
 from thplab.errors import BadInput
 
+_SETTINGS = Path(__file__).parent / "jupyter"
 _PACKAGE = Path(__file__).parent.parent
 
 
@@ -23,6 +24,12 @@ def notebook_folder() -> Path:
     raise BadInput(
         "notebooks", f"are neither in {_PACKAGE} nor beside it", "thplab as installed from its wheel or from a checkout"
     )
+
+
+def lab_environment() -> dict[str, str]:
+    """The environment for that command: JupyterLab asks nothing about news, unless its user has it so."""
+    found = [str(_SETTINGS), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
+    return os.environ | {"JUPYTER_CONFIG_PATH": os.pathsep.join(found)}
 
 
 def lab_command(folder: Path, extra: Sequence[str]) -> list[str]:
