@@ -24,7 +24,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What drives a browser takes longest, so it comes first: with several workers, each file is run by one of them (make test).
-    Of a sweep, cases are left out evenly, unless all are asked for (make sweep).
+    Of a sweep the first of each n cases is run, unless all are asked for (make sweep).
     """
     items.sort(key=lambda item: item.get_closest_marker("browser") is None)
     if os.environ.get("THPLAB_SWEEP"):
@@ -34,9 +34,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if sweep := item.get_closest_marker("sweep"):
             test = item.nodeid.partition("[")[0]
-            number[test] += 1
             if number[test] % sweep.args[0]:
                 left_out.append(item)
+            number[test] += 1
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]

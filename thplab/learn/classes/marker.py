@@ -82,7 +82,7 @@ def _look(asked: Mapping[str, Any], seconds: float, mib: int, writing: int) -> N
                     out.write(json.dumps(part) + "\n")
                     out.flush()
             except (MemoryError, SystemError):  # the second is numpy's, where it finds no memory to say so
-                _limit_no_memory()  # to say so takes some, too
+                _lift_memory_limit()  # to say so takes some, too
                 out.write(json.dumps({"problem": _TOO_MUCH.format(mib=mib)}) + "\n")
             except Exception as error:
                 ours = f"thplab met an error of its own ({type(error).__name__}); your teacher marks it"
@@ -108,7 +108,7 @@ def _limit(seconds: float, mib: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
 
 
-def _limit_no_memory() -> None:
+def _lift_memory_limit() -> None:
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
 
