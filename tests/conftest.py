@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
+from typing import NoReturn
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -13,6 +14,19 @@ from labserver import Server, lab
 # A machine that does other work besides is no fault.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def stays_itself() -> Iterator[None]:
+    """The process of the tests becomes no other program: a command that does so is given an exec of the test's own."""
+
+    def exec_(path: str, *_: object) -> NoReturn:
+        raise AssertionError(f"a test was about to become {path}")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "execv", exec_)
+        patch.setattr(os, "execve", exec_)
+        yield
 
 
 @pytest.fixture(scope="session")

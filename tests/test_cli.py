@@ -245,7 +245,7 @@ def test_numbers_that_changed_are_bold_on_a_terminal_only(monkeypatch: pytest.Mo
 
 
 class Became(Exception):
-    """What os.execv was asked to become."""
+    """What os.execve was asked to become."""
 
 
 @pytest.fixture

@@ -176,8 +176,8 @@ def test_a_spoiled_file_is_named_and_nothing_is_touched(series: Path, tmp_path: 
 
 def test_lab_opens_a_learner_s_folder_and_no_other(series: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     became: list[str] = []
-    monkeypatch.setattr("os.execv", lambda path, command: became.extend(command))
-    monkeypatch.setattr("subprocess.call", lambda command: 0)
+    monkeypatch.setattr("os.execve", lambda path, command, environment: became.extend(command))
+    monkeypatch.setattr("subprocess.call", lambda command, env: 0)
     start(tmp_path / "mine")
     cli.main(["lab", str(tmp_path / "mine"), "--", "--port", "9999"])
     assert f"--ServerApp.root_dir={tmp_path / 'mine'}" in became and became[-2:] == ["--port", "9999"]

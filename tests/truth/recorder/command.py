@@ -26,7 +26,7 @@ Record = dict[str, Any]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out what the command line says. 0, or 1 if something could not be recorded."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no guest is left behind
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no guest is left behind
     try:
         work = Work(options.work.absolute())
         with work.alone():
@@ -34,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ThplabError as error:
         print(f"record.py: {error}", file=sys.stderr)
         return 1
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _parser() -> argparse.ArgumentParser:
