@@ -165,6 +165,12 @@ class Blocks:
             if not (isinstance(held, tuple) and value == held[1] and (low or value == held[0])):
                 self.store(number, row, low, high, value)
 
+    def spread(self, held: Held) -> Array:
+        """A field of a block as one number for each frame, in an array of the caller's own."""
+        found = np.empty(self.nr, np.int64)
+        _spread(held, found)
+        return found
+
     def lasts(self, block: FrameBlock) -> bool:
         """Is there something to be seen in a block in which nothing is allocated?"""
         fields = (block.columns[row] for row in self.last)

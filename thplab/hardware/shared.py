@@ -46,6 +46,15 @@ class Shared(Mapping[int, V], Generic[V]):
                 after._groups.pop(number, None)
         return after
 
+    def unlike(self, other: Shared[V]) -> list[int]:
+        """The keys, in order, under which the two keep other objects, or only one of them keeps something."""
+        found: list[int] = []
+        for number in sorted(self._groups.keys() | other._groups.keys()):
+            mine, theirs = self._groups.get(number, {}), other._groups.get(number, {})
+            if mine is not theirs:
+                found += sorted(key for key in mine.keys() | theirs.keys() if mine.get(key) is not theirs.get(key))
+        return found
+
     def __getitem__(self, key: int) -> V:
         return self._groups[key >> _SHIFT][key]
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from thplab.hardware import page_tables as pt
-from thplab.hardware.frames import PageFrames, PG_anon, PG_dirty, PG_ksm, PG_referenced, PG_swapbacked
+from thplab.hardware.blocks import Array
+from thplab.hardware.frames import PageFrames, PG_anon, PG_dirty, PG_ksm, PG_referenced, PG_swapbacked, PG_tail
 from thplab.hardware.steps import Costs
 from thplab.kernel.address_space import VM_LOCKED
 from thplab.machine.counts import FrameCounts
@@ -66,16 +67,15 @@ def _entry(state: State, mine: Sequence[Mapped], counts: FrameCounts, vma: VmaSt
         resident = len(pages) if _counts(state, m) else 0
         figures["Rss"] += resident * kib
         figures["AnonHugePages"] += resident * kib if m.level else 0
+        flags = _flags(state, pages if m.kind != "zero" else range(0))
         if resident and m.kind == "page":
-            figures["Referenced"] += _referenced(state, m, pages) * kib
-        if (
-            "LazyFree" in figures
-            and resident
-            and m.kind != "zero"
-            and not (m.kind == "page" and m.entry & pt._PAGE_DIRTY)
-        ):
-            figures["LazyFree"] += _lazyfree(state, pages) * kib
-        figures["KSM"] += kib * _ksm_pages(state, m, pages)
+            accessed = m.entry & pt._PAGE_ACCESSED
+            figures["Referenced"] += (resident if accessed else _marked(flags, PG_referenced)) * kib
+        if "LazyFree" in figures and resident and not (m.kind == "page" and m.entry & pt._PAGE_DIRTY):
+            free = (flags & (PG_anon | PG_swapbacked | PG_dirty)) == PG_anon  # reclaim may throw it away
+            figures["LazyFree"] += int(np.count_nonzero(free)) * kib
+        if m.kind == "page" and not m.level:
+            figures["KSM"] += _marked(flags, PG_ksm) * kib
         if resident:
             users = (
                 np.ones(resident, np.int64)
@@ -107,16 +107,21 @@ def pagemap(state: State, process: str, region: str = "R") -> list[int]:
     return entries
 
 
-def _ksm_pages(state: State, m: Mapped, pages: range) -> int:
-    """How many of the `pages` that `m` maps are KSM's."""
-    return sum(1 for pfn in pages if state.field("flags", pfn) & PG_ksm) if m.kind == "page" and not m.level else 0
+def _flags(state: State, pages: range) -> Array:
+    """The flags of these frames; of a tail those of its head."""
+    order, found = state.geometry.order, [np.empty(0, np.int64)]
+    for number in range(pages.start >> order, ((pages.stop - 1) >> order) + 1) if pages else ():
+        base = number << order
+        low, high = max(pages.start, base), min(pages.stop, base + state.geometry.nr)
+        all_flags, first = state.column("flags", base, state.geometry.nr), state.column("first_page", low, high - low)
+        own = all_flags[low - base : high - base]
+        found.append(np.where(own & PG_tail, all_flags[(first - base) * (own & PG_tail != 0)], own))
+    return np.concatenate(found)
 
 
-def _referenced(state: State, m: Mapped, pages: range) -> int:
-    """How many of `pages`, which `m` maps, count as used: its entry has the accessed bit, or the page PG_referenced."""
-    if m.entry & pt._PAGE_ACCESSED:
-        return len(pages)
-    return sum(bool(state.field("flags", state.head(pfn)) & PG_referenced) for pfn in pages)
+def _marked(flags: Array, bit: int) -> int:
+    """How many of the frames with these flags have a bit."""
+    return int(np.count_nonzero(flags & bit))
 
 
 def kpagecount(state: State, pfn: int) -> int:
@@ -126,12 +131,6 @@ def kpagecount(state: State, pfn: int) -> int:
     2.1).
     """
     return 0 if state.is_free(pfn) else state.kernel.scheme.page_mapcount(_frames(state), pfn)
-
-
-def _lazyfree(state: State, pages: range) -> int:
-    """How many of these pages reclaim may throw away: they, or their heads, are clean and not PG_swapbacked."""
-    flags = (state.field("flags", state.head(pfn)) for pfn in pages)
-    return sum(flag & (PG_anon | PG_swapbacked | PG_dirty) == PG_anon for flag in flags)
 
 
 def _counts(state: State, m: Mapped) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 
 from thplab.hardware import frames as fr
 from thplab.hardware import page_tables as pt
-from thplab.hardware.blocks import Array, FrameColumn
+from thplab.hardware.blocks import BlockState, Held
 from thplab.hardware.steps import FLUSH as FLUSH_STEP
 from thplab.hardware.steps import Step
 from thplab.kernel.routines.user import access
@@ -19,8 +19,10 @@ from thplab.machine.machine import Machine
 from thplab.machine.trace import stack_of
 from thplab.study.verify.stores import FLUSH, Event, Store, Value
 
-_FIRST, _SECOND = slice(0, fr.COLUMNS.index("flags") + 1), slice(fr.COLUMNS.index("compound_mapcount"), len(fr.COLUMNS))
-"""The rows of the frames in which stores are looked for: between them lies what is not compared, contents among it."""
+_FLAGS = fr.COLUMNS.index("flags")
+_COMPARED = (*range(_FLAGS + 1), *range(fr.COLUMNS.index("compound_mapcount"), len(fr.COLUMNS)))
+"""The fields of struct pages in which stores are looked for: between them lies what is not compared, contents among it.
+"""
 
 _OF_THE_PAGE = {
     fr.PG_head: "head",
@@ -61,12 +63,6 @@ class _Change(NamedTuple):
     new: Value
 
 
-def _fields(frames: fr.PageFrames, rows: slice, end: int) -> Array:
-    """[fields, frames]: these fields of all frames up to `end`."""
-    columns: list[FrameColumn] = [getattr(frames, name) for name in fr.COLUMNS[rows]]
-    return np.stack([column[:end] for column in columns])
-
-
 class Watch:
     """Advances an operation step by step and keeps what each step stored."""
 
@@ -74,15 +70,14 @@ class Watch:
         system = machine.system
         self.system = system
         self.hides_dirty = hides_dirty
-        self.fields = _fields(system.frames, slice(None), len(system.frames.flags))
+        self.kept = system.frames.blocks.keep()
+        """The struct pages before the step."""
         self.tables = {pfn: row.copy() for pfn, row in system.tables.table.items()}
         self.levels = dict(system.tables.level)
         self.held = dict(system.cpus.held)
         """The pages that were locked as parts of a huge page before the step, and are locked by themselves after it."""
         self.deposited = self._deposited()
         self.deferred = dict(system.deferred)
-        self.made = self.none_made = np.zeros(len(system.frames.flags), np.bool_)
-        """The pages that are made or given back in the step: one step here, many stores of the allocator's."""
         self.huge = set(self._huge_blocks())
         self.labels: dict[int, str] = {}
         self._survey()
@@ -129,32 +124,43 @@ class Watch:
 
     def _pages(self) -> Iterator[_Change]:
         frames = self.system.frames
-        self.made = self.none_made
-        for rows in (_FIRST, _SECOND):
-            now, before = _fields(frames, rows, frames.end), self.fields[rows, : frames.end]
-            differs = now != before
-            if differs.any():
-                yield from self._columns(rows, now, before, differs)
-                before[differs] = now[differs]
+        before, self.kept = self.kept, frames.blocks.keep()
+        changed = self.kept.unlike(before)
+        if not changed:
+            return
+        made = {page for number in changed for page in self._made(before.get(number), number)}
+        for row in _COMPARED:
+            for number in changed:
+                old, new = (self._column(kept.get(number), row) for kept in (before, self.kept))
+                if old is new:
+                    continue
+                then, now = frames.blocks.spread(old), frames.blocks.spread(new)
+                for inside in np.flatnonzero(then != now).tolist():
+                    page = number << frames.blocks.order | inside
+                    if page not in made and not frames.flags[page] & fr.PG_table:
+                        yield from self._stored(fr.COLUMNS[row], page, int(then[inside]), int(now[inside]))
 
-    def _columns(self, rows: slice, now: Array, before: Array, differs: Any) -> Iterator[_Change]:
-        will = self.system.frames.flags
-        if rows is _FIRST and differs[-1].any():
-            self.made = (before[-1] ^ now[-1]) & fr.PG_used != 0
-            self.huge.update(
-                (np.flatnonzero(self.made & (now[-1] & fr.PG_head != 0)) >> self.system.geometry.order).tolist()
-            )
-        for row, pfn in zip(*differs.nonzero(), strict=True):
-            column, page = fr.COLUMNS[rows.start + row], int(pfn)
-            if self.made[page] or will[page] & fr.PG_table:
-                continue
-            old, new = int(before[row, pfn]), int(now[row, pfn])
-            if column == "flags":
-                yield from self._flags(page, old, new)
-            elif column in ("refcount", "mapcount"):
-                yield _Change("page", page, 0, f"_{column}", old, new)
-            else:
-                yield self._of_head(column, page, old, new)
+    def _column(self, block: BlockState | None, row: int) -> Held:
+        return self.system.frames.blocks.unused[row] if block is None else block.columns[row]
+
+    def _made(self, before: BlockState | None, number: int) -> list[int]:
+        """The pages of a block that are made or given back in the step: one step here, many stores of the
+        allocator's.
+        """
+        blocks = self.system.frames.blocks
+        now = blocks.spread(self._column(self.kept.get(number), _FLAGS))
+        made = (blocks.spread(self._column(before, _FLAGS)) ^ now) & fr.PG_used != 0
+        if (made & (now & fr.PG_head != 0)).any():
+            self.huge.add(number)
+        return (np.flatnonzero(made) + (number << blocks.order)).tolist()
+
+    def _stored(self, column: str, page: int, old: int, new: int) -> Iterator[_Change]:
+        if column == "flags":
+            yield from self._flags(page, old, new)
+        elif column in ("refcount", "mapcount"):
+            yield _Change("page", page, 0, f"_{column}", old, new)
+        else:
+            yield self._of_head(column, page, old, new)
 
     def _flags(self, page: int, old: int, new: int) -> Iterator[_Change]:
         for names, tail in ((_OF_THE_PAGE, 0), (_OF_THE_FIRST_TAIL, 1)):
