@@ -158,3 +158,10 @@ function download(name, text) {
   h("a", { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 1000);
 }
+
+// Let the page have the look of a kind of widgets once: a style that is put in again has the whole page styled anew.
+function dress(kind, css) {
+  const there = document.head.querySelector(`style[data-thp="${kind}"]`);
+  if (!there) document.head.append(h("style", { "data-thp": kind }, css));
+  else if (there.textContent !== css) there.textContent = css;  // of another thplab, whose kernel was restarted
+}

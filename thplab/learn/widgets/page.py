@@ -40,6 +40,13 @@ def style(*names: str) -> str:
     return "\n".join((f":where(:root){{{light}}}", stylesheet(), motion, *own))
 
 
+def dressed(*names: str) -> str:
+    """The ESM of a widget in a notebook: script() that brings style() with it. The traits of a widget bring none:
+    anywidget would put it into the page anew for each.
+    """
+    return f"{script(*names)}\ndress({json.dumps(kind_of(names))}, {json.dumps(style(*names))});"
+
+
 def pack(data: Mapping[str, Any]) -> str:
     """The data as one text: JSON, gzip, base64. Equal data give equal texts."""
     raw = json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode()

@@ -13,7 +13,7 @@ from IPython.display import display
 from thplab.errors import BadInput
 from thplab.learn import EXPORTING, progress
 from thplab.learn.widgets.conversation import Conversation
-from thplab.learn.widgets.page import later, script, standalone, style
+from thplab.learn.widgets.page import dressed, later, standalone
 from thplab.machine.trace import Setup, Trace, record
 from thplab.scenario import Scenario, load
 
@@ -47,7 +47,7 @@ class Widget(Conversation):
     def __init_subclass__(cls, page: str | None = None, **kwargs: Any) -> None:
         if page is not None:  # traitlets makes subclasses of its own
             cls._page = tuple(page.split())
-            cls._esm, cls._css = script(*cls._page), style(*cls._page)
+            cls._esm = dressed(*cls._page)
         super().__init_subclass__(**kwargs)
 
     def still(self) -> tuple[str, str]:
