@@ -70,7 +70,7 @@ def get_user_pages(
         mark_referenced(system, pages)
     yield change(
         f"the driver holds {len(pages)} {'pages' if len(pages) > 1 else 'page'} as {pin.name!r}",
-        f"It may read {'or write ' if write else ''}{'them' if len(pages) > 1 else 'it'} at any time.",
+        f"It may read or write {'them' if len(pages) > 1 else 'it'} at any time.",
     )
     return 0
 
