@@ -11,6 +11,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from labserver import Server, lab
 
+LONG = {f"test_{name}.py" for name in ("truth", "verify_steps", "invariants", "explore", "exercises")}
+"""Files of tests, without a browser, that would keep one worker busy at the end while the others have nothing left."""
+
 # A machine that does other work besides is no fault.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
@@ -37,10 +40,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What drives a browser takes longest, so it comes first: with several workers, each file is run by one of them (make test).
+    """What takes longest comes first, a browser before all: with several workers, each file is run by one of them (make test).
     Of a sweep the first of each n cases is run, unless all are asked for (make sweep).
     """
-    items.sort(key=lambda item: item.get_closest_marker("browser") is None)
+    items.sort(key=lambda item: (item.get_closest_marker("browser") is None, item.path.name not in LONG))
     if os.environ.get("THPLAB_SWEEP"):
         return
     number: Counter[str] = Counter()
