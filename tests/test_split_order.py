@@ -11,6 +11,7 @@ from thplab.hardware.frames import PG_partially_mapped
 from thplab.machine.state import State
 from thplab.show.describe.state_text import describe
 from thplab.show.diagrams import svg
+from thplab.study.observe import smaps
 
 FOLIOS = ["v6.12", "v6.18"]
 ORDER, SIZE = 2, 4
@@ -28,6 +29,13 @@ def split_in_two(kernel: str, swap: str = "") -> Machine:
 def parts(state: State) -> list[tuple[int, int]]:
     """Size and reference count of each compound page."""
     return [(state.compound(head).stop - head, state.field("refcount", head)) for head in state.compound_pages()]
+
+
+@pytest.mark.parametrize("kernel", FOLIOS)
+def test_smaps_asks_the_head_of_each_for_its_flags(kernel: str) -> None:
+    machine = split_in_two(kernel)
+    assert madvise(machine, "free", SIZE, SIZE) == 0
+    assert smaps(machine.state, "A")["LazyFree"] == SIZE * 4
 
 
 @pytest.mark.parametrize("kernel", FOLIOS)
