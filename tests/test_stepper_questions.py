@@ -159,3 +159,5 @@ def test_a_stepper_that_starts_at_a_question_asks_it_first_and_an_answer_counts_
     press(other, "ArrowRight")
     at(other, first)
     expect(other.locator(".thp-questions")).to_contain_text("You said 9.")
+    expect(pg.locator("style[data-thp$=stepper]")).to_have_count(1)
+    expect(one.locator(".thp-strip")).to_have_css("white-space", "nowrap")
