@@ -131,6 +131,7 @@ def test_a_feedback_page_shows_the_state_and_no_markup_of_a_student(course: Cour
     assert "references = mappings + pins: 8 = 8 + 0" in page("ada")
     assert "<script>document" not in page("eve") and "<b>private" not in page("ben") and "They were not run" in page("eve")
     assert "cannot be read" in page("fred")
+    assert "<script src" not in page("ada") and not re.search(r"<(script|link|img)[^>]*https?:", page("ada")), "it asks no server"
     assert EXERCISES["3.1"].variant("cleo").work.question.split("\n")[0][:40] in page("cleo")
 
 

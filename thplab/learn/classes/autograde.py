@@ -6,6 +6,7 @@ import html
 from pathlib import Path
 from typing import Any
 
+import nbgrader
 from nbconvert.exporters import NotebookExporter
 from nbformat.v4 import new_notebook, new_output
 from nbgrader.preprocessors import NbGraderPreprocessor
@@ -20,6 +21,12 @@ _PAGE = (
     '<div style="background:#fff;color:#111;max-width:60em;font-family:sans-serif;font-size:14px">'
     "<p><b>{name}</b></p>{body}</div>"
 )
+
+
+def templates() -> list[str]:
+    """The folders in which nbgrader finds what a feedback page is made of: thplab's own, then nbgrader's."""
+    own, theirs = Path(__file__).parent / "templates", Path(nbgrader.__file__).parent
+    return [str(own), str(theirs / "server_extensions" / "formgrader" / "templates")]
 
 
 class AnyNotebook(NotebookExporter):

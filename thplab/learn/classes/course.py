@@ -31,6 +31,8 @@ _BEGIN, _END = "### BEGIN SOLUTION", "### END SOLUTION"
 _WORDS_STUB = "*Your answer, in two sentences.*"
 _CONFIG = """\
 # Made by `thplab class make`. nbgrader's own commands run in this folder as ever.
+from thplab.learn.classes.autograde import templates
+
 c = get_config()  # noqa: F821
 
 c.CourseDirectory.course_id = {course!r}
@@ -59,6 +61,9 @@ c.Autograde.autograde_preprocessors = [
     "nbgrader.preprocessors.AssignLatePenalties",
     "nbgrader.preprocessors.CheckCellMetadata",
 ]
+
+# A feedback page asks no server for anything.
+c.HTMLExporter.extra_template_basedirs = templates()
 """
 
 
