@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -13,6 +14,9 @@ from labserver import Server, lab
 
 LONG = {f"test_{name}.py" for name in ("truth", "verify_steps", "invariants", "explore", "exercises")}
 """Files of tests, without a browser, that would keep one worker busy at the end while the others have nothing left."""
+
+# pyproject.toml has it on the path of the tests; so it is on that of the processes that they start.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parent / "light"), os.environ.get("PYTHONPATH"))))
 
 # A machine that does other work besides is no fault.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])

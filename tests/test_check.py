@@ -105,7 +105,7 @@ def test_what_is_wrong_with_the_code_is_named(scheme: Rfc, problem: str) -> None
 
 
 def test_what_only_a_race_shows_comes_as_a_schedule() -> None:
-    report = thplab.check(WithoutAFreeze())
+    report = thplab.check(WithoutAFreeze(), limit=600)
     assert isinstance(report.trace, RaceTrace) and "no_counter_is_negative" in report.problem
     assert check_state(report.trace.frame.state)[0].invariant == "no_counter_is_negative"
     assert report.trace.written in str(report) and "CPU 1: " in str(report)

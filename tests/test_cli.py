@@ -341,11 +341,11 @@ def test_lab_really_starts_jupyterlab() -> None:
 # --- export -------------------------------------------------------------------------------------------------------------
 
 
-def test_export_writes_a_page_and_says_where(tmp_path: Path) -> None:
+def test_export_writes_a_page_and_says_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = tmp_path / "small.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("print(6 * 7)")]), source)
-    told = thplab("export", str(source), "-o", str(tmp_path / "page.html"))
-    assert (told.returncode, told.stdout.strip()) == (0, str(tmp_path / "page.html"))
+    assert cli.main(["export", str(source), "-o", str(tmp_path / "page.html")]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "page.html")
     assert "42" in (tmp_path / "page.html").read_text()
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 from contextlib import suppress
 from functools import cache
@@ -34,10 +35,15 @@ from thplab.scenario import Operation, Scenario
 from thplab.scenario.text import write_operation
 
 SEEDS = [f"student {number}" for number in range(200)]
-CARRIED_OUT = 4
+CARRIED_OUT = 4 if os.environ.get("THPLAB_SWEEP") else 3
 """How many different variants of an exercise are carried out."""
 
-every_exercise = pytest.mark.parametrize("each", EXERCISES.values(), ids=lambda each: each.id)
+
+@pytest.fixture(params=EXERCISES.values(), ids=lambda each: each.id, scope="module")
+def each(request: pytest.FixtureRequest) -> Exercise:
+    """Every exercise. Of the module, so that all tests of one are run before the next: its variants are then still kept."""
+    found: Exercise = request.param
+    return found
 
 
 @cache
@@ -66,7 +72,6 @@ def test_each_exercise_is_solved_somewhere_and_has_a_place_in_the_series() -> No
         exercise("99")
 
 
-@every_exercise
 def test_an_exercise_says_what_it_is_about(each: Exercise) -> None:
     assert each.level in LEVELS and 0 < each.minutes <= 30
     assert each.objective and each.myth and each.title
@@ -74,7 +79,6 @@ def test_an_exercise_says_what_it_is_about(each: Exercise) -> None:
     assert len(work.hints) == len({*work.hints}) == 3 and all(hint.endswith((".", "?")) for hint in work.hints)
 
 
-@every_exercise
 def test_equal_seeds_give_equal_variants_and_others_differ(each: Exercise) -> None:
     again = Exercise(**vars(each))
     for seed in SEEDS[:3]:
@@ -88,7 +92,6 @@ def test_a_variant_is_the_same_on_every_machine() -> None:
     assert exercise("0.2").variant("Ada").values == {"processes": ("K", "M", "A"), "a": "K", "b": "M", "c": "A", "count": 13}
 
 
-@every_exercise
 def test_the_model_solution_is_accepted(each: Exercise) -> None:
     solved = SOLVED[each.id]
     for seed in some(each):
@@ -100,7 +103,6 @@ def test_the_model_solution_is_accepted(each: Exercise) -> None:
             assert max(len(Scenario.parse(part).ops) for part in parts) == solved.length, answer
 
 
-@every_exercise
 def test_a_wrong_attempt_is_told_which_rule_it_breaks(each: Exercise) -> None:
     for seed, (attempt, said) in itertools.product(some(each)[:5], SOLVED[each.id].wrong):
         answer = written(attempt, values(each, seed))
@@ -108,7 +110,6 @@ def test_a_wrong_attempt_is_told_which_rule_it_breaks(each: Exercise) -> None:
         assert not verdict.solved and said in repr(verdict), (values(each, seed), answer, verdict)
 
 
-@every_exercise
 def test_an_exercise_cannot_be_solved_without_thinking(each: Exercise) -> None:
     work = each.variant("x").work
     begun = work.start if isinstance(work, Task) else ""
@@ -122,7 +123,6 @@ def test_an_exercise_cannot_be_solved_without_thinking(each: Exercise) -> None:
         assert not verdict.solved and "not yet" in repr(verdict), answer
 
 
-@every_exercise
 def test_the_model_solution_has_nothing_to_spare(each: Exercise) -> None:
     """So that a budget, and the number of operations that a learner needs, are what they seem."""
     if not isinstance(each.variant("x").work, Task):
@@ -135,7 +135,7 @@ def test_the_model_solution_has_nothing_to_spare(each: Exercise) -> None:
             assert not each.attempt(less, seed).solved, (ops[number], less)
 
 
-@every_exercise
+@pytest.mark.sweep(3)
 def test_whatever_a_learner_does_the_verdict_is_a_sentence(each: Exercise) -> None:
     variant = each.variant("x")
     work, names = variant.work, dict(zip("ABC", [variant.values.get(name, name.upper()) for name in "abc"], strict=True))
@@ -153,7 +153,6 @@ def test_whatever_a_learner_does_the_verdict_is_a_sentence(each: Exercise) -> No
         assert "not yet" in repr(each.attempt("; ".join(lines), "x"))
 
 
-@every_exercise
 def test_a_copied_answer_is_mostly_of_no_use(each: Exercise) -> None:
     seeds = some(each)[:6]
     answers = {seed: written(SOLVED[each.id].answer, values(each, seed)) for seed in seeds}
@@ -162,7 +161,6 @@ def test_a_copied_answer_is_mostly_of_no_use(each: Exercise) -> None:
     assert taken / len(pairs) <= SOLVED[each.id].copies, taken / len(pairs)
 
 
-@every_exercise
 def test_an_exercise_can_be_hinted_at_and_asked(each: Exercise, capsys: pytest.CaptureFixture[str]) -> None:
     each.ask("x")
     for level in (1, 2, 3):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 from labserver import page
+from playwright.sync_api import Page
 
 from thplab import cli
 from thplab.errors import BadInput
@@ -22,10 +25,15 @@ SMALLEST = """() => Math.min(...[...document.querySelectorAll("svg tspan")].filt
 WIDTH, HEIGHT = 748, 1077  # pixels of A4 within the margins
 
 
+@cache
+def for_the_class(name: str) -> str:
+    return handout(lecture(name))
+
+
 @pytest.mark.parametrize("name", LECTURES)
 def test_the_class_gets_questions_and_no_answers_the_teacher_all(name: str) -> None:
     talk = lecture(name)
-    ours, theirs = handout(talk, teacher=True), handout(talk)
+    ours, theirs = handout(talk, teacher=True), for_the_class(name)
     for slide in talk.slides:
         assert html.escape(slide.title) in ours and html.escape(slide.title) in theirs
         if slide.card is not None:
@@ -41,18 +49,24 @@ def test_the_class_sees_where_a_walk_begins_if_the_end_is_the_answer() -> None:
     assert sums == [["2 = 2 + 0"], ["9 = 9 + 0"]]
 
 
-@pytest.mark.browser
-@pytest.mark.parametrize("name", LECTURES)
-def test_letters_have_nine_points_and_two_slides_find_room_on_a_page(name: str, tmp_path: Path) -> None:
-    (tmp_path / "handout.html").write_text(handout(lecture(name)))
+@pytest.fixture(scope="module")
+def paper() -> Iterator[Page]:
+    """A page that shows what is printed."""
     with page(WIDTH, HEIGHT) as pg:
         pg.emulate_media(media="print")
-        pg.goto((tmp_path / "handout.html").as_uri())
-        assert name == "your_kernel" or pg.evaluate(SMALLEST) >= 9
-        heights = pg.evaluate("() => [...document.querySelectorAll('.slide')].map(e => e.getBoundingClientRect().height)")
-        assert len(heights) == len(lecture(name).slides)
-        assert sum(height > HEIGHT / 2 for height in heights) <= 1, heights  # two pictures on one slide
-        assert pg.evaluate("() => document.documentElement.scrollWidth") <= WIDTH
+        yield pg
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", LECTURES)
+def test_letters_have_nine_points_and_two_slides_find_room_on_a_page(name: str, paper: Page, tmp_path: Path) -> None:
+    (tmp_path / "handout.html").write_text(for_the_class(name))
+    paper.goto((tmp_path / "handout.html").as_uri())
+    assert name == "your_kernel" or paper.evaluate(SMALLEST) >= 9
+    heights = paper.evaluate("() => [...document.querySelectorAll('.slide')].map(e => e.getBoundingClientRect().height)")
+    assert len(heights) == len(lecture(name).slides)
+    assert sum(height > HEIGHT / 2 for height in heights) <= 1, heights  # two pictures on one slide
+    assert paper.evaluate("() => document.documentElement.scrollWidth") <= WIDTH
 
 
 def test_a_pdf_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

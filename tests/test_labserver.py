@@ -15,19 +15,15 @@ ipywidgets.VBox([button, count])"""
 
 
 @pytest.mark.browser
-def test_a_widget_runs_and_answers_a_click(server: Server) -> None:
+def test_a_widget_runs_and_answers_a_click_and_an_error_in_a_cell_is_named(server: Server) -> None:
     write_notebook(server.folder / "good one.ipynb", "x = 1", WIDGET)
+    write_notebook(server.folder / "bad.ipynb", "x = 1", "1 / 0")
     with page() as pg:
         open_and_run(pg, server, "good one.ipynb")
         pg.get_by_role("button", name="more").click()
         pg.get_by_text("1 click", exact=True).wait_for()
-
-
-@pytest.mark.browser
-def test_an_error_in_a_cell_is_named(server: Server) -> None:
-    write_notebook(server.folder / "bad.ipynb", "x = 1", "1 / 0")
-    with page() as pg, pytest.raises(RunFailed, match="cell 1: ZeroDivisionError"):
-        open_and_run(pg, server, "bad.ipynb")
+        with pytest.raises(RunFailed, match="cell 1: ZeroDivisionError"):
+            open_and_run(pg, server, "bad.ipynb")
 
 
 @pytest.mark.browser

@@ -1,6 +1,6 @@
 """Pictures that are laid out once and filled many times: over the shows of all lessons, in both details.
 
-Graphviz lays out the own DOT source of some frames of each show, so that this takes seconds; make sweep has it lay
+Graphviz lays out the own DOT source of some frames of some shows, so that this takes seconds; make sweep has it lay
 out all of them.
 """
 
@@ -52,6 +52,7 @@ def near(one: Rect, other: Rect) -> bool:
     return all(abs(a - b) <= 1 for a, b in zip(one, other, strict=True))
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("detail", DETAILS)
 @pytest.mark.parametrize(("lesson", "show"), SHOWS)
 def test_a_filled_picture_is_what_graphviz_makes_of_its_own_dot(lesson: str, show: str, detail: str) -> None:
