@@ -18,6 +18,7 @@ class Shared(Mapping[int, V], Generic[V]):
 
     def __init__(self) -> None:
         self._groups: dict[int, dict[int, V]] = {}
+        """Each in the order of its keys."""
         self._len = 0
 
     @classmethod
@@ -41,7 +42,8 @@ class Shared(Mapping[int, V], Generic[V]):
                 group.pop(key, None)
         for number, group in own.items():
             if group:
-                after._groups[number] = group
+                grown = group.keys() != self._groups.get(number, {}).keys()
+                after._groups[number] = dict(sorted(group.items())) if grown else group
             else:
                 after._groups.pop(number, None)
         return after
@@ -67,7 +69,7 @@ class Shared(Mapping[int, V], Generic[V]):
 
     def __iter__(self) -> Iterator[int]:
         for number in sorted(self._groups):
-            yield from sorted(self._groups[number])
+            yield from self._groups[number]
 
     def __len__(self) -> int:
         return self._len

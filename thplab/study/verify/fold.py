@@ -43,7 +43,8 @@ def fold(events: list[Event]) -> list[Folded]:
     """The events as lines; equal rows of stores fold into equal lines."""
     keys: dict[object, int] = {}
     index = [_index(event.store) for event in events]
-    numbers = np.array([keys.setdefault(_key(event.store), len(keys)) for event in events], np.int64)
+    found_keys = (_key(event.store, at) for event, at in zip(events, index, strict=True))
+    numbers = np.array([keys.setdefault(key, len(keys)) for key in found_keys], np.int64)
     found, at = [], 0
     while at < len(events):
         length, times = 1, 1
@@ -84,9 +85,8 @@ def _is_counter(store: Store, index: int) -> bool:
     )
 
 
-def _key(store: Store) -> object:
+def _key(store: Store, index: int | None) -> object:
     """The same for the same store on the next subpage."""
-    index = _index(store)
     if isinstance(store.old, int) and isinstance(store.new, int) and index is None:
         return (store.place, store.field, store.new - store.old)
     if index is None:
