@@ -51,6 +51,8 @@ class Shared(Mapping[int, V], Generic[V]):
     def unlike(self, other: Shared[V]) -> list[int]:
         """The keys, in order, under which the two keep other objects, or only one of them keeps something."""
         found: list[int] = []
+        if self is other:
+            return found
         for number in sorted(self._groups.keys() | other._groups.keys()):
             mine, theirs = self._groups.get(number, {}), other._groups.get(number, {})
             if mine is not theirs:
