@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,8 @@ from thplab.study.verify.steps import RIGHT, follow_all
 from thplab.study.verify.stores import read_recordings
 
 TRUTH = Path(__file__).parent / "truth"
+records_of, recordings_of = cache(read_records), cache(read_recordings)
+"""What a file holds, for which several mutants ask."""
 
 
 def violations(trace: Trace) -> list[tuple[int, str]]:
@@ -78,8 +81,8 @@ def run_checked(seed: int, memory: int | None, kernel: str = DEFAULT) -> tuple[M
 
 def unchanged(before: State, after: State) -> bool:
     """Page frames and page tables are the very same arrays: what does not change is shared."""
-    same_blocks = before.blocks.keys() == after.blocks.keys() and all(before.blocks[k] is after.blocks[k] for k in before.blocks)
-    return same_blocks and before.tables.keys() == after.tables.keys() and all(before.tables[k] is after.tables[k] for k in before.tables)
+    (one, other) = ([(number, id(held)) for kept in (state.blocks, state.tables) for number, held in kept.items()] for state in (before, after))
+    return one == other
 
 
 SHARE = 1 if os.environ.get("THPLAB_SWEEP") else 3
@@ -130,11 +133,11 @@ def test_each_other_mutant_disagrees_with_its_recorded_row(name: str) -> None:
     assert isinstance(row, TruthRow)
     file, scenario, field = row
     if file.startswith(STEPS):
-        steps = [r for r in read_recordings(TRUTH / file) if r["name"] == scenario]
+        steps = [r for r in recordings_of(TRUTH / file) if r["name"] == scenario]
         right, wrong = ({d for one in follow_all(steps, wrong=m) for d in one.differences} for m in (RIGHT, MUTANTS[name]))
         assert len(steps) == 1 and any(field in d.expected for d in wrong - right)
         return
-    recorded = [r for r in read_records(TRUTH / file) if r["name"] == scenario]
+    recorded = [r for r in records_of(TRUTH / file) if r["name"] == scenario]
     assert len(recorded) == 1 and file == f"linux-{MUTANTS[name].kernel.removeprefix('v')}.jsonl"
     assert [d for outcome in replay_records(recorded) for d in outcome.differences] == []
     assert field in {d.field for outcome in replay_records(recorded, mutant_name=name) for d in outcome.differences}

@@ -6,7 +6,7 @@ import re
 from functools import cache
 from itertools import pairwise, takewhile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -39,13 +39,15 @@ def orders() -> list[Order]:
 
 
 @cache
-def recorded(version: str) -> dict[str, list[str]]:
-    """Recording -> its stores, folded, a line each. Recordings number small pages; the lists have one, n0."""
-    found = {}
-    for record in read_recordings(ROOT / "tests" / "truth" / "steps" / f"steps-{version}.jsonl"):
-        lines = fold(recorded_events(record).events)
-        found[str(record["name"])] = [re.sub(r"\bn\d+\b", "n0", line.text) for line in lines]
-    return found
+def recordings(version: str) -> dict[str, dict[str, Any]]:
+    return {str(record["name"]): record for record in read_recordings(ROOT / "tests" / "truth" / "steps" / f"steps-{version}.jsonl")}
+
+
+@cache
+def recorded(version: str, name: str) -> list[str]:
+    """The stores of a recording, folded, a line each. Recordings number small pages; the lists have one, n0."""
+    lines = fold(recorded_events(recordings(version)[name]).events)
+    return [re.sub(r"\bn\d+\b", "n0", line.text) for line in lines]
 
 
 def agreeing(wanted: list[str], lines: list[str]) -> int:
@@ -60,7 +62,7 @@ CASES = [pytest.param(o, version, id=f"{o.title.split(':')[0]}-{version}") for o
 @pytest.mark.parametrize(("order", "version"), CASES)
 def test_a_numbered_order_is_the_recorded_one(order: Order, version: str) -> None:
     wanted = order.stores(version)
-    same = agreeing(wanted, recorded(version)[order.name])
+    same = agreeing(wanted, recorded(version, order.name))
     assert same == len(wanted), f"{order.title}, {order.name} on {version}: {wanted[same]!r} does not come next"
 
 
@@ -85,5 +87,5 @@ def test_two_stores_the_other_way_round_are_another_order() -> None:
             wanted = order.stores(version)
             for at, (first, second) in enumerate(pairwise(wanted)):
                 turned = [*wanted[:at], second, first, *wanted[at + 2 :]]
-                same = agreeing(turned, recorded(version)[order.name])
+                same = agreeing(turned, recorded(version, order.name))
                 assert turned == wanted or same < len(turned), (order.title, first)

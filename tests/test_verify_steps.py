@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +38,13 @@ def test_every_operation_is_in_the_recorded_order(version: str) -> None:
     assert report.status == 0
 
 
+recordings = cache(read_recordings)
+"""All of a file, read once."""
+
+
 def recording(version: str, name: str) -> Record:
-    return next(record for record in read_recordings(STEPS / f"steps-{version}.jsonl") if record["name"] == name)
+    """One of them, to be changed at will."""
+    return deepcopy(next(record for record in recordings(STEPS / f"steps-{version}.jsonl") if record["name"] == name))
 
 
 def followed(record: Record, wrong: Mutant = RIGHT) -> Followed:

@@ -6,10 +6,11 @@ file, the line and the field, such as "mine.jsonl, line 3: after[2].frames.F0". 
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,16 +37,25 @@ class Shape(ABC):
         """What a value that does not fit is, in words."""
         return f"is {shown(value)}"
 
-    def inside(self, value: Any) -> Iterator[tuple[str, object, Shape]]:
-        """What a value that fits holds: how its place is written behind the value's own, it, and its shape."""
-        return iter(())
+    def inside(self, value: Any) -> Iterable[tuple[int | str, object, Shape]]:
+        """What a value that fits holds: its number in a list or name in an object, it, and its shape."""
+        return ()
+
+    def place(self, key: int | str) -> str:
+        """How the place of what is inside is written behind the value's own."""
+        return f"[{key}]" if isinstance(key, int) else f".{key}"
+
+    def holds(self, value: object) -> bool:
+        """Whether the value and all that is inside fit."""
+        return self.fits(value) and all(shape.holds(each) for _, each, shape in self.inside(value))
 
     def check(self, value: object, at: str = "") -> None:
         """Raise BadInput that names the place, `at`, if the value or something in it does not fit."""
         if not self.fits(value):
             raise BadInput(at or "the value", self.wrong(value), self.right())
-        for place, each, shape in self.inside(value):
-            shape.check(each, f"{at}{place}" if at else place.lstrip("."))
+        for key, each, shape in self.inside(value):
+            if not shape.holds(each):  # places are written only where something is wrong
+                shape.check(each, f"{at}{self.place(key)}" if at else self.place(key).lstrip("."))
 
 
 @dataclass(frozen=True)
@@ -109,8 +119,11 @@ class ListShape(Shape):
     def fits(self, value: object) -> bool:
         return isinstance(value, list) and len(value) <= self.longest
 
-    def inside(self, value: Any) -> Iterator[tuple[str, object, Shape]]:
-        return ((f"[{number}]", each, self.each) for number, each in enumerate(value))
+    def inside(self, value: Any) -> Iterable[tuple[int | str, object, Shape]]:
+        return ((number, each, self.each) for number, each in enumerate(value))
+
+    def holds(self, value: Any) -> bool:
+        return self.fits(value) and all(map(self.each.holds, value))
 
 
 @dataclass(frozen=True)
@@ -126,9 +139,8 @@ class RowShape(Shape):
     def fits(self, value: object) -> bool:
         return isinstance(value, list) and len(self.places) - self.optional <= len(value) <= len(self.places)
 
-    def inside(self, value: Any) -> Iterator[tuple[str, object, Shape]]:
-        pairs = enumerate(zip(value, self.places, strict=False))
-        return ((f"[{number}]", each, shape) for number, (each, shape) in pairs)
+    def inside(self, value: Any) -> Iterable[tuple[int | str, object, Shape]]:
+        return zip(itertools.count(), value, self.places, strict=False)
 
 
 @dataclass(frozen=True)
@@ -154,11 +166,11 @@ class ObjectShape(Shape):
         lacking = self.fields.keys() - value.keys() if isinstance(value, dict) else ()
         return f"lacks {', '.join(sorted(lacking))}" if lacking else super().wrong(value)
 
-    def inside(self, value: Any) -> Iterator[tuple[str, object, Shape]]:
+    def inside(self, value: Any) -> Iterable[tuple[int | str, object, Shape]]:
         for name, each in value.items():
             shape = self.fields.get(name) or self.optional.get(name) or self.others
             assert shape is not None, "fits() has looked"
-            yield f".{name}", each, shape
+            yield name, each, shape
 
 
 _NAME = TextShape(200)
@@ -176,7 +188,7 @@ class EitherShape(Shape):
     def fits(self, value: object) -> bool:
         return any(shape.fits(value) for shape in self.shapes)
 
-    def inside(self, value: Any) -> Iterator[tuple[str, object, Shape]]:
+    def inside(self, value: Any) -> Iterable[tuple[int | str, object, Shape]]:
         return next(shape for shape in self.shapes if shape.fits(value)).inside(value)
 
 
@@ -192,12 +204,20 @@ class AnyShape(Shape):
     def fits(self, value: object) -> bool:
         return self.deepest > 0 or not isinstance(value, (list, dict))
 
-    def inside(self, value: Any) -> Iterator[tuple[str, object, Shape]]:
+    def inside(self, value: Any) -> Iterable[tuple[int | str, object, Shape]]:
+        if not isinstance(value, (list, dict)):
+            return ()
         deeper = AnyShape(self.deepest - 1)
-        if isinstance(value, list):
-            yield from ((f"[{number}]", each, deeper) for number, each in enumerate(value))
-        elif isinstance(value, dict):
-            yield from ((f".{shown(name)}", each, deeper) for name, each in value.items())
+        return ((key, each, deeper) for key, each in (enumerate(value) if isinstance(value, list) else value.items()))
+
+    def holds(self, value: Any) -> bool:
+        if not isinstance(value, (list, dict)):
+            return True
+        deeper = AnyShape(self.deepest - 1)
+        return self.fits(value) and all(map(deeper.holds, value if isinstance(value, list) else value.values()))
+
+    def place(self, key: int | str) -> str:
+        return super().place(key if isinstance(key, int) else shown(key))
 
 
 def parse(text: str, shape: Shape, where: str) -> Any:

@@ -34,12 +34,13 @@ class Buddy:
         A block that is left out is free.
         """
         buddy, nr = cls(nframes, max_order), 1 << max_order
-        last = max((number for number, frames in used.items() if frames.any()), default=-1)
+        taken = {number: frames for number, frames in used.items() if frames.any()}
+        last = max(taken, default=-1)
         buddy.fresh = (last + 1) << max_order
         buddy.nr_free -= buddy.fresh
         for number in range(last + 1):
-            frames = used.get(number)
-            if frames is None or not frames.any():
+            frames = taken.get(number)
+            if frames is None:
                 buddy.nr_free += nr
                 buddy._push(number << max_order, max_order)
             elif not frames.all():

@@ -268,11 +268,12 @@ class PageFrames:
         """Be as these blocks are."""
         self.blocks.restore(kept)
         self.zero_page = zero_page
-        nr = self.geometry.nr
-        used = {number: self.flags[number * nr : (number + 1) * nr] & PG_used != 0 for number in kept}
-        for number, frames in used.items():
-            self.blocks.block[number].in_use = int(np.count_nonzero(frames))
-            if (self.flags[number * nr : (number + 1) * nr] & PG_hwpoison)[~frames].any():
+        used = {}
+        for number, block in self.blocks.block.items():
+            flags = self.blocks.spread(block.columns[_FLAGS])
+            used[number] = flags & PG_used != 0
+            block.in_use = int(np.count_nonzero(used[number]))
+            if (flags & (PG_used | PG_hwpoison) == PG_hwpoison).any():
                 self.bad.add(number)
         self.buddy = Buddy.with_used(len(self.refcount), used, self.geometry.order)
 

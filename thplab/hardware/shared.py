@@ -18,6 +18,7 @@ class Shared(Mapping[int, V], Generic[V]):
 
     def __init__(self) -> None:
         self._groups: dict[int, dict[int, V]] = {}
+        """Each in the order of its keys."""
         self._len = 0
 
     @classmethod
@@ -41,7 +42,8 @@ class Shared(Mapping[int, V], Generic[V]):
                 group.pop(key, None)
         for number, group in own.items():
             if group:
-                after._groups[number] = group
+                grown = group.keys() != self._groups.get(number, {}).keys()
+                after._groups[number] = dict(sorted(group.items())) if grown else group
             else:
                 after._groups.pop(number, None)
         return after
@@ -49,6 +51,8 @@ class Shared(Mapping[int, V], Generic[V]):
     def unlike(self, other: Shared[V]) -> list[int]:
         """The keys, in order, under which the two keep other objects, or only one of them keeps something."""
         found: list[int] = []
+        if self is other:
+            return found
         for number in sorted(self._groups.keys() | other._groups.keys()):
             mine, theirs = self._groups.get(number, {}), other._groups.get(number, {})
             if mine is not theirs:
@@ -67,7 +71,7 @@ class Shared(Mapping[int, V], Generic[V]):
 
     def __iter__(self) -> Iterator[int]:
         for number in sorted(self._groups):
-            yield from sorted(self._groups[number])
+            yield from self._groups[number]
 
     def __len__(self) -> int:
         return self._len

@@ -198,11 +198,22 @@ class State:
 
     def field(self, name: str, pfn: int) -> int:
         """One field of one struct page."""
-        return int(self.column(name, pfn)[0])
+        block = self.blocks.get(pfn >> self.geometry.order)
+        return 0 if block is None else block.item(COLUMNS.index(name), pfn & (self.geometry.nr - 1))
 
     def is_free(self, pfn: int) -> bool:
         """No allocation covers the frame."""
         return not self.field("flags", pfn) & PG_used
+
+    def free_among(self, pages: range) -> list[int]:
+        """Those of these frames, which lie one behind the other, that no allocation covers."""
+        found: list[int] = []
+        for base in range(pages.start & -self.geometry.nr, pages.stop, self.geometry.nr):
+            low, high = max(base, pages.start), min(base + self.geometry.nr, pages.stop)
+            used = self.column("flags", low, high - low) & PG_used
+            if not used.all():
+                found += (np.flatnonzero(used == 0) + low).tolist()
+        return found
 
     def head(self, pfn: int) -> int:
         """The head of the compound page that `pfn` is part of; `pfn` itself if it is in none."""
@@ -277,14 +288,12 @@ class State:
         if level == 0:
             yield from self._walk_ptes(process, table, row, base)
             return
-        for index in np.flatnonzero(row):
-            entry, address = int(row[index]), base + int(index) * span
+        for index in row.nonzero()[0].tolist():
+            entry, address = int(row[index]), base + index * span
             if level == 1 and pt.pmd_trans_huge(entry):
                 kind = "zero" if pt.pte_pfn(entry) == self.huge_zero_page else "page"
                 pfn = pt.pte_pfn(entry)
-                yield Mapped(
-                    process, address, 1, table, int(index), 1, pfn, kind, entry, range(pfn, pfn + self.geometry.nr)
-                )
+                yield Mapped(process, address, 1, table, index, 1, pfn, kind, entry, range(pfn, pfn + self.geometry.nr))
             else:
                 yield from self._walk(process, pt.pte_pfn(entry), level - 1, address)
 
@@ -310,11 +319,11 @@ class State:
     def _heads(self, pfns: Array) -> Array:
         """For a part of a compound page its head, below 0; for another page itself."""
         heads = pfns.copy()
-        order = self.geometry.order
-        for number in np.unique(pfns >> order):
-            block = self.blocks.get(int(number))
+        numbers = pfns >> self.geometry.order
+        for number in set(numbers.tolist()):
+            block = self.blocks.get(number)
             if block is not None:
-                inside = np.flatnonzero(pfns >> order == number)
+                inside = (numbers == number).nonzero()[0]
                 rows = pfns[inside] & (self.geometry.nr - 1)
                 flags = block[COLUMNS.index("flags"), rows]
                 tails = np.where(flags & PG_tail, -block[COLUMNS.index("first_page"), rows], pfns[inside])

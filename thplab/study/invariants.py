@@ -116,9 +116,8 @@ def nothing_in_use_is_free(state: State) -> Iterator[str]:
     A hwpoison entry only says what was there.
     """
     for m in state.mapped:
-        for pfn in m.pages if m.kind != "hwpoison" else ():
-            if state.is_free(pfn):
-                yield f"pfn {pfn:#x} is free, but {m.process} maps it at {m.address + (pfn - m.pfn) * state.geometry.page_size:#x}"
+        for pfn in state.free_among(m.pages) if m.kind != "hwpoison" else ():
+            yield f"pfn {pfn:#x} is free, but {m.process} maps it at {m.address + (pfn - m.pfn) * state.geometry.page_size:#x}"
     for pin in state.pins.values():
         for pfn in pin.pages:
             if state.is_free(pfn):

@@ -158,7 +158,7 @@ def needs_copy_for_dma(system: System, source: Vma, pages: slice) -> npt.NDArray
     needs = np.zeros(pages.stop - pages.start, np.bool_)
     if source.mm.has_pinned:
         own = (frames.flags[pages] & PG_anon_exclusive) != 0 if system.kernel.cow.anon_exclusive else ~needs
-        needs = own & np.array([frames.maybe_dma_pinned(pfn) for pfn in range(pages.start, pages.stop)])
+        needs[own] = [frames.maybe_dma_pinned(pfn) for pfn in (np.flatnonzero(own) + pages.start).tolist()]
     return needs
 
 

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-import numpy as np
-
 from thplab.hardware import page_tables as pt
 from thplab.hardware.frames import COLUMNS, PG_head
 from thplab.machine.state import ProcessState, State
@@ -60,11 +58,11 @@ class _Namer:
         if row is None:
             return None
         entries: list[Hashable] = [self._page(table)]
-        for index in np.flatnonzero(row):
+        for index in row.nonzero()[0].tolist():
             entry = int(row[index])
             below = level > 0 and not pt.pmd_trans_huge(entry)
             where = self._table(pt.pte_pfn(entry), level - 1) if below else self._target(entry)
-            entries.append((int(index), entry & ~pt.PTE_PFN_MASK, where))
+            entries.append((index, entry & ~pt.PTE_PFN_MASK, where))
         return tuple(entries)
 
     def _target(self, entry: int) -> Hashable:
@@ -85,4 +83,4 @@ class _Namer:
 
     def _stale(self) -> Hashable:
         """Counts of free frames that somebody has dropped below 0."""
-        return tuple(sorted(int(n) for block in self.state.blocks.values() for n in block[_REFCOUNT] if n < 0))
+        return tuple(sorted(n for block in self.state.blocks.values() for n in block[_REFCOUNT].tolist() if n < 0))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from types import FunctionType, GeneratorType, MethodType
+from functools import cache
+from types import CodeType, FunctionType, GeneratorType, MethodType
 from typing import Any
 
 from thplab.errors import ThplabError
@@ -14,7 +15,7 @@ from thplab.hardware.steps import Cpus
 from thplab.kernel.system import System
 from thplab.machine.machine import Machine
 
-_ONE_OF_A_KIND = (Machine, System, PageFrames, PageTables, Cpus, Geometry)
+_ONE_OF_A_KIND = {each: each.__name__ for each in (Machine, System, PageFrames, PageTables, Cpus, Geometry)}
 """Parts of a machine of which there is one: in a local they say nothing."""
 
 _COMPARED = (int, str, bool, type(None))
@@ -37,7 +38,7 @@ def position(routine: Any) -> Hashable:
         if frame is None:
             break  # it has ended; what it returned is in its caller's hands
         routine_name, local, called = at.gi_code.co_qualname, frame.f_locals, at.gi_yieldfrom
-        names = [name for name in sorted(local) if local[name] is not called or called is None]
+        names = [name for name in _names(at.gi_code) if name in local and (local[name] is not called or called is None)]
         kept = [
             local[name] if type(local[name]) in _COMPARED else _plain(routine_name, name, local[name]) for name in names
         ]
@@ -46,8 +47,16 @@ def position(routine: Any) -> Hashable:
     return tuple(chain)
 
 
+@cache
+def _names(code: CodeType) -> tuple[str, ...]:
+    """All locals of a routine, in the order of their names."""
+    return tuple(sorted({*code.co_varnames, *code.co_cellvars, *code.co_freevars}))
+
+
 def _plain(routine_name: str, name: str, value: Any) -> Hashable:
     """A local as a value that can be compared."""
+    if type(value) in _ONE_OF_A_KIND:
+        return _ONE_OF_A_KIND[type(value)]
     if value is None or isinstance(value, (int, str)):
         return value
     if isinstance(value, tuple):
@@ -56,8 +65,6 @@ def _plain(routine_name: str, name: str, value: Any) -> Hashable:
         return ("slice", value.start, value.stop)
     if isinstance(value, (range, frozenset)):
         return value
-    if isinstance(value, _ONE_OF_A_KIND):
-        return type(value).__name__
     key = getattr(value, "key", None)
     if isinstance(key, str):
         return key

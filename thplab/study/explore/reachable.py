@@ -8,7 +8,7 @@ from typing import Any
 
 from thplab.errors import BadInput, Deadlock, KernelBug
 from thplab.hardware.geometry import MINI, Geometry
-from thplab.hardware.steps import drain
+from thplab.hardware.steps import Routine, drain
 from thplab.kernel import kernels
 from thplab.kernel.policies import Kernel
 from thplab.machine.machine import Machine
@@ -133,30 +133,33 @@ class _Search:
             return
         number = 0
         while number < len(self.found.states):
+            machine = None
             for op in self.ops:
                 if len(self.found.states) >= self.limit:
                     self.found.complete = False
                     return
-                if self._try(number, op):
+                machine = machine or Machine.restored(self.found.states[number], self.variants)
+                try:
+                    routine = machine.begin(op)
+                except BadInput:
+                    continue  # it makes no sense here, and nothing has changed
+                if self._carry_out(machine, routine, (number, op)):
                     return
+                machine = None
             number += 1
 
-    def _try(self, number: int, op: Operation) -> bool:
-        """Carry out an operation in a state. True if that ends the search."""
-        state = self.found.states[number]
-        machine = Machine.restored(state, self.variants)
+    def _carry_out(self, machine: Machine, routine: Routine[int], came_from: tuple[int, Operation]) -> bool:
+        """Carry out an operation that was begun. True if that ends the search."""
         try:
-            drain(machine.begin(op))
-        except BadInput:
-            return False  # it makes no sense here
+            drain(routine)
         except (KernelBug, Deadlock) as error:
             self.found.states.append(capture(machine.system))
-            self.found._from.append((number, op))
+            self.found._from.append(came_from)
             self.found.violation = Violation(
                 "no_kernel_bug" if isinstance(error, KernelBug) else "no_deadlock", str(error)
             )
             return True
-        return self._add(capture(machine.system), (number, op))
+        return self._add(capture(machine.system), came_from)
 
     def _add(self, state: State, came_from: tuple[int, Operation] | None) -> bool:
         name = canonical(state)

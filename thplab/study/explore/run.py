@@ -81,8 +81,11 @@ class RaceRun:
 
     def _count_users(self) -> None:
         """mm_users: the CPUs that are in a system call of the process."""
-        under_way = [cpu for cpu, routine in enumerate(self.routines) if routine is not None and cpu not in self.fresh]
-        users = [self.pair.users[cpu][self.at[cpu]] for cpu in under_way]
+        users = [
+            self.pair.users[cpu][self.at[cpu]]
+            for cpu, routine in enumerate(self.routines)
+            if routine is not None and cpu not in self.fresh
+        ]
         for mm in self.machine.system.mms.values():
             mm.mm_users = users.count(mm.name)
 
@@ -99,9 +102,9 @@ class RaceRun:
         if begins:
             self.routines[cpu] = self._begun(cpu)
             self.fresh.remove(cpu)
+            self._count_users()
         routine = self.routines[cpu]
         assert routine is not None, "it is not over"
-        self._count_users()
         self.machine.system.cpus.cpu = cpu
         self.ended = False
         try:

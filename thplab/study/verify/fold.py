@@ -8,9 +8,6 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
 from thplab.kernel.schemes.folio import ENTIRELY_MAPPED
 from thplab.study.verify.stores import FLUSH, Event, Store, Value
 
@@ -43,7 +40,7 @@ def fold(events: list[Event]) -> list[Folded]:
     """The events as lines; equal rows of stores fold into equal lines."""
     keys: dict[object, int] = {}
     index = [_index(event.store) for event in events]
-    numbers = np.array([keys.setdefault(_key(event.store), len(keys)) for event in events], np.int64)
+    numbers = [keys.setdefault(_key(event.store, at), len(keys)) for event, at in zip(events, index, strict=True)]
     found, at = [], 0
     while at < len(events):
         length, times = 1, 1
@@ -58,9 +55,9 @@ def fold(events: list[Event]) -> list[Folded]:
     return found
 
 
-def _turns(numbers: npt.NDArray[np.int64], index: list[int | None], at: int, length: int) -> int:
+def _turns(numbers: list[int], index: list[int | None], at: int, length: int) -> int:
     body, turns = numbers[at : at + length], 1
-    while np.array_equal(numbers[at + turns * length : at + (turns + 1) * length], body):
+    while numbers[at + turns * length : at + (turns + 1) * length] == body:
         before, now = at + (turns - 1) * length, at + turns * length
         if any(_leaps(index[before + i], index[now + i]) for i in range(length)):
             break
@@ -84,9 +81,8 @@ def _is_counter(store: Store, index: int) -> bool:
     )
 
 
-def _key(store: Store) -> object:
+def _key(store: Store, index: int | None) -> object:
     """The same for the same store on the next subpage."""
-    index = _index(store)
     if isinstance(store.old, int) and isinstance(store.new, int) and index is None:
         return (store.place, store.field, store.new - store.old)
     if index is None:

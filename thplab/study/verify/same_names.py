@@ -11,6 +11,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import cache
 
 from thplab.study.verify.stores import Event, Store, Value
 
@@ -39,6 +40,7 @@ def _renamed(events: list[Event], pattern: str, names: Mapping[str, str]) -> lis
         return events
     compiled = re.compile(pattern)
 
+    @cache
     def of(value: Value) -> Value:
         return compiled.sub(lambda found: names.get(found[0], found[0]), value) if isinstance(value, str) else value
 

@@ -218,7 +218,11 @@ def _differences(name: str, expected: Lines, got: Lines) -> Iterator[StepDiffere
 
 def side_by_side(expected: Lines, got: Lines) -> Iterator[tuple[bool, Lines, Lines]]:
     """Both rows cut where they begin or cease to agree: whether they do, and what each has there."""
-    matcher = SequenceMatcher(None, [line.text for line in expected], [line.text for line in got], autojunk=False)
+    wanted, seen = ([line.text for line in lines] for lines in (expected, got))
+    if wanted == seen:  # as nearly always, and then no place has to be looked for
+        yield from [(True, expected, got)] if expected else ()
+        return
+    matcher = SequenceMatcher(None, wanted, seen, autojunk=False)
     for tag, low, high, first, last in matcher.get_opcodes():
         yield tag == "equal", expected[low:high], got[first:last]
 

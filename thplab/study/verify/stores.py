@@ -230,17 +230,17 @@ def _repeated(body: list[list[Any]], times: int, number: int) -> Iterator[Raw]:
     """
     totals: Counter[tuple[str, str]] = Counter()
     count: Counter[tuple[str, str]] = Counter()
+    ranges = [_RANGE.match(place) for _, place, *_ in body]
     fixed = [
-        times > 1 and isinstance(old, int) and isinstance(new, int) and not _RANGE.match(place)
-        for _, place, _, old, new, _ in body
+        times > 1 and isinstance(old, int) and isinstance(new, int) and not found
+        for (_, _, _, old, new, _), found in zip(body, ranges, strict=True)
     ]
     for (_, place, field, old, new, _), is_fixed in zip(body, fixed, strict=True):
         if is_fixed:
             totals[place, field] += new - old
             count[place, field] += 1
     for turn in range(times):
-        for (by, place, field, old, new, _), is_fixed in zip(body, fixed, strict=True):
-            found = _RANGE.match(place)
+        for (by, place, field, old, new, _), found, is_fixed in zip(body, ranges, fixed, strict=True):
             if is_fixed:
                 gain = totals[place, field] // (1 + count[place, field] * (times - 1))
                 yield Raw(by, place, field, old + turn * gain, new - (times - 1 - turn) * gain, number)

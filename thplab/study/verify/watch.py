@@ -11,7 +11,7 @@ import numpy as np
 
 from thplab.hardware import frames as fr
 from thplab.hardware import page_tables as pt
-from thplab.hardware.blocks import BlockState, Held
+from thplab.hardware.blocks import BlockState
 from thplab.hardware.steps import FLUSH as FLUSH_STEP
 from thplab.hardware.steps import Step
 from thplab.kernel.routines.user import access
@@ -72,8 +72,11 @@ class Watch:
         self.hides_dirty = hides_dirty
         self.kept = system.frames.blocks.keep()
         """The struct pages before the step."""
-        self.tables = {pfn: row.copy() for pfn, row in system.tables.table.items()}
-        self.levels = dict(system.tables.level)
+        self.unused = BlockState(system.frames.blocks.unused, system.geometry.nr)
+        """What a block holds that was never stored to."""
+        self.tables, levels = system.tables.keep()
+        """The page tables before the step."""
+        self.levels = dict(levels)
         self.held = dict(system.cpus.held)
         """The pages that were locked as parts of a huge page before the step, and are locked by themselves after it."""
         self.deposited = self._deposited()
@@ -99,57 +102,57 @@ class Watch:
 
     def _entries(self) -> Iterator[_Change]:
         tables = self.system.tables
-        if self.tables.keys() != tables.table.keys():
-            self.levels.update(tables.level)
-            self.tables = {pfn: self.tables.get(pfn, np.zeros_like(row)) for pfn, row in tables.table.items()}
-        for pfn, row in tables.table.items():
-            before = self.tables[pfn]
-            if tables.level[pfn] < 2 and not np.array_equal(row, before):
-                for index in np.flatnonzero(row != before).tolist():
-                    yield _Change("entry", pfn, index, "entry", int(before[index]), int(row[index]))
-                before[:] = row
+        before, (self.tables, _) = self.tables, tables.keep()
+        for pfn in self.tables.unlike(before):
+            row, old = self.tables.get(pfn), before.get(pfn, tables.empty)
+            if row is None or old is None:
+                continue  # it was given back
+            self.levels[pfn] = tables.level[pfn]
+            if tables.level[pfn] < 2:
+                for index in np.flatnonzero(row != old).tolist():
+                    yield _Change("entry", pfn, index, "entry", int(old[index]), int(row[index]))
 
     def _deposited(self) -> dict[int, int]:
         return {table: len(waiting) for mm in self.system.mms.values() for table, waiting in mm.deposited.items()}
 
     def _deposits(self) -> Iterator[_Change]:
         now = self._deposited()
-        for table in sorted(now.keys() | self.deposited.keys()):
-            gain = now.get(table, 0) - self.deposited.get(table, 0)
-            for _ in range(abs(gain)):
-                yield _Change(
-                    "table", table, 0, "pmd_huge_pte", "none" if gain > 0 else "table", "table" if gain > 0 else "none"
-                )
-        self.deposited = now
+        if now != self.deposited:
+            for table in sorted(now.keys() | self.deposited.keys()):
+                gain = now.get(table, 0) - self.deposited.get(table, 0)
+                for _ in range(abs(gain)):
+                    yield _Change(
+                        "table", table, 0, "pmd_huge_pte", *(("none", "table") if gain > 0 else ("table", "none"))
+                    )
+            self.deposited = now
 
     def _pages(self) -> Iterator[_Change]:
         frames = self.system.frames
         before, self.kept = self.kept, frames.blocks.keep()
-        changed = self.kept.unlike(before)
-        if not changed:
-            return
-        made = {page for number in changed for page in self._made(before.get(number), number)}
+        changed = [
+            (number, before.get(number) or self.unused, self.kept.get(number) or self.unused)
+            for number in self.kept.unlike(before)
+        ]
+        made = {page for block in changed for page in self._made(*block)}
         for row in _COMPARED:
-            for number in changed:
-                old, new = (self._column(kept.get(number), row) for kept in (before, self.kept))
-                if old is new:
+            for number, old, new in changed:
+                if old.columns[row] is new.columns[row]:
                     continue
-                then, now = frames.blocks.spread(old), frames.blocks.spread(new)
+                then, now = frames.blocks.spread(old.columns[row]), frames.blocks.spread(new.columns[row])
                 for inside in np.flatnonzero(then != now).tolist():
                     page = number << frames.blocks.order | inside
                     if page not in made and not frames.flags[page] & fr.PG_table:
                         yield from self._stored(fr.COLUMNS[row], page, int(then[inside]), int(now[inside]))
 
-    def _column(self, block: BlockState | None, row: int) -> Held:
-        return self.system.frames.blocks.unused[row] if block is None else block.columns[row]
-
-    def _made(self, before: BlockState | None, number: int) -> list[int]:
+    def _made(self, number: int, old: BlockState, new: BlockState) -> list[int]:
         """The pages of a block that are made or given back in the step: one step here, many stores of the
         allocator's.
         """
+        if old.columns[_FLAGS] is new.columns[_FLAGS]:
+            return []
         blocks = self.system.frames.blocks
-        now = blocks.spread(self._column(self.kept.get(number), _FLAGS))
-        made = (blocks.spread(self._column(before, _FLAGS)) ^ now) & fr.PG_used != 0
+        now = blocks.spread(new.columns[_FLAGS])
+        made = (blocks.spread(old.columns[_FLAGS]) ^ now) & fr.PG_used != 0
         if (made & (now & fr.PG_head != 0)).any():
             self.huge.add(number)
         return (np.flatnonzero(made) + (number << blocks.order)).tolist()
