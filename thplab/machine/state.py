@@ -302,12 +302,11 @@ class State:
         bits = row & np.uint64(~pt.PTE_PFN_MASK & (1 << 64) - 1)
         pfns = (row & np.uint64(pt.PTE_PFN_MASK)).astype(np.int64) >> 12
         heads = np.where(pt.pte_kinds(row) == pt.PTE_KINDS.index("swap"), pfns, self._heads(pfns))  # a slot is no page
-        together = (bits[1:] == bits[:-1]) & ((row[1:] == 0) == (row[:-1] == 0))
-        neighbours = (pfns[1:] == pfns[:-1] + 1) & (
-            (heads[1:] == heads[:-1]) | ((heads[1:] == pfns[1:]) & (heads[:-1] == pfns[:-1]))
-        )
+        own, used = heads == pfns, row != 0
+        together = (bits[1:] == bits[:-1]) & (used[1:] == used[:-1])
+        neighbours = (pfns[1:] == pfns[:-1] + 1) & ((heads[1:] == heads[:-1]) | (own[1:] & own[:-1]))
         together &= pt.nameless(row[1:]) | neighbours
-        borders = [0, *(np.flatnonzero(~together) + 1).tolist(), len(row)]
+        borders = [0, *((~together).nonzero()[0] + 1).tolist(), len(row)]
         for low, high in itertools.pairwise(borders):
             entry = int(row[low])
             if entry:

@@ -60,7 +60,7 @@ def _plain(routine_name: str, name: str, value: Any) -> Hashable:
     if value is None or isinstance(value, (int, str)):
         return value
     if isinstance(value, tuple):
-        return tuple([_plain(routine_name, name, v) for v in value])
+        return tuple([v if type(v) in _COMPARED else _plain(routine_name, name, v) for v in value])
     if isinstance(value, slice):
         return ("slice", value.start, value.stop)
     if isinstance(value, (range, frozenset)):
