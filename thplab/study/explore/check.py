@@ -194,14 +194,13 @@ def _contract(report: Report, scheme: Scheme, kernel: str, limit: int) -> None:
     for line in SCENARIOS:
         setup = Setup(record_, "MINI", 32)
         try:
-            broken = _protocol(report, setup, line)
+            report.problem = _protocol(report, setup, line)
+            if report.problem:
+                return
             trace = record(line, setup)
         except Exception as error:
             error.add_note(line)
             raise
-        if broken:
-            report.problem = broken
-            return
         for frame in trace:
             found = check_state(frame.state)
             if found or (trace.problem and frame is trace[-1]):
