@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NoReturn
 
 from fuzz.targets import TARGETS, Target
@@ -20,7 +21,7 @@ from thplab.errors import BadInput
 LONGEST = 10.0
 """Seconds that one input may take."""
 MEMORY = 1 << 30
-"""Bytes that the process may take."""
+"""Bytes that the process may take, beside what it holds already: tests that ran before keep what they share."""
 
 
 class Hang(BaseException):
@@ -113,7 +114,8 @@ def _hang(*_: object) -> NoReturn:
 def _limited() -> Iterator[None]:
     """The limits of time and memory hold within: who asks for more memory gets a MemoryError."""
     before, old = resource.getrlimit(resource.RLIMIT_DATA), signal.signal(signal.SIGALRM, _hang)
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, before[1]))
+    held = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_DATA, (held + MEMORY, before[1]))
     try:
         yield
     finally:
