@@ -13,7 +13,7 @@ from thplab.errors import BadInput
 from thplab.learn.lessons.tasks import Verdict
 from thplab.learn.widgets import Ledger, Quiz, Stepper
 from thplab.learn.widgets.question import Question
-from thplab.machine.trace import Setup, Trace
+from thplab.machine.trace import Setup
 
 QUIZ, LEDGER, STEPPER = "quiz", "ledger", "stepper"
 _SHOWN = 60
@@ -38,11 +38,6 @@ class Answers:
         """The questions by name, in their order."""
         return self.make()
 
-    @cached_property
-    def _carried_out(self) -> Trace:
-        """The scenario of the first question, which all verdicts show."""
-        return next(iter(self.cells.values())).trace()
-
     def attempt(self, name: str, answer: str, geometry: str = "") -> Verdict:
         """What is wrong with an answer, cell by cell. The right value is not told.
         Raises BadInput if a geometry is named.
@@ -61,8 +56,9 @@ class Answers:
             missing.append(f"no answer for: {', '.join(blank)}")
         elif blank:
             missing += [f"nothing is answered yet; {self._wanted()}"]
+        trace = next(iter(self.cells.values())).trace()
         missing += [rule] if rule else []
-        return Verdict(name, self._carried_out, tuple(missing), f"All {len(self.cells)} answers are right.")
+        return Verdict(name, trace, tuple(missing), f"All {len(self.cells)} answers are right.")
 
     def _wanted(self) -> str:
         """What an answer is, to somebody who gave something else."""
