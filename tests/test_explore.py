@@ -252,6 +252,19 @@ def test_a_breach_of_the_protocol_is_named() -> None:
         position(routine)
 
 
+def test_a_position_has_what_a_routine_keeps_from_the_function_around_it() -> None:
+    def at(page: int) -> Routine[None]:
+        def inner() -> Routine[None]:
+            yield read(f"{page}")
+
+        return inner()
+
+    one, same, other = at(1), at(1), at(2)
+    for routine in (one, same, other):
+        next(routine)
+    assert position(one) == position(same) != position(other)
+
+
 def in_turn(pair: Pair, *cpus: int) -> tuple[int, ...]:
     """The schedule in which one CPU after the other does all of its work."""
     run, schedule = RaceRun(pair), []

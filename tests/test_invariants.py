@@ -11,7 +11,7 @@ import pytest
 from random_scenarios import Model, operations
 
 from thplab.errors import BadInput
-from thplab.hardware.frames import COLUMNS, PG_double_map
+from thplab.hardware.frames import COLUMNS, PG_double_map, PG_used
 from thplab.hardware.steps import CHANGE
 from thplab.kernel.evidence import STEPS
 from thplab.kernel.kernels import DEFAULT, KERNELS, kernel
@@ -166,6 +166,19 @@ def test_a_double_map_flag_that_outlives_the_last_pmd_is_found() -> None:
     wrong = replace(state, blocks={**state.blocks, head // 8: block})
     assert check_state(state) == []
     assert "double_map_means_both_kinds" in {v.invariant for v in check_state(wrong)}
+
+
+@pytest.mark.parametrize(("which", "inside"), [(0, 3), (1, 5)], ids=["below PTEs", "below a PMD"])
+def test_a_mapped_page_that_is_free_is_found(which: int, inside: int) -> None:
+    state = record("mmap A 2thp; write A 0 2thp; split_pmd A 0")[-1].state
+    pfn = state.compound_pages()[which] + inside
+    block = state.blocks[pfn // 8].copy()
+    block[COLUMNS.index("flags"), inside] &= ~PG_used
+    wrong = replace(state, blocks={**state.blocks, pfn // 8: block})
+    told = {v.invariant: v.problem for v in check_state(wrong)}
+    assert told["nothing_in_use_is_free"].startswith(f"pfn {pfn:#x} is free, but A maps it at ")
+    every = range(3, state.nframes - 2)
+    assert wrong.free_among(every) == [each for each in every if wrong.is_free(each)]
 
 
 def test_a_state_is_checked_for_rest_only_at_rest() -> None:
