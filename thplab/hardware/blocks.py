@@ -22,6 +22,15 @@ _WORTH = 64
 """An array of a block is looked at again, whether it can do with less, in blocks of so many frames or more."""
 
 
+def pieces(order: int, low: int, high: int) -> Iterator[tuple[int, int, int]]:
+    """The frames [low, high) as (block, low, high) inside it, of blocks of `1 << order` frames."""
+    while low < high:
+        base = low >> order << order
+        stop = min(high, base + (1 << order))
+        yield low >> order, low - base, stop - base
+        low = stop
+
+
 class Packed:
     """An array in less room. Of two values, `codes` has a bit for each frame: which one it has. Else they are 16 bits:
     how much more than `least`; there 0 is 0, which frames have that are of another kind.
@@ -259,19 +268,10 @@ class FrameColumn:
         return self._part(*_ends(pages)) if _together(pages) else self._many(pages)
 
     def _part(self, low: int, high: int) -> Array:
-        parts = [self._of_block(*piece) for piece in self._pieces(low, high)]
+        parts = [self._of_block(*piece) for piece in pieces(self.order, low, high)]
         if len(parts) == 1:
             return parts[0]
         return np.concatenate(parts) if parts else np.empty(0, np.int64)
-
-    def _pieces(self, low: int, high: int) -> Iterator[tuple[int, int, int]]:
-        """The frames [low, high) as (block, low, high) inside it."""
-        order, nr = self.blocks.order, self.blocks.nr
-        while low < high:
-            base = low >> order << order
-            stop = min(high, base + nr)
-            yield low >> order, low - base, stop - base
-            low = stop
 
     def _of_block(self, number: int, low: int, high: int) -> Array:
         block = self.block.get(number)
@@ -314,7 +314,7 @@ class FrameColumn:
                 return
             one = type(value) is int or np.ndim(value) == 0
             done = 0
-            for number, low, high in self._pieces(at.start, at.stop):
+            for number, low, high in pieces(self.order, at.start, at.stop):
                 blocks.store(number, self.row, low, high, value if one else value[done : done + high - low])
                 done += high - low
         elif isinstance(at, (int, np.integer)):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import overload
 
 import numpy as np
 
-from thplab.hardware.blocks import Array
+from thplab.hardware.blocks import Array, pieces
 
 
 class FrameCounts:
@@ -27,7 +27,7 @@ class FrameCounts:
         if before is not None:
             self._blocks |= {number: block.copy() for number, block in before._blocks.items()}
         for first, count, n in added:
-            for number, low, high in self._pieces(first, first + count):
+            for number, low, high in pieces(self._order, first, first + count):
                 if number not in self._blocks:
                     self._blocks[number] = np.zeros(1 << order, np.int64)
                 self._blocks[number][low:high] += n
@@ -42,16 +42,8 @@ class FrameCounts:
         if not isinstance(at, slice):
             block = self._blocks.get(at >> self._order)
             return 0 if block is None else int(block[at & (1 << self._order) - 1])
-        parts = [self._part(*piece) for piece in self._pieces(at.start, at.stop)]
+        parts = [self._part(*piece) for piece in pieces(self._order, at.start, at.stop)]
         return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.int64), *parts])
-
-    def _pieces(self, low: int, high: int) -> Iterator[tuple[int, int, int]]:
-        """The frames [low, high) as (block, low, high) inside it."""
-        while low < high:
-            base = low >> self._order << self._order
-            stop = min(high, base + (1 << self._order))
-            yield low >> self._order, low - base, stop - base
-            low = stop
 
     def _part(self, number: int, low: int, high: int) -> Array:
         block = self._blocks.get(number)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from thplab.errors import BadInput
 from thplab.hardware import page_tables as pt
 from thplab.hardware.blocks import Array as Array
-from thplab.hardware.blocks import BlockState
+from thplab.hardware.blocks import BlockState, pieces
 from thplab.hardware.frames import (
     COLUMNS,
     GUP_PIN_COUNTING_BIAS,
@@ -208,11 +208,11 @@ class State:
     def free_among(self, pages: range) -> list[int]:
         """Those of these frames, which lie one behind the other, that no allocation covers."""
         found: list[int] = []
-        for base in range(pages.start & -self.geometry.nr, pages.stop, self.geometry.nr):
-            low, high = max(base, pages.start), min(base + self.geometry.nr, pages.stop)
-            used = self.column("flags", low, high - low) & PG_used
+        for number, low, high in pieces(self.geometry.order, pages.start, pages.stop):
+            first = (number << self.geometry.order) + low
+            used = self.column("flags", first, high - low) & PG_used
             if not used.all():
-                found += (np.flatnonzero(used == 0) + low).tolist()
+                found += (np.flatnonzero(used == 0) + first).tolist()
         return found
 
     def head(self, pfn: int) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from thplab.hardware import page_tables as pt
-from thplab.hardware.blocks import Array
+from thplab.hardware.blocks import Array, pieces
 from thplab.hardware.frames import PageFrames, PG_anon, PG_dirty, PG_ksm, PG_referenced, PG_swapbacked, PG_tail
 from thplab.hardware.steps import Costs
 from thplab.kernel.address_space import VM_LOCKED
@@ -64,25 +64,23 @@ def _entry(state: State, mine: Sequence[Mapped], counts: FrameCounts, vma: VmaSt
         if m.kind == "swap":
             figures["Swap"] += len(pages) * kib
             continue
-        resident = len(pages) if _counts(state, m) else 0
+        if not _counts(state, m):
+            continue
+        resident = len(pages)
         figures["Rss"] += resident * kib
         figures["AnonHugePages"] += resident * kib if m.level else 0
-        flags = _flags(state, pages if m.kind != "zero" else range(0))
-        if resident and m.kind == "page":
+        zero = m.kind == "zero"
+        flags = _flags(state, range(0) if zero else pages)
+        if m.kind == "page":
             accessed = m.entry & pt._PAGE_ACCESSED
             figures["Referenced"] += (resident if accessed else _marked(flags, PG_referenced)) * kib
-        if "LazyFree" in figures and resident and not (m.kind == "page" and m.entry & pt._PAGE_DIRTY):
+        if "LazyFree" in figures and not (m.kind == "page" and m.entry & pt._PAGE_DIRTY):
             free = (flags & (PG_anon | PG_swapbacked | PG_dirty)) == PG_anon  # reclaim may throw it away
             figures["LazyFree"] += int(np.count_nonzero(free)) * kib
         if m.kind == "page" and not m.level:
             figures["KSM"] += _marked(flags, PG_ksm) * kib
-        if resident:
-            users = (
-                np.ones(resident, np.int64)
-                if m.kind == "zero"
-                else np.maximum(counts[pages.start : pages.stop], 1)
-            )
-            share += int(((state.geometry.page_size << _PSS_SHIFT) // users).sum())
+        users = np.ones(resident, np.int64) if zero else np.maximum(counts[pages.start : pages.stop], 1)
+        share += int(((state.geometry.page_size << _PSS_SHIFT) // users).sum())
     pss = share >> (10 + _PSS_SHIFT)  # the kernel rounds down once in each VMA
     figures["Pss"] += pss
     figures["Locked"] += pss if VM_LOCKED in vma.flags else 0
@@ -109,13 +107,13 @@ def pagemap(state: State, process: str, region: str = "R") -> list[int]:
 
 def _flags(state: State, pages: range) -> Array:
     """The flags of these frames; of a tail those of its head."""
-    order, found = state.geometry.order, [np.empty(0, np.int64)]
-    for number in range(pages.start >> order, ((pages.stop - 1) >> order) + 1) if pages else ():
-        base = number << order
-        low, high = max(pages.start, base), min(pages.stop, base + state.geometry.nr)
-        all_flags, first = state.column("flags", base, state.geometry.nr), state.column("first_page", low, high - low)
-        own = all_flags[low - base : high - base]
-        found.append(np.where(own & PG_tail, all_flags[(first - base) * (own & PG_tail != 0)], own))
+    found = [np.empty(0, np.int64)]
+    for number, low, high in pieces(state.geometry.order, pages.start, pages.stop):
+        base = number << state.geometry.order
+        flags = state.column("flags", base, state.geometry.nr)
+        heads = state.column("first_page", base + low, high - low) - base  # in the same block
+        tail = flags[low:high] & PG_tail != 0
+        found.append(np.where(tail, flags[heads * tail], flags[low:high]))
     return np.concatenate(found)
 
 
